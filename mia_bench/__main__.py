@@ -1,0 +1,3 @@
+from mia_bench.main import main
+
+main()

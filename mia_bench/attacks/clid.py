@@ -1,0 +1,129 @@
+"""CLiD: conditional likelihood discrepancy.
+
+Paper: Zhai et al., "Membership Inference on Text-to-Image Diffusion Models via Conditional
+Likelihood Discrepancy", NeurIPS 2024, arXiv 2405.14800.
+Idea: fine-tuning overfits p(x | c) more than p(x), so taking words away hurts members more.
+    l(c) = mean_j mean_d ( eps(q(z0, t_j, e_j), t_j, c) - e_j )^2      e_j shared by all conditions
+    D_i  = l(c*_i) - l(c),  i = 1..K,  c*_K the null condition;  L = -l(c)
+    threshold:  score = alpha S(mean_i D_i) + (1 - alpha) S(L),   S(v) = (v - median) / IQR
+    classifier: score = P(member | D_1, ..., D_K, L) by gradient-boosted trees
+Scaler, alpha and trees come from calibration rows alone.
+Access: GREY_BOX. NFE: len(timesteps) * (K + 1), 15 by default; reductions of a short caption that
+coincide are asked once, so a row may cost less.
+Differs: thirds are cut at word boundaries by default (`reduction: characters` is the released code);
+S is centred on the median as in the released code, where the paper says mean; timesteps are the
+paper's 440, 450, 460 for every reduction, where the released clipping script uses 485, 495, 505.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks.captions import character_thirds, word_thirds
+from mia_bench.metrics import auroc
+from mia_bench.target import Batch, Query, Target, grid_mse
+
+REDUCTIONS = {
+    "thirds": word_thirds,
+    "characters": character_thirds,
+    "null": lambda caption: (),
+}
+ALPHAS = np.round(np.linspace(0, 1, 11), 1)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Robust scaling of (mean D, L) and the weight of the first; arrays (2,)."""
+
+    centre: Floats
+    spread: Floats
+    alpha: float
+
+    def __call__(self, terms: Floats) -> Floats:
+        scaled = (terms - self.centre) / self.spread
+        return self.alpha * scaled[:, 0] + (1 - self.alpha) * scaled[:, 1]
+
+
+@dataclass(frozen=True)
+class CLiD:
+    """Args: `reduction` of captions; `decision` rule; `alpha` None to choose it, or fixed."""
+
+    timesteps: tuple[int, ...] = (440, 450, 460)
+    reduction: Literal["thirds", "characters", "null"] = "thirds"
+    decision: Literal["threshold", "classifier"] = score_field("threshold")
+    alpha: float | None = score_field(None)
+    access: ClassVar[Access] = Access.GREY_BOX
+    version: ClassVar[int] = 1
+    statistics: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.timesteps:
+            raise ValueError("at least one timestep is needed")
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha={self.alpha} must lie in [0, 1]")
+
+    @property
+    def nfe(self) -> tuple[int, int]:
+        conditions = 2 + len(REDUCTIONS[self.reduction]("a b c"))
+        return len(self.timesteps) * conditions, 0
+
+    def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """`loss` (B, K + 1, timesteps): the full caption, the reductions, the null condition."""
+        reduced = zip(*(REDUCTIONS[self.reduction](c) for c in batch.caption), strict=True)
+        conditions = [batch.caption, *reduced, [""] * len(batch)]
+        queries = [Query(t, target.embed(c)) for c in conditions for t in self.timesteps]
+        losses = grid_mse(target, target.view(batch), queries)
+        return {"loss": losses.view(len(batch), len(conditions), len(self.timesteps))}
+
+    def score(self, features: Features, calibration: Calibration) -> Floats:
+        if self.decision == "threshold":
+            return self._scaling(calibration)(_terms(features))
+        return _boosted(calibration).predict_proba(_vector(features))[:, 1].astype(np.float64)
+
+    def chosen(self, calibration: Calibration) -> dict[str, float]:
+        """alpha, where one is used."""
+        return {"alpha": self._scaling(calibration).alpha} if self.decision == "threshold" else {}
+
+    def _scaling(self, calibration: Calibration) -> Scaling:
+        terms = _terms(calibration.features)
+        low, centre, high = np.percentile(terms, [25, 50, 75], axis=0)
+        spread = np.where(high > low, high - low, 1.0)
+        if self.alpha is not None:
+            return Scaling(centre, spread, self.alpha)
+        options = [Scaling(centre, spread, float(alpha)) for alpha in ALPHAS]
+        return max(options, key=lambda s: auroc(s(terms), calibration.is_member))
+
+
+def _vector(features: Features) -> Floats:
+    """(N, K + 1): D_1 ... D_K and L."""
+    loss = np.asarray(features["loss"], dtype=np.float64).mean(axis=2)
+    return np.column_stack([loss[:, 1:] - loss[:, :1], -loss[:, 0]])
+
+
+def _terms(features: Features) -> Floats:
+    """(N, 2): the mean of D_i over i, and L."""
+    vector = _vector(features)
+    return np.column_stack([vector[:, :-1].mean(axis=1), vector[:, -1]])
+
+
+def _boosted(calibration: Calibration) -> Any:
+    """The released classifier: `cal_clid_xgb.py` of the CLiD repository."""
+    from xgboost import XGBClassifier
+
+    trees = XGBClassifier(
+        n_estimators=20,
+        gamma=0.7,
+        max_depth=3,
+        subsample=0.7,
+        colsample_bytree=0.7,
+        reg_alpha=1,
+        reg_lambda=1,
+        random_state=calibration.seed,
+        n_jobs=1,
+    )
+    return trees.fit(_vector(calibration.features), calibration.is_member.astype(int))

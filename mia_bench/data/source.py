@@ -1,0 +1,124 @@
+"""The contract every image-caption reader keeps, and what is the same for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from PIL import Image
+
+from mia_bench.store import hash_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Resizing the shorter side of a thin strip to 512 px makes the longer one huge: bound it.
+MAX_ASPECT = 100
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image-caption pair, not decoded yet.
+
+    `sample_id` is `sample_id(source, source bytes)`. `caption` and `name` (the original name inside
+    the source) are untrusted: their control characters become spaces. `load(resolution)` returns an
+    RGB picture of any size; vector sources render at `resolution`, files ignore it. It may raise
+    anything a decoder raises, and should be picklable (data loader workers).
+    """
+
+    sample_id: str
+    caption: str
+    name: str
+    load: Callable[[int], Image.Image] = field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "caption", printable(self.caption))
+        object.__setattr__(self, "name", printable(self.name))
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A picture the source holds and the benchmark does not use, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source offers: distinct items in name order, skips, and how many copies merged."""
+
+    items: tuple[Item, ...]
+    skipped: tuple[Skip, ...] = ()
+    duplicates: int = 0
+
+
+class Source(Protocol):
+    """A reader of image-caption pairs. Listing must be cheap: `Item.load` decodes pictures."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    def items(self) -> Listing: ...
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and lone surrogates (not encodable) replaced by spaces."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def sample_id(source: str, data: bytes) -> str:
+    """`<source>:<first 12 hex digits of the BLAKE2b of data>`; `data` are the bytes of the file."""
+    return f"{source}:{hashlib.blake2b(data).hexdigest()[:12]}"
+
+
+def listing(items: Iterable[Item], skipped: Iterable[Skip] = ()) -> Listing:
+    """Sort by name and merge items with the same sample id: the first in name order is kept."""
+    kept: dict[str, Item] = {}
+    total = 0
+    for item in sorted(items, key=lambda item: (item.name, item.sample_id, item.caption)):
+        kept.setdefault(item.sample_id, item)
+        total += 1
+    return Listing(tuple(kept.values()), tuple(skipped), total - len(kept))
+
+
+def fingerprint(listing: Listing) -> str:
+    """Hash of the contents: every (sample_id, caption), whatever their order and names."""
+    return hash_key(sorted((item.sample_id, item.caption) for item in listing.items))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB version of `image`; transparent parts become white, not the colour hidden behind them.
+
+    Raises ValueError for a strip more than MAX_ASPECT times longer than wide.
+    """
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise ValueError(f"{image.width}x{image.height} px is too elongated to crop to a square")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image.convert("RGBA"))
+    return white.convert("RGB")
+
+
+def pixels(image: Image.Image, resolution: int) -> Tensor:
+    """What a model sees of `image`: float32 (3, resolution, resolution) in [-1, 1].
+
+    The pre-processing that all released Stable Diffusion attacks share: RGB, shorter side to
+    `resolution` (bilinear, antialiased), centre crop, no flip.
+    """
+    import torch
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as TF
+
+    resized = TF.resize(to_rgb(image), [resolution], InterpolationMode.BILINEAR, antialias=True)
+    square: Tensor = TF.pil_to_tensor(TF.center_crop(resized, [resolution, resolution]))
+    return square.to(torch.float32) / 127.5 - 1

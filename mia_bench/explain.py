@@ -1,0 +1,82 @@
+"""Errors a person can act on: one message each, with the nearest valid word for a typo."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mia_bench.config import Root, conf_dir, nearest
+from mia_bench.errors import MiaError
+
+
+def explain(error: BaseException) -> str | None:
+    """What to print instead of a traceback, or None for an error that is a bug."""
+    if isinstance(error, MiaError):
+        return str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _configuration(error)
+    return None
+
+
+def _configuration(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    if match := re.search(r"Could not find '([\w-]+)/([\w-]+)'", str(error)):
+        group, option = match.groups()
+        return f"there is no {group}={option}. {nearest(option, _options(group))}"
+    if match := re.search(r"Could not override '([^']+)'", str(error)):
+        return _unknown_key(match.group(1))
+    if match := re.search(r"full_key: (\S+)", str(error)):
+        return f"{match.group(1)}: {text}"
+    return text
+
+
+def _unknown_key(key: str) -> str:
+    """`key` is in no group and in no file; say which is nearest, at the level where it goes wrong."""
+    head, _, rest = key.partition(".")
+    roots = {*(f for f in Root.__dataclass_fields__), *_groups()}
+    if head not in roots or not rest:
+        return f"there is no configuration key '{key}'. {nearest(head, roots)}"
+    known = _known_keys()
+    return f"there is no configuration key '{key}'. {nearest(key, known)}"
+
+
+def _groups() -> list[str]:
+    return [path.name for path in conf_dir().iterdir() if path.is_dir()]
+
+
+def _options(group: str) -> list[str]:
+    return [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+
+
+def _known_keys() -> list[str]:
+    """Every key of the configuration that the group choices on the command line give."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    choices = []
+    for argument in sys.argv[1:]:
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException:
+            continue
+        if override.key_or_group in _groups() and not override.is_sweep_override():
+            choices.append(argument)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("config", overrides=choices)
+    return _flat(OmegaConf.to_container(cfg, resolve=False))
+
+
+def _flat(node: object, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    keys = []
+    for name, value in node.items():
+        keys += [f"{prefix}{name}", *_flat(value, f"{prefix}{name}.")]
+    return keys

@@ -1,0 +1,64 @@
+"""Feature tables on disk: sample ids and one fixed-shape float array per feature, as parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mia_bench.errors import MiaError
+
+Array = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """`features[name]` is (N, *f) float32, row i belongs to `sample_id[i]`."""
+
+    sample_id: tuple[str, ...]
+    features: Mapping[str, Array]
+
+    def take(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Table:
+        index = np.asarray(rows, dtype=np.intp)
+        ids = tuple(self.sample_id[i] for i in index)
+        return Table(ids, {name: values[index] for name, values in self.features.items()})
+
+    def select(self, sample_id: Sequence[str]) -> Table:
+        """Rows in the order of `sample_id`."""
+        where = {sid: row for row, sid in enumerate(self.sample_id)}
+        return self.take([where[sid] for sid in sample_id])
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Atomic: a kill leaves no half shard under the final name."""
+    columns: dict[str, Any] = {"sample_id": pa.array(table.sample_id, pa.string())}
+    shapes = {}
+    for name, values in table.features.items():
+        flat = np.ascontiguousarray(values, dtype=np.float32).reshape(len(values), -1)
+        columns[name] = pa.FixedSizeListArray.from_arrays(flat.ravel(), flat.shape[1])
+        shapes[name] = list(values.shape[1:])
+    arrow = pa.table(columns).replace_schema_metadata({"shapes": json.dumps(shapes)})
+    partial = path.with_suffix(".part")
+    pq.write_table(arrow, partial)
+    os.replace(partial, path)
+
+
+def read_table(path: Path) -> Table:
+    try:
+        arrow = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
+    shapes = json.loads(arrow.schema.metadata[b"shapes"])
+    features = {
+        name: arrow.column(name).combine_chunks().flatten().to_numpy().reshape(-1, *shape)
+        for name, shape in shapes.items()
+    }
+    return Table(tuple(arrow.column("sample_id").to_pylist()), features)

@@ -1,0 +1,72 @@
+"""The story of a run: compose -> plan -> build -> predict -> score -> report."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mia_bench.errors import MiaError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from mia_bench.config import Experiment
+
+
+def main() -> None:
+    """Entry point of `python -m mia_bench`; exit status 1 after an error a person can act on."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import hydra
+
+    from mia_bench.config import conf_dir, register_schema
+
+    register_schema()
+    debug = any(argument.replace(" ", "") == "debug=true" for argument in sys.argv[1:])
+    # Hydra would print its own shortened traceback; ours are messages that say what to do.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
+    except Exception as error:
+        from mia_bench.explain import explain
+
+        message = explain(error)
+        if debug or message is None:
+            raise
+        print(f"\nerror: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run(cfg: DictConfig) -> None:
+    """One Hydra job."""
+    from mia_bench.config import to_experiment
+
+    execute(to_experiment(cfg))
+
+
+def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
+    """Run what is not finished yet, print the table, and return (attack, metrics, folder) per cell."""
+    from mia_bench import workshop
+    from mia_bench.store import read_json
+    from mia_bench.table import show
+
+    plan = workshop.make_plan(experiment)
+    print(plan.split.summary())
+    print(plan.describe(), flush=True)
+    if experiment.options.plan_only:
+        return []
+    workshop.train_models(plan)
+    workshop.answer_questions(plan)
+    workshop.score_cells(plan)
+    results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
+    show(results, title=_title(experiment))
+    return results
+
+
+def _title(experiment: Experiment) -> str:
+    options = experiment.options
+    mitigation = "+".join(options.mitigation) or "none"
+    model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
+    return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"

@@ -1,0 +1,215 @@
+"""What a run consists of, before anything runs: models, feature tables, cells, and where each lives.
+
+A key is a hash of everything that decides an artefact and of nothing else: devices, chunk sizes,
+paths and loggers stay out. Whatever exists under its key is reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mia_bench.attacks import Attack, query_fields, score_fields
+from mia_bench.config import Experiment
+from mia_bench.data.membership import Role, Split
+from mia_bench.data.source import Item
+from mia_bench.store import hash_key, is_complete
+
+METRICS_VERSION = 1
+EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
+SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is asked: the base itself, or the base fine-tuned on one role."""
+
+    kind: str  # "base", "target" or "shadow"
+    key: str
+    folder: Path
+    member: Role | None = None
+    step: int | None = None
+
+    @property
+    def weights(self) -> Path | None:
+        """The U-Net's folder; None means the base's own."""
+        return None if self.step is None else self.folder / "steps" / str(self.step)
+
+    @property
+    def ready(self) -> bool:
+        return self.member is None or is_complete(self.folder)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """One feature table: an attack's queries about some rows of one model."""
+
+    attack: Attack = field(compare=False)
+    subject: Subject
+    sample_id: tuple[str, ...] = field(repr=False)
+    folder: Path
+
+    @property
+    def ready(self) -> bool:
+        return is_complete(self.folder)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the table: an attack on the target, its calibration, and its base control."""
+
+    name: str
+    attack: Attack
+    evaluation: Questions
+    calibration: Questions
+    base: Questions | None
+    base_calibration: Questions | None  # given: base features are subtracted before anything is fitted
+    folder: Path
+
+    @property
+    def ready(self) -> bool:
+        return is_complete(self.folder)
+
+    def questions(self) -> Iterator[Questions]:
+        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        return (questions for questions in every if questions is not None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The models to train, the questions to ask and the cells to score."""
+
+    experiment: Experiment
+    split: Split
+    items: Mapping[str, Item]
+    outputs: Path
+
+    def folder(self, *parts: str) -> Path:
+        return self.outputs.joinpath(*parts)
+
+    @cached_property
+    def base(self) -> Subject:
+        model = self.experiment.model
+        key = hash_key({"base": model.base_hash(), "images": model.encoder_hash()})
+        return Subject("base", key, self.folder("targets", key))
+
+    @cached_property
+    def target(self) -> Subject:
+        if not self.experiment.model.finetune:
+            return Subject("target", self.base.key, self.base.folder)
+        return self._trained("target", Role.TARGET_MEMBER)
+
+    @cached_property
+    def shadow(self) -> Subject | None:
+        if self.experiment.options.calibration.kind == "split":
+            return None
+        return self._trained("shadow", Role.SHADOW_MEMBER)
+
+    @property
+    def trained(self) -> list[Subject]:
+        return [s for s in (self.target, self.shadow) if s is not None and s.member is not None]
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        return [cell for name, attack in self.experiment.attacks.items() for cell in self._cells(name, attack)]
+
+    def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
+        """Questions not answered yet by (model, rows): each entry is one predict pass."""
+        passes: dict[tuple[Subject, tuple[str, ...]], dict[Path, Questions]] = {}
+        for cell in self.cells:
+            for asked in () if cell.ready else cell.questions():
+                if not asked.ready:
+                    passes.setdefault((asked.subject, asked.sample_id), {})[asked.folder] = asked
+        return {where: list(questions.values()) for where, questions in passes.items()}
+
+    def rows(self, *roles: Role) -> tuple[str, ...]:
+        """Sample ids with one of `roles`, in sample-id order: members and others interleaved."""
+        return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
+
+    def _trained(self, kind: str, member: Role) -> Subject:
+        options = self.experiment.options
+        key = hash_key(
+            {
+                "base": self.base.key,
+                "split": self.split.content_hash,
+                "data": self.split.source,
+                "role": member,
+                "recipe": options.finetune.identity(),
+                "mitigation": self.experiment.resolved["mitigation"],
+                "precision": options.trainer.precision,
+            }
+        )
+        step = options.checkpoint or options.finetune.steps
+        return Subject(kind, key, self.folder("targets", key), member, step)
+
+    def _questions(self, attack: Attack, subject: Subject, *roles: Role) -> Questions:
+        rows = self.rows(*roles)
+        kind = type(attack)
+        key = hash_key(
+            {
+                "attack": f"{kind.__module__}.{kind.__qualname__}",
+                "version": attack.version,
+                "fields": query_fields(attack),
+                "rows": [(sid, self.items[sid].caption) for sid in rows],
+                "seed": self.experiment.options.eval.seed,
+                "dtype": "float32",
+            }
+        )
+        where = str(subject.step) if subject.step is not None else "base"
+        name = f"{kind.__module__.rpartition('.')[2]}-{key}"
+        return Questions(attack, subject, rows, self.folder("features", subject.key, where, name))
+
+    def _cells(self, name: str, attack: Attack) -> Iterator[Cell]:
+        options = self.experiment.options
+        evaluation = self._questions(attack, self.target, *EVALUATED)
+        known = SHADOWED if self.shadow else EVALUATED
+        calibration = self._questions(attack, self.shadow or self.target, *known)
+        tuned = self.experiment.model.finetune
+        base = self._questions(attack, self.base, *EVALUATED) if options.eval.base_row and tuned else None
+        yield self._cell(name, attack, evaluation, calibration, base, None)
+        if options.eval.base_calibrated and tuned and attack.statistics:
+            base = base or self._questions(attack, self.base, *EVALUATED)
+            base_known = self._questions(attack, self.base, *known)
+            yield self._cell(f"{name}-base", attack, evaluation, calibration, base, base_known)
+
+    def _cell(self, name: str, attack: Attack, *asked: Questions | None) -> Cell:
+        evaluation, calibration, base, base_calibration = asked
+        assert evaluation is not None
+        assert calibration is not None
+        options = self.experiment.options
+        identity: dict[str, Any] = {
+            "name": name,
+            "metrics": METRICS_VERSION,
+            "features": [q and [q.subject.key, q.subject.step, q.folder.name] for q in asked],
+            "score": score_fields(attack),
+            "calibration": vars(options.calibration),
+            "evaluation": [options.eval.seed, options.eval.resamples],
+            "split": self.split.content_hash,
+        }
+        subject = evaluation.subject
+        where = str(subject.step) if subject.step is not None else "base"
+        folder = self.folder("runs", subject.key, where, f"{name}-{hash_key(identity)}")
+        return Cell(name, attack, evaluation, calibration, base, base_calibration, folder)
+
+    def describe(self) -> str:
+        """What would run, for people."""
+        lines = []
+        for subject in self.trained:
+            recipe = self.experiment.options.finetune
+            state = "done" if subject.ready else f"{recipe.steps} steps of {recipe.batch_size} to train"
+            lines.append(f"{subject.kind:<7} {subject.key}  {len(self.rows(_member(subject)))} members, {state}")
+        for (subject, rows), asked in self.missing().items():
+            most = sum(q.attack.nfe[0] for q in asked) * len(rows)
+            names = ", ".join(q.folder.name.partition("-")[0] for q in asked)
+            lines.append(f"ask     {subject.kind}: {len(rows)} images, {names}; at most {most:,} U-Net evaluations")
+        done = sum(cell.ready for cell in self.cells)
+        lines.append(f"cells   {done} of {len(self.cells)} done")
+        return "\n".join(lines)
+
+
+def _member(subject: Subject) -> Role:
+    assert subject.member is not None
+    return subject.member

@@ -1,0 +1,192 @@
+"""From stored features to scores, metrics and files of one cell; no model is asked.
+
+Everything fitted comes from calibration rows. Their own scores, from which thresholds come, are
+out-of-fold by near-duplicate group: in-sample scores of a flexible classifier would be too good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from omegaconf import OmegaConf
+
+from mia_bench.attacks import Attack, Calibration, Fitted, Floats
+from mia_bench.bootstrap import evaluate
+from mia_bench.data.membership import Role
+from mia_bench.errors import MiaError
+from mia_bench.features import Table, read_table
+from mia_bench.metrics import fit_thresholds, roc_curve
+from mia_bench.plan import Cell, Plan, Questions
+from mia_bench.store import read_json, write_json
+
+MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Features of some rows with what the protocol, not the attack, knows about them."""
+
+    table: Table
+    role: npt.NDArray[np.str_]
+    group: npt.NDArray[np.str_]
+
+    @property
+    def is_member(self) -> npt.NDArray[np.bool_]:
+        members: npt.NDArray[np.bool_] = np.isin(self.role, [str(role) for role in MEMBERS])
+        return members
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Known:
+        return Known(self.table.take(rows), self.role[rows], self.group[rows])
+
+    def minus(self, base: Known) -> Known:
+        """Base-calibrated features: what the untouched base already says is subtracted."""
+        other = base.table.select(self.table.sample_id)
+        features = {n: values - other.features[n] for n, values in self.table.features.items()}
+        return Known(Table(self.table.sample_id, features), self.role, self.group)
+
+    def calibration(self, seed: int) -> Calibration:
+        return Calibration(self.table.features, self.is_member, self.group, seed)
+
+
+def folds_of(group: npt.NDArray[np.str_], folds: int, seed: int) -> npt.NDArray[np.intp]:
+    """Fold of each row, decided by its group alone."""
+    hashes = (hashlib.blake2b(f"{seed}|{g}".encode(), digest_size=8).digest() for g in group)
+    return np.array([int.from_bytes(h, "little") % folds for h in hashes], dtype=np.intp)
+
+
+def out_of_fold(attack: Attack, known: Known, folds: int, seed: int) -> Floats:
+    """(N,) scores of calibration rows, each from a calibration without its own fold.
+
+    Raises:
+        MiaError: a fold leaves fewer than two rows of a class to fit on.
+    """
+    fold = folds_of(known.group, folds, seed)
+    scores = np.zeros(len(fold))
+    for k in np.unique(fold):
+        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        rest = known.take(outside).calibration(seed)
+        if min(rest.is_member.sum(), (~rest.is_member).sum()) < 2:
+            raise MiaError(
+                f"{len(fold)} calibration rows are too few for {folds} folds by group: use larger "
+                "data.sizes for the shadow roles or a smaller calibration.folds."
+            )
+        scores[inside] = attack.score(known.take(inside).table.features, rest)
+    return scores
+
+
+def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
+    """Write config.yaml, scores.parquet, roc.parquet and metrics.json; return the manifest's facts."""
+    options = plan.experiment.options
+    seed, folds = options.eval.seed, options.calibration.folds
+    evaluation, calibration, base = _inputs(plan, cell)
+    fitted_on = calibration.calibration(seed)
+    known_scores = _finite(cell, out_of_fold(cell.attack, calibration, folds, seed), calibration)
+    scores = _finite(cell, cell.attack.score(evaluation.table.features, fitted_on), evaluation)
+    thresholds = fit_thresholds(known_scores, calibration.is_member)
+
+    def measured(who: Known, values: Floats) -> dict[str, Any]:
+        return evaluate(values, who.is_member, who.group, thresholds, seed, options.eval.resamples)
+
+    metrics = measured(evaluation, scores)
+    frames = [_frame(evaluation, scores), _frame(calibration, known_scores)]
+    metrics["controls"] = {}
+    if base is not None:
+        base_scores = _finite(cell, cell.attack.score(base.table.features, fitted_on), base)
+        metrics["controls"]["base"] = measured(base, base_scores)
+        frames[0]["score_base"] = base_scores
+    metrics |= _cost(cell)
+    metrics["chosen"] = cell.attack.chosen(fitted_on) if isinstance(cell.attack, Fitted) else {}
+    pd.concat(frames, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+    roc = roc_curve(scores, evaluation.is_member)
+    pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
+    write_json(folder / "metrics.json", metrics)
+    resolved = {**plan.experiment.resolved, "attack": {cell.name: _node(plan, cell)}}
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
+    return _about(plan, cell)
+
+
+def _inputs(plan: Plan, cell: Cell) -> tuple[Known, Known, Known | None]:
+    """Evaluation rows, calibration rows, and evaluation rows on the base (a control)."""
+    evaluation, calibration = _known(plan, cell.evaluation), _known(plan, cell.calibration)
+    base = _known(plan, cell.base) if cell.base is not None else None
+    if cell.base_calibration is not None and base is not None:
+        evaluation = evaluation.minus(base)
+        calibration = calibration.minus(_known(plan, cell.base_calibration))
+        base = None
+    if cell.calibration.folder == cell.evaluation.folder:
+        half = folds_of(evaluation.group, 2, plan.experiment.options.data.split_seed)
+        calibration = evaluation.take(np.flatnonzero(half == 1))
+        base = base.take(np.flatnonzero(half == 0)) if base is not None else None
+        evaluation = evaluation.take(np.flatnonzero(half == 0))
+    return evaluation, calibration, base
+
+
+def _known(plan: Plan, questions: Questions) -> Known:
+    table = read_table(questions.folder / "features.parquet").select(questions.sample_id)
+    row = {r.sample_id: r for r in plan.split.table}
+    return Known(
+        table,
+        np.array([str(row[sid].role) for sid in table.sample_id]),
+        np.array([row[sid].group for sid in table.sample_id]),
+    )
+
+
+def _finite(cell: Cell, scores: Floats, known: Known) -> Floats:
+    bad = ~np.isfinite(scores)
+    if bad.any():
+        ids = ", ".join(np.array(known.table.sample_id)[bad][:8])
+        raise MiaError(f"attack {cell.name} gave scores that are not finite for {ids}; none are used.")
+    return scores
+
+
+def _frame(known: Known, scores: Floats) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sample_id": known.table.sample_id,
+            "group": known.group,
+            "role": known.role,
+            "is_member": known.is_member,
+            "score": scores,
+        }
+    )
+
+
+def _cost(cell: Cell) -> dict[str, float]:
+    """U-Net evaluations per evaluated sample, and seconds of the predict pass, as measured."""
+    about = read_json(cell.evaluation.folder / "manifest.json")["cost"]
+    forward, backward = about["nfe_forward"], about["nfe_backward"]
+    if cell.base_calibration is not None and cell.base is not None:
+        other = read_json(cell.base.folder / "manifest.json")["cost"]
+        forward, backward = forward + other["nfe_forward"], backward + other["nfe_backward"]
+    return {"nfe_forward": forward, "nfe_backward": backward, "seconds": about["seconds"]}
+
+
+def _node(plan: Plan, cell: Cell) -> Mapping[str, Any]:
+    nodes: Mapping[str, Mapping[str, Any]] = plan.experiment.resolved["attack"]
+    return nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
+
+
+def _about(plan: Plan, cell: Cell) -> dict[str, Any]:
+    return {
+        "attack": cell.name,
+        "data": plan.split.source,
+        "split": plan.split.content_hash,
+        "features": {
+            name: str(asked.folder.relative_to(plan.outputs))
+            for name, asked in zip(
+                ("evaluation", "calibration", "base", "base_calibration"),
+                (cell.evaluation, cell.calibration, cell.base, cell.base_calibration),
+                strict=True,
+            )
+            if asked is not None
+        },
+        "models": {"target": plan.target.key, "shadow": plan.shadow.key if plan.shadow else None},
+        "intervals": "95 %, conditional on this target, shadow and calibration",
+    }

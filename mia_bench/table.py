@@ -1,0 +1,63 @@
+"""The table a run ends with, as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds")
+
+
+def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
+    """'0.812 [0.78, 0.84]', or 'n/a' where there is no figure."""
+    if entry.get("value") is None:
+        return "n/a"
+    return f"{entry['value']:.{digits}f} [{entry['lo']:.{digits}f}, {entry['hi']:.{digits}f}]"
+
+
+def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The attack's row, and below it the same attack on the untouched base."""
+    lines = [_row(name, metrics, f"{metrics['nfe_forward']:.1f}", f"{metrics['seconds']:.0f}")]
+    base = metrics["controls"].get("base")
+    if base:
+        lines.append(_row("  on the base", base, "", ""))
+    return lines
+
+
+def _row(name: str, metrics: Mapping[str, Any], nfe: str, seconds: str) -> tuple[str, ...]:
+    at_one = metrics["tpr_at_fpr"]["0.01"]
+    oracle = f"{metrics['asr_oracle']:.3f} (chance {metrics['asr_oracle_permuted']:.3f})"
+    return (
+        name,
+        interval(metrics["auroc"]),
+        interval(at_one) + ("*" if at_one.get("low_resolution") else ""),
+        interval(metrics["asr"]),
+        oracle,
+        nfe,
+        seconds,
+    )
+
+
+def show(results: Sequence[tuple[str, Mapping[str, Any], Path]], title: str) -> None:
+    """Print the table of finished cells and where their files are."""
+    console = Console(highlight=False)
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
+    for name, metrics, _ in results:
+        for line in rows(name, metrics):
+            table.add_row(*line, style="dim" if line[0].startswith(" ") else None)
+    width = max(console.width, 120)
+    Console(highlight=False, width=width).print(table)
+    first = results[0][1]
+    print(
+        f"{first['n_members']} members, {first['n_nonmembers']} non-members. Intervals: 95 %, "
+        "bootstrap over near-duplicate groups,\nconditional on this target, shadow and calibration. "
+        "* fewer than 10 false positives allowed: coarse."
+    )
+    for name, _, folder in results:
+        print(f"{name}: {folder}")

@@ -1,0 +1,156 @@
+"""Carrying a plan out: split, fine-tunes, predict passes, scores. Whatever is finished is reused."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mia_bench.config import Experiment, build
+from mia_bench.data.duplicates import require_small_groups, group, perceptual_hashes
+from mia_bench.data.membership import Role, RoleSizes, Split, check_split, load_split, make_split, save_split
+from mia_bench.data.source import Item, Listing
+from mia_bench.errors import MiaError
+from mia_bench.plan import Plan, Questions, Subject
+from mia_bench.store import get_or_build, hash_key
+
+if TYPE_CHECKING:
+    from mia_bench.finetune import Rows
+    from mia_bench.target import Target
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """List the data, make or verify its split, and lay out everything that follows from it."""
+    listing = experiment.source.items()
+    outputs = experiment.outputs
+    split = _split(experiment, listing, outputs)
+    items = {item.sample_id: item for item in listing.items}
+    return Plan(experiment, split, items, outputs)
+
+
+def _split(experiment: Experiment, listing: Listing, outputs: Path) -> Split:
+    data = experiment.options.data
+    sizes = build({"_target_": "mia_bench.data.membership.RoleSizes", **data.sizes}, "data.sizes")
+    assert isinstance(sizes, RoleSizes)
+    identity = [experiment.resolved["data"]["source"], data.sizes, data.split_seed, data.max_distance]
+    path = outputs / "splits" / f"{data.name}-{hash_key(identity)}.json"
+    if not path.exists():
+        listing, hashes = perceptual_hashes(listing)
+        ids = [item.sample_id for item in listing.items]
+        captions = [item.caption for item in listing.items]
+        groups = group(ids, hashes, captions, data.max_distance)
+        require_small_groups(groups, captions)
+        split = make_split(
+            listing,
+            groups,
+            sizes,
+            source=data.name,
+            seed=data.split_seed,
+            max_distance=data.max_distance,
+        )
+        save_split(split, path)
+    split = load_split(path)
+    check_split(split, listing, path)
+    return split
+
+
+def train_models(plan: Plan) -> None:
+    """Target and shadow, each from the same base with the same recipe."""
+    for subject in plan.trained:
+        if not subject.ready:
+            get_or_build(subject.folder, lambda tmp, s=subject: _train(plan, s, tmp))
+            gc.collect()
+
+
+def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    from mia_bench.finetune import finetune
+
+    options = plan.experiment.options
+    target = load_target(plan, plan.base)
+    assert subject.member is not None
+    members = encode_rows(plan, target, subject.member)
+    heldout = encode_rows(plan, target, Role.VALIDATION, options.finetune.val_rows)
+    (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
+    facts = finetune(
+        target, members, heldout, options.finetune, options.trainer, tmp, f"fine-tune {subject.kind}"
+    )
+    return {"kind": subject.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
+
+
+def answer_questions(plan: Plan) -> None:
+    """Every missing feature table, one predict pass per (model, rows)."""
+    for (subject, rows), asked in plan.missing().items():
+        _predict(plan, subject, rows, asked)
+        gc.collect()
+
+
+def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
+    from mia_bench.runner import merge, run_pass
+
+    options = plan.experiment.options
+    target = load_target(plan, subject)
+    names = {q.folder: f"{q.folder.name}" for q in asked}
+    cost = run_pass(
+        target,
+        {names[q.folder]: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
+        [plan.items[sid] for sid in rows],
+        plan.experiment.model.resolution,
+        options.eval.batch_size,
+        options.trainer,
+        f"ask {subject.kind}",
+    )
+    for questions in asked:
+
+        def finish(tmp: Path, q: Questions = questions) -> dict[str, Any]:
+            import shutil
+
+            from mia_bench.features import write_table
+
+            write_table(tmp / "features.parquet", merge(tmp, q.sample_id))
+            shutil.rmtree(tmp / "shards")
+            return {"model": subject.key, "cost": cost[names[q.folder]].to_json()}
+
+        get_or_build(questions.folder, finish)
+
+
+def score_cells(plan: Plan) -> None:
+    from mia_bench.scoring import score_cell
+
+    for cell in plan.cells:
+        get_or_build(cell.folder, lambda tmp, c=cell: score_cell(plan, c, tmp))
+
+
+def load_target(plan: Plan, subject: Subject) -> Target:
+    """The model of `subject`, with the latent cache that all models of one base share."""
+    from mia_bench.data.cache import TensorCache
+
+    model = plan.experiment.model
+    if subject.weights is not None and not subject.weights.is_dir():
+        raise MiaError(f"{subject.weights} is missing. Delete {subject.folder} to train it again.")
+    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
+    unet = model.load_unet(subject.weights)
+    return model.build(unet, plan.experiment.options.eval.seed, store)
+
+
+def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> Rows:
+    """Latents and text of the rows of a role, through the latent cache."""
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm import tqdm
+
+    from mia_bench.finetune import Rows
+    from mia_bench.runner import Pictures, collate
+
+    options, model = plan.experiment.options, plan.experiment.model
+    items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
+    pictures = Pictures(items, model.resolution)
+    loader = DataLoader(pictures, batch_size=options.eval.batch_size, collate_fn=collate)
+    latents = []
+    for batch in tqdm(loader, desc=f"encode {role}", leave=False):
+        latents.append(target.view(batch).z0.cpu())
+        target.forget()
+    cond = target.embed([item.caption for item in items])
+    return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

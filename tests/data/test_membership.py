@@ -1,0 +1,247 @@
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mia_bench.data.membership import (
+    Role,
+    RoleSizes,
+    Split,
+    assign,
+    check_split,
+    load_split,
+    make_split,
+    save_split,
+)
+from mia_bench.data.source import Item, Listing, listing
+from mia_bench.errors import MiaError
+
+QUARTERS = RoleSizes(0.25, 0.25, 0.25, 0.25)
+COUNTS = RoleSizes(40, 60, 30, 20, 10)
+
+
+def blank(resolution: int) -> Image.Image:
+    return Image.new("RGB", (resolution, resolution))
+
+
+def data(n: int = 200, source: str = "x") -> tuple[Listing, list[str]]:
+    """n items whose rows 0, 10, 20, … start groups of three, the others alone."""
+    items = [Item(f"{source}:{i:04d}", f"caption {i}", f"{i}.png", blank) for i in range(n)]
+    groups = [f"{source}:{i - i % 10 if i % 10 < 3 else i:04d}" for i in range(n)]
+    return listing(items), [groups[int(item.name[:-4])] for item in listing(items).items]
+
+
+def split_of(sizes: RoleSizes = COUNTS, seed: int = 0, n: int = 200) -> tuple[Split, Listing]:
+    made, groups = data(n)
+    return make_split(made, groups, sizes, source="x", seed=seed, max_distance=6), made
+
+
+group_labels = st.lists(st.integers(0, 60), min_size=30, max_size=150).map(
+    lambda numbers: [f"g{n}" for n in numbers]
+)
+seeds = st.integers(0, 2**32 - 1)
+shares = st.lists(st.integers(1, 20), min_size=5, max_size=5).map(
+    lambda parts: RoleSizes(*(part / sum(parts) for part in parts))
+)
+
+
+def try_assign(groups: list[str], sizes: RoleSizes, seed: int) -> list[Role | None]:
+    try:
+        return assign(groups, sizes, seed)
+    except MiaError:  # a share of a few rows where every group is large
+        return [None] * len(groups)
+
+
+@given(group_labels, shares, seeds)
+def test_groups_are_never_divided(groups: list[str], sizes: RoleSizes, seed: int) -> None:
+    roles = defaultdict(set)
+    for label, role in zip(groups, try_assign(groups, sizes, seed), strict=True):
+        roles[label].add(role)
+    assert all(len(found) == 1 for found in roles.values())
+
+
+@given(group_labels, shares, seeds, st.randoms(use_true_random=False))
+def test_roles_do_not_depend_on_the_order(
+    groups: list[str], sizes: RoleSizes, seed: int, random: object
+) -> None:
+    shuffled = list(groups)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    straight = dict(zip(groups, try_assign(groups, sizes, seed), strict=True))
+    assert dict(zip(shuffled, try_assign(shuffled, sizes, seed), strict=True)) == straight
+
+
+@given(group_labels, shares, seeds)
+def test_counts_miss_by_less_than_a_group(groups: list[str], sizes: RoleSizes, seed: int) -> None:
+    largest = max(Counter(groups).values())
+    roles = Counter(try_assign(groups, sizes, seed))
+    for role, wanted in sizes.counts(len(groups)).items():
+        assert roles[role] < wanted + largest
+
+
+@given(st.integers(5, 200), shares, seeds)
+def test_counts_are_exact_without_groups(n: int, sizes: RoleSizes, seed: int) -> None:
+    roles = Counter(assign([f"g{i}" for i in range(n)], sizes, seed))
+    assert {role: roles[role] for role in Role} == sizes.counts(n)
+
+
+def test_counts_are_exact_while_small_groups_are_left() -> None:
+    for seed in range(20):
+        split, _ = split_of(seed=seed)
+        assert Counter(split.role) == COUNTS.counts(200)
+        assert split.unused == 40
+
+
+def test_groups_larger_than_what_is_left_come_as_near_as_they_can() -> None:
+    tens = [f"g{i // 10}" for i in range(100)]
+    roles = Counter(assign(tens, RoleSizes(16, 14, 20, 20), 0))
+    assert [roles[role] for role in Role] == [20, 10, 20, 20, 30]
+    with pytest.raises(MiaError, match=r"fits target_member \(4 rows asked, 10 groups"):
+        assign(tens, RoleSizes(4, 20, 20, 20), 0)
+
+
+def test_seeds_differ_and_repeat() -> None:
+    splits = [split_of(seed=seed)[0] for seed in range(10)]
+    assert len({split.content_hash for split in splits}) == 10
+    assert split_of(seed=3)[0] == splits[3]
+
+
+def test_every_row_is_a_member_equally_often() -> None:
+    """400 seeds, 40 of 200 rows: 80 ± 8 times each; large groups no more often than single rows."""
+    made, groups = data()
+    hits: Counter[int] = Counter()
+    for seed in range(400):
+        roles = assign(groups, COUNTS, seed)
+        hits.update(i for i, role in enumerate(roles) if role == Role.TARGET_MEMBER)
+    assert 40 < min(hits[i] for i in range(200)) <= max(hits.values()) < 120
+    size = Counter(groups)
+    for wanted in (1, 3):
+        rows = [i for i, label in enumerate(groups) if size[label] == wanted]
+        assert sum(hits[i] for i in rows) / len(rows) == pytest.approx(80, abs=4)
+    assert len(made.items) == len(groups)
+
+
+def test_the_rest_validates_or_stays_unused() -> None:
+    rest, _ = split_of(RoleSizes(40, 60, 30, 20))
+    assert (Counter(rest.role)[Role.VALIDATION], rest.unused) == (50, 0)
+    none, _ = split_of(RoleSizes(40, 60, 30, 20, 0))
+    assert (Counter(none.role)[Role.VALIDATION], none.unused) == (0, 50)
+
+
+def test_shares_and_counts_can_be_mixed() -> None:
+    sizes = RoleSizes(0.29, 10, 0.29, 10, None)
+    assert sizes.counts(100) == {
+        Role.TARGET_MEMBER: 29,
+        Role.TARGET_NONMEMBER: 10,
+        Role.SHADOW_MEMBER: 29,
+        Role.SHADOW_NONMEMBER: 10,
+    }
+    assert RoleSizes(1, 0, 0, 0).counts(7)[Role.TARGET_MEMBER] == 1
+    assert RoleSizes(1.0, 0, 0, 0).counts(7)[Role.TARGET_MEMBER] == 7
+
+
+def test_sizes_above_the_rows_say_the_numbers() -> None:
+    with pytest.raises(MiaError, match=r"needs 1,180 rows \(180 target_member .* data has 200"):
+        split_of(RoleSizes(180, 460, 180, 360))
+    with pytest.raises(MiaError, match="needs 240 rows"):
+        split_of(RoleSizes(0.3, 0.3, 0.3, 0.3))
+
+
+@pytest.mark.parametrize("bad", [-1, -0.1, 1.5, float("nan"), True, "5", None])
+def test_impossible_sizes_are_refused(bad: object) -> None:
+    sizes = {role.value: 0.1 for role in Role} | {"target_member": bad}
+    with pytest.raises(MiaError, match=r"data\.sizes: size target_member="):
+        RoleSizes.of(sizes)
+
+
+def test_unknown_roles_are_refused_by_name() -> None:
+    with pytest.raises(MiaError, match=r"'member'.*It needs: target_member, target_nonmember"):
+        RoleSizes.of({"member": 5})
+
+
+def test_rows_select_by_role() -> None:
+    split, _ = split_of()
+    members = split.rows(Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
+    assert len(members) == 70
+    assert {split.role[i] for i in members} == {Role.TARGET_MEMBER, Role.SHADOW_MEMBER}
+    everything = sorted(i for role in Role for i in split.rows(role).tolist())
+    assert everything == list(range(len(split.sample_id)))
+    assert list(split.sample_id) == sorted(split.sample_id)
+
+
+def test_summary_counts() -> None:
+    text = split_of()[0].summary()
+    assert "160 x rows in" in text
+    assert "largest of 3 rows; 0 exact duplicates merged, 40 rows unused" in text
+    assert "target_nonmember      60 rows" in text
+    assert "asked" not in text
+
+
+def test_summary_says_what_was_asked_when_it_was_not_met() -> None:
+    made, _ = data(100)
+    tens = [f"g{i // 10}" for i in range(100)]
+    sizes = RoleSizes(16, 14, 20, 20)
+    split = make_split(made, tens, sizes, source="x", seed=0, max_distance=6)
+    assert "20 rows in 2 groups, 16 asked" in split.summary()
+
+
+@pytest.mark.parametrize("sizes", [COUNTS, QUARTERS])
+def test_manifest_round_trip(tmp_path: Path, sizes: RoleSizes) -> None:
+    split, made = split_of(sizes)
+    path = tmp_path / "new" / "split.json"
+    save_split(split, path)
+    assert load_split(path) == split
+    check_split(load_split(path), made, path)
+    fields = json.loads(path.read_text())
+    assert fields["version"] == 1
+    assert fields["hash"] == split.content_hash
+    assert set(fields["rows"][0]) == {"sample_id", "group", "role", "name", "caption_hash"}
+    assert [p.name for p in path.parent.iterdir()] == ["split.json"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"role": "validation"', '"role": "target_member"', "was edited"),
+        ('"role": "validation"', '"role": "member"', "cannot be read: ValueError"),
+        ('"version": 1', '"version": 2', "has version 2, not 1"),
+        ('"seed"', '"sede"', "cannot be read: TypeError"),
+        ('"hash"', '"hush"', "cannot be read: KeyError"),
+        ("{", "[", "cannot be read: JSONDecodeError"),
+    ],
+)
+def test_a_changed_manifest_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "split.json"
+    save_split(split_of()[0], path)
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(MiaError, match=message) as error:
+        load_split(path)
+    assert f"Restore {path}, or delete it" in str(error.value)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MiaError, match=r"cannot be read: FileNotFoundError"):
+        load_split(tmp_path / "split.json")
+
+
+def test_data_that_changed_is_refused(tmp_path: Path) -> None:
+    split, made = split_of(QUARTERS)
+    items = {item.sample_id: item for item in made.items}
+    del items["x:0007"]  # gone
+    items["x:1000"] = Item("x:1000", "caption 8", "8.png", blank)  # another image, same name
+    del items["x:0008"]
+    items["x:0009"] = Item("x:0009", "another caption", "9.png", blank)
+    path = tmp_path / "split.json"
+    with pytest.raises(MiaError, match=r"1 of 200 rows are missing and 2 have another") as error:
+        check_split(split, listing(items.values()), path)
+    assert "x:0007 (7.png), x:0008 (8.png), x:0009 (9.png)" in str(error.value)
+    assert f"delete {path} to make a new split" in str(error.value)
+
+
+def test_data_that_grew_or_was_renamed_still_fits(tmp_path: Path) -> None:
+    split, made = split_of(QUARTERS)
+    renamed = [Item(i.sample_id, i.caption, f"new/{i.name}", blank) for i in made.items]
+    check_split(split, listing([*renamed, Item("x:9", "more", "more.png", blank)]), tmp_path)
