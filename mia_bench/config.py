@@ -21,7 +21,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mia_bench.errors import MiaError
 
-
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.data.source import Source
@@ -41,7 +40,7 @@ class Data:
 
 @dataclass
 class Recipe:
-    """How a model is fine-tuned. The model yaml owns it; mitigations and experiments override it."""
+    """How a model is fine-tuned: owned by the model yaml, overridden by mitigations."""
 
     steps: int = MISSING
     batch_size: int = MISSING
@@ -222,8 +221,8 @@ def _check_options(options: Root, model: Model) -> None:
             raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be positive.")
     if recipe.batch_size % recipe.accumulate:
         raise MiaError(
-            f"finetune.batch_size={recipe.batch_size} is the global batch and must be a multiple of "
-            f"finetune.accumulate={recipe.accumulate}."
+            f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "
+            f"of finetune.accumulate={recipe.accumulate}."
         )
     if not 0 <= recipe.p_uncond <= 1:
         raise MiaError(f"finetune.p_uncond={recipe.p_uncond} is a probability.")
@@ -235,5 +234,3 @@ def _check_options(options: Root, model: Model) -> None:
         )
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
-
-

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def signal_and_noise(alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
-    """(a, b), each of T + 1 float64 entries; the last one is the clean level, so index -1 means z0."""
+    """(a, b), each T + 1 float64 entries; the last is the clean level, so index -1 means z0."""
     alphas = torch.cat([alphas_cumprod.double().cpu(), torch.ones(1, dtype=torch.float64)])
     return alphas.sqrt(), (1 - alphas).sqrt()
 
@@ -35,12 +35,16 @@ def clean_estimate(z_t: Tensor, eps: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return (z_t - b * eps) / a
 
 
-def ddim_step(z_t: Tensor, eps: Tensor, a_t: Tensor, b_t: Tensor, a_s: Tensor, b_s: Tensor) -> Tensor:
-    """Deterministic DDIM move t -> s in either direction (Song et al. 2021, eq. 12 with sigma = 0)."""
+def ddim_step(
+    z_t: Tensor, eps: Tensor, a_t: Tensor, b_t: Tensor, a_s: Tensor, b_s: Tensor
+) -> Tensor:
+    """Deterministic DDIM move t -> s, either direction (Song et al. 2021, eq. 12, sigma = 0)."""
     return a_s * clean_estimate(z_t, eps, a_t, b_t) + b_s * eps
 
 
-def keyed_noise(seed: int, sample_id: str, t: int | None, draw: int, shape: tuple[int, ...]) -> Tensor:
+def keyed_noise(
+    seed: int, sample_id: str, t: int | None, draw: int, shape: tuple[int, ...]
+) -> Tensor:
     """Standard normal float32 noise that depends on (seed, sample id, t, draw) and nothing else.
 
     `t=None` is the draw an attack shares over all timesteps. A counter-based generator keyed by a

@@ -37,7 +37,7 @@ def _configuration(error: BaseException) -> str:
 
 
 def _unknown_key(key: str) -> str:
-    """`key` is in no group and in no file; say which is nearest, at the level where it goes wrong."""
+    """`key` is in no group and no file; say what is nearest at the level where it goes wrong."""
     head, _, rest = key.partition(".")
     roots = {*(f for f in Root.__dataclass_fields__), *_groups()}
     if head not in roots or not rest:

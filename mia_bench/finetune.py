@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -49,18 +50,24 @@ class Rows:
 class StepBatches(IterableDataset[dict[str, Tensor]]):
     """Micro-batches of every optimiser step from `start` on, for one rank.
 
-    Rows come from one permutation per epoch, laid end to end; t and eps from one generator per step.
+    Rows come from one permutation per epoch, laid end to end; t and eps from one generator a step.
     Each step is drawn for the whole global batch and then cut, so that micro-batches and ranks see
     parts of the same step.
     """
 
     def __init__(
-        self, rows: Rows, recipe: Recipe, timesteps: int, rank: int = 0, world: int = 1, start: int = 0
+        self,
+        rows: Rows,
+        recipe: Recipe,
+        timesteps: int,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
     ) -> None:
         if recipe.batch_size % (recipe.accumulate * world):
             raise MiaError(
-                f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "
-                f"of accumulate x devices = {recipe.accumulate * world}."
+                f"finetune.batch_size={recipe.batch_size} is the global batch: a multiple "
+                f"of accumulate x devices = {recipe.accumulate * world} is needed."
             )
         self.rows, self.recipe, self.timesteps = rows, recipe, timesteps
         self.rank, self.world, self.start = rank, world, start
@@ -87,14 +94,16 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
     def _order(self, begin: int, size: int) -> Tensor:
         n = len(self.rows.z0)
         epochs = range(begin // n, (begin + size - 1) // n + 1)
-        seeds = (torch.Generator().manual_seed((self.recipe.seed << 32) + (1 << 31) + e) for e in epochs)
+        seeds = (
+            torch.Generator().manual_seed((self.recipe.seed << 32) + (1 << 31) + e) for e in epochs
+        )
         order = torch.cat([torch.randperm(n, generator=g) for g in seeds])
         offset = begin - epochs.start * n
         return order[offset : offset + size]
 
 
 class ValidationRows(Dataset[dict[str, Any]]):
-    """Rows on fixed timesteps and fixed noise, so that two validations differ by the model alone."""
+    """Rows on fixed timesteps and noise, so that two validations differ by the model alone."""
 
     def __init__(self, rows: Rows, seed: int) -> None:
         self.rows, self.seed = rows, seed
@@ -105,7 +114,9 @@ class ValidationRows(Dataset[dict[str, Any]]):
     def __getitem__(self, i: int) -> dict[str, Any]:
         shape = tuple(self.rows.z0.shape[1:])
         sid = self.rows.sample_id[i]
-        noise = [keyed_noise(self.seed, f"validation:{sid}", t, 0, shape) for t in VALIDATION_TIMESTEPS]
+        noise = [
+            keyed_noise(self.seed, f"validation:{sid}", t, 0, shape) for t in VALIDATION_TIMESTEPS
+        ]
         return {"row": i, "eps": torch.stack(noise)}
 
 
@@ -115,6 +126,9 @@ class FinetuneModule(LightningModule):
     Objective: Ho et al. 2020, eq. 14, on the latents, with epsilon or v targets as the model's
     scheduler says. With `ema_decay` the averaged weights are validated and saved.
     """
+
+    a: Tensor
+    b: Tensor
 
     def __init__(self, target: Target, members: Rows, heldout: Rows, recipe: Recipe) -> None:
         super().__init__()
@@ -165,14 +179,16 @@ class FinetuneModule(LightningModule):
         if not torch.isfinite(loss):
             ids = ", ".join(self.members.sample_id[i] for i in batch["row"].tolist()[:8])
             raise MiaError(
-                f"the training loss became {loss.item()} at step {self.global_step} (rows {ids}, ...). "
-                f"Lower finetune.lr (now {self.recipe.lr}) or use trainer.precision=32-true."
+                f"the training loss became {loss.item()} at step {self.global_step} (rows {ids}, "
+                f"...). Lower finetune.lr (now {self.recipe.lr}) or use trainer.precision=32-true."
             )
         self.train_loss.update(loss.detach())
         self.log("train_loss", loss.detach())
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(
+        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         name = list(self.validation)[dataloader_idx]
         rows = self.validation[name]
         index = batch["row"]
@@ -181,34 +197,43 @@ class FinetuneModule(LightningModule):
         for i, timestep in enumerate(VALIDATION_TIMESTEPS):
             t = torch.full_like(index, timestep)
             losses = self._loss(self.result, z0, t, batch["eps"][:, i], hidden, extra)
-            self.val_loss[name].update(losses)
+            metric = self.val_loss[name]
+            assert isinstance(metric, MeanMetric)
+            metric.update(losses)
 
     def on_validation_epoch_end(self) -> None:
         row = {
             "step": float(self.global_step),
             "epoch": self.global_step * self.recipe.batch_size / len(self.members.z0),
-            "train_loss": float(self.train_loss.compute()) if self.train_loss.update_called else 0.0,
+            "train_loss": float(self.train_loss.compute())
+            if self.train_loss.update_called
+            else 0.0,
         }
         for name, metric in self.val_loss.items():
-            row[f"val_{name}"] = float(metric.compute())  # type: ignore[operator]
-            metric.reset()  # type: ignore[operator]
+            assert isinstance(metric, MeanMetric)
+            row[f"val_{name}"] = float(metric.compute())
+            metric.reset()
         self.train_loss.reset()
         self.history.append(row)
         self.log_dict({name: row[name] for name in row if name.startswith("val_")})
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.ema is not None and (batch_idx + 1) % self.recipe.accumulate == 0:
-            decay = min(self.recipe.ema_decay or 0.0, (1 + self.global_step) / (10 + self.global_step))
+            decay = min(
+                self.recipe.ema_decay or 0.0, (1 + self.global_step) / (10 + self.global_step)
+            )
             with torch.no_grad():
                 for slow, fast in zip(self.ema.parameters(), self.unet.parameters(), strict=True):
                     slow.lerp_(fast, 1 - decay)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = torch.optim.AdamW(
             self.unet.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
         )
         warmup = max(1, self.recipe.warmup)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1.0, (s + 1) / warmup))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda s: min(1.0, (s + 1) / warmup)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -218,7 +243,13 @@ class FinetuneModule(LightningModule):
         self.history = list(checkpoint["history"])
 
     def _loss(
-        self, unet: nn.Module, z0: Tensor, t: Tensor, eps: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
+        self,
+        unet: nn.Module,
+        z0: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        hidden: Tensor,
+        extra: Mapping[str, Tensor],
     ) -> Tensor:
         """(B,) mean squared error over latent elements, on eps or v as the model predicts."""
         shape = (-1,) + (1,) * (z0.ndim - 1)

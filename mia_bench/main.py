@@ -41,27 +41,37 @@ def main() -> None:
 
 def run(cfg: DictConfig) -> None:
     """One Hydra job."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     from mia_bench.config import to_experiment
 
+    processes = cfg.trainer.devices * cfg.trainer.num_nodes
+    if HydraConfig.get().mode is RunMode.MULTIRUN and processes > 1:
+        raise MiaError(
+            "several devices inside a multirun would start the whole sweep once per device. Run the "
+            "cells one by one without -m, or use one device per job: trainer.devices=1."
+        )
     execute(to_experiment(cfg))
 
 
 def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
-    """Run what is not finished yet, print the table, and return (attack, metrics, folder) per cell."""
+    """Run what is not finished, print the table; (attack, metrics, folder) of every cell."""
     from mia_bench import workshop
-    from mia_bench.store import read_json
+    from mia_bench.store import global_rank, read_json
     from mia_bench.table import show
 
     plan = workshop.make_plan(experiment)
-    print(plan.split.summary())
-    print(plan.describe(), flush=True)
+    if global_rank() == 0:
+        print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
     if experiment.options.plan_only:
         return []
     workshop.train_models(plan)
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
-    show(results, title=_title(experiment))
+    if global_rank() == 0:
+        show(results, title=_title(experiment))
     return results
 
 

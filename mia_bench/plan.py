@@ -1,4 +1,4 @@
-"""What a run consists of, before anything runs: models, feature tables, cells, and where each lives.
+"""What a run consists of, before anything runs: models, feature tables, cells, and their places.
 
 A key is a hash of everything that decides an artefact and of nothing else: devices, chunk sizes,
 paths and loggers stay out. Whatever exists under its key is reused.
@@ -66,7 +66,9 @@ class Cell:
     evaluation: Questions
     calibration: Questions
     base: Questions | None
-    base_calibration: Questions | None  # given: base features are subtracted before anything is fitted
+    base_calibration: (
+        Questions | None
+    )  # given: base features are subtracted before anything is fitted
     folder: Path
 
     @property
@@ -114,7 +116,11 @@ class Plan:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        return [cell for name, attack in self.experiment.attacks.items() for cell in self._cells(name, attack)]
+        return [
+            cell
+            for name, attack in self.experiment.attacks.items()
+            for cell in self._cells(name, attack)
+        ]
 
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""
@@ -168,7 +174,11 @@ class Plan:
         known = SHADOWED if self.shadow else EVALUATED
         calibration = self._questions(attack, self.shadow or self.target, *known)
         tuned = self.experiment.model.finetune
-        base = self._questions(attack, self.base, *EVALUATED) if options.eval.base_row and tuned else None
+        base = (
+            self._questions(attack, self.base, *EVALUATED)
+            if options.eval.base_row and tuned
+            else None
+        )
         yield self._cell(name, attack, evaluation, calibration, base, None)
         if options.eval.base_calibrated and tuned and attack.statistics:
             base = base or self._questions(attack, self.base, *EVALUATED)
@@ -199,12 +209,16 @@ class Plan:
         lines = []
         for subject in self.trained:
             recipe = self.experiment.options.finetune
-            state = "done" if subject.ready else f"{recipe.steps} steps of {recipe.batch_size} to train"
-            lines.append(f"{subject.kind:<7} {subject.key}  {len(self.rows(_member(subject)))} members, {state}")
+            state = (
+                "done" if subject.ready else f"{recipe.steps} steps of {recipe.batch_size} to train"
+            )
+            members = len(self.rows(_member(subject)))
+            lines.append(f"{subject.kind:<7} {subject.key}  {members} members, {state}")
         for (subject, rows), asked in self.missing().items():
             most = sum(q.attack.nfe[0] for q in asked) * len(rows)
             names = ", ".join(q.folder.name.partition("-")[0] for q in asked)
-            lines.append(f"ask     {subject.kind}: {len(rows)} images, {names}; at most {most:,} U-Net evaluations")
+            what = f"{len(rows)} images, {names}; at most {most:,} U-Net evaluations"
+            lines.append(f"ask     {subject.kind}: {what}")
         done = sum(cell.ready for cell in self.cells)
         lines.append(f"cells   {done} of {len(self.cells)} done")
         return "\n".join(lines)

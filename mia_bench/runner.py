@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -86,7 +85,9 @@ class AttackModule(LightningModule):
             new = [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
             if new:
                 table = self._ask(name, attack, batch)
-                shard = folder / SHARDS / f"{self.global_rank:03d}-{batch.sample_id[0][-12:]}.parquet"
+                shard = (
+                    folder / SHARDS / f"{self.global_rank:03d}-{batch.sample_id[0][-12:]}.parquet"
+                )
                 write_table(shard, table.take(new))
         self.target.forget()
 
@@ -176,5 +177,3 @@ def merge(folder: Path, sample_id: Sequence[str]) -> Table:
         for name in names
     }
     return Table(tuple(sample_id), stacked)
-
-

@@ -82,23 +82,23 @@ def out_of_fold(attack: Attack, known: Known, folds: int, seed: int) -> Floats:
 
 
 def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
-    """Write config.yaml, scores.parquet, roc.parquet and metrics.json; return the manifest's facts."""
+    """Write config, scores, ROC and metrics into `folder`; return the facts of the manifest."""
     options = plan.experiment.options
     seed, folds = options.eval.seed, options.calibration.folds
     evaluation, calibration, base = _inputs(plan, cell)
     fitted_on = calibration.calibration(seed)
     known_scores = _finite(cell, out_of_fold(cell.attack, calibration, folds, seed), calibration)
-    scores = _finite(cell, cell.attack.score(evaluation.table.features, fitted_on), evaluation)
+    scores, base_scores = _score(cell, evaluation, base, fitted_on)
     thresholds = fit_thresholds(known_scores, calibration.is_member)
 
     def measured(who: Known, values: Floats) -> dict[str, Any]:
-        return evaluate(values, who.is_member, who.group, thresholds, seed, options.eval.resamples)
+        groups = who.group.tolist()
+        return evaluate(values, who.is_member, groups, thresholds, seed, options.eval.resamples)
 
     metrics = measured(evaluation, scores)
     frames = [_frame(evaluation, scores), _frame(calibration, known_scores)]
     metrics["controls"] = {}
-    if base is not None:
-        base_scores = _finite(cell, cell.attack.score(base.table.features, fitted_on), base)
+    if base is not None and base_scores is not None:
         metrics["controls"]["base"] = measured(base, base_scores)
         frames[0]["score_base"] = base_scores
     metrics |= _cost(cell)
@@ -128,6 +128,22 @@ def _inputs(plan: Plan, cell: Cell) -> tuple[Known, Known, Known | None]:
     return evaluation, calibration, base
 
 
+def _score(
+    cell: Cell, evaluation: Known, base: Known | None, fitted_on: Calibration
+) -> tuple[Floats, Floats | None]:
+    """Scores on target and base from one call, because each call fits on the calibration rows."""
+    if base is None:
+        scores = cell.attack.score(evaluation.table.features, fitted_on)
+        return _finite(cell, scores, evaluation), None
+    both = {
+        name: np.concatenate([values, base.table.features[name]])
+        for name, values in evaluation.table.features.items()
+    }
+    scores = cell.attack.score(both, fitted_on)
+    n = len(evaluation.table.sample_id)
+    return _finite(cell, scores[:n], evaluation), _finite(cell, scores[n:], base)
+
+
 def _known(plan: Plan, questions: Questions) -> Known:
     table = read_table(questions.folder / "features.parquet").select(questions.sample_id)
     row = {r.sample_id: r for r in plan.split.table}
@@ -142,7 +158,9 @@ def _finite(cell: Cell, scores: Floats, known: Known) -> Floats:
     bad = ~np.isfinite(scores)
     if bad.any():
         ids = ", ".join(np.array(known.table.sample_id)[bad][:8])
-        raise MiaError(f"attack {cell.name} gave scores that are not finite for {ids}; none are used.")
+        raise MiaError(
+            f"attack {cell.name} gave scores that are not finite for {ids}; none are used."
+        )
     return scores
 
 

@@ -62,7 +62,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Whole file or no file: written beside and renamed. NaN is refused: JSON has none."""
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(
+        json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     os.replace(partial, path)
 
 
@@ -70,12 +72,15 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def get_or_build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
+def get_or_build(
+    folder: Path, build: Callable[[Path], Mapping[str, Any]], together: bool = False
+) -> dict[str, Any]:
     """The manifest of `folder`, built first when it is not there.
 
     `build(tmp)` fills `tmp` (which holds what an interrupted build left) and returns what the
     manifest should say. A second process waits for the first and then finds the result. Ranks above
-    zero of a distributed run take part in the build without the lock, which their parent holds.
+    zero of a distributed run wait too; with `together` they take part in the build, without the
+    lock, which rank 0 holds.
 
     Raises:
         MiaError: the outputs folder cannot be written, or a finished file changed since.
@@ -84,7 +89,8 @@ def get_or_build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> di
         return checked_manifest(folder)
     tmp = folder.with_name(folder.name + ".tmp")
     if global_rank() > 0:
-        build(tmp)
+        if together:
+            build(tmp)
         return _wait_for(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +147,9 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
         path = folder / name
         if not path.is_file() or hash_file(path) != expected:
             state = "changed" if path.is_file() else "is missing"
-            raise MiaError(f"{path} {state} since it was written. Delete {folder} to build it again.")
+            raise MiaError(
+                f"{path} {state} since it was written. Delete {folder} to build it again."
+            )
     return manifest
 
 
@@ -178,6 +186,9 @@ def _git() -> dict[str, Any]:
     try:
         if Path(ask("rev-parse", "--show-toplevel")) != here.parent:
             return {"git_commit": None}
-        return {"git_commit": ask("rev-parse", "HEAD"), "git_dirty": bool(ask("status", "--porcelain"))}
+        return {
+            "git_commit": ask("rev-parse", "HEAD"),
+            "git_dirty": bool(ask("status", "--porcelain")),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {"git_commit": None}

@@ -6,17 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds")
+WIDTH = 120
+NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
+target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
+* coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image."""
 
 
 def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
     """'0.812 [0.78, 0.84]', or 'n/a' where there is no figure."""
     if entry.get("value") is None:
         return "n/a"
-    return f"{entry['value']:.{digits}f} [{entry['lo']:.{digits}f}, {entry['hi']:.{digits}f}]"
+    if entry.get("lo") is None:
+        return f"{entry['value']:.{digits}f} [n/a]"
+    return f"{entry['value']:.{digits}f} [{entry['lo']:.2f}, {entry['hi']:.2f}]"
 
 
 def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -30,7 +37,7 @@ def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _row(name: str, metrics: Mapping[str, Any], nfe: str, seconds: str) -> tuple[str, ...]:
     at_one = metrics["tpr_at_fpr"]["0.01"]
-    oracle = f"{metrics['asr_oracle']:.3f} (chance {metrics['asr_oracle_permuted']:.3f})"
+    oracle = f"{metrics['asr_oracle']:.3f} ({metrics['asr_oracle_permuted']:.3f})"
     return (
         name,
         interval(metrics["auroc"]),
@@ -44,20 +51,16 @@ def _row(name: str, metrics: Mapping[str, Any], nfe: str, seconds: str) -> tuple
 
 def show(results: Sequence[tuple[str, Mapping[str, Any], Path]], title: str) -> None:
     """Print the table of finished cells and where their files are."""
-    console = Console(highlight=False)
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     for name, metrics, _ in results:
         for line in rows(name, metrics):
             table.add_row(*line, style="dim" if line[0].startswith(" ") else None)
-    width = max(console.width, 120)
-    Console(highlight=False, width=width).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)  # a cut figure is worse than a wrapped line
+    console.print(table)
     first = results[0][1]
-    print(
-        f"{first['n_members']} members, {first['n_nonmembers']} non-members. Intervals: 95 %, "
-        "bootstrap over near-duplicate groups,\nconditional on this target, shadow and calibration. "
-        "* fewer than 10 false positives allowed: coarse."
-    )
+    print(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
         print(f"{name}: {folder}")

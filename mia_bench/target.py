@@ -1,8 +1,8 @@
 """The model under attack, and every question an attack may ask it.
 
 One concrete class serves every model family: `models/` only puts the parts together. What varies
-between families (epsilon or v prediction, latent scaling, text encoders) ends here; attacks speak of
-z_t, t, a condition and eps.
+between families (epsilon or v prediction, latent scaling, text encoders) ends here; attacks speak
+of z_t, t, a condition and eps.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Query:
 
 
 class Latents(Protocol):
-    """Image codec of a model family: images (B, 3, H, W) in [-1, 1], latents as the U-Net sees them."""
+    """Image codec of a family: images (B, 3, H, W) in [-1, 1], latents as the U-Net sees them."""
 
     def encode(self, image: Tensor) -> Tensor: ...
     def decode(self, z0: Tensor) -> Tensor: ...
@@ -119,10 +119,17 @@ class Target(nn.Module):
     ) -> None:
         super().__init__()
         if prediction_type not in ("epsilon", "v_prediction"):
-            raise ValueError(f"prediction_type {prediction_type!r}: epsilon or v_prediction is needed")
+            raise ValueError(
+                f"prediction_type {prediction_type!r}: epsilon or v_prediction is needed"
+            )
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape = latent_shape
-        self.prediction_type, self.seed, self.chunk, self.store = prediction_type, seed, chunk, store
+        self.prediction_type, self.seed, self.chunk, self.store = (
+            prediction_type,
+            seed,
+            chunk,
+            store,
+        )
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
@@ -166,7 +173,7 @@ class Target(nn.Module):
         return self._views[key]
 
     def embed(self, captions: Sequence[str]) -> Condition:
-        """Condition of one caption per row; "" is the null condition. Equal texts are embedded once."""
+        """Condition of one caption per row, "" being the null one; each text is embedded once."""
         new = [text for text in dict.fromkeys(captions) if text not in self._hidden]
         if new:
             self.queries["embed"] += len(new)
@@ -184,7 +191,7 @@ class Target(nn.Module):
     # --- noise ---------------------------------------------------------------------------------
 
     def noise(self, sample_id: Sequence[str], t: int | None, draw: int = 0) -> Tensor:
-        """(B, *latent) normal noise keyed by (seed, sample id, t, draw); t=None is shared over t."""
+        """(B, *latent) normal noise keyed by (seed, sample id, t, draw); t=None: shared over t."""
         for sid in sample_id:
             if (sid, t, draw) not in self._noise:
                 fresh = keyed_noise(self.seed, sid, t, draw, self.latent_shape)
@@ -209,7 +216,7 @@ class Target(nn.Module):
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def move(self, z_t: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
-        """One deterministic DDIM move t -> s (either direction; s = -1 is clean) with `eps` given."""
+        """One deterministic DDIM move t -> s (either way; s = -1 is clean) with `eps` given."""
         return ddim_step(z_t, eps, *self._level(t, z_t), *self._level(s, z_t))
 
     def denoise(self, z_t: Tensor, t: int, s: int, cond: Condition) -> Tensor:
@@ -253,7 +260,9 @@ class Target(nn.Module):
         caption = query.cond.key[row]
         return (view.name, view.sample_id[row], caption, query.t, query.noise_t, query.draw)
 
-    def _forward(self, z_t: Tensor, t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
+    def _forward(
+        self, z_t: Tensor, t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
+    ) -> Tensor:
         raw = self.unet(
             z_t, t, encoder_hidden_states=hidden, added_cond_kwargs=extra or None, return_dict=False
         )[0]
@@ -281,7 +290,9 @@ class Target(nn.Module):
         NFE: steps per image, twice that with guidance other than 1 (Ho & Salimans 2022).
         """
         rows = range(len(captions))
-        z = torch.stack([keyed_noise(seed, f"generate:{i}", None, 0, self.latent_shape) for i in rows])
+        z = torch.stack(
+            [keyed_noise(seed, f"generate:{i}", None, 0, self.latent_shape) for i in rows]
+        )
         z, cond, null = z.to(self.device), self.embed(captions), self.embed([""] * len(captions))
         path = torch.linspace(self.timesteps - 1, 0, steps).round().int().tolist()
         for t, s in zip(path, [*path[1:], -1], strict=True):
@@ -302,13 +313,13 @@ class Target(nn.Module):
         """Drop what was remembered for the current batch (the null condition stays)."""
         null = self._hidden.get("")
         for memo in (self._eps_hat, self._noise, self._views, self._hidden, self._asked):
-            memo.clear()  # type: ignore[attr-defined]
+            memo.clear()
         if null is not None:
             self._hidden[""] = null
 
 
 def grid_mse(target: Target, view: View, queries: Sequence[Query]) -> Tensor:
-    """(B, Q) mean over latent elements of (eps_hat - eps)^2: the ELBO terms of Ho et al. 2020, eq. 14."""
+    """(B, Q) mean over elements of (eps_hat - eps)^2: ELBO terms (Ho et al. 2020, eq. 14)."""
     eps_hat = target.predict_grid(view, queries)
     eps = torch.stack([target.noise(view.sample_id, q.noise_t, q.draw) for q in queries])
     return (eps_hat.float() - eps).square().flatten(2).mean(2).T

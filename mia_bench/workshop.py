@@ -1,15 +1,25 @@
-"""Carrying a plan out: split, fine-tunes, predict passes, scores. Whatever is finished is reused."""
+"""Carrying a plan out: split, fine-tunes, predict passes, scores; what is finished is reused."""
 
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.config import Experiment, build
-from mia_bench.data.duplicates import require_small_groups, group, perceptual_hashes
-from mia_bench.data.membership import Role, RoleSizes, Split, check_split, load_split, make_split, save_split
+from mia_bench.data.duplicates import group, perceptual_hashes, require_small_groups
+from mia_bench.data.membership import (
+    Role,
+    RoleSizes,
+    Split,
+    check_split,
+    load_split,
+    make_split,
+    save_split,
+)
 from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
 from mia_bench.plan import Plan, Questions, Subject
@@ -33,7 +43,12 @@ def _split(experiment: Experiment, listing: Listing, outputs: Path) -> Split:
     data = experiment.options.data
     sizes = build({"_target_": "mia_bench.data.membership.RoleSizes", **data.sizes}, "data.sizes")
     assert isinstance(sizes, RoleSizes)
-    identity = [experiment.resolved["data"]["source"], data.sizes, data.split_seed, data.max_distance]
+    identity = [
+        experiment.resolved["data"]["source"],
+        data.sizes,
+        data.split_seed,
+        data.max_distance,
+    ]
     path = outputs / "splits" / f"{data.name}-{hash_key(identity)}.json"
     if not path.exists():
         listing, hashes = perceptual_hashes(listing)
@@ -59,7 +74,7 @@ def train_models(plan: Plan) -> None:
     """Target and shadow, each from the same base with the same recipe."""
     for subject in plan.trained:
         if not subject.ready:
-            get_or_build(subject.folder, lambda tmp, s=subject: _train(plan, s, tmp))
+            get_or_build(subject.folder, partial(_train, plan, subject), together=True)
             gc.collect()
 
 
@@ -75,7 +90,13 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     heldout = encode_rows(plan, target, Role.VALIDATION, options.finetune.val_rows)
     (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
     facts = finetune(
-        target, members, heldout, options.finetune, options.trainer, tmp, f"fine-tune {subject.kind}"
+        target,
+        members,
+        heldout,
+        options.finetune,
+        options.trainer,
+        tmp,
+        f"fine-tune {subject.kind}",
     )
     return {"kind": subject.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
 
@@ -88,14 +109,13 @@ def answer_questions(plan: Plan) -> None:
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
-    from mia_bench.runner import merge, run_pass
+    from mia_bench.runner import run_pass
 
     options = plan.experiment.options
     target = load_target(plan, subject)
-    names = {q.folder: f"{q.folder.name}" for q in asked}
     cost = run_pass(
         target,
-        {names[q.folder]: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
+        {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
         [plan.items[sid] for sid in rows],
         plan.experiment.model.resolution,
         options.eval.batch_size,
@@ -103,30 +123,32 @@ def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Ques
         f"ask {subject.kind}",
     )
     for questions in asked:
+        about = {"model": subject.key, "cost": cost[questions.folder.name].to_json()}
+        get_or_build(questions.folder, partial(_merged, questions, about))
 
-        def finish(tmp: Path, q: Questions = questions) -> dict[str, Any]:
-            import shutil
 
-            from mia_bench.features import write_table
+def _merged(questions: Questions, about: dict[str, Any], tmp: Path) -> dict[str, Any]:
+    from mia_bench.features import write_table
+    from mia_bench.runner import SHARDS, merge
 
-            write_table(tmp / "features.parquet", merge(tmp, q.sample_id))
-            shutil.rmtree(tmp / "shards")
-            return {"model": subject.key, "cost": cost[names[q.folder]].to_json()}
-
-        get_or_build(questions.folder, finish)
+    write_table(tmp / "features.parquet", merge(tmp, questions.sample_id))
+    shutil.rmtree(tmp / SHARDS)
+    return about
 
 
 def score_cells(plan: Plan) -> None:
     from mia_bench.scoring import score_cell
 
     for cell in plan.cells:
-        get_or_build(cell.folder, lambda tmp, c=cell: score_cell(plan, c, tmp))
+        get_or_build(cell.folder, partial(score_cell, plan, cell))
 
 
 def load_target(plan: Plan, subject: Subject) -> Target:
     """The model of `subject`, with the latent cache that all models of one base share."""
     from mia_bench.data.cache import TensorCache
+    from mia_bench.quiet import hush
 
+    hush()
     model = plan.experiment.model
     if subject.weights is not None and not subject.weights.is_dir():
         raise MiaError(f"{subject.weights} is missing. Delete {subject.folder} to train it again.")

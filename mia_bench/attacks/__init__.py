@@ -34,7 +34,7 @@ class Access(IntEnum):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Rows whose membership the attacker knows: features as stored, labels, near-duplicate groups."""
+    """Rows whose membership the attacker knows: stored features, labels, near-duplicate groups."""
 
     features: Features
     is_member: npt.NDArray[np.bool_]

@@ -8,7 +8,9 @@ import numpy as np
 def word_thirds(caption: str) -> tuple[str, str, str]:
     """First, middle and last third of the words. A short caption leaves thirds empty."""
     words = caption.split()
-    first, middle, last = (" ".join(part) for part in np.array_split(np.array(words, dtype=object), 3))
+    first, middle, last = (
+        " ".join(part) for part in np.array_split(np.array(words, dtype=object), 3)
+    )
     return first, middle, last
 
 

@@ -10,13 +10,14 @@ Idea: fine-tuning overfits p(x | c) more than p(x), so taking words away hurts m
 Scaler, alpha and trees come from calibration rows alone.
 Access: GREY_BOX. NFE: len(timesteps) * (K + 1), 15 by default; reductions of a short caption that
 coincide are asked once, so a row may cost less.
-Differs: thirds are cut at word boundaries by default (`reduction: characters` is the released code);
-S is centred on the median as in the released code, where the paper says mean; timesteps are the
-paper's 440, 450, 460 for every reduction, where the released clipping script uses 485, 495, 505.
+Differs: thirds are cut at word boundaries (`reduction: characters` is the released code). S is
+centred on the median as in the released code, where the paper says mean. Timesteps are the paper's
+440, 450, 460 for every reduction; the released clipping script uses 485, 495, 505.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -28,10 +29,10 @@ from mia_bench.attacks.captions import character_thirds, word_thirds
 from mia_bench.metrics import auroc
 from mia_bench.target import Batch, Query, Target, grid_mse
 
-REDUCTIONS = {
+REDUCTIONS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "thirds": word_thirds,
     "characters": character_thirds,
-    "null": lambda caption: (),
+    "null": lambda _: (),
 }
 ALPHAS = np.round(np.linspace(0, 1, 11), 1)
 
@@ -45,8 +46,9 @@ class Scaling:
     alpha: float
 
     def __call__(self, terms: Floats) -> Floats:
-        scaled = (terms - self.centre) / self.spread
-        return self.alpha * scaled[:, 0] + (1 - self.alpha) * scaled[:, 1]
+        scaled: Floats = (terms - self.centre) / self.spread
+        mixed: Floats = self.alpha * scaled[:, 0] + (1 - self.alpha) * scaled[:, 1]
+        return mixed
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class CLiD:
     def score(self, features: Features, calibration: Calibration) -> Floats:
         if self.decision == "threshold":
             return self._scaling(calibration)(_terms(features))
-        return _boosted(calibration).predict_proba(_vector(features))[:, 1].astype(np.float64)
+        probability = _boosted(calibration).predict_proba(_vector(features))[:, 1]
+        return np.asarray(probability, dtype=np.float64)
 
     def chosen(self, calibration: Calibration) -> dict[str, float]:
         """alpha, where one is used."""

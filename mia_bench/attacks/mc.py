@@ -45,4 +45,5 @@ class MonteCarlo:
     def score(self, features: Features, calibration: Calibration) -> Floats:
         """Minus the mean loss; nothing is fitted."""
         del calibration
-        return -np.asarray(features["loss"], dtype=np.float64).mean(axis=1)
+        scores: Floats = -np.asarray(features["loss"], dtype=np.float64).mean(axis=1)
+        return scores

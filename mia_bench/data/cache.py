@@ -38,7 +38,8 @@ class TensorCache:
 
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         rows = {
-            f"{view}|{sid}": row.cpu().contiguous().clone() for sid, row in zip(sample_id, z0, strict=True)
+            f"{view}|{sid}": row.cpu().contiguous().clone()
+            for sid, row in zip(sample_id, z0, strict=True)
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
@@ -59,5 +60,5 @@ class TensorCache:
     def _shard(self, path: Path) -> Any:
         """An open shard: memory-mapped, so a row is read when it is asked for and never kept."""
         if path not in self._open:
-            self._open[path] = safe_open(path, framework="pt").__enter__()
+            self._open[path] = safe_open(path, framework="pt")
         return self._open[path]

@@ -1,4 +1,4 @@
-"""Builders of targets, one per model family. A builder is light to create; `build` loads weights."""
+"""Builders of targets, one per model family: light to create, `build` loads the weights."""
 
 from __future__ import annotations
 

@@ -54,11 +54,14 @@ class StableDiffusion:
         return hash_key({"vae": weights, "resolution": self.resolution, "dtype": self.dtype})
 
     def load_unet(self, weights: Path | None = None) -> nn.Module:
+        import torch
         from diffusers import UNet2DConditionModel
 
         if weights is None:
-            return self._part(UNet2DConditionModel, "unet")
-        return _load(UNet2DConditionModel, weights, torch_dtype=self._dtype())
+            unet: nn.Module = self._part(UNet2DConditionModel, "unet")
+        else:
+            unet = _load(UNet2DConditionModel, weights, torch_dtype=self._dtype())
+        return unet.to(memory_format=torch.channels_last)
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
         from diffusers import AutoencoderKL, DDPMScheduler
@@ -113,8 +116,8 @@ class StableDiffusion:
         pickles = sorted(p.name for p in (self.folder / part).glob("*.bin"))
         found = f"; found only {', '.join(pickles)}, which is not loaded" if pickles else ""
         raise MiaError(
-            f"no safetensors weights in {self.folder / part}{found}. Point model.path at a complete "
-            "diffusers directory, or use model=tiny, which is part of the package."
+            f"no safetensors weights in {self.folder / part}{found}. Point model.path at a "
+            "complete diffusers directory, or use model=tiny, which is part of the package."
         )
 
 

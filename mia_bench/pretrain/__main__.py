@@ -13,8 +13,12 @@ from mia_bench.pretrain.corpus import load_corpus
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("outputs/pretrain"), help="checkpoints, downloads")
-    parser.add_argument("--out", type=Path, default=Path("mia_bench/assets/tiny"), help="the bundle")
+    parser.add_argument(
+        "--work", type=Path, default=Path("outputs/pretrain"), help="checkpoints, downloads"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("mia_bench/assets/tiny"), help="the bundle"
+    )
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--autoencoder-steps", type=int, default=3000)
     parser.add_argument("--denoiser-steps", type=int, default=16000)

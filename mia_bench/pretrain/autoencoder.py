@@ -59,7 +59,9 @@ def train_autoencoder(
     began = time.monotonic()
     for step in range(start, steps):
         generator = step_generator(1, step)
-        x = augment(images[torch.randint(len(images), (batch_size,), generator=generator)], generator)
+        x = augment(
+            images[torch.randint(len(images), (batch_size,), generator=generator)], generator
+        )
         x = x.contiguous(memory_format=torch.channels_last)
         posterior = model.encode(x).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator)

@@ -29,7 +29,7 @@ MAX_IMAGE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Corpus:
-    """`images` (N, H, W, 3) uint8; `parts[i]` the name and keywords of image i; `held_out` (N,) bool."""
+    """`images` (N, H, W, 3) uint8; `parts[i]` name and keywords of image i; `held_out` (N,)."""
 
     images: npt.NDArray[np.uint8]
     parts: tuple[tuple[str, ...], ...]
@@ -37,7 +37,7 @@ class Corpus:
 
 
 def load_corpus(cache: Path, resolution: int, held_out_share: float = 0.03) -> Corpus:
-    """Every usable pair of the three sets, on white, `resolution` px; a fixed random 3 % is held out."""
+    """Every usable pair of the three sets, on white; a fixed random share is held out."""
     images, parts = [], []
     for package, folder in SETS.items():
         for stem, data in _members(_fetch(cache, package), folder):

@@ -92,7 +92,9 @@ def encode_corpus(vae: AutoencoderKL, corpus: Corpus) -> tuple[Tensor, float]:
     pixels = torch.from_numpy(corpus.images).permute(0, 3, 1, 2)
     latents = torch.stack(
         [
-            torch.cat([vae.encode(x.float() / 127.5 - 1).latent_dist.mode() for x in view.split(64)])
+            torch.cat(
+                [vae.encode(x.float() / 127.5 - 1).latent_dist.mode() for x in view.split(64)]
+            )
             for view in (pixels, pixels.flip(3))
         ]
     )
@@ -101,7 +103,7 @@ def encode_corpus(vae: AutoencoderKL, corpus: Corpus) -> tuple[Tensor, float]:
 
 
 def tokenise_variants(corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """(N, VARIANTS, TOKENS) ids: variant 0 the full caption, the others the name and some keywords."""
+    """(N, VARIANTS, TOKENS) ids: the full caption first, then the name and some keywords."""
     generator = torch.Generator().manual_seed(7)
     texts = []
     for name, *keywords in corpus.parts:
@@ -122,7 +124,12 @@ def tokens(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
 
 
 def train_denoiser(
-    corpus: Corpus, vae: AutoencoderKL, folder: Path, steps: int, batch: int = 32, peak: float = 1e-3
+    corpus: Corpus,
+    vae: AutoencoderKL,
+    folder: Path,
+    steps: int,
+    batch: int = 32,
+    peak: float = 1e-3,
 ) -> Denoiser:
     """The averaged denoiser after `steps` steps; resumes from `folder`/denoiser.pt."""
     state_path = folder / "denoiser.pt"

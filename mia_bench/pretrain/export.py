@@ -11,7 +11,7 @@ from mia_bench.pretrain.denoiser import Denoiser
 
 
 def export(denoiser: Denoiser, vae: AutoencoderKL, out: Path) -> None:
-    """Write model_index.json and one folder per part; diffusers loads `out` like any SD 1.x model."""
+    """Write model_index.json and a folder per part, which diffusers loads like any SD 1.x model."""
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=denoiser.text_encoder,

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 
-def learning_rate(step: int, total: int, peak: float, warmup: int = 200, decay: float = 0.25) -> float:
+def learning_rate(
+    step: int, total: int, peak: float, warmup: int = 200, decay: float = 0.25
+) -> float:
     """Warm-up, plateau, then a linear fall to zero over the last `decay` share of the steps.
 
     The plateau makes `total` a free choice: a run resumed with another total only moves its fall.
@@ -26,7 +28,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """Random numbers of one step depend on (seed, step) alone, so a resumed run continues exactly."""
+    """Random numbers of a step depend on (seed, step) alone: a resumed run continues exactly."""
     return torch.Generator().manual_seed((seed << 32) + step)
 
 

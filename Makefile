@@ -1,0 +1,43 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint types check seeds tiny clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+run: .venv/installed ## set up and run the main job: fine-tune the tiny target, attack it with CLiD
+	$(BIN)/python -m mia_bench
+
+test: .venv/installed ## set up and run the tests
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test ## everything the gate runs
+
+seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a seed on 2 cores)
+	$(BIN)/python -m mia_bench.seeds
+
+tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
+	nice -n 19 $(BIN)/python -m mia_bench.pretrain
+
+clean: ## remove the virtual environment and caches, never outputs/
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

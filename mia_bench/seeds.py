@@ -1,0 +1,99 @@
+"""`python -m mia_bench.seeds [0 1 2 3]`: how far CLiD leads loss and mc, over seeds.
+
+Runs `experiment=gap` once per seed (whatever is finished is reused), then compares attacks on the
+same rows: paired differences of AUC with their group-bootstrap intervals, and their spread over
+seeds, which the intervals do not contain.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mia_bench.bootstrap import paired_difference
+from mia_bench.store import write_json
+from mia_bench.table import interval
+
+PAIRS = (
+    ("clid", "loss"),
+    ("clid", "mc"),
+    ("clid", "mc15"),
+    ("clid-base", "loss-base"),
+    ("clid-base", "mc15-base"),
+)
+SINGLE = ("clid", "clid_vec", "loss", "mc", "mc15", "clid-base", "loss-base", "mc15-base")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2, 3])
+    parser.add_argument("--override", action="append", default=[], help="any key=value of conf/")
+    args = parser.parse_args()
+    found = {seed: run_seed(seed, args.override) for seed in args.seeds}
+    report = {str(seed): row for seed, row in found.items()}
+    out = Path("outputs/reports/seeds.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, report)
+    show(found)
+    print(f"figures: {out}")
+
+
+def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | None]]:
+    """AUC per attack and on the base, and paired differences, each with its interval."""
+    from hydra import compose, initialize_config_dir
+
+    from mia_bench.config import conf_dir, register_schema, to_experiment
+    from mia_bench.main import execute
+
+    register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("config", overrides=["experiment=gap", f"seed={seed}", *overrides])
+    experiment = to_experiment(cfg)
+    results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
+    row = {name: results[name][0]["auroc"] for name in SINGLE}
+    for name in ("clid", "loss", "mc15"):
+        row[f"{name} on the base"] = results[name][0]["controls"]["base"]["auroc"]
+    for a, b in PAIRS:
+        row[f"{a} - {b}"] = _difference(results[a][1], results[b][1], experiment.options.eval.seed)
+    return row
+
+
+def _difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+    tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
+    first, second = (t[t.role.str.startswith("target")].set_index("sample_id") for t in tables)
+    second = second.loc[first.index]
+    found: dict[str, float | None] = paired_difference(
+        first.score.to_numpy(),
+        second.score.to_numpy(),
+        first.is_member.to_numpy(),
+        first.group.tolist(),
+        seed,
+    )["auroc"]
+    return found
+
+
+def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
+    """One row per attack and per difference, one column per seed, mean and spread last."""
+    table = Table(title="AUC over seeds", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("attack or difference")
+    for seed in found:
+        table.add_column(f"seed {seed}", justify="right", no_wrap=True)
+    table.add_column("mean (sd)", justify="right", no_wrap=True)
+    for name in next(iter(found.values())):
+        values = np.array([row[name]["value"] for row in found.values()], dtype=np.float64)
+        spread = f" ({values.std(ddof=1):.3f})" if len(values) > 1 else ""
+        cells = [interval(row[name]) for row in found.values()]
+        table.add_row(name, *cells, f"{values.mean():.3f}{spread}")
+    console = Console(highlight=False)
+    console.width = max(console.width, 40 + 22 * len(found))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
