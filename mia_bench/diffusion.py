@@ -42,15 +42,23 @@ def ddim_step(
     return a_s * clean_estimate(z_t, eps, a_t, b_t) + b_s * eps
 
 
+def keyed_generator(*key: int | str | None) -> np.random.Generator:
+    """A counter-based generator whose stream is fixed by a 128-bit hash of `key`.
+
+    torch's CPU generator is no substitute: it uses the low 32 bits of its seed only.
+    """
+    digest = hashlib.blake2b("|".join(map(str, key)).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
 def keyed_noise(
     seed: int, sample_id: str, t: int | None, draw: int, shape: tuple[int, ...]
 ) -> Tensor:
     """Standard normal float32 noise that depends on (seed, sample id, t, draw) and nothing else.
 
-    `t=None` is the draw an attack shares over all timesteps. A counter-based generator keyed by a
-    hash makes batching, order, device and rank irrelevant.
+    `t=None` is the draw an attack shares over all timesteps. Batching, order, device and rank are
+    irrelevant.
     """
-    key = hashlib.blake2b(f"{seed}|{sample_id}|{t}|{draw}".encode(), digest_size=16).digest()
-    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+    generator = keyed_generator(seed, sample_id, t, draw)
     flat = generator.standard_normal(math.prod(shape), dtype=np.float32)
     return torch.from_numpy(flat).view(shape)

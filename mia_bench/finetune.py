@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import MeanMetric
 
 from mia_bench.config import Recipe, TrainerOptions
-from mia_bench.diffusion import add_noise, keyed_noise
+from mia_bench.diffusion import add_noise, keyed_generator, keyed_noise
 from mia_bench.errors import MiaError
 from mia_bench.progress import StepProgress
 from mia_bench.target import Condition, Target
@@ -83,23 +84,22 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
     def step(self, step: int) -> dict[str, Tensor]:
         """The global batch of one optimiser step: row indices, timesteps, noise, caption drops."""
         size = self.recipe.batch_size
-        generator = torch.Generator().manual_seed((self.recipe.seed << 32) + step)
+        generator = keyed_generator(self.recipe.seed, "step", step)
+        shape = (size, *self.rows.z0.shape[1:])
         return {
             "row": self._order(step * size, size),
-            "t": torch.randint(self.timesteps, (size,), generator=generator),
-            "eps": torch.randn((size, *self.rows.z0.shape[1:]), generator=generator),
-            "drop": torch.rand(size, generator=generator) < self.recipe.p_uncond,
+            "t": torch.from_numpy(generator.integers(self.timesteps, size=size)),
+            "eps": torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)),
+            "drop": torch.from_numpy(generator.random(size) < self.recipe.p_uncond),
         }
 
     def _order(self, begin: int, size: int) -> Tensor:
         n = len(self.rows.z0)
         epochs = range(begin // n, (begin + size - 1) // n + 1)
-        seeds = (
-            torch.Generator().manual_seed((self.recipe.seed << 32) + (1 << 31) + e) for e in epochs
-        )
-        order = torch.cat([torch.randperm(n, generator=g) for g in seeds])
+        seed = self.recipe.seed
+        orders = [keyed_generator(seed, "epoch", epoch).permutation(n) for epoch in epochs]
         offset = begin - epochs.start * n
-        return order[offset : offset + size]
+        return torch.from_numpy(np.concatenate(orders)[offset : offset + size])
 
 
 class ValidationRows(Dataset[dict[str, Any]]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +26,36 @@ def main() -> None:
     from mia_bench.config import conf_dir, register_schema
 
     register_schema()
-    debug = any(argument.replace(" ", "") == "debug=true" for argument in sys.argv[1:])
     # Hydra would print its own shortened traceback; ours are messages that say what to do.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    failed: list[str] = []
+    job = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
+        job(lambda cfg: _say_failure(partial(run, cfg), failed))()
+    except SystemExit:
+        raise
     except Exception as error:
-        from mia_bench.explain import explain
-
-        message = explain(error)
-        if debug or message is None:
-            raise
-        print(f"\nerror: {message}", file=sys.stderr)
+        _report(error, failed)
+    if failed:
         sys.exit(1)
+
+
+def _say_failure(work: Callable[[], None], failed: list[str]) -> None:
+    """A cell that fails is reported; the others of a multirun go on."""
+    try:
+        work()
+    except Exception as error:
+        _report(error, failed)
+
+
+def _report(error: Exception, failed: list[str]) -> None:
+    from mia_bench.explain import explain
+
+    message = explain(error)
+    if message is None or any(word.replace(" ", "") == "debug=true" for word in sys.argv[1:]):
+        raise error
+    failed.append(message)
+    print(f"\nerror: {message}", file=sys.stderr)
 
 
 def run(cfg: DictConfig) -> None:
@@ -49,8 +68,8 @@ def run(cfg: DictConfig) -> None:
     processes = cfg.trainer.devices * cfg.trainer.num_nodes
     if HydraConfig.get().mode is RunMode.MULTIRUN and processes > 1:
         raise MiaError(
-            "several devices inside a multirun would start the whole sweep once per device. Run the "
-            "cells one by one without -m, or use one device per job: trainer.devices=1."
+            "several devices inside a multirun would start the whole sweep once per device. Run "
+            "the cells one by one without -m, or use one device per job: trainer.devices=1."
         )
     execute(to_experiment(cfg))
 

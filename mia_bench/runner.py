@@ -80,16 +80,16 @@ class AttackModule(LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         return Batch(batch.sample_id, batch.image.to(device, non_blocking=True), batch.caption)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+    def predict_step(self, batch: Batch, batch_idx: int) -> int:
+        """Write this batch's shards; the number of rows is all that Lightning gets to see."""
         for name, (attack, folder) in self.attacks.items():
             new = [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
             if new:
-                table = self._ask(name, attack, batch)
-                shard = (
-                    folder / SHARDS / f"{self.global_rank:03d}-{batch.sample_id[0][-12:]}.parquet"
-                )
-                write_table(shard, table.take(new))
+                table = self._ask(name, attack, batch).take(new)
+                shard = f"{self.global_rank:03d}-{table.sample_id[0][-12:]}.parquet"
+                write_table(folder / SHARDS / shard, table)
         self.target.forget()
+        return len(batch)
 
     def _ask(self, name: str, attack: Attack, batch: Batch) -> Table:
         cost, before, began = self.cost[name], self.target.queries.copy(), time.monotonic()

@@ -58,7 +58,7 @@ def train_autoencoder(
     images = torch.from_numpy(corpus.images[~corpus.held_out]).permute(0, 3, 1, 2)
     began = time.monotonic()
     for step in range(start, steps):
-        generator = step_generator(1, step)
+        generator = step_generator(step)
         x = augment(
             images[torch.randint(len(images), (batch_size,), generator=generator)], generator
         )

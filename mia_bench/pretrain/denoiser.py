@@ -157,7 +157,7 @@ def train_denoiser(
     began = time.monotonic()
     running = 0.0
     for step in range(start, steps):
-        g = step_generator(2, step)
+        g = step_generator(step)
         rows = train[torch.randint(len(train), (batch,), generator=g)]
         mirror = torch.randint(2, (batch,), generator=g)
         variant = torch.randint(VARIANTS, (batch,), generator=g)

@@ -1,0 +1,215 @@
+"""DRC: degrade, restore, compare.
+
+Paper: Fu et al., "Model Will Tell: Training Membership Inference for Diffusion Models",
+arXiv 2403.08487.
+Idea: asked to restore a damaged image, the model's prior rebuilds members from memory.
+    y = A x                               degrade: a hole (inpaint), fewer pixels (sr), gray
+    x~ = restored by the target from y    null-space projection in S steps, see restore.py
+    s_task = similarity( decode(x~), decode(encode(x)) )    mean over masks and restorations
+    score = mean over tasks of (s_task - mean) / std         mean, std of calibration non-members
+    agree:  score = #{ tasks : s_task > tau_task }           tau_task at a fixed calibration FPR
+Known latents are encoded from the image with its hole filled by the colour around it: hidden pixels
+reach the comparison alone. There, both images went through the decoder, cropped to the hole, 1.2
+times as wide.
+Access: GREY_BOX. NFE: steps * n_restore * (n_mask per in-painting task, 1 per other task), 40 by
+default; `sr` and `gray` also decode and encode at every step.
+Differs: to degrade, restore and compare is the paper's; every operational detail is our choice, as
+neither its full text nor code could be had: sampler, steps, start, eta, mask ratio (0.3) and shape,
+prompt (the caption, no guidance), averaging, aggregation and calibration.
+Differs: the paper compares CLIP or face-recognition embeddings. The default `vae` is the cosine of
+the target's own posterior means and needs no other model; `open_clip` and a `face_encoder` hook are
+there, each to be listed in `measures`.
+Differs: no maintained package brings a face detector with its weights, so `face_box` is a hook.
+Without it, or where it finds nothing, the hole is where aligned faces have theirs; `face_found`
+records which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks.compare import SIGN, Measure, comparison, crop, hook
+from mia_bench.attacks.degrade import (
+    Box,
+    Gray,
+    Pool,
+    Task,
+    around,
+    face_centres,
+    random_box,
+    side_of,
+)
+from mia_bench.attacks.restore import Damage, cut_holes, damage_pixels, restoration_path, restore
+from mia_bench.errors import MiaError
+from mia_bench.metrics import false_positive_budget
+from mia_bench.target import Batch, Target
+
+
+@dataclass(frozen=True)
+class DRC:
+    """Args:
+    tasks: "inpaint:<ratio>", "sr:<factor>", "gray"; several are aggregated.
+    place: where holes are; n_mask: positions averaged, where they are random.
+    steps, start, eta: of the restoration; start < 1 begins at the noised degraded image.
+    n_restore: restorations averaged; condition: what text they are given.
+    measures: similarities computed and stored; compare: the one that scores.
+    clip: open_clip "<model>/<pretrained tag>".
+    face_box: dotted path, image (3, H, W) in [-1, 1] -> (left, top, width, height) or None.
+    face_encoder: dotted path, images (B, 3, h, w) -> embeddings (B, d), for the measure `face`.
+    aggregate: of tasks; agree_fpr: calibration FPR of each task's vote under "agree".
+    """
+
+    tasks: tuple[str, ...] = ("inpaint:0.3",)
+    place: Literal["centre", "face", "random"] = "centre"
+    n_mask: int = 1
+    steps: int = 20
+    start: float = 1.0
+    eta: float = 0.85
+    n_restore: int = 2
+    condition: Literal["caption", "null"] = "caption"
+    measures: tuple[Measure, ...] = ("vae", "mse", "ssim")
+    clip: str = "ViT-B-32/laion2b_s34b_b79k"
+    face_box: str | None = None
+    face_encoder: str | None = None
+    compare: Literal["vae", "mse", "ssim", "open_clip", "face", "lpips"] = score_field("vae")
+    aggregate: Literal["mean", "agree"] = score_field("mean")
+    agree_fpr: float = score_field(0.05)
+    access: ClassVar[Access] = Access.GREY_BOX
+    version: ClassVar[int] = 1
+    statistics: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks={list(self.tasks)}: at least one is needed, each once")
+        parsed = self._tasks
+        if min(self.steps, self.n_restore, self.n_mask) < 1:
+            raise ValueError("steps, n_restore and n_mask must be at least 1")
+        if not 0 < self.start <= 1 or not 0 <= self.eta <= 1 or not 0 < self.agree_fpr < 1:
+            raise ValueError("start lies in (0, 1], eta in [0, 1] and agree_fpr in (0, 1)")
+        if self.compare not in self.measures:
+            raise ValueError(
+                f"compare={self.compare} is not measured: "
+                f"use measures=[{','.join((*self.measures, self.compare))}]"
+            )
+        if self.n_mask > 1 and (
+            self.place != "random" or all(task.kind != "inpaint" for task in parsed)
+        ):
+            raise ValueError(f"n_mask={self.n_mask} is for in-painting with place=random")
+        if "face" in self.measures and self.face_encoder is None:
+            raise ValueError("measure face needs face_encoder=<dotted path of a callable>")
+
+    @property
+    def _tasks(self) -> list[Task]:
+        return [Task.of(text) for text in self.tasks]
+
+    @property
+    def nfe(self) -> tuple[int, int]:
+        masks = sum(self.n_mask if task.kind == "inpaint" else 1 for task in self._tasks)
+        return masks * self.n_restore * self.steps, 0
+
+    def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """Each measure (B, tasks); with place=face also `face_found` (B, 1), 1 where a box was."""
+        reference = target.decode(target.view(batch).z0)
+        size, face = batch.image.shape[-1], self.face_encoder
+        compares = {m: comparison(m, target, size, self.clip, face) for m in self.measures}
+        similar: dict[Measure, list[Tensor]] = {name: [] for name in compares}
+        for task in self._tasks:
+            values: dict[Measure, list[Tensor]] = {name: [] for name in compares}
+            for k, damage in enumerate(self._damages(target, batch, task)):
+                original = crop(reference, damage.boxes)
+                for draw in range(k * self.n_restore, (k + 1) * self.n_restore):
+                    restored = crop(self._restored(target, batch, damage, draw), damage.boxes)
+                    for name, compare in compares.items():
+                        values[name].append(compare(original, restored))
+            for name, columns in similar.items():
+                columns.append(torch.stack(values[name]).mean(0))
+        stacked: dict[str, Tensor] = {n: torch.stack(columns, 1) for n, columns in similar.items()}
+        if self.place == "face":
+            stacked["face_found"] = self._faces(batch)[1][:, None]
+        return stacked
+
+    @torch.no_grad()
+    def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """What the first restoration of the first task looks like, each (B, 3, H, W) in [-1, 1]."""
+        damage = next(self._damages(target, batch, self._tasks[0]))
+        restored = self._restored(target, batch, damage, 0)
+        original = batch.image.to(target.device)
+        return {"original": original, "degraded": damage.degraded, "restored": restored}
+
+    def score(self, features: Features, calibration: Calibration) -> Floats:
+        """Mean of the tasks' z-scores, or the number of tasks that vote member."""
+        values = self._similarity(features)
+        if self.aggregate == "agree":
+            votes = values > self._taus(calibration)
+            return np.asarray(votes.sum(axis=1), dtype=np.float64)
+        others = self._similarity(calibration.features)[~calibration.is_member]
+        spread = others.std(axis=0)
+        z: Floats = (values - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return np.asarray(z.mean(axis=1))
+
+    def chosen(self, calibration: Calibration) -> dict[str, float]:
+        """The threshold of each task, where tasks vote."""
+        if self.aggregate != "agree":
+            return {}
+        return dict(zip(self.tasks, self._taus(calibration).tolist(), strict=True))
+
+    def _similarity(self, features: Features) -> Floats:
+        """(N, tasks), larger = more alike."""
+        return SIGN[self.compare] * np.asarray(features[self.compare], dtype=np.float64)
+
+    def _taus(self, calibration: Calibration) -> Floats:
+        """(tasks,): at most agree_fpr of the calibration non-members lie above."""
+        others = np.sort(self._similarity(calibration.features)[~calibration.is_member], axis=0)
+        allowed = int(false_positive_budget(len(others), self.agree_fpr))
+        taus: Floats = others[len(others) - 1 - allowed]
+        return taus
+
+    def _restored(self, target: Target, batch: Batch, damage: Damage, draw: int) -> Tensor:
+        """x~ as an image (B, 3, H, W)."""
+        null = self.condition == "null"
+        cond = target.null(batch) if null else target.embed(batch.caption)
+        path = restoration_path(target.timesteps, self.steps, self.start)
+        begin = damage.begin if self.start < 1 else None
+        ids = batch.sample_id
+        return target.decode(
+            restore(target, ids, cond, damage.project, path, self.eta, draw, begin)
+        )
+
+    def _damages(self, target: Target, batch: Batch, task: Task) -> Iterator[Damage]:
+        height, width = batch.image.shape[-2:]
+        if task.kind == "gray":
+            yield damage_pixels(target, batch, Gray())
+        elif task.kind == "sr":
+            if height % task.value or width % task.value:
+                raise MiaError(f"task sr:{task.value:g} does not divide {height} x {width} images.")
+            yield damage_pixels(target, batch, Pool(int(task.value)))
+        else:
+            side = side_of(task.value, height, width)
+            for k in range(self.n_mask):
+                boxes = self._boxes(target, batch, side, k)
+                yield cut_holes(target, batch, boxes, self._view(target, task, k))
+
+    def _boxes(self, target: Target, batch: Batch, side: int, k: int) -> list[Box]:
+        size = height, width = batch.image.shape[-2:]
+        if self.place == "random":
+            return [random_box(target.seed, sid, k, side, *size) for sid in batch.sample_id]
+        if self.place == "face":
+            return [around(*middle, side, *size) for middle in self._faces(batch)[0]]
+        return [around(height / 2, width / 2, side, *size)] * len(batch)
+
+    def _faces(self, batch: Batch) -> tuple[list[tuple[float, float]], Tensor]:
+        return face_centres(batch.image, hook(self.face_box, "face_box") if self.face_box else None)
+
+    def _view(self, target: Target, task: Task, k: int) -> str | None:
+        """Name of the degraded images in the latent cache, which cannot know what a hook finds."""
+        if self.place == "face":
+            return None
+        where = f"random-{target.seed}-{k}" if self.place == "random" else self.place
+        return f"drc{self.version}-{task.value:g}-{where}"

@@ -1,0 +1,160 @@
+"""GSA: gradient attack based on subsampling and aggregation, the white-box ceiling.
+
+Paper: Pang et al., "White-box Membership Inference Attacks against Diffusion Models",
+PoPETs 2025, arXiv 2308.06405; code `py85252876/GSA`.
+Idea: the gradient a sample leaves in the weights is smaller, and shaped differently, once the model
+was trained on it.
+    L_k = mean_d ( eps(z_{t_k}, t_k, c) - e_k )^2            t_k = T/K - 1, 2T/K - 1, ..., T - 1
+    gsa  (GSA_1):  f_i = || d/dtheta_i  mean_k L_k ||_2      theta_i the i-th parameter tensor
+    gsa2 (GSA_2):  f_i = mean_k || d L_k / dtheta_i ||_2
+    score = P(member | f) by gradient-boosted trees on standardised f
+Access: WHITE_BOX. NFE: K forward and 1 backward (gsa), K forward and K backward (gsa2), K = 10 by
+default. A backward is one gradient of a loss, whatever number of U-Net calls it covers.
+Rows never share a gradient: each sample's is taken on its own, with at most `target.chunk` of its
+timesteps in memory together.
+Differs: features are standardised with calibration statistics; the paper standardises target rows
+with their own, which lets rows influence each other's scores. `log=true` (our option) standardises
+logarithms of the norms; trees hardly notice either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.errors import MiaError
+from mia_bench.target import Batch, Target
+
+LEAST_NORM = 1e-12  # of a tensor the loss does not reach; its logarithm must exist
+LEAST_ROWS = 4  # of each class: with fewer, no tree can split (log-loss, min_child_weight 1)
+
+
+@dataclass(frozen=True)
+class GSA:
+    """Args: `n_timesteps` K; `per_timestep` False for GSA_1, True for GSA_2; `log` of the norms."""
+
+    n_timesteps: int = 10
+    per_timestep: bool = False
+    log: bool = score_field(False)
+    access: ClassVar[Access] = Access.WHITE_BOX
+    version: ClassVar[int] = 1
+    statistics: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.n_timesteps < 1:
+            raise ValueError(f"n_timesteps={self.n_timesteps}: at least one is needed")
+
+    @property
+    def nfe(self) -> tuple[int, int]:
+        return self.n_timesteps, self.n_timesteps if self.per_timestep else 1
+
+    def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """`log_norm` (B, parameter tensors): natural logarithms, so that a base's subtract well."""
+        z0 = target.view(batch).z0
+        with torch.enable_grad(), trainable(target.unet) as parameters:
+            rows = [
+                self._norms(target, *row, parameters)
+                for row in zip(batch.sample_id, z0, batch.caption, strict=True)
+            ]
+        return {"log_norm": torch.stack(rows).clamp_min(LEAST_NORM).log()}
+
+    def _norms(
+        self, target: Target, sid: str, z0: Tensor, caption: str, parameters: list[nn.Parameter]
+    ) -> Tensor:
+        """(parameter tensors,) of one sample."""
+        path = timesteps(target.timesteps, self.n_timesteps)
+        target.queries["backward"] += self.nfe[1]
+        if self.per_timestep:
+            losses = (losses_at(target, sid, z0, caption, [t]).sum() for t in path)
+            return torch.stack([_norm(_slopes(loss, parameters)) for loss in losses]).mean(0)
+        total = [torch.zeros_like(p) for p in parameters]
+        for i in range(0, len(path), target.chunk):
+            part = losses_at(target, sid, z0, caption, path[i : i + target.chunk])
+            slopes = _slopes(part.sum() / len(path), parameters)
+            total = [a + b for a, b in zip(total, slopes, strict=True)]
+        return _norm(total)
+
+    def score(self, features: Features, calibration: Calibration) -> Floats:
+        """P(member) of trees fitted on calibration rows.
+
+        Raises:
+            MiaError: too few calibration rows of a class.
+        """
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(self._norm_table(calibration.features))
+        trees = _boosted(scaler.transform(self._norm_table(calibration.features)), calibration)
+        scores = trees.predict_proba(scaler.transform(self._norm_table(features)))[:, 1]
+        return np.asarray(scores, dtype=np.float64)
+
+    def _norm_table(self, features: Features) -> Floats:
+        """(N, parameter tensors); of base-calibrated features, differences or ratios."""
+        table = np.asarray(features["log_norm"], dtype=np.float64)
+        return table if self.log else np.exp(table)
+
+
+def timesteps(total: int, k: int) -> list[int]:
+    """K equidistant timesteps that end at the last one: 99, 199, ..., 999 of 1000 for K = 10.
+
+    Raises:
+        MiaError: the schedule has fewer than K timesteps.
+    """
+    if k > total:
+        raise MiaError(f"n_timesteps={k} do not fit into a schedule of {total} steps.")
+    return [(i + 1) * total // k - 1 for i in range(k)]
+
+
+@contextmanager
+def trainable(module: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """The floating-point parameters, in the module's order, all asking for gradients meanwhile."""
+    parameters = [p for p in module.parameters() if p.is_floating_point()]
+    before = [p.requires_grad for p in parameters]
+    try:
+        for p in parameters:
+            p.requires_grad_(True)
+        yield parameters
+    finally:
+        for p, asked in zip(parameters, before, strict=True):
+            p.requires_grad_(asked)
+
+
+def losses_at(target: Target, sid: str, z0: Tensor, caption: str, path: list[int]) -> Tensor:
+    """(len(path),) losses L_k of one sample with latents (*latent,), in one U-Net batch."""
+    t = torch.tensor(path, device=z0.device)
+    eps = torch.cat([target.noise([sid], k) for k in path])
+    z_t = target.add_noise(z0.expand_as(eps), eps, t)
+    eps_hat = target.predict_noise(z_t, t, target.embed([caption] * len(path)))
+    return (eps_hat.float() - eps).square().flatten(1).mean(1)
+
+
+def _slopes(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    """d loss / d theta_i; zeros where the loss does not reach."""
+    slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+    pairs = zip(slopes, parameters, strict=True)
+    return [torch.zeros_like(p) if g is None else g for g, p in pairs]
+
+
+def _norm(slopes: list[Tensor]) -> Tensor:
+    return torch.stack([g.detach().float().norm() for g in slopes])
+
+
+def _boosted(table: Floats, calibration: Calibration) -> Any:
+    """The released classifier, fitted."""
+    from xgboost import XGBClassifier
+
+    members, others = int(calibration.is_member.sum()), int((~calibration.is_member).sum())
+    if min(members, others) < LEAST_ROWS:
+        raise MiaError(
+            f"{members} members and {others} non-members are left to fit trees on; at least "
+            f"{LEAST_ROWS} of each are needed. Use larger data.sizes for the calibration rows, or "
+            "a larger calibration.folds."
+        )
+    trees = XGBClassifier(n_estimators=200, random_state=calibration.seed, n_jobs=1)
+    return trees.fit(table, calibration.is_member.astype(int))

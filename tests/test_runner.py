@@ -1,0 +1,158 @@
+"""Predict passes: shards, resuming, exact-once merging, batch sizes, bad numbers, two processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mia_bench.attacks.clid import CLiD
+from mia_bench.attacks.loss import Loss
+from mia_bench.config import TrainerOptions
+from mia_bench.data.source import Item
+from mia_bench.errors import MiaError
+from mia_bench.features import Table, read_table, write_table
+from mia_bench.runner import AttackModule, merge, run_pass
+
+CPU = TrainerOptions(accelerator="cpu")
+
+
+def picture(i: int, size: int) -> Image.Image:
+    values = np.random.default_rng(i).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def pairs(n: int) -> list[Item]:
+    return [
+        Item(
+            f"made:{i:012x}",
+            f"a picture of thing number {i}",
+            f"{i}.png",
+            lambda size, i=i: picture(i, size),
+        )
+        for i in range(n)
+    ]
+
+
+def ask(target, folder: Path, items, attacks=None, batch_size=4, resolution=16):
+    attacks = attacks or {"loss": Loss()}
+    places = {name: (attack, folder / name) for name, attack in attacks.items()}
+    costs = run_pass(target, places, items, resolution, batch_size, CPU, "test")
+    ids = [item.sample_id for item in items]
+    return {name: merge(folder / name, ids) for name in attacks}, costs
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_batch_size_and_order_do_not_change_features(fresh_target, tmp_path, batch_size):
+    items = pairs(9)
+    expected = ask(fresh_target(), tmp_path / "a", items, {"clid": CLiD()})[0]["clid"]
+    found, _ = ask(fresh_target(), tmp_path / "b", items[::-1], {"clid": CLiD()}, batch_size)
+    found = found["clid"].select([item.sample_id for item in items])
+    # Matrix products of another shape round differently; noise is identical.
+    np.testing.assert_allclose(found.features["loss"], expected.features["loss"], rtol=2e-5)
+
+
+def test_a_killed_pass_continues_with_the_missing_rows(fresh_target, tmp_path, monkeypatch):
+    items = pairs(10)
+    whole = ask(fresh_target(), tmp_path / "whole", items)[0]["loss"]
+    step, calls = AttackModule.predict_step, []
+
+    def dies(self, batch, batch_idx):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(batch.sample_id)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AttackModule, "predict_step", dies)
+        with pytest.raises(BaseException):  # noqa: B017, PT011 - Lightning turns it into SystemExit
+            ask(fresh_target(), tmp_path / "part", items)
+    target = fresh_target()
+    found, costs = ask(target, tmp_path / "part", items, batch_size=3)
+    assert costs["loss"].rows == 2
+    assert target.queries["forward"] == 2
+    np.testing.assert_allclose(found["loss"].features["loss"], whole.features["loss"], rtol=2e-5)
+
+
+def test_attacks_with_different_progress_are_completed_together(fresh_target, tmp_path):
+    items = pairs(6)
+    ask(fresh_target(), tmp_path, items[:3], {"loss": Loss()})
+    found, _ = ask(fresh_target(), tmp_path, items, {"loss": Loss(), "clid": CLiD()})
+    assert {name: len(table.sample_id) for name, table in found.items()} == {"loss": 6, "clid": 6}
+
+
+def test_a_truncated_shard_is_asked_again(fresh_target, tmp_path):
+    items = pairs(8)
+    ask(fresh_target(), tmp_path, items)
+    shard = sorted((tmp_path / "loss" / "shards").glob("*.parquet"))[0]
+    shard.write_bytes(shard.read_bytes()[:40])
+    found, costs = ask(fresh_target(), tmp_path, items)
+    assert costs["loss"].rows == 4
+    assert len(found["loss"].sample_id) == 8
+
+
+def test_merge_wants_each_id_exactly_once(tmp_path):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    write_table(shards / "a.parquet", Table(("x", "y"), {"f": np.zeros((2, 1), np.float32)}))
+    with pytest.raises(MiaError, match="1 missing"):
+        merge(tmp_path, ["x", "y", "z"])
+    write_table(shards / "b.parquet", Table(("y", "z"), {"f": np.zeros((2, 1), np.float32)}))
+    with pytest.raises(MiaError, match="4 rows for 3"):
+        merge(tmp_path, ["x", "y", "z"])
+
+
+def test_features_that_are_not_finite_name_attack_and_rows(fresh_target, tmp_path):
+    target = fresh_target()
+    with torch.no_grad():
+        next(target.unet.parameters()).fill_(float("nan"))
+    with pytest.raises(MiaError, match=r"attack loss: feature 'loss' is not finite for made:"):
+        ask(target, tmp_path, pairs(3))
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_nothing_is_written_twice(fresh_target, tmp_path):
+    items = pairs(5)
+    ask(fresh_target(), tmp_path, items)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")}
+    target = fresh_target()
+    ask(target, tmp_path, items)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == before
+    assert target.queries["forward"] == 0
+
+
+def test_two_processes_give_every_id_once_and_equal_scores(run_python, tmp_path):
+    """DDP on gloo through the command line, fine-tune included, against one process."""
+    small = [
+        "attack=loss",
+        "finetune.steps=2",
+        "finetune.batch_size=4",
+        "finetune.val_every=2",
+        "finetune.val_rows=4",
+        "eval.resamples=100",
+        "eval.base_row=false",
+        "data.sizes.target_member=6",
+        "data.sizes.target_nonmember=7",
+        "data.sizes.shadow_member=10",
+        "data.sizes.shadow_nonmember=10",
+        "calibration.folds=2",
+    ]
+    tables = []
+    for name, trainer in (
+        ("one", ["trainer=cpu"]),
+        ("two", ["trainer=ddp", "trainer.accelerator=cpu"]),
+    ):
+        run_python("-m", "mia_bench", *small, *trainer, f"paths.outputs={tmp_path / name}")
+        found = map(read_table, (tmp_path / name).glob("features/*/2/loss-*/features.parquet"))
+        tables += [table for table in found if len(table.sample_id) == 13]  # 20 are the shadow's
+    one, two = tables
+    assert one.sample_id == two.sample_id
+    assert len(set(two.sample_id)) == 13
+    # Two half batches sum gradients in another order than one whole batch.
+    np.testing.assert_allclose(one.features["loss"], two.features["loss"], rtol=1e-3)
+    manifests = [json.loads(p.read_text()) for p in tmp_path.glob("*/targets/*/manifest.json")]
+    assert len(manifests) == 4
