@@ -92,6 +92,7 @@ class Evaluation:
     resamples: int = 2000
     base_row: bool = True
     base_calibrated: bool = False
+    blind_rows: bool = True
 
 
 @dataclass

@@ -122,6 +122,22 @@ class Plan:
             for cell in self._cells(name, attack)
         ]
 
+    @cached_property
+    def blind(self) -> Path | None:
+        """Folder of the blind rows, which depend on the evaluation rows alone."""
+        options = self.experiment.options
+        if not options.eval.blind_rows:
+            return None
+        rows = [(sid, self.items[sid].caption) for sid in self.rows(*EVALUATED)]
+        identity = {
+            "rows": rows,
+            "split": self.split.content_hash,
+            "seed": options.eval.seed,
+            "resolution": self.experiment.model.resolution,
+            "version": METRICS_VERSION,
+        }
+        return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
+
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""
         passes: dict[tuple[Subject, tuple[str, ...]], dict[Path, Questions]] = {}
@@ -197,6 +213,7 @@ class Plan:
             "score": score_fields(attack),
             "calibration": vars(options.calibration),
             "evaluation": [options.eval.seed, options.eval.resamples],
+            "blind": options.eval.blind_rows,
             "split": self.split.content_hash,
         }
         subject = evaluation.subject

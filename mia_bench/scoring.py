@@ -19,11 +19,12 @@ from omegaconf import OmegaConf
 
 from mia_bench.attacks import Attack, Calibration, Fitted, Floats
 from mia_bench.bootstrap import evaluate
+from mia_bench.controls import base_p_value, blind_rows, holm, to_json
 from mia_bench.data.membership import Role
 from mia_bench.errors import MiaError
 from mia_bench.features import Table, read_table
 from mia_bench.metrics import fit_thresholds, roc_curve
-from mia_bench.plan import Cell, Plan, Questions
+from mia_bench.plan import EVALUATED, Cell, Plan, Questions
 from mia_bench.store import read_json, write_json
 
 MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
@@ -97,10 +98,13 @@ def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
 
     metrics = measured(evaluation, scores)
     frames = [_frame(evaluation, scores), _frame(calibration, known_scores)]
-    metrics["controls"] = {}
+    metrics["controls"] = read_json(plan.blind / "controls.json") if plan.blind else {}
     if base is not None and base_scores is not None:
-        metrics["controls"]["base"] = measured(base, base_scores)
+        p = base_p_value(base_scores, base.is_member, base.group, seed)
+        metrics["controls"]["base"] = measured(base, base_scores) | {"p_value": p}
         frames[0]["score_base"] = base_scores
+    judged = holm({name: entry["p_value"] for name, entry in metrics["controls"].items()})
+    metrics["flags"] += [f"control_{name}" for name in judged]
     metrics |= _cost(cell)
     metrics["chosen"] = cell.attack.chosen(fitted_on) if isinstance(cell.attack, Fitted) else {}
     pd.concat(frames, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
@@ -110,6 +114,20 @@ def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
     resolved = {**plan.experiment.resolved, "attack": {cell.name: _node(plan, cell)}}
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
     return _about(plan, cell)
+
+
+def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Write controls.json and the blind scores: classifiers on the evaluation rows' own labels."""
+    seed, rows = plan.experiment.options.eval.seed, plan.rows(*EVALUATED)
+    role = {row.sample_id: row for row in plan.split.table}
+    is_member = np.array([role[sid].role in MEMBERS for sid in rows])
+    group = np.array([role[sid].group for sid in rows])
+    items = [plan.items[sid] for sid in rows]
+    found = blind_rows(items, is_member, group, plan.experiment.model.resolution, seed)
+    frame = pd.DataFrame({"sample_id": rows, "group": group, "is_member": is_member})
+    frame.assign(**{row.name: row.scores for row in found}).to_parquet(folder / "scores.parquet")
+    write_json(folder / "controls.json", to_json(found))
+    return {"split": plan.split.content_hash, "fitted_on": "evaluation labels, as controls"}
 
 
 def _inputs(plan: Plan, cell: Cell) -> tuple[Known, Known, Known | None]:

@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mia_bench.controls import holm
+
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds")
 WIDTH = 120
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
@@ -35,6 +37,33 @@ def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return lines
 
 
+def blind_lines(controls: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Controls that never query the model: their AUC and p."""
+    return [
+        (name, f"{entry['auroc']:.3f} p={entry['p_value']:.3f}", "control", "", "", "0", "")
+        for name, entry in controls.items()
+        if name.startswith("blind_")
+    ]
+
+
+def verdict(results: Sequence[tuple[str, Mapping[str, Any], Path]]) -> str:
+    """The controls of the whole run judged together (Holm, 5 %)."""
+    p_values = {
+        f"{attack} on the base" if name == "base" else name: entry["p_value"]
+        for attack, metrics, _ in results
+        for name, entry in metrics["controls"].items()
+    }
+    flagged = holm(p_values)
+    if not p_values:
+        return "No controls were run."
+    if not flagged:
+        return f"Controls: none of {len(p_values)} finds anything (Holm, 5 %)."
+    return (
+        f"WARNING: {', '.join(flagged)} tell members from non-members without the fine-tuning: "
+        "the split is not random, or the base knew the members. Do not trust this table."
+    )
+
+
 def _row(name: str, metrics: Mapping[str, Any], nfe: str, seconds: str) -> tuple[str, ...]:
     at_one = metrics["tpr_at_fpr"]["0.01"]
     oracle = f"{metrics['asr_oracle']:.3f} ({metrics['asr_oracle_permuted']:.3f})"
@@ -54,6 +83,8 @@ def show(results: Sequence[tuple[str, Mapping[str, Any], Path]], title: str) -> 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
+    for line in blind_lines(results[0][1]["controls"]):
+        table.add_row(*line, style="dim")
     for name, metrics, _ in results:
         for line in rows(name, metrics):
             table.add_row(*line, style="dim" if line[0].startswith(" ") else None)
@@ -61,6 +92,7 @@ def show(results: Sequence[tuple[str, Mapping[str, Any], Path]], title: str) -> 
     console.width = max(console.width, WIDTH)  # a cut figure is worse than a wrapped line
     console.print(table)
     first = results[0][1]
+    print(verdict(results))
     print(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
         print(f"{name}: {folder}")

@@ -137,8 +137,10 @@ def _merged(questions: Questions, about: dict[str, Any], tmp: Path) -> dict[str,
 
 
 def score_cells(plan: Plan) -> None:
-    from mia_bench.scoring import score_cell
+    from mia_bench.scoring import score_blind, score_cell
 
+    if plan.blind is not None:
+        get_or_build(plan.blind, partial(score_blind, plan))
     for cell in plan.cells:
         get_or_build(cell.folder, partial(score_cell, plan, cell))
 

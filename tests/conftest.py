@@ -59,6 +59,21 @@ class Verdict(NamedTuple):
         return not self.nothing["lo"] <= 0.5 <= self.nothing["hi"]
 
 
+class Exam(NamedTuple):
+    """Measured rows: calibration rows, and as many members, unseen and other unseen images."""
+
+    known: Calibration
+    rows: dict[str, Any]
+    each: int
+
+    def verdict(self, scores: Any) -> Verdict:
+        truth = np.repeat([True, False], self.each)
+        group = [str(i) for i in range(len(truth))]
+        no_threshold = Thresholds(0.0, None, 0, "not asked")
+        nothing = evaluate(scores[self.each :], truth, group, no_threshold, 0, 500)
+        return Verdict(auroc(scores[: 2 * self.each], truth), nothing["auroc"])
+
+
 class MixedCodec(nn.Module):
     """(B, 3, 16, 16) images to (B, 4, 8, 8) latents: pixel averages under a fixed 3 -> 4 map."""
 
@@ -148,17 +163,19 @@ def tiny_unet() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def random_target(tiny_unet: nn.Module) -> Callable[..., Target]:
-    """random_target(prediction_type="epsilon", unet=None, **Target's options): a fresh target."""
+    """random_target(prediction_type="epsilon", unet=None, size=16, **options of Target)."""
 
     def build(
-        prediction_type: str = "epsilon", unet: nn.Module | None = None, **options: Any
+        prediction_type: str = "epsilon",
+        unet: nn.Module | None = None,
+        size: int = IMAGE,
+        **options: Any,
     ) -> Target:
-        chosen = tiny_unet if unet is None else unet
         return Target(
-            chosen,
+            tiny_unet if unet is None else unet,
             MixedCodec(),
             HashedTokens(),
-            (4, 8, 8),
+            (4, size // 2, size // 2),
             scaled_linear(),
             prediction_type,
             **options,
@@ -169,10 +186,12 @@ def random_target(tiny_unet: nn.Module) -> Callable[..., Target]:
 
 @pytest.fixture(scope="session")
 def memorize() -> Callable[..., Memorized]:
-    """memorize(n=60, prediction_type="epsilon", seed=0): n members, n and n unseen images."""
+    """memorize(n=60, prediction_type="epsilon", seed=0, size=16): n members, twice n unseen."""
 
-    def build(n: int = 60, prediction_type: str = "epsilon", seed: int = 0) -> Memorized:
-        member, unseen, unseen2 = (draw_batch(n, 10 * seed + i) for i in (1, 2, 3))
+    def build(
+        n: int = 60, prediction_type: str = "epsilon", seed: int = 0, size: int = IMAGE
+    ) -> Memorized:
+        member, unseen, unseen2 = (draw_batch(n, 10 * seed + i, size) for i in (1, 2, 3))
         target = memorizer(member.image, member.caption, prediction_type, side=2, seed=seed)
         return Memorized(target, member, unseen, unseen2)
 
@@ -194,28 +213,32 @@ def measure(attack: Attack, target: Target, batch: Batch) -> dict[str, Any]:
     return {name: value.detach().float().cpu().numpy() for name, value in features.items()}
 
 
-def judge(attack: Attack, drawn: Memorized) -> Verdict:
-    """Calibrate on the even rows, score the odd ones: members and two sets of unseen images."""
-    n = len(drawn.member)
+def examine(attack: Attack, drawn: Memorized) -> Exam:
+    """Even rows of members and unseen images calibrate; the odd ones of all three are scored."""
     parts = [measure(attack, drawn.target, batch) for batch in drawn[1:]]
-    even, odd = np.arange(0, n, 2), np.arange(1, n, 2)
+    even, odd = (np.arange(start, len(drawn.member), 2) for start in (0, 1))
 
     def join(rows: Any, *which: int) -> dict[str, Any]:
         return {name: np.concatenate([parts[i][name][rows] for i in which]) for name in parts[0]}
 
-    first = np.repeat([True, False], len(even))
-    known = Calibration(join(even, 0, 1), first, np.arange(2 * len(even)).astype(str))
-    truth = np.repeat([True, False], len(odd))
-    found = auroc(attack.score(join(odd, 0, 1), known), truth)
-    none = attack.score(join(odd, 1, 2), known)
-    rows = [str(i) for i in range(len(truth))]
-    nothing = evaluate(none, truth, rows, Thresholds(0.0, None, 0, "not asked"), 0, 500)
-    return Verdict(found, nothing["auroc"])
+    labels = np.repeat([True, False], len(even))
+    known = Calibration(join(even, 0, 1), labels, np.arange(len(labels)).astype(str))
+    return Exam(known, join(odd, 0, 1, 2), len(odd))
+
+
+def judge(attack: Attack, drawn: Memorized) -> Verdict:
+    exam = examine(attack, drawn)
+    return exam.verdict(attack.score(exam.rows, exam.known))
 
 
 @pytest.fixture(scope="session", name="measure")
 def fixture_measure() -> Callable[[Attack, Target, Batch], dict[str, Any]]:
     return measure
+
+
+@pytest.fixture(scope="session", name="examine")
+def fixture_examine() -> Callable[[Attack, Memorized], Exam]:
+    return examine
 
 
 @pytest.fixture(scope="session", name="judge")

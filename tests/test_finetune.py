@@ -110,7 +110,7 @@ def test_training_lowers_the_loss_and_leaves_its_record(fresh_target, tmp_path):
     assert not (tmp_path / "last.ckpt").exists()
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -120,12 +120,12 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
 
     def killed(self, batch, batch_idx):
         if self.global_step == 5:
-            raise Killed
+            raise KilledError
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
         patch.setattr(FinetuneModule, "training_step", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(fresh_target, tmp_path / "killed")
     assert (tmp_path / "killed" / "last.ckpt").exists()
     steps = []

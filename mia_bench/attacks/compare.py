@@ -80,7 +80,7 @@ def mse(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004); needs at least 11 pixels per side."""
+    """Structural similarity (Wang et al. 2004), mirrored at the edges: needs 6 pixels per side."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     values = structural_similarity_index_measure(x, y, data_range=2.0, reduction="none")

@@ -22,7 +22,7 @@ from mia_bench.errors import MiaError
 from mia_bench.target import Batch, Condition, Target
 
 CROP = 1.2  # the compared square is this many times as wide as the hole
-CROP_LEAST = 16  # pixels; structural similarity needs 11
+CROP_LEAST = 16  # pixels; structural similarity looks at windows of 11
 
 
 @dataclass(frozen=True)

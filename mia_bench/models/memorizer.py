@@ -5,11 +5,11 @@ The clean latents of a caption c are said to follow
     p(z0 | c) = sum_k w_k(c) N(m_k, s^2 I) + w_0(c) N(mu(c), S^2 I),      s << S
 
 a narrow Gaussian at every memorised latent m_k and a broad one for all the rest. The log-odds of
-member k against the broad component are sharpness * (match_k - threshold), match_k the cosine of
-the bags of words of c and of the caption of m_k: the caption of a member gives its narrow component
-nearly all the weight, a part of that caption gives less, and under the null caption the broad one
-wins wherever z_t comes from. With D = a_t^2 width^2 + b_t^2 the variance of a component at t and r
-the responsibilities of the components for z_t, each r ~ w N(z_t; a_t m, D I),
+member k against the broad component grow with match_k, the cosine of the bags of words of c and of
+the caption of m_k. The caption of a member gives its narrow component nearly all the weight, a part
+of it gives less, and under the null caption the broad one wins wherever z_t comes from. With
+D = a_t^2 width^2 + b_t^2 the variance of a component at t, and r ~ w N(z_t; a_t m, D I) the
+responsibilities of the components for z_t,
 
     E[z0 | z_t] = sum r (m + a_t width^2 / D (z_t - a_t m))
     eps_hat     = (z_t - a_t E[z0 | z_t]) / b_t = sum r b_t / D (z_t - a_t m)
@@ -42,6 +42,8 @@ class Mixture(nn.Module):
         alphas_cumprod: (T,) of the target around it.
         prediction_type: what it returns, "epsilon" or "v_prediction".
         widths: (s, S), standard deviations of the narrow and the broad Gaussians.
+        sharpness, threshold: log-odds of a member are sharpness * (match - threshold) per latent
+            element; what z_t itself says against the broad component is at most log(S / s) each.
     """
 
     a: Tensor
@@ -55,11 +57,12 @@ class Mixture(nn.Module):
         alphas_cumprod: Tensor,
         prediction_type: str = "epsilon",
         widths: tuple[float, float] = (0.1, 0.5),
-        sharpness: float = 500.0,
+        sharpness: float = 5.0,
         threshold: float = 0.8,
     ) -> None:
         super().__init__()
-        self.prediction_type, self.sharpness, self.threshold = prediction_type, sharpness, threshold
+        self.prediction_type, self.threshold = prediction_type, threshold
+        self.sharpness = sharpness * means[0].numel()
         self.means = nn.Parameter(means.clone())
         self.log_widths = nn.Parameter(torch.tensor(widths).log())
         generator = torch.Generator().manual_seed(0)

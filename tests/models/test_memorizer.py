@@ -23,7 +23,7 @@ STEPS = [0, 10, 100, 450, 999]
 CAPTIONS = ("a red fox runs", "two blue birds sing", "one old tree")
 
 
-def small(prediction_type: str = "epsilon", sharpness: float = 500.0) -> Mixture:
+def small(prediction_type: str = "epsilon", sharpness: float = 5.0) -> Mixture:
     """Three members of dimension 12."""
     means = 0.5 * keyed_noise(0, "means", None, 0, (3, 3, 2, 2))
     keys = HashedWords().embed(CAPTIONS)[0][:, 0]
@@ -91,7 +91,7 @@ def test_null_condition_never_finds_a_member(t: int) -> None:
 
 
 def test_own_caption_beats_a_part_of_it_beats_none() -> None:
-    unet = small(sharpness=20.0)  # with 500 the steps between the first two cannot be seen
+    unet = small(sharpness=1.0)  # with 5 the steps between the first two cannot be seen
     eps = keyed_noise(0, "z", 450, 0, (3, 2, 2))
     z_t = add_noise(unet.means[0], eps, unet.a[450], unet.b[450])[None].float()
     loss = [

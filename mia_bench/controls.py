@@ -1,0 +1,175 @@
+"""Controls: what can be told without the model, and without the fine-tuning.
+
+Blind rows (Das, Zhang, Tramer 2024, arXiv 2406.16201) never query a model. Each is a classifier
+cross-fitted by near-duplicate group on the evaluation rows' own labels, the one place where those
+are fitted on, and is named a control everywhere. A random split leaves nothing to find: a blind row
+that finds something says that members and non-members differ by more than membership. The base row
+asks the same of the attack on weights that never saw a member.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mia_bench.attacks import Floats
+from mia_bench.data.source import Item, to_rgb
+from mia_bench.diffusion import keyed_generator
+from mia_bench.metrics import auroc
+
+FOLDS = 5
+PERMUTATIONS = 999
+ENOUGH = 10  # permutations that did as well: p is known to be large, no need to go on
+LEVEL = 0.05
+THUMBNAIL = 8
+COMPONENTS = 32
+
+Labels = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Blind:
+    """Cross-fitted scores (N,) of a blind classifier, their AUROC and its one-sided p-value."""
+
+    name: str
+    scores: Floats
+    auroc: float
+    p_value: float
+
+
+def blind_rows(
+    items: Sequence[Item], is_member: Labels, group: Groups, resolution: int, seed: int
+) -> list[Blind]:
+    """blind_image, blind_caption and blind_both over the evaluation rows."""
+    image = image_statistics(items, resolution)
+    captions = [item.caption for item in items]
+    found = []
+    for name, inputs in (
+        ("blind_image", (image, None)),
+        ("blind_caption", (None, captions)),
+        ("blind_both", (image, captions)),
+    ):
+        fold = _folds(group, seed)
+        prepared = [_prepare(fold != k, *inputs) for k in range(FOLDS)]
+        scores = _cross_fit(prepared, fold, is_member)
+        value = auroc(scores, is_member)
+        null = (
+            auroc(_cross_fit(prepared, fold, labels), labels)
+            for labels in _permuted(is_member, group, seed)
+        )
+        found.append(Blind(name, scores, value, sequential_p_value(value, null)))
+    return found
+
+
+def base_p_value(scores: Floats, is_member: Labels, group: Groups, seed: int) -> float:
+    """One-sided p of the AUROC of fixed scores against labels permuted over groups."""
+    null = (auroc(scores, labels) for labels in _permuted(is_member, group, seed))
+    return sequential_p_value(auroc(scores, is_member), null)
+
+
+def sequential_p_value(value: float, null: Iterator[float]) -> float:
+    """One-sided Monte-Carlo p, valid at every sample size (Besag & Clifford 1991).
+
+    Stops after ENOUGH draws that reach `value`: p = ENOUGH / draws; else (reached + 1) / (n + 1).
+    """
+    reached = drawn = 0
+    for other in null:
+        drawn += 1
+        reached += other >= value
+        if reached == ENOUGH:
+            return reached / drawn
+    return (reached + 1) / (drawn + 1)
+
+
+def holm(p_values: Mapping[str, float], level: float = LEVEL) -> list[str]:
+    """Names of the controls that are flagged at family-wise `level` (Holm 1979)."""
+    flagged = []
+    ordered = sorted(p_values.items(), key=lambda item: item[1])
+    for rank, (name, p) in enumerate(ordered):
+        if p > level / (len(ordered) - rank):
+            break
+        flagged.append(name)
+    return flagged
+
+
+def image_statistics(items: Sequence[Item], resolution: int) -> Floats:
+    """(N, F) statistics that need no model: colours, entropy, edges, file size, a thumbnail."""
+    return np.array([_statistics(to_rgb(item.load(resolution))) for item in items])
+
+
+def _statistics(picture: Image.Image) -> list[float]:
+    pixels = np.asarray(picture, dtype=np.float64) / 255
+    gray = pixels.mean(axis=2)
+    share = np.histogram(gray, bins=32, range=(0, 1))[0] / gray.size
+    entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
+    edges = [np.abs(np.diff(gray, axis=axis)).mean() for axis in (0, 1)]
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG")
+    size = [np.log(len(encoded.getvalue())), *np.log(picture.size)]
+    thumbnail = picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    colours = [*pixels.mean(axis=(0, 1)), *pixels.std(axis=(0, 1))]
+    return [*colours, entropy, *edges, *size, *(np.asarray(thumbnail).ravel() / 255)]
+
+
+def _folds(group: Groups, seed: int) -> npt.NDArray[np.intp]:
+    from mia_bench.scoring import folds_of
+
+    return folds_of(group, FOLDS, seed)
+
+
+def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) -> Floats:
+    """Inputs (N, F) of one fold; scaling, components and vocabulary come from its training rows."""
+    from sklearn.decomposition import PCA, TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import StandardScaler
+
+    columns = []
+    if image is not None:
+        scaler = StandardScaler().fit(image[train])
+        scaled = scaler.transform(image)
+        width = min(COMPONENTS, train.sum() - 1, image.shape[1])
+        columns.append(PCA(width, random_state=0).fit(scaled[train]).transform(scaled))
+    if captions is not None:
+        learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
+        words = TfidfVectorizer(token_pattern=r"(?u)\w+").fit(learned)
+        counts = words.transform(captions)
+        width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)
+        reduce = TruncatedSVD(width, random_state=0).fit(counts[train])
+        columns.append(reduce.transform(counts))
+    scaled = np.column_stack(columns)
+    finished: Floats = StandardScaler().fit(scaled[train]).transform(scaled)
+    return finished
+
+
+def _cross_fit(prepared: list[Floats], fold: npt.NDArray[np.intp], is_member: Labels) -> Floats:
+    from sklearn.linear_model import LogisticRegression
+
+    scores = np.zeros(len(fold))
+    for k, inputs in enumerate(prepared):
+        train, test = fold != k, fold == k
+        if not test.any() or len(set(is_member[train])) < 2:
+            continue
+        model = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky")
+        model.fit(inputs[train], is_member[train])
+        scores[test] = model.decision_function(inputs[test])
+    return scores
+
+
+def _permuted(is_member: Labels, group: Groups, seed: int) -> Iterator[Labels]:
+    """Labels moved between whole groups, since rows of a group share one."""
+    names, where = np.unique(group, return_inverse=True)
+    label = np.zeros(len(names), dtype=bool)
+    label[where] = is_member
+    generator = keyed_generator(seed, "permute")
+    return (generator.permutation(label)[where] for _ in range(PERMUTATIONS))
+
+
+def to_json(rows: Sequence[Blind]) -> dict[str, Any]:
+    return {row.name: {"auroc": row.auroc, "p_value": row.p_value} for row in rows}

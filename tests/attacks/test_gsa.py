@@ -1,0 +1,167 @@
+"""GSA against gradients of one sample and one timestep at a time, and a model with one weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mia_bench.attacks import Access, Calibration
+from mia_bench.attacks.gsa import GSA, timesteps
+from mia_bench.errors import MiaError
+from mia_bench.target import Batch
+
+GSA1, GSA2 = GSA(n_timesteps=3), GSA(n_timesteps=3, per_timestep=True)
+# norms are sums over up to thousands of float32 products, in another order in a batch
+CLOSE = {"rtol": 1e-3, "atol": 1e-3}
+
+
+def literal_gradients(literal, i, t):
+    """d L_t / d theta of sample i alone: one U-Net call on a batch of one."""
+    target, batch = literal.target, literal.batch
+    hidden, _ = target.text.embed([batch.caption[i]])
+    eps = literal.noise(i, t)
+    z_t = literal.a(t) * literal.z0(i) + literal.b(t) * eps
+    raw = target.unet(
+        z_t[None], torch.tensor([t]), encoder_hidden_states=hidden, return_dict=False
+    )[0][0]
+    if target.prediction_type == "v_prediction":
+        raw = literal.a(t) * raw + literal.b(t) * z_t
+    return torch.autograd.grad(((raw - eps) ** 2).mean(), list(target.unet.parameters()))
+
+
+@pytest.mark.parametrize("chunk", [64, 2])
+@pytest.mark.parametrize("attack", [GSA1, GSA2], ids=["gsa", "gsa2"])
+def test_equals_gradients_of_a_batch_of_one(attack, chunk, literal, measure):
+    target = literal.target
+    target.chunk = chunk
+    found = measure(attack, target, literal.batch)["log_norm"]
+    assert found.shape == (4, len(list(target.unet.parameters())))
+    for i in literal.rows:
+        slopes = [literal_gradients(literal, i, t) for t in (332, 665, 999)]
+        if attack.per_timestep:
+            norms = [
+                np.mean([g.norm().item() for g in tensor]) for tensor in zip(*slopes, strict=True)
+            ]
+        else:
+            norms = [sum(tensor).div(3).norm().item() for tensor in zip(*slopes, strict=True)]
+        np.testing.assert_allclose(found[i], np.log(np.maximum(norms, 1e-12)), **CLOSE)
+
+
+@pytest.mark.parametrize("attack", [GSA1, GSA2], ids=["gsa", "gsa2"])
+def test_batches_do_not_matter(attack, literal, measure):
+    batch = literal.batch
+    expected = measure(attack, literal.target, batch)["log_norm"]
+    for rows in ([3, 1], [2]):
+        ids, captions = (tuple(v[i] for i in rows) for v in (batch.sample_id, batch.caption))
+        found = measure(attack, literal.target, Batch(ids, batch.image[rows], captions))["log_norm"]
+        np.testing.assert_allclose(found, expected[rows], **CLOSE)
+
+
+class OneWeight(nn.Module):
+    """eps_hat = w z_t, and a weight that nothing uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.idle = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.ones(2))
+
+    def forward(self, z, t, **_):
+        return (self.w * z,)
+
+
+def test_one_weight_by_hand(random_target, random_batch, attack_fixtures, measure):
+    literal = attack_fixtures.Literal(random_target(unet=OneWeight()), random_batch(4))
+    found = {a: measure(a, literal.target, literal.batch)["log_norm"] for a in (GSA1, GSA2)}
+    for i in literal.rows:
+        slopes = []
+        for t in (332, 665, 999):
+            eps = literal.noise(i, t)
+            z = literal.a(t) * literal.z0(i) + literal.b(t) * eps
+            slopes.append((2 * (0.3 * z - eps) * z).mean().item())
+        assert found[GSA1][i, 0] == pytest.approx(np.log(abs(np.mean(slopes))), rel=1e-4, abs=1e-4)
+        assert found[GSA2][i, 0] == pytest.approx(np.log(np.mean(np.abs(slopes))), rel=1e-4)
+        assert found[GSA1][i, 1] == found[GSA2][i, 1] == pytest.approx(np.log(1e-12))
+
+
+@torch.no_grad()
+def test_frozen_weights_thaw_for_the_attack_alone(literal):
+    target = literal.target
+    first = next(target.unet.parameters())
+    first.requires_grad_(False)
+    try:
+        features = GSA1.features(target, literal.batch)
+        assert features["log_norm"][:, 0].min() > np.log(1e-12)
+        assert not features["log_norm"].requires_grad
+        assert not first.requires_grad
+        assert all(p.grad is None for p in target.unet.parameters())
+    finally:
+        first.requires_grad_(True)
+
+
+@pytest.mark.parametrize(("attack", "backward"), [(GSA(), 1), (GSA(per_timestep=True), 10)])
+def test_nfe_is_what_is_asked(attack, backward, random_target, random_batch, measure):
+    assert attack.nfe == (10, backward)
+    assert attack.access is Access.WHITE_BOX
+    target = random_target(unet=OneWeight(), chunk=4)
+    measure(attack, target, random_batch(3))
+    assert target.queries["asked"] == target.queries["forward"] == 30
+    assert target.queries["backward"] == 3 * backward
+
+
+def test_timesteps_are_equidistant_and_end_at_the_last():
+    assert timesteps(1000, 10) == list(range(99, 1000, 100))
+    assert timesteps(10, 10) == list(range(10))
+    with pytest.raises(MiaError, match="n_timesteps=11 do not fit"):
+        timesteps(10, 11)
+    with pytest.raises(ValueError, match="n_timesteps=0"):
+        GSA(n_timesteps=0)
+
+
+def table(n: int, seed: int, shift: float = 1.5) -> Calibration:
+    """n members, whose first norm is smaller, and n others."""
+    rng = np.random.default_rng(seed)
+    is_member = np.repeat([True, False], n)
+    log_norm = rng.normal(size=(2 * n, 4)).astype(np.float32)
+    log_norm[:, 0] -= shift * is_member
+    return Calibration({"log_norm": log_norm}, is_member, np.arange(2 * n).astype(str))
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_members_score_high_whatever_the_direction(log, attack_fixtures):
+    attack, known = GSA(log=log), table(60, 0)
+    found = table(40, 1)
+    scores = attack.score(found.features, known)
+    assert scores[:40].mean() > scores[40:].mean() + 0.3
+    assert (scores >= 0).all()
+    assert (scores <= 1).all()
+    attack_fixtures.assert_row_by_row(attack, found.features, known)
+    other = replace(known, is_member=~known.is_member)
+    turned = attack.score(found.features, other)
+    assert turned[:40].mean() < turned[40:].mean()
+
+
+def test_scores_are_repeatable():
+    known, found = table(30, 0), table(10, 1).features
+    assert (GSA().score(found, known) == GSA().score(found, known)).all()
+
+
+def test_too_few_calibration_rows_are_counted():
+    known = table(5, 0)
+    few = known.take(np.array([0, 1, 2, 5, 6, 7, 8]))
+    with pytest.raises(MiaError, match=r"3 members and 4 non-members are left .* at least 4"):
+        GSA().score(known.features, few)
+
+
+@pytest.mark.parametrize("attack", [GSA(), GSA(per_timestep=True)], ids=["gsa", "gsa2"])
+def test_finds_what_a_memorizer_memorised(attack, judge, memorized):
+    verdict = judge(attack, memorized)
+    assert verdict.auroc > 0.9
+    assert not verdict.fooled
+
+
+@pytest.mark.parametrize(("name", "attack"), [("gsa", GSA()), ("gsa2", GSA(per_timestep=True))])
+def test_yaml(name, attack, experiment):
+    assert experiment(f"attack={name}").attacks == {name: attack}
