@@ -79,7 +79,9 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     from mia_bench import workshop
     from mia_bench.store import global_rank, read_json
     from mia_bench.table import show
+    from mia_bench.tracking import mirror, mode_of
 
+    mode_of(experiment.options.logger)
     plan = workshop.make_plan(experiment)
     if global_rank() == 0:
         print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
@@ -91,6 +93,8 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
     if global_rank() == 0:
         show(results, title=_title(experiment))
+        for _, metrics, folder in results:
+            mirror(folder, metrics, experiment.resolved, experiment.options.logger, plan.outputs)
     return results
 
 

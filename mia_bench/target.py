@@ -206,6 +206,8 @@ class Target(nn.Module):
 
     def predict_noise(self, z_t: Tensor, t: int | Tensor, cond: Condition) -> Tensor:
         """eps (B, *latent) at (z_t, t, cond), whatever the U-Net itself predicts. NFE: B."""
+        if isinstance(t, int):
+            self._check(t)
         self.queries["forward"] += len(z_t)
         self.queries["asked"] += len(z_t)
         steps = torch.as_tensor(t, device=z_t.device).expand(len(z_t))
@@ -229,6 +231,8 @@ class Target(nn.Module):
         Questions equal in (view, sample, caption, t, draw) are asked once, here and across every
         attack that runs on the batch; those left fill whole chunks whatever axis they come from.
         """
+        for query in queries:
+            self._check(query.t)
         keys = [self._row_key(view, query, row) for query in queries for row in range(len(view.z0))]
         wanted = dict.fromkeys(keys)
         self.queries["asked"] += len(wanted.keys() - self._asked)
@@ -273,11 +277,15 @@ class Target(nn.Module):
 
     def _level(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(t, int):
-            if not -1 <= t < self.timesteps:
-                raise ValueError(f"timestep {t} is outside the schedule of {self.timesteps} steps")
+            if t != -1:
+                self._check(t)
             return self.a[t], self.b[t]
         shape = (-1,) + (1,) * (like.ndim - 1)
         return self.a[t].view(shape), self.b[t].view(shape)
+
+    def _check(self, t: int) -> None:
+        if not 0 <= t < self.timesteps:
+            raise ValueError(f"timestep {t} is outside the schedule of {self.timesteps} steps")
 
     # --- generation ----------------------------------------------------------------------------
 

@@ -50,8 +50,10 @@ class Attack(Protocol):
     access: ClassVar[Access]
     version: ClassVar[int]
     """Bumped when the numbers change, so that stored features of older code are not reused."""
-    statistics: ClassVar[bool]
-    """Features are statistics, for which a difference to the base model's means something."""
+
+    @property
+    def statistics(self) -> bool:
+        """Features are statistics, for which a difference to the base model's means something."""
 
     @property
     def nfe(self) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from mia_bench.target import Batch, Query, Target, grid_mse
 REDUCTIONS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "thirds": word_thirds,
     "characters": character_thirds,
-    "null": lambda _: (),
+    "none": lambda _: (),
 }
 ALPHAS = np.round(np.linspace(0, 1, 11), 1)
 
@@ -56,7 +56,7 @@ class CLiD:
     """Args: `reduction` of captions; `decision` rule; `alpha` None to choose it, or fixed."""
 
     timesteps: tuple[int, ...] = (440, 450, 460)
-    reduction: Literal["thirds", "characters", "null"] = "thirds"
+    reduction: Literal["thirds", "characters", "none"] = "thirds"
     decision: Literal["threshold", "classifier"] = score_field("threshold")
     alpha: float | None = score_field(None)
     access: ClassVar[Access] = Access.GREY_BOX

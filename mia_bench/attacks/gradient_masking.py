@@ -7,13 +7,15 @@ Idea: destroy the part of the latent the loss leans on most, and see how well th
     M_t = the top 20 % of the entries of g_t
     z*  = z0 outside M_t, e_t inside
     f_t = || ( (e_t - z0) - eps(z*, t, c) )[M_t] ||_2            t = 0, 100, ..., 900
-    score = - mean_t f_t
+    classifier: score = P(member | f_0, f_100, ..., f_900) by logistic regression on standardised f
+    threshold:  score = - mean_t f_t
 Access: WHITE_BOX, for the gradients in its input. NFE: 2 forward and 1 backward per timestep, 20
 and 10 by default.
-Differs: CDI gives f_t, among 26 features, to a logistic regression that decides about sets of
-samples; the score here, minus their mean, is our choice and needs no fit. e_t is drawn for each
-timestep. As in the released code the clean latent is masked and subtracted; `latent: noisy` is the
-paper's formula, with z_t in the place of z0.
+Differs: CDI fits its logistic regression to these and 16 other features, and decides about sets of
+samples; here these ten score single samples. That their direction is learned matters: what members
+leave is smaller at some timesteps and larger at others, so `threshold`, our choice, may point the
+wrong way. e_t is drawn for each timestep. As in the released code the clean latent is masked and
+subtracted; `latent: noisy` is the paper's formula, with z_t in the place of z0.
 """
 
 from __future__ import annotations
@@ -26,17 +28,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks import Access, Calibration, Features, Floats
+from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks.gsa import require_rows
 from mia_bench.target import Batch, Target
+
+LEAST_ROWS = 2  # of each class
 
 
 @dataclass(frozen=True)
 class GradientMasking:
-    """Args: `timesteps`; `top` share of entries masked; `latent` the masked one."""
+    """Args: `timesteps`; `top` share of entries masked; `latent` masked; `decision` rule."""
 
     timesteps: tuple[int, ...] = (0, 100, 200, 300, 400, 500, 600, 700, 800, 900)
     top: float = 0.2
     latent: Literal["clean", "noisy"] = "clean"
+    decision: Literal["classifier", "threshold"] = score_field("classifier")
     access: ClassVar[Access] = Access.WHITE_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
@@ -69,10 +75,23 @@ class GradientMasking:
         return f_t
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
-        """Minus the mean residual; nothing is fitted."""
-        del calibration
-        scores: Floats = -np.asarray(features["residual"], dtype=np.float64).mean(axis=1)
-        return scores
+        """CDI's classifier, or minus the mean residual, for which nothing is fitted.
+
+        Raises:
+            MiaError: too few calibration rows of a class to fit on.
+        """
+        residual = np.asarray(features["residual"], dtype=np.float64)
+        if self.decision == "threshold":
+            return np.asarray(-residual.mean(axis=1))
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        require_rows(calibration, LEAST_ROWS)
+        known = np.asarray(calibration.features["residual"], dtype=np.float64)
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        model.fit(known, calibration.is_member)
+        return np.asarray(model.predict_proba(residual)[:, 1], dtype=np.float64)
 
 
 def input_gradient(

@@ -145,16 +145,21 @@ def _norm(slopes: list[Tensor]) -> Tensor:
     return torch.stack([g.detach().float().norm() for g in slopes])
 
 
+def require_rows(calibration: Calibration, least: int) -> None:
+    """Raises MiaError unless there are `least` calibration rows of each class to fit on."""
+    members, others = int(calibration.is_member.sum()), int((~calibration.is_member).sum())
+    if min(members, others) < least:
+        raise MiaError(
+            f"{members} members and {others} non-members are left to fit a classifier on; at least "
+            f"{least} of each are needed. Use larger data.sizes for the calibration rows, or a "
+            "larger calibration.folds."
+        )
+
+
 def _boosted(table: Floats, calibration: Calibration) -> Any:
     """The released classifier, fitted."""
     from xgboost import XGBClassifier
 
-    members, others = int(calibration.is_member.sum()), int((~calibration.is_member).sum())
-    if min(members, others) < LEAST_ROWS:
-        raise MiaError(
-            f"{members} members and {others} non-members are left to fit trees on; at least "
-            f"{LEAST_ROWS} of each are needed. Use larger data.sizes for the calibration rows, or "
-            "a larger calibration.folds."
-        )
+    require_rows(calibration, LEAST_ROWS)
     trees = XGBClassifier(n_estimators=200, random_state=calibration.seed, n_jobs=1)
     return trees.fit(table, calibration.is_member.astype(int))

@@ -44,7 +44,7 @@ class NoiseAgg:
     m: int = 10
     sigma: float = 0.1
     reading: Literal["i", "ii", "iii"] = "i"
-    caption: Literal["caption", "null"] = "caption"
+    caption: Literal["caption", "empty"] = "caption"
     n_draw: int = 1
     delta: float = 1e-8
     measure: Literal["l2", "l1", "centroid", "density"] = score_field("l2")
@@ -75,7 +75,7 @@ class NoiseAgg:
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """Every measure as a score, each (B, n_draw): `l2`, `l1`, `centroid`, `density`."""
-        c = target.null(batch) if self.caption == "null" else target.embed(batch.caption)
+        c = target.null(batch) if self.caption == "empty" else target.embed(batch.caption)
         view = target.view(batch)
         walks = (self._walk(target, view, c, draw) for draw in range(self.n_draw))
         draws = [concentration(E, self.delta) for E in walks]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from mia_bench.attacks import Access
+from mia_bench.attacks import Access, Calibration, query_fields
 from mia_bench.attacks.gradient_masking import GradientMasking, top_entries
+from mia_bench.errors import MiaError
 from mia_bench.target import Batch
 
 SHORT = GradientMasking(timesteps=(0, 300, 900))
@@ -100,10 +101,28 @@ def test_the_mask_holds_its_share_of_the_largest_entries():
     assert top_entries(values.view(2, 1, 5), 1.0).all()
 
 
-def test_a_small_residual_is_a_member(attack_fixtures):
+def test_threshold_is_minus_the_mean(attack_fixtures):
+    attack = replace(SHORT, decision="threshold")
     features = {"residual": np.array([[1.0, 3.0], [5.0, 5.0], [0.0, 1.0]], dtype=np.float32)}
-    assert SHORT.score(features, attack_fixtures.NOTHING).tolist() == [-2.0, -5.0, -0.5]
-    attack_fixtures.assert_row_by_row(SHORT, features)
+    assert attack.score(features, attack_fixtures.NOTHING).tolist() == [-2.0, -5.0, -0.5]
+    attack_fixtures.assert_row_by_row(attack, features)
+    assert query_fields(attack) == query_fields(SHORT)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_classifier_learns_the_direction(sign, attack_fixtures):
+    rng = np.random.default_rng(0)
+    is_member = np.repeat([True, False], 40)
+    residual = rng.normal(size=(80, 3)) + sign * is_member[:, None]
+    known = Calibration({"residual": residual}, is_member, np.arange(80).astype(str))
+    features = {"residual": np.array([[sign, sign, sign], [0, 0, 0], [2 * sign, sign, 0]])}
+    scores = SHORT.score(features, known)
+    assert scores[0] > 0.5 > scores[1] > 0
+    assert scores[2] < 1
+    attack_fixtures.assert_row_by_row(SHORT, features, known, rtol=1e-12)
+    few = known.take(np.array([0, 50, 51]))
+    with pytest.raises(MiaError, match="1 members and 2 non-members"):
+        SHORT.score(features, few)
 
 
 def test_refused():
@@ -112,8 +131,11 @@ def test_refused():
             GradientMasking(**options)
 
 
-def test_nothing_is_found_where_there_is_nothing(judge, memorized):
-    assert not judge(GradientMasking(), memorized).fooled
+@pytest.mark.parametrize("latent", ["clean", "noisy"])
+def test_finds_what_a_memorizer_memorised(latent, judge, memorized):
+    verdict = judge(GradientMasking(latent=latent), memorized)
+    assert verdict.auroc > 0.9
+    assert not verdict.fooled
 
 
 def test_yaml(experiment):

@@ -48,7 +48,7 @@ def measures(E):
 
 
 @pytest.mark.parametrize("reading", ["i", "ii", "iii"])
-@pytest.mark.parametrize("caption", ["caption", "null"])
+@pytest.mark.parametrize("caption", ["caption", "empty"])
 def test_equals_the_formula(literal, measure, reading, caption):
     attack = NoiseAgg(reading=reading, caption=caption, n_draw=2)
     found = measure(attack, literal.target, literal.batch)
