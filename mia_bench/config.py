@@ -90,9 +90,10 @@ class Evaluation:
     seed: int = 0
     batch_size: int = 32
     resamples: int = 2000
-    base_row: bool = True
+    base_rows: list[str] | None = None
     base_calibrated: bool = False
     blind_rows: bool = True
+    access: str = "white_box"
 
 
 @dataclass
@@ -162,6 +163,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     model = build(resolved["model"], "model")
     source = build(resolved["data"]["source"], "data.source")
     _check_options(options, model)
+    _check_access(options.eval.access, attacks)
     return Experiment(model, source, attacks, options, resolved)
 
 
@@ -202,6 +204,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     options = sorted(known)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
+
+
+def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
+    from mia_bench.attacks import Access
+
+    names = [level.name.lower() for level in Access]
+    if allowed not in names:
+        raise MiaError(f"eval.access={allowed}. {nearest(allowed, names)}")
+    above = [n for n, a in attacks.items() if a.access > Access[allowed.upper()]]
+    if above:
+        raise MiaError(
+            f"eval.access={allowed} does not allow {', '.join(above)}, which need more: leave them "
+            "out of attack=[...], or raise eval.access."
+        )
 
 
 def _check_options(options: Root, model: Model) -> None:

@@ -117,12 +117,14 @@ def strip(panels: Mapping[str, Pixels], row: Shown) -> Image.Image:
     for line, text in enumerate((first, row.caption)):
         fitted = fit(text, font, canvas.width - 2 * GAP)
         draw.text((GAP, GAP + line * LINE), fitted, fill="black", font=font)
+    top = GAP + 3 * LINE
     for i, (name, picture) in enumerate(
         zip((*PANELS, f"|difference| x {GAIN}"), pictures, strict=True)
     ):
         left = GAP + i * (width + GAP)
         draw.text((left, GAP + 2 * LINE), name, fill="dimgray", font=font)
-        canvas.paste(picture, (left, GAP + 3 * LINE))
+        canvas.paste(picture, (left, top))
+        draw.rectangle((left - 1, top - 1, left + width, top + height), outline="lightgray")
     return canvas
 
 

@@ -12,12 +12,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config import Root, conf_dir, nearest
 from mia_bench.errors import MiaError
+from mia_bench.store import NOT_WRITABLE
 
 
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
     if isinstance(error, MiaError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        where = f" {error.filename}" if error.filename else ""
+        return (
+            f"cannot write{where}: {error.strerror}. Free some space or point paths.outputs at a "
+            "folder you may write to; what is finished stays usable."
+        )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
     return None

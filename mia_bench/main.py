@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
+from mia_bench.store import global_rank, hash_key, read_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from mia_bench.config import Experiment
+    from mia_bench.plan import Plan
 
 
 def main() -> None:
@@ -77,7 +79,7 @@ def run(cfg: DictConfig) -> None:
 def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     """Run what is not finished, print the table; (attack, metrics, folder) of every cell."""
     from mia_bench import workshop
-    from mia_bench.store import global_rank, read_json
+    from mia_bench.figures import roc_figure
     from mia_bench.table import show
     from mia_bench.tracking import mirror, mode_of
 
@@ -90,9 +92,12 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     workshop.train_models(plan)
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
+    workshop.illustrate(plan)
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
     if global_rank() == 0:
-        show(results, title=_title(experiment))
+        title = _title(experiment)
+        show(results, title)
+        print(f"figure: {roc_figure(results, _figure_path(plan), title)}")
         for _, metrics, folder in results:
             mirror(folder, metrics, experiment.resolved, experiment.options.logger, plan.outputs)
     return results
@@ -103,3 +108,9 @@ def _title(experiment: Experiment) -> str:
     mitigation = "+".join(options.mitigation) or "none"
     model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
     return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
+
+
+def _figure_path(plan: Plan) -> Path:
+    """One figure per target and set of cells."""
+    key = hash_key([cell.folder.name for cell in plan.cells])
+    return plan.folder("reports", plan.target.key, f"roc-{key}.png")

@@ -189,12 +189,9 @@ class Plan:
         evaluation = self._questions(attack, self.target, *EVALUATED)
         known = SHADOWED if self.shadow else EVALUATED
         calibration = self._questions(attack, self.shadow or self.target, *known)
-        tuned = self.experiment.model.finetune
-        base = (
-            self._questions(attack, self.base, *EVALUATED)
-            if options.eval.base_row and tuned
-            else None
-        )
+        tuned, based = self.experiment.model.finetune, options.eval.base_rows
+        with_base = tuned and (based is None or name in based)
+        base = self._questions(attack, self.base, *EVALUATED) if with_base else None
         yield self._cell(name, attack, evaluation, calibration, base, None)
         if options.eval.base_calibrated and tuned and attack.statistics:
             base = base or self._questions(attack, self.base, *EVALUATED)

@@ -91,11 +91,17 @@ class AttackModule(LightningModule):
         self.target.forget()
         return len(batch)
 
+    def _features(self, name: str, attack: Attack, batch: Batch) -> dict[str, Tensor]:
+        try:
+            return attack.features(self.target, batch)
+        except ValueError as error:  # a question this model has no answer to, e.g. its timestep
+            raise MiaError(f"attack {name}: {error}. Change attack.{name} to fit it.") from error
+
     def _ask(self, name: str, attack: Attack, batch: Batch) -> Table:
         cost, before, began = self.cost[name], self.target.queries.copy(), time.monotonic()
         self.target.start_attack()
         with torch.set_grad_enabled(attack.access is Access.WHITE_BOX):
-            features = attack.features(self.target, batch)
+            features = self._features(name, attack, batch)
         arrays = {key: value.detach().float().cpu().numpy() for key, value in features.items()}
         cost.seconds += time.monotonic() - began
         cost.rows += len(batch)

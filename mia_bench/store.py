@@ -28,7 +28,10 @@ from mia_bench.errors import MiaError
 
 MANIFEST = "manifest.json"
 KEY_LENGTH = 16
-NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+NOT_WRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC),
+    *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
+)
 
 
 def canonical(value: Any) -> str:
@@ -121,7 +124,7 @@ def global_rank() -> int:
     return 0
 
 
-def _wait_for(folder: Path, seconds: float = 600.0) -> dict[str, Any]:
+def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:
     until = time.monotonic() + seconds
     while not is_complete(folder):
         if time.monotonic() > until:

@@ -230,6 +230,7 @@ class Target(nn.Module):
 
         Questions equal in (view, sample, caption, t, draw) are asked once, here and across every
         attack that runs on the batch; those left fill whole chunks whatever axis they come from.
+        Answers carry no gradient: attacks that need one use `predict_noise`.
         """
         for query in queries:
             self._check(query.t)
@@ -258,7 +259,7 @@ class Target(nn.Module):
         }
         z_t = self.add_noise(view.z0[[i for _, i in picked]], eps, t)
         for (key, _, _), row in zip(rows, self._forward(z_t, t, hidden, extra), strict=True):
-            self._eps_hat[key] = row
+            self._eps_hat[key] = row.detach()
 
     def _row_key(self, view: View, query: Query, row: int) -> RowKey:
         caption = query.cond.key[row]

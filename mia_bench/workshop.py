@@ -22,7 +22,7 @@ from mia_bench.data.membership import (
 )
 from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
-from mia_bench.plan import Plan, Questions, Subject
+from mia_bench.plan import Cell, Plan, Questions, Subject
 from mia_bench.store import get_or_build, hash_key
 
 if TYPE_CHECKING:
@@ -143,6 +143,45 @@ def score_cells(plan: Plan) -> None:
         get_or_build(plan.blind, partial(score_blind, plan))
     for cell in plan.cells:
         get_or_build(cell.folder, partial(score_cell, plan, cell))
+
+
+def illustrate(plan: Plan) -> None:
+    """Pictures beside the runs of attacks that can show what they saw."""
+    from mia_bench.evidence import Illustrated
+
+    for cell in plan.cells:
+        if isinstance(cell.attack, Illustrated):
+            get_or_build(cell.folder / "evidence", partial(_illustrate, plan, cell))
+
+
+def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
+    """Ask again about a dozen rows, chosen by their scores; keyed noise gives the same answer."""
+    import pandas as pd
+    import torch
+
+    from mia_bench.evidence import Illustrated, Shown, choose, save_strips
+    from mia_bench.runner import Pictures, collate
+
+    scores = pd.read_parquet(cell.folder / "scores.parquet")
+    scores = scores[scores.role.str.startswith("target")].reset_index(drop=True)
+    chosen = choose(
+        scores.score.to_numpy(), scores.is_member.to_numpy(), plan.experiment.options.eval.seed
+    )
+    records = scores.to_dict("records")
+    rows = [(why, records[i]) for why, picked in chosen.items() for i in picked]
+    items = [plan.items[row["sample_id"]] for _, row in rows]
+    pictures = Pictures(items, plan.experiment.model.resolution)
+    batch = collate([pictures[i] for i in range(len(items))])
+    target = load_target(plan, cell.evaluation.subject)
+    assert isinstance(cell.attack, Illustrated)
+    with torch.no_grad():
+        images = cell.attack.evidence(target, batch)
+    shown = [
+        Shown(item.sample_id, item.caption, row["score"], row["is_member"], why)
+        for item, (why, row) in zip(items, rows, strict=True)
+    ]
+    save_strips(tmp, images, shown, f"{cell.name} on {plan.split.source}")
+    return {"rows": len(shown)}
 
 
 def load_target(plan: Plan, subject: Subject) -> Target:

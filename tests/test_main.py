@@ -136,7 +136,7 @@ def test_auditing_a_model_as_it_is(small, tmp_path):
     results = execute(
         small("attack=loss", "model.finetune=false", "calibration=split", outputs=tmp_path)
     )
-    assert results[0][1]["controls"] == {}
+    assert "base" not in results[0][1]["controls"]
     assert not list(tmp_path.glob("targets/*/steps"))
 
 
@@ -187,9 +187,9 @@ def test_a_changed_split_is_refused(finished, small, tmp_path):
 
     outputs = tmp_path / "copy"
     shutil.copytree(finished[0], outputs)
-    (manifest,) = (outputs / "splits").glob("*.json")
-    text = json.loads(manifest.read_text())
-    text["rows"][0]["role"], text["rows"][1]["role"] = "target_member", "shadow_member"
-    manifest.write_text(json.dumps(text))
+    for manifest in (outputs / "splits").glob("*.json"):
+        text = json.loads(manifest.read_text())
+        text["rows"][0]["role"], text["rows"][1]["role"] = "target_member", "shadow_member"
+        manifest.write_text(json.dumps(text))
     with pytest.raises(MiaError, match="was edited"):
         execute(small("attack=loss", outputs=outputs))

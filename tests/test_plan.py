@@ -51,7 +51,7 @@ def test_how_something_is_computed_is_not_part_of_it(plan_of, override):
         ("attack.clid.alpha=0.3", (False, False, True)),
         ("attack.clid.decision=classifier", (False, False, True)),
         ("eval.resamples=300", (False, False, True)),
-        ("calibration.folds=3", (False, False, True)),
+        ("calibration.folds=2", (False, False, True)),
         ("data.split_seed=3", (True, True, True)),
     ],
 )

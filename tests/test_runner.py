@@ -134,7 +134,7 @@ def test_two_processes_give_every_id_once_and_equal_scores(run_python, tmp_path)
         "finetune.val_every=2",
         "finetune.val_rows=4",
         "eval.resamples=100",
-        "eval.base_row=false",
+        "eval.base_rows=[]",
         "data.sizes.target_member=6",
         "data.sizes.target_nonmember=7",
         "data.sizes.shadow_member=10",

@@ -99,7 +99,9 @@ class CLiD:
         if self.alpha is not None:
             return Scaling(centre, spread, self.alpha)
         options = [Scaling(centre, spread, float(alpha)) for alpha in ALPHAS]
-        return max(options, key=lambda s: auroc(s(terms), calibration.is_member))
+        areas = [auroc(option(terms), calibration.is_member) for option in options]
+        best = [o for o, area in zip(options, areas, strict=True) if area >= max(areas) - 1e-12]
+        return best[len(best) // 2]  # of alphas equally good, neither extreme
 
 
 def _vector(features: Features) -> Floats:

@@ -73,7 +73,7 @@ class DRC:
     start: float = 1.0
     eta: float = 0.85
     n_restore: int = 2
-    condition: Literal["caption", "null"] = "caption"
+    condition: Literal["caption", "empty"] = "caption"
     measures: tuple[Measure, ...] = ("vae", "mse", "ssim")
     clip: str = "ViT-B-32/laion2b_s34b_b79k"
     face_box: str | None = None
@@ -173,7 +173,7 @@ class DRC:
 
     def _restored(self, target: Target, batch: Batch, damage: Damage, draw: int) -> Tensor:
         """x~ as an image (B, 3, H, W)."""
-        null = self.condition == "null"
+        null = self.condition == "empty"
         cond = target.null(batch) if null else target.embed(batch.caption)
         path = restoration_path(target.timesteps, self.steps, self.start)
         begin = damage.begin if self.start < 1 else None

@@ -34,7 +34,11 @@ class TensorCache:
             self._look_again()
         if not keys or not all(key in self._where for key in keys):
             return None
-        return torch.stack([self._shard(self._where[key]).get_tensor(key) for key in keys])
+        try:
+            return torch.stack([self._shard(self._where[key]).get_tensor(key) for key in keys])
+        except (SafetensorError, OSError):  # another process dropped a shard: encode again
+            self._where, self._seen, self._open = {}, set(), {}
+            return None
 
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         rows = {
@@ -54,7 +58,7 @@ class TensorCache:
             try:
                 with safe_open(path, framework="pt") as shard:
                     self._where.update(dict.fromkeys(shard.keys(), path))
-            except SafetensorError:
+            except (SafetensorError, OSError):
                 path.unlink(missing_ok=True)  # a cache entry is rebuilt, never repaired
 
     def _shard(self, path: Path) -> Any:

@@ -21,7 +21,7 @@ def main() -> None:
     )
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--autoencoder-steps", type=int, default=3000)
-    parser.add_argument("--denoiser-steps", type=int, default=16000)
+    parser.add_argument("--denoiser-steps", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -121,7 +121,7 @@ def literal_features(target, batch, attack, boxes):
     path = np.rint(np.linspace(round(attack.start * 999), 0, attack.steps)).astype(int).tolist()
     found = []
     for i, sid in enumerate(batch.sample_id):
-        caption = "" if attack.condition == "null" else batch.caption[i]
+        caption = "" if attack.condition == "empty" else batch.caption[i]
         values = []
         for k, box in enumerate(boxes[i]):
             _, begin, known = literal_hole(target, batch.image[i], box)
@@ -157,7 +157,7 @@ def literal_features(target, batch, attack, boxes):
     "attack",
     [
         SHORT,
-        replace(SHORT, n_restore=2, condition="null", eta=0.0),
+        replace(SHORT, n_restore=2, condition="empty", eta=0.0),
         replace(SHORT, start=0.6, tasks=("inpaint:0.05",)),
         replace(SHORT, place="random", n_mask=2, tasks=("inpaint:0.2",)),
     ],

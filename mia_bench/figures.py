@@ -1,0 +1,46 @@
+"""Figures of a run, drawn from stored files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FLOOR = 1e-3
+
+
+def roc_figure(cells: Sequence[tuple[str, dict[str, Any], Path]], path: Path, title: str) -> Path:
+    """Log-log ROC curves of every finished cell, best first, into `path` (PNG or SVG)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+    ordered = sorted(cells, key=lambda cell: -cell[1]["auroc"]["value"])
+    colours = plt.get_cmap("tab20")(np.linspace(0, 1, max(len(ordered), 2)))
+    for (name, metrics, folder), colour in zip(ordered, colours, strict=False):
+        roc = pd.read_parquet(folder / "roc.parquet")
+        label = f"{name} ({metrics['auroc']['value']:.3f})"
+        x, y = np.maximum(roc.fpr, FLOOR), np.maximum(roc.tpr, FLOOR)
+        axes.step(x, y, where="post", color=colour, label=label, linewidth=1.6)
+    line = np.geomspace(FLOOR, 1, 50)
+    axes.plot(line, line, color="grey", linestyle=":", linewidth=1, label="chance (0.500)")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(FLOOR, 1),
+        ylim=(FLOOR, 1),
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+        title=title,
+    )
+    axes.legend(fontsize=8, loc="lower right", title="attack (AUC)")
+    axes.grid(which="both", alpha=0.2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path

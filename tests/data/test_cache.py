@@ -1,0 +1,155 @@
+"""cache.py: latents are found again by view and sample, whatever happened to a shard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from mia_bench.data.cache import TensorCache
+
+IDS = ("openmoji:a", "openmoji:b", "openmoji:c")
+
+
+def latents(seed: int = 0, n: int = 3) -> Tensor:
+    return torch.randn(n, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def test_nothing_is_found_before_it_is_put(tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path / "not" / "there")
+    assert cache.get("clean", IDS) is None
+    assert not (tmp_path / "not").exists()
+    cache.put("clean", IDS, latents())
+    assert cache.get("clean", IDS[:0]) is None
+
+
+def test_rows_come_back_in_any_order_bit_by_bit(tmp_path: Path) -> None:
+    first = TensorCache(tmp_path)
+    first.put("clean", IDS, latents())
+    for cache in (first, TensorCache(tmp_path)):
+        found = cache.get("clean", (IDS[2], IDS[0], IDS[2]))
+        assert found is not None
+        assert torch.equal(found, latents()[[2, 0, 2]])
+    assert [p.suffix for p in tmp_path.iterdir()] == [".safetensors"]
+
+
+def test_what_was_put_is_a_copy(tmp_path: Path) -> None:
+    z0, cache = latents(), TensorCache(tmp_path)
+    cache.put("clean", IDS, z0.requires_grad_())
+    with torch.no_grad():
+        z0.zero_()
+    found = cache.get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents())
+    assert not found.requires_grad
+
+
+def test_views_are_kept_apart(tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path)
+    cache.put("clean", IDS, latents(0))
+    assert cache.get("flip", IDS) is None
+    cache.put("flip", IDS, latents(1))
+    for view, seed in (("clean", 0), ("flip", 1)):
+        found = cache.get(view, IDS)
+        assert found is not None
+        assert torch.equal(found, latents(seed))
+
+
+def test_one_missing_row_is_a_miss(tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path)
+    cache.put("clean", IDS, latents())
+    assert cache.get("clean", (*IDS, "openmoji:d")) is None
+    cache.put("clean", ("openmoji:d",), latents(5, 1))
+    found = cache.get("clean", ("openmoji:d", IDS[1]))
+    assert found is not None
+    assert torch.equal(found, torch.cat([latents(5, 1), latents()[[1]]]))
+
+
+def test_what_another_process_puts_is_found(tmp_path: Path) -> None:
+    """Two caches of one folder share no memory, like two processes."""
+    one, two = TensorCache(tmp_path), TensorCache(tmp_path)
+    assert two.get("clean", IDS) is None
+    one.put("clean", IDS, latents())
+    found = two.get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents())
+
+
+def test_the_same_rows_may_be_put_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        TensorCache(tmp_path).put("clean", IDS, latents())
+    assert len(shards(tmp_path)) == 2
+    found = TensorCache(tmp_path).get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents())
+
+
+@pytest.mark.parametrize("keep", [0, 4, 40, -1])
+def test_a_truncated_shard_is_dropped_and_built_again(keep: int, tmp_path: Path) -> None:
+    TensorCache(tmp_path).put("clean", IDS, latents())
+    TensorCache(tmp_path).put("clean", ("openmoji:d",), latents(5, 1))
+    (broken,) = [p for p in shards(tmp_path) if b"openmoji:a" in p.read_bytes()]
+    broken.write_bytes(broken.read_bytes()[:keep])
+
+    cache = TensorCache(tmp_path)
+    assert cache.get("clean", IDS) is None
+    assert not broken.exists()
+    kept = cache.get("clean", ("openmoji:d",))
+    assert kept is not None
+    assert torch.equal(kept, latents(5, 1))
+    cache.put("clean", IDS, latents())
+    found = TensorCache(tmp_path).get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents())
+
+
+def test_a_file_that_is_no_shard_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "junk.safetensors").write_bytes(b"\xff" * 64)
+    (tmp_path / "half.part").write_bytes(b"half")
+    assert TensorCache(tmp_path).get("clean", IDS) is None
+    assert [p.name for p in tmp_path.iterdir()] == ["half.part"]
+
+
+def test_a_shard_that_another_process_drops_meanwhile_is_no_error(tmp_path: Path) -> None:
+    """Listed, and gone when it is opened: a dangling link looks like that at any time."""
+    TensorCache(tmp_path).put("clean", IDS, latents())
+    (tmp_path / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    found = TensorCache(tmp_path).get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents())
+
+
+@pytest.mark.parametrize("change", ["deleted", "truncated"])
+def test_a_shard_lost_while_in_use_is_a_miss(change: str, tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path)
+    cache.put("clean", IDS, latents())
+    (path,) = shards(tmp_path)
+    if change == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:40])
+    assert cache.get("clean", IDS) is None
+    cache.put("clean", IDS, latents(1))
+    found = cache.get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents(1))
+
+
+def test_a_failed_write_leaves_no_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(_: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    cache = TensorCache(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("mia_bench.data.cache.save_file", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            cache.put("clean", IDS, latents())
+    assert not shards(tmp_path)
+    assert cache.get("clean", IDS) is None

@@ -1,0 +1,303 @@
+"""store.py: keys, atomic files, and folders that are complete or absent."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mia_bench.errors import MiaError
+from mia_bench.store import (
+    checked_manifest,
+    get_or_build,
+    global_rank,
+    hash_file,
+    hash_files,
+    hash_key,
+    is_complete,
+    read_json,
+    seal,
+    write_json,
+)
+
+Build = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def counting(runs: list[Path]) -> Build:
+    def build(tmp: Path) -> dict[str, Any]:
+        runs.append(tmp)
+        (tmp / "sub").mkdir(exist_ok=True)
+        (tmp / "data.txt").write_text("data")
+        (tmp / "sub" / "more.txt").write_text("more")
+        return {"rows": 3}
+
+    return build
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def test_hash_key_does_not_see_the_order_of_keys() -> None:
+    one = {"a": 1, "b": {"x": [1, 2], "y": None}, "c": "é"}
+    other = {"c": "é", "b": {"y": None, "x": [1, 2]}, "a": 1}
+    assert hash_key(one) == hash_key(other)
+    assert len(hash_key(one)) == 16
+    assert set(hash_key(one)) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": 1, "b": [2, 1]},
+        {"a": 1.5, "b": [1, 2]},
+        {"a": "1", "b": [1, 2]},
+        {"a": None, "b": [1, 2]},
+        {"a": True, "b": [1, 2]},
+        {"A": 1, "b": [1, 2]},
+        {"a": 1, "b": [1, 2], "c": None},
+        {"a": 1},
+    ],
+)
+def test_hash_key_sees_everything_else(other: Any) -> None:
+    assert hash_key(other) != hash_key({"a": 1, "b": [1, 2]})
+
+
+def test_hash_key_is_frozen() -> None:
+    """Folders on disk carry these names: `printf '{"a":1,"b":[1,2]}' | b2sum -l 64`."""
+    assert hash_key({"b": [1, 2], "a": 1}) == "bba7f0f516ab1a2e"
+
+
+def test_hash_files_sees_content_and_order_but_not_names(tmp_path: Path) -> None:
+    for name, text in (("a", "x"), ("b", "y"), ("c", "x")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (tmp_path / name for name in "abc")
+    assert hash_file(a) == hash_file(c) != hash_file(b)
+    assert hash_files([a, b]) == hash_files([c, b]) != hash_files([b, a])
+
+
+# --- json ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), {"deep": [float("-inf")]}, object()])
+def test_a_value_json_cannot_hold_leaves_the_old_file(bad: Any, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"auroc": 0.5})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, {"auroc": bad})
+    assert read_json(path) == {"auroc": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_json_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"auroc": 0.5})
+    seen: list[Any] = []
+
+    def replace(source: Path, to: Path) -> None:
+        seen.append((json.loads(Path(source).read_text()), json.loads(Path(to).read_text())))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mia_bench.store.os.replace", replace)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"auroc": 0.7})
+    assert seen == [({"auroc": 0.7}, {"auroc": 0.5})]
+    assert read_json(path) == {"auroc": 0.5}
+
+
+def test_json_keeps_its_text_readable(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"name": "grün 🐢", "n": [1, 2]})
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert "grün 🐢" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"a": 1', None])
+def test_unreadable_json_says_what_to_do(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(MiaError, match=r"cannot read .*Delete its folder and run again"):
+        read_json(path)
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_built_once(tmp_path: Path) -> None:
+    runs: list[Path] = []
+    folder = tmp_path / "deep" / "down" / "key"
+    first = get_or_build(folder, counting(runs))
+    assert is_complete(folder)
+    assert get_or_build(folder, counting(runs)) == first
+    assert len(runs) == 1
+    assert runs[0] != folder
+    assert not runs[0].exists()
+    assert first["rows"] == 3
+    assert first["wall_seconds"] >= 0
+    assert set(first["files"]) == {"data.txt", "sub/more.txt"}
+    assert first["files"]["data.txt"] == hash_file(folder / "data.txt")
+    assert {"created", "command", "platform", "python", "versions", "git_commit"} <= first.keys()
+
+
+def test_an_interrupted_build_continues_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+
+    def broken(tmp: Path) -> dict[str, Any]:
+        (tmp / "shard0").write_text("half of the work")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_or_build(folder, broken)
+    assert not folder.exists()
+    assert not is_complete(folder)
+    assert (tmp_path / "key.tmp" / "shard0").read_text() == "half of the work"
+
+    def resumed(tmp: Path) -> dict[str, Any]:
+        assert (tmp / "shard0").is_file()
+        (tmp / "shard1").write_text("the other half")
+        return {}
+
+    manifest = get_or_build(folder, resumed)
+    assert set(manifest["files"]) == {"shard0", "shard1"}
+    assert not (tmp_path / "key.tmp").exists()
+
+
+def test_an_error_of_the_build_is_passed_on(tmp_path: Path) -> None:
+    def broken(_: Path) -> dict[str, Any]:
+        raise FileNotFoundError(errno.ENOENT, "no such picture")
+
+    with pytest.raises(FileNotFoundError, match="no such picture"):
+        get_or_build(tmp_path / "key", broken)
+
+
+def test_a_folder_without_a_manifest_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    folder.mkdir()
+    (folder / "stray").write_text("left by an older version")
+    get_or_build(folder, counting([]))
+    assert not (folder / "stray").exists()
+
+
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    """Both start before either is done; the second finds what the first made."""
+    script = """
+import sys, time
+from pathlib import Path
+from mia_bench.store import get_or_build
+
+here, me = Path(sys.argv[1]), sys.argv[2]
+
+def build(tmp):
+    (here / f"built-by-{me}").touch()
+    time.sleep(0.5)
+    (tmp / "data").write_text(me)
+    return {"by": me}
+
+(here / f"ready-{me}").touch()
+while len(list(here.glob("ready-*"))) < 2:
+    time.sleep(0.01)
+print(get_or_build(here / "key", build)["by"])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    running = [
+        subprocess.Popen([*command, me], stdout=subprocess.PIPE, text=True) for me in ("1", "2")
+    ]
+    said = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    (built,) = tmp_path.glob("built-by-*")
+    winner = built.name.removeprefix("built-by-")
+    assert said == [winner, winner]
+    assert (tmp_path / "key" / "data").read_text() == winner
+
+
+@pytest.mark.parametrize("name", ["data.txt", "sub/more.txt"])
+def test_a_changed_or_missing_file_is_noticed(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    get_or_build(folder, counting([]))
+    (folder / name).write_text("edited")
+    with pytest.raises(MiaError, match=f"{name} changed since it was written. Delete .*key"):
+        get_or_build(folder, counting([]))
+    (folder / name).unlink()
+    with pytest.raises(MiaError, match=f"{name} is missing since it was written"):
+        checked_manifest(folder)
+
+
+def test_files_added_later_are_nobodys_business(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    expected = get_or_build(folder, counting([]))
+    (folder / "notes.txt").write_text("mine")
+    assert checked_manifest(folder) == expected
+
+
+def test_the_manifest_does_not_list_itself(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    for _ in range(2):
+        seal(tmp_path, {"n": 1})
+        manifest = checked_manifest(tmp_path)
+        assert list(manifest["files"]) == ["a"]
+        assert manifest["n"] == 1
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    """Below a regular file nothing can be made, whoever asks."""
+    (tmp_path / "outputs").write_text("a file")
+    with pytest.raises(MiaError, match=r"cannot write .*point paths\.outputs at a folder"):
+        get_or_build(tmp_path / "outputs" / "targets" / "key", counting([]))
+
+
+def test_a_full_disk_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    def build(_: Path) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(MiaError, match=r"No space left on device.*Free some space"):
+        get_or_build(tmp_path / "key", build)
+
+
+# --- ranks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [
+        ({}, 0),
+        ({"RANK": "3"}, 3),
+        ({"LOCAL_RANK": "1"}, 1),
+        ({"SLURM_PROCID": "2", "LOCAL_RANK": "0"}, 2),
+        ({"RANK": ""}, 0),
+    ],
+)
+def test_rank_as_launchers_set_it(
+    variables: dict[str, str], rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert global_rank() == rank
+
+
+def test_other_ranks_take_no_lock_and_seal_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 holds the lock while all of them build; here it is done by the time rank 1 is."""
+    folder, runs = tmp_path / "key", []
+    monkeypatch.setenv("RANK", "1")
+
+    def build(tmp: Path) -> dict[str, Any]:
+        runs.append(tmp)
+        monkeypatch.delenv("RANK")
+        get_or_build(folder, counting([]))
+        return {"rows": 99}
+
+    assert get_or_build(folder, build, together=True)["rows"] == 3
+    assert runs == [tmp_path / "key.tmp"]
