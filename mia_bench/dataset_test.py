@@ -47,6 +47,10 @@ FIRST = (2, 3, 5)
 STEPS = (1, 2, 3, 5, 7)  # times powers of ten
 BLOCK = 1 << 21  # entries of one array of draws: 16 MB
 
+NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups: members
++ non-members, near-duplicates counted once. False alarms: how often it tells non-members from non-members; {level:.0%} or less where it holds. It does not know membership from any other
+difference between members and non-members: see the controls of the run."""
+
 Result = dict[str, Any]
 
 
@@ -68,7 +72,7 @@ class Pool:
     @property
     def size(self) -> int:
         """Number of groups."""
-        return self.start.size
+        return len(self.start)
 
     def draw(self, rng: np.random.Generator, b: int) -> Floats:
         """(b, size) all groups in a random order, each as the score of one of its rows.
@@ -77,7 +81,8 @@ class Pool:
         """
         groups = rng.permuted(np.broadcast_to(np.arange(self.size), (b, self.size)), axis=1)
         row = rng.integers(self.count[groups])
-        return self.scores[self.start[groups] + row]
+        drawn: Floats = self.scores[self.start[groups] + row]
+        return drawn
 
 
 def dataset_test(
@@ -237,12 +242,6 @@ def read_scores(folder: Path) -> Mapping[str, NDArray[Any]]:
     if not len(table):
         raise MiaError(f"{path} has no rows with a target role: there is nothing to test.")
     return rows
-
-
-NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups: members
-+ non-members, near-duplicates counted once. False alarms: how often the test tells non-members
-from non-members; {level:.0%} or less where it holds. It cannot tell membership from another difference
-between members and non-members: see the controls of the run."""
 
 
 def show(results: Sequence[tuple[str, Result]]) -> None:

@@ -33,7 +33,7 @@ def explain(error: BaseException) -> str | None:
 def _configuration(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    if match := re.search(r"Could not find '([\w-]+)/([\w-]+)'", str(error)):
+    if match := re.search(r"Could not (?:find|load) '([\w-]+)/([\w-]+)'", str(error)):
         group, option = match.groups()
         return f"there is no {group}={option}. {nearest(option, _options(group))}"
     if match := re.search(r"Could not override '([^']+)'", str(error)):

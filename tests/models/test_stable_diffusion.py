@@ -1,0 +1,107 @@
+"""The builder of Stable Diffusion directories, on the bundled model and on broken copies of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from mia_bench.errors import MiaError
+from mia_bench.models.stable_diffusion import StableDiffusion
+
+TINY = StableDiffusion("bundled:tiny", 64)
+
+
+@pytest.fixture
+def copy(tmp_path) -> StableDiffusion:
+    shutil.copytree(TINY.folder, tmp_path / "tiny")
+    return replace(TINY, path=str(tmp_path / "tiny"))
+
+
+def test_the_bundle_is_small_and_loads_as_a_diffusers_pipeline():
+    files = [p for p in TINY.folder.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 20 * 2**20
+    assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt"}
+    pipe = StableDiffusionPipeline.from_pretrained(TINY.folder).to(torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    image = pipe("red apple, fruit", num_inference_steps=2, height=64, width=64).images[0]
+    assert image.size == (64, 64)
+
+
+def test_target_of_the_bundle_agrees_with_diffusers_parts():
+    target = TINY.build(TINY.load_unet(), seed=0)
+    pipe = StableDiffusionPipeline.from_pretrained(TINY.folder).to(torch.float32)
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    captions = ["red apple, fruit", ""]
+    with torch.no_grad():
+        z0 = pipe.vae.encode(image).latent_dist.mode() * pipe.vae.config.scaling_factor
+        ids = pipe.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
+        hidden = pipe.text_encoder(ids)[0]
+        eps = pipe.unet(z0, torch.tensor([300, 300]), hidden).sample
+        cond = target.embed(captions)
+        found = target.predict_noise(target.encode(image), 300, cond)
+    assert torch.allclose(target.encode(image), z0, atol=1e-5)
+    assert torch.allclose(cond.hidden, hidden, atol=1e-5)
+    assert torch.allclose(found, eps, atol=1e-4)
+    assert target.latent_shape == tuple(z0.shape[1:])
+
+
+def test_base_hash_is_of_the_content(copy):
+    assert copy.base_hash() == TINY.base_hash()
+    path = copy.folder / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert copy.base_hash() != TINY.base_hash()
+    assert copy.encoder_hash() == TINY.encoder_hash()
+
+
+def test_encoder_hash_knows_the_resolution():
+    assert replace(TINY, resolution=32).encoder_hash() != TINY.encoder_hash()
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_missing_weights_are_named_with_a_way_out(copy, part):
+    for path in (copy.folder / part).glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(MiaError, match=rf"{part}.*use model=tiny"):
+        copy.base_hash()
+
+
+def test_a_truncated_file_is_one_clear_error(copy):
+    path = copy.folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(MiaError, match="truncated"):
+        copy.load_unet()
+
+
+def test_pickles_are_refused(copy):
+    path = copy.folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.rename(path.with_suffix(".bin"))
+    with pytest.raises(MiaError, match=r"\.bin, which is not loaded"):
+        copy.load_unet()
+
+
+def test_a_broken_config_is_one_clear_error(copy):
+    (copy.folder / "unet" / "config.json").write_text("{not json")
+    with pytest.raises(MiaError, match="cannot load"):
+        copy.load_unet()
+
+
+def test_an_unknown_dtype_is_refused():
+    with pytest.raises(MiaError, match="float32"):
+        replace(TINY, dtype="float99").load_unet()
+
+
+def test_the_schedule_is_the_models_own():
+    target = TINY.build(TINY.load_unet(), seed=0)
+    config = json.loads((TINY.folder / "scheduler" / "scheduler_config.json").read_text())
+    assert target.timesteps == config["num_train_timesteps"]
+    betas = torch.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, 1000) ** 2
+    assert torch.allclose(target.a[:-1] ** 2, torch.cumprod(1 - betas, 0), atol=1e-5)
+    assert Path(TINY.folder).is_dir()

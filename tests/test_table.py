@@ -1,0 +1,77 @@
+"""The terminal table: figures, missing figures, and the verdict of the controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mia_bench.table import interval, rows, show, verdict
+
+ENTRY = {"value": 0.8123, "lo": 0.77, "hi": 0.85}
+METRICS = {
+    "auroc": ENTRY,
+    "tpr_at_fpr": {"0.01": {**ENTRY, "low_resolution": True}},
+    "asr": ENTRY,
+    "asr_oracle": 0.76,
+    "asr_oracle_permuted": 0.53,
+    "nfe_forward": 14.97,
+    "seconds": 33.4,
+    "n_members": 10,
+    "n_nonmembers": 20,
+    "controls": {},
+}
+
+
+def with_controls(p_image: float, p_base: float) -> dict:
+    base = {**METRICS, "p_value": p_base}
+    controls = {"blind_image": {"auroc": 0.61, "p_value": p_image}, "base": base}
+    return {**METRICS, "controls": controls}
+
+
+def test_intervals_and_missing_figures():
+    assert interval(ENTRY) == "0.812 [0.77, 0.85]"
+    assert interval({"value": None, "lo": None, "hi": None}) == "n/a"
+    assert interval({"value": 0.5, "lo": None, "hi": None}) == "0.500 [n/a]"
+
+
+def test_a_row_per_attack_and_one_for_its_base():
+    (attack,) = rows("clid", METRICS)
+    assert attack[0] == "clid"
+    assert attack[2].endswith("*")
+    assert attack[5] == "15.0"
+    assert [line[0].strip() for line in rows("clid", with_controls(0.5, 0.5))] == [
+        "clid",
+        "on the base",
+    ]
+
+
+def test_the_verdict_names_what_was_found():
+    quiet = [("clid", with_controls(0.4, 0.3), Path())]
+    assert verdict(quiet) == "Controls: none of 2 finds anything (Holm, 5 %)."
+    loud = [("clid", with_controls(0.001, 0.3), Path())]
+    assert verdict(loud).startswith("WARNING: blind_image tell")
+    assert verdict([("clid", METRICS, Path())]) == "No controls were run."
+
+
+def test_controls_of_all_attacks_are_judged_together():
+    """p = 0.02 alone would be flagged; among four base rows it is not."""
+    alone = [("a", with_controls(0.9, 0.02), Path())]
+    assert "WARNING" in verdict(alone)
+    many = [
+        (name, with_controls(0.9, p), Path())
+        for name, p in zip("abcd", (0.02, 0.6, 0.7, 0.8), strict=True)
+    ]
+    assert "none of 5" in verdict(many)
+
+
+def test_the_table_is_printed_whole(capsys):
+    show([("clid", with_controls(0.4, 0.3), Path("outputs/runs/x"))], "title of the run")
+    said = capsys.readouterr().out
+    for part in (
+        "title of the run",
+        "0.812 [0.77, 0.85]",
+        "blind_image",
+        "on the base",
+        "outputs/runs/x",
+    ):
+        assert part in said
+    assert "…" not in said
