@@ -94,6 +94,7 @@ class Evaluation:
     base_calibrated: bool = False
     blind_rows: bool = True
     access: str = "white_box"
+    ensemble: bool = False
 
 
 @dataclass

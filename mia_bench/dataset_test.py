@@ -17,7 +17,8 @@ than membership: the controls do.
 
 Reading: the more of the groups n takes, the more alike the draws are. At the largest n, p is in
 effect the test of this one sample, so a score that knows nothing is given a `samples_needed` in
-about one run of a hundred. The test is about means and depends on the scale of the scores.
+about one run of a hundred. Below, a mean of p is a summary, no p-value of its own. The test is
+about means and depends on the scale of the scores.
 Differs: the released t-test is two-sided and looks at the sign apart, so its p is twice this one;
 rows are drawn there, not near-duplicate groups.
 """
@@ -47,9 +48,10 @@ FIRST = (2, 3, 5)
 STEPS = (1, 2, 3, 5, 7)  # times powers of ten
 BLOCK = 1 << 21  # entries of one array of draws: 16 MB
 
-NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups: members
-+ non-members, near-duplicates counted once. False alarms: how often it tells non-members from non-members; {level:.0%} or less where it holds. It does not know membership from any other
-difference between members and non-members: see the controls of the run."""
+NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups:
+members + non-members, near-duplicates counted once. False alarms: how often non-members are told
+from non-members, {level:.0%} or less where the test holds. It takes any difference between members
+and non-members for membership: see the controls of the run."""
 
 Result = dict[str, Any]
 
@@ -74,14 +76,15 @@ class Pool:
         """Number of groups."""
         return len(self.start)
 
-    def draw(self, rng: np.random.Generator, b: int) -> Floats:
+    def draw(self, order: np.random.Generator, row: np.random.Generator, b: int) -> Floats:
         """(b, size) all groups in a random order, each as the score of one of its rows.
 
-        The first n columns are n groups drawn without replacement.
+        The first n columns are n groups drawn without replacement. A stream each for groups and
+        rows, read draw by draw: the block size cannot matter.
         """
-        groups = rng.permuted(np.broadcast_to(np.arange(self.size), (b, self.size)), axis=1)
-        row = rng.integers(self.count[groups])
-        drawn: Floats = self.scores[self.start[groups] + row]
+        groups = order.permuted(np.broadcast_to(np.arange(self.size), (b, self.size)), axis=1)
+        rows = row.integers(self.count[groups])
+        drawn: Floats = self.scores[self.start[groups] + rows]
         return drawn
 
 
@@ -174,18 +177,23 @@ def _pools(
 
 
 def _draws(a: Pool, b: Pool, seed: int, resamples: int) -> Iterator[tuple[Floats, Floats]]:
-    """Blocks of draws of P and U, one stream each: the block size cannot matter."""
-    streams = [keyed_generator(seed, "dataset test", side) for side in ("suspects", "unpublished")]
-    for rows in _blocks(resamples, max(a.size, b.size)):
-        yield a.draw(streams[0], rows), b.draw(streams[1], rows)
+    """Blocks of draws of P and U."""
+    of_a, of_b = _streams(seed, "suspects"), _streams(seed, "unpublished")
+    for n in _blocks(resamples, max(a.size, b.size)):
+        yield a.draw(*of_a, n), b.draw(*of_b, n)
 
 
 def _splits(pool: Pool, seed: int, resamples: int) -> Iterator[tuple[Floats, Floats]]:
     """Blocks of draws of U, halved."""
-    stream, half = keyed_generator(seed, "dataset test", "false alarms"), pool.size // 2
-    for rows in _blocks(resamples, pool.size):
-        drawn = pool.draw(stream, rows)
+    streams, half = _streams(seed, "false alarms"), pool.size // 2
+    for n in _blocks(resamples, pool.size):
+        drawn = pool.draw(*streams, n)
         yield drawn[:, :half], drawn[:, half:]
+
+
+def _streams(seed: int, side: str) -> tuple[np.random.Generator, np.random.Generator]:
+    order, row = (keyed_generator(seed, "dataset test", side, part) for part in ("order", "row"))
+    return order, row
 
 
 def _blocks(resamples: int, width: int) -> Iterator[int]:
@@ -216,8 +224,8 @@ def _reason(sizes: list[int], p: Floats) -> str:
 def read_scores(folder: Path) -> Mapping[str, NDArray[Any]]:
     """`score`, `is_member` and `group` of the evaluation rows of a run.
 
-    Those with a target role; with calibration=split calibration rows have one too, which come
-    after the n_members + n_nonmembers rows of metrics.json.
+    Those with a target role; where `calibration` marks the rows that were fitted on, as with
+    calibration=split, not those.
 
     Raises:
         MiaError: there is no scores.parquet, or it has no evaluation rows.
@@ -225,22 +233,19 @@ def read_scores(folder: Path) -> Mapping[str, NDArray[Any]]:
     import pandas as pd
     import pyarrow as pa
 
-    from mia_bench.store import read_json
-
-    path, about = folder / "scores.parquet", folder / "metrics.json"
+    path = folder / "scores.parquet"
     if not path.is_file():
         raise MiaError(f"{path} does not exist: give folders of finished runs, outputs/runs/*/*/*.")
     try:
         table = pd.read_parquet(path)
         table = table[table["role"].str.startswith("target")]
-        if about.is_file():
-            measured = read_json(about)
-            table = table.head(measured["n_members"] + measured["n_nonmembers"])
+        if "calibration" in table:
+            table = table[~table["calibration"].astype(bool)]
         rows = {name: table[name].to_numpy() for name in ("score", "is_member", "group")}
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise MiaError(f"cannot read {folder}: {error}. Delete it and run again.") from error
-    if not len(table):
-        raise MiaError(f"{path} has no rows with a target role: there is nothing to test.")
+        raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
+    if table.empty:
+        raise MiaError(f"{path} has no evaluation rows, with a target role: nothing to test.")
     return rows
 
 

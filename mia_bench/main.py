@@ -94,6 +94,8 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     workshop.score_cells(plan)
     workshop.illustrate(plan)
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
+    if plan.ensemble is not None:
+        results.append(("ensemble", read_json(plan.ensemble / "metrics.json"), plan.ensemble))
     if global_rank() == 0:
         title = _title(experiment)
         show(results, title)

@@ -12,10 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mia_bench.attacks import Attack, query_fields, score_fields
+from mia_bench.attacks import Access, Attack, query_fields, score_fields
 from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
+from mia_bench.ensemble import Ensemble
 from mia_bench.store import hash_key, is_complete
 
 METRICS_VERSION = 1
@@ -137,6 +138,24 @@ class Plan:
             "version": METRICS_VERSION,
         }
         return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
+
+    @cached_property
+    def grey_box_cells(self) -> list[Cell]:
+        """Cells of the ensemble: one per feature table, without those that subtract the base's."""
+        tables: dict[Path, Cell] = {}
+        for cell in self.cells:
+            if cell.attack.access <= Access.GREY_BOX and cell.base_calibration is None:
+                tables.setdefault(cell.evaluation.folder, cell)
+        return list(tables.values())
+
+    @cached_property
+    def ensemble(self) -> Path | None:
+        """Folder of the ensemble's cell, when it is asked for and there is something to combine."""
+        cells = self.grey_box_cells
+        if not self.experiment.options.eval.ensemble or len(cells) < 2:
+            return None
+        identity = [Ensemble.version, *(cell.folder.name for cell in cells)]
+        return cells[0].folder.with_name(f"ensemble-{hash_key(identity)}")
 
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""

@@ -7,8 +7,8 @@ out-of-fold by near-duplicate group: in-sample scores of a flexible classifier w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from mia_bench.attacks import Attack, Calibration, Fitted, Floats
 from mia_bench.bootstrap import evaluate
 from mia_bench.controls import base_p_value, blind_rows, holm, to_json
 from mia_bench.data.membership import Role
+from mia_bench.dataset_test import dataset_test
+from mia_bench.ensemble import Ensemble, columns, compare
 from mia_bench.errors import MiaError
 from mia_bench.features import Table, read_table
-from mia_bench.metrics import fit_thresholds, roc_curve
+from mia_bench.metrics import auroc, fit_thresholds, roc_curve
 from mia_bench.plan import EVALUATED, Cell, Plan, Questions
 from mia_bench.store import read_json, write_json
 
@@ -62,7 +64,7 @@ def folds_of(group: npt.NDArray[np.str_], folds: int, seed: int) -> npt.NDArray[
     return np.array([int.from_bytes(h, "little") % folds for h in hashes], dtype=np.intp)
 
 
-def out_of_fold(attack: Attack, known: Known, folds: int, seed: int) -> Floats:
+def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) -> Floats:
     """(N,) scores of calibration rows, each from a calibration without its own fold.
 
     Raises:
@@ -82,14 +84,78 @@ def out_of_fold(attack: Attack, known: Known, folds: int, seed: int) -> Floats:
     return scores
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a cell is scored from: rows to judge, rows to calibrate on, and the control's rows."""
+
+    name: str
+    attack: Attack | Ensemble
+    evaluation: Known
+    calibration: Known
+    base: Known | None = None
+
+
 def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
     """Write config, scores, ROC and metrics into `folder`; return the facts of the manifest."""
+    _measure(plan, _inputs(plan, cell), {**_cost(cell)}, folder)
+    nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
+    node = nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
+    _write_config(plan, {cell.name: node}, folder)
+    return _about(plan, cell.name, [q.folder for q in cell.questions()])
+
+
+def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
+    """One classifier over the features of every grey-box attack, fitted on shadow rows."""
+    cells = plan.grey_box_cells
+    inputs = [_inputs(plan, cell) for cell in cells]
+    evaluation, calibration = (
+        replace(rows[0], table=Table(rows[0].table.sample_id, columns(tables)))
+        for rows, tables in (
+            (known, {i.name: k.table.features for i, k in zip(inputs, known, strict=True)})
+            for known in ([i.evaluation for i in inputs], [i.calibration for i in inputs])
+        )
+    )
+    tables = {cell.evaluation.folder: _cost(cell) for cell in cells}
+    names = ("nfe_forward", "nfe_backward", "seconds")
+    cost = {name: sum(entry[name] for entry in tables.values()) for name in names}
+    cost["nfe_forward"] = sum(entry["nfe_paid"] for entry in tables.values())
+    together = Inputs("ensemble", Ensemble(), evaluation, calibration)
+    metrics = _measure(plan, together, cost, folder)
+    metrics["compared"] = _compare(plan, cells, folder)
+    write_json(folder / "metrics.json", metrics)
+    _write_config(plan, plan.experiment.resolved["attack"], folder)
+    return _about(plan, "ensemble", [q.folder for cell in cells for q in cell.questions()])
+
+
+def _compare(plan: Plan, cells: Sequence[Cell], folder: Path) -> dict[str, Any]:
+    """The ensemble against the best single attack, from stored scores."""
+    frames = {cell.name: pd.read_parquet(cell.folder / "scores.parquet") for cell in cells}
+    judged = {name: _evaluated(frame) for name, frame in frames.items()}
+    known = {name: frame.drop(judged[name].index) for name, frame in frames.items()}
+    together = _evaluated(pd.read_parquet(folder / "scores.parquet"))
+    return compare(
+        {name: frame.score.to_numpy() for name, frame in judged.items()},
+        together.score.to_numpy(),
+        together.is_member.to_numpy(),
+        together.group.tolist(),
+        plan.experiment.options.eval.seed,
+        {name: auroc(frame.score, frame.is_member) for name, frame in known.items()},
+    )
+
+
+def _evaluated(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of scores.parquet that were judged, not calibrated on."""
+    return frame[~frame.calibration]
+
+
+def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) -> dict[str, Any]:
     options = plan.experiment.options
     seed, folds = options.eval.seed, options.calibration.folds
-    evaluation, calibration, base = _inputs(plan, cell)
+    evaluation, calibration, base = rows.evaluation, rows.calibration, rows.base
     fitted_on = calibration.calibration(seed)
-    known_scores = _finite(cell, out_of_fold(cell.attack, calibration, folds, seed), calibration)
-    scores, base_scores = _score(cell, evaluation, base, fitted_on)
+    out = out_of_fold(rows.attack, calibration, folds, seed)
+    known_scores = _finite(rows.name, out, calibration)
+    scores, base_scores = _score(rows, fitted_on)
     thresholds = fit_thresholds(known_scores, calibration.is_member)
 
     def measured(who: Known, values: Floats) -> dict[str, Any]:
@@ -97,23 +163,30 @@ def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
         return evaluate(values, who.is_member, groups, thresholds, seed, options.eval.resamples)
 
     metrics = measured(evaluation, scores)
-    frames = [_frame(evaluation, scores), _frame(calibration, known_scores)]
+    first = _frame(evaluation, scores).assign(calibration=False)
     metrics["controls"] = read_json(plan.blind / "controls.json") if plan.blind else {}
     if base is not None and base_scores is not None:
         p = base_p_value(base_scores, base.is_member, base.group, seed)
         metrics["controls"]["base"] = measured(base, base_scores) | {"p_value": p}
-        frames[0]["score_base"] = base_scores
+        first["score_base"] = base_scores
     judged = holm({name: entry["p_value"] for name, entry in metrics["controls"].items()})
     metrics["flags"] += [f"control_{name}" for name in judged]
-    metrics |= _cost(cell)
-    metrics["chosen"] = cell.attack.chosen(fitted_on) if isinstance(cell.attack, Fitted) else {}
-    pd.concat(frames, ignore_index=True).to_parquet(folder / "scores.parquet", index=False)
+    groups = evaluation.group.tolist()
+    metrics["dataset_test"] = dataset_test(scores, evaluation.is_member, groups, seed)
+    metrics |= cost
+    metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, Fitted) else {}
+    second = _frame(calibration, known_scores).assign(calibration=True)
+    both = pd.concat([first, second], ignore_index=True)
+    both.to_parquet(folder / "scores.parquet", index=False)
     roc = roc_curve(scores, evaluation.is_member)
     pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
     write_json(folder / "metrics.json", metrics)
-    resolved = {**plan.experiment.resolved, "attack": {cell.name: _node(plan, cell)}}
+    return metrics
+
+
+def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
+    resolved = {**plan.experiment.resolved, "attack": dict(attack)}
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
-    return _about(plan, cell)
 
 
 def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -130,8 +203,7 @@ def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     return {"split": plan.split.content_hash, "fitted_on": "evaluation labels, as controls"}
 
 
-def _inputs(plan: Plan, cell: Cell) -> tuple[Known, Known, Known | None]:
-    """Evaluation rows, calibration rows, and evaluation rows on the base (a control)."""
+def _inputs(plan: Plan, cell: Cell) -> Inputs:
     evaluation, calibration = _known(plan, cell.evaluation), _known(plan, cell.calibration)
     base = _known(plan, cell.base) if cell.base is not None else None
     if cell.base_calibration is not None and base is not None:
@@ -140,26 +212,26 @@ def _inputs(plan: Plan, cell: Cell) -> tuple[Known, Known, Known | None]:
         base = None
     if cell.calibration.folder == cell.evaluation.folder:
         half = folds_of(evaluation.group, 2, plan.experiment.options.data.split_seed)
-        calibration = evaluation.take(np.flatnonzero(half == 1))
-        base = base.take(np.flatnonzero(half == 0)) if base is not None else None
-        evaluation = evaluation.take(np.flatnonzero(half == 0))
-    return evaluation, calibration, base
+        kept, known = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
+        calibration = evaluation.take(known)
+        base = base.take(kept) if base is not None else None
+        evaluation = evaluation.take(kept)
+    return Inputs(cell.name, cell.attack, evaluation, calibration, base)
 
 
-def _score(
-    cell: Cell, evaluation: Known, base: Known | None, fitted_on: Calibration
-) -> tuple[Floats, Floats | None]:
+def _score(rows: Inputs, fitted_on: Calibration) -> tuple[Floats, Floats | None]:
     """Scores on target and base from one call, because each call fits on the calibration rows."""
+    attack, evaluation, base = rows.attack, rows.evaluation, rows.base
     if base is None:
-        scores = cell.attack.score(evaluation.table.features, fitted_on)
-        return _finite(cell, scores, evaluation), None
+        scores = attack.score(evaluation.table.features, fitted_on)
+        return _finite(rows.name, scores, evaluation), None
     both = {
         name: np.concatenate([values, base.table.features[name]])
         for name, values in evaluation.table.features.items()
     }
-    scores = cell.attack.score(both, fitted_on)
+    scores = attack.score(both, fitted_on)
     n = len(evaluation.table.sample_id)
-    return _finite(cell, scores[:n], evaluation), _finite(cell, scores[n:], base)
+    return _finite(rows.name, scores[:n], evaluation), _finite(rows.name, scores[n:], base)
 
 
 def _known(plan: Plan, questions: Questions) -> Known:
@@ -172,13 +244,11 @@ def _known(plan: Plan, questions: Questions) -> Known:
     )
 
 
-def _finite(cell: Cell, scores: Floats, known: Known) -> Floats:
+def _finite(name: str, scores: Floats, known: Known) -> Floats:
     bad = ~np.isfinite(scores)
     if bad.any():
         ids = ", ".join(np.array(known.table.sample_id)[bad][:8])
-        raise MiaError(
-            f"attack {cell.name} gave scores that are not finite for {ids}; none are used."
-        )
+        raise MiaError(f"attack {name} gave scores that are not finite for {ids}; none are used.")
     return scores
 
 
@@ -201,28 +271,20 @@ def _cost(cell: Cell) -> dict[str, float]:
     if cell.base_calibration is not None and cell.base is not None:
         other = read_json(cell.base.folder / "manifest.json")["cost"]
         forward, backward = forward + other["nfe_forward"], backward + other["nfe_backward"]
-    return {"nfe_forward": forward, "nfe_backward": backward, "seconds": about["seconds"]}
-
-
-def _node(plan: Plan, cell: Cell) -> Mapping[str, Any]:
-    nodes: Mapping[str, Mapping[str, Any]] = plan.experiment.resolved["attack"]
-    return nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
-
-
-def _about(plan: Plan, cell: Cell) -> dict[str, Any]:
     return {
-        "attack": cell.name,
+        "nfe_forward": forward,
+        "nfe_paid": about["nfe_paid"],
+        "nfe_backward": backward,
+        "seconds": about["seconds"],
+    }
+
+
+def _about(plan: Plan, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "attack": name,
         "data": plan.split.source,
         "split": plan.split.content_hash,
-        "features": {
-            name: str(asked.folder.relative_to(plan.outputs))
-            for name, asked in zip(
-                ("evaluation", "calibration", "base", "base_calibration"),
-                (cell.evaluation, cell.calibration, cell.base, cell.base_calibration),
-                strict=True,
-            )
-            if asked is not None
-        },
+        "features": sorted({str(folder.relative_to(plan.outputs)) for folder in folders}),
         "models": {"target": plan.target.key, "shadow": plan.shadow.key if plan.shadow else None},
         "intervals": "95 %, conditional on this target, shadow and calibration",
     }

@@ -12,11 +12,12 @@ from rich.table import Table
 
 from mia_bench.controls import holm
 
-COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds")
+COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 WIDTH = 120
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
-* coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image."""
+* coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: images
+needed to tell a set of members (p < 0.01, arXiv 2411.12858)."""
 
 
 def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
@@ -30,17 +31,19 @@ def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
 
 def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The attack's row, and below it the same attack on the untouched base."""
-    lines = [_row(name, metrics, f"{metrics['nfe_forward']:.1f}", f"{metrics['seconds']:.0f}")]
+    nfe, seconds = f"{metrics['nfe_forward']:.1f}", f"{metrics['seconds']:.0f}"
+    needed = metrics["dataset_test"]["samples_needed"]
+    lines = [_row(name, metrics, nfe, seconds, "-" if needed is None else str(needed))]
     base = metrics["controls"].get("base")
     if base:
-        lines.append(_row("  on the base", base, "", ""))
+        lines.append(_row("  on the base", base, "", "", ""))
     return lines
 
 
 def blind_lines(controls: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Controls that never query the model: their AUC and p."""
     return [
-        (name, f"{entry['auroc']:.3f} p={entry['p_value']:.3f}", "control", "", "", "0", "")
+        (name, f"{entry['auroc']:.3f} p={entry['p_value']:.3f}", "control", "", "", "0", "", "")
         for name, entry in controls.items()
         if name.startswith("blind_")
     ]
@@ -64,7 +67,9 @@ def verdict(results: Sequence[tuple[str, Mapping[str, Any], Path]]) -> str:
     )
 
 
-def _row(name: str, metrics: Mapping[str, Any], nfe: str, seconds: str) -> tuple[str, ...]:
+def _row(
+    name: str, metrics: Mapping[str, Any], nfe: str, seconds: str, needed: str
+) -> tuple[str, ...]:
     at_one = metrics["tpr_at_fpr"]["0.01"]
     oracle = f"{metrics['asr_oracle']:.3f} ({metrics['asr_oracle_permuted']:.3f})"
     return (
@@ -75,6 +80,7 @@ def _row(name: str, metrics: Mapping[str, Any], nfe: str, seconds: str) -> tuple
         oracle,
         nfe,
         seconds,
+        needed,
     )
 
 

@@ -26,7 +26,7 @@ from mia_bench.plan import Cell, Plan, Questions, Subject
 from mia_bench.store import get_or_build, hash_key
 
 if TYPE_CHECKING:
-    from mia_bench.finetune import Rows
+    from mia_bench.batches import Rows
     from mia_bench.target import Target
 
 
@@ -137,12 +137,14 @@ def _merged(questions: Questions, about: dict[str, Any], tmp: Path) -> dict[str,
 
 
 def score_cells(plan: Plan) -> None:
-    from mia_bench.scoring import score_blind, score_cell
+    from mia_bench.scoring import score_blind, score_cell, score_ensemble
 
     if plan.blind is not None:
         get_or_build(plan.blind, partial(score_blind, plan))
     for cell in plan.cells:
         get_or_build(cell.folder, partial(score_cell, plan, cell))
+    if plan.ensemble is not None:
+        get_or_build(plan.ensemble, partial(score_ensemble, plan))
 
 
 def illustrate(plan: Plan) -> None:
@@ -204,7 +206,7 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     from torch.utils.data import DataLoader
     from tqdm import tqdm
 
-    from mia_bench.finetune import Rows
+    from mia_bench.batches import Rows
     from mia_bench.runner import Pictures, collate
 
     options, model = plan.experiment.options, plan.experiment.model

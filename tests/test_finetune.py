@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mia_bench.batches import Rows, StepBatches
 from mia_bench.config import Recipe, TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.errors import MiaError
-from mia_bench.finetune import FinetuneModule, Rows, StepBatches, finetune
+from mia_bench.finetune import FinetuneModule, finetune
 from mia_bench.target import Target
 
 CPU = TrainerOptions(accelerator="cpu")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mia_bench.bootstrap import evaluate
+from mia_bench.errors import MiaError
 from mia_bench.main import execute
 from mia_bench.metrics import Thresholds, auroc
 
@@ -43,7 +44,7 @@ def test_printed_metrics_are_recomputed_from_stored_scores(finished):
     _, results = finished
     for metrics, folder in results.values():
         scores = pd.read_parquet(folder / "scores.parquet")
-        rows = scores[scores.role.str.startswith("target")]
+        rows = scores[~scores.calibration]
         assert auroc(rows.score, rows.is_member) == pytest.approx(metrics["auroc"]["value"], abs=0)
         again = evaluate(
             rows.score.to_numpy(),
@@ -132,6 +133,37 @@ def test_base_calibrated_rows_subtract_before_fitting(finished, small):
     assert difference.score[: len(raw)].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
 
 
+def test_the_ensemble_has_its_own_row_and_is_compared(finished, small):
+    outputs, _ = finished
+    results = execute(small("attack=[clid,loss,pia]", "eval.ensemble=true", outputs=outputs))
+    name, metrics, folder = results[-1]
+    assert name == "ensemble"
+    assert metrics["compared"]["best_by_calibration"]["attack"] in {"clid", "loss", "pia"}
+    assert metrics["compared"]["attacks"] == 3
+    scores = pd.read_parquet(folder / "scores.parquet")
+    assert (~scores.calibration).sum() == 36
+    assert metrics["chosen"]
+
+
+def test_drc_leaves_pictures_beside_its_run(finished, small):
+    outputs, _ = finished
+    ((_, _, folder),) = execute(small("attack=drc_cheap", "eval.base_rows=[]", outputs=outputs))
+    pictures = {path.name for path in (folder / "evidence").glob("*.png")}
+    assert "evidence.png" in pictures
+    assert len(pictures) > 8
+
+
+def test_access_that_is_not_allowed_is_refused_before_anything_runs(small, tmp_path):
+    with pytest.raises(MiaError, match=r"eval\.access=grey_box does not allow gsa"):
+        small("attack=[gsa,loss]", "eval.access=grey_box", outputs=tmp_path)
+
+
+def test_a_timestep_the_schedule_does_not_have(finished, small):
+    outputs, _ = finished
+    with pytest.raises(MiaError, match="timestep 1000 is outside the schedule"):
+        execute(small("attack=loss", "attack.loss.t=1000", outputs=outputs))
+
+
 def test_auditing_a_model_as_it_is(small, tmp_path):
     results = execute(
         small("attack=loss", "model.finetune=false", "calibration=split", outputs=tmp_path)
@@ -183,8 +215,6 @@ def test_help_lists_the_groups(run_python):
 
 
 def test_a_changed_split_is_refused(finished, small, tmp_path):
-    from mia_bench.errors import MiaError
-
     outputs = tmp_path / "copy"
     shutil.copytree(finished[0], outputs)
     for manifest in (outputs / "splits").glob("*.json"):

@@ -15,6 +15,7 @@ METRICS = {
     "asr_oracle_permuted": 0.53,
     "nfe_forward": 14.97,
     "seconds": 33.4,
+    "dataset_test": {"samples_needed": 70},
     "n_members": 10,
     "n_nonmembers": 20,
     "controls": {},
