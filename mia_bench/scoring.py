@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mia_bench.attacks import Attack, Calibration, Fitted, Floats
+from mia_bench.attacks import Access, Attack, Calibration, Fitted, Floats
 from mia_bench.bootstrap import evaluate
 from mia_bench.controls import base_p_value, blind_rows, holm, to_json
 from mia_bench.data.membership import Role
@@ -121,14 +121,16 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     cost["nfe_forward"] = sum(entry["nfe_paid"] for entry in tables.values())
     together = Inputs("ensemble", Ensemble(), evaluation, calibration)
     metrics = _measure(plan, together, cost, folder)
-    metrics["compared"] = _compare(plan, cells, folder)
+    metrics["left_out"] = Ensemble().left_out(calibration.table.features)
+    metrics["compared"] = _compare(plan, folder)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
     return _about(plan, "ensemble", [q.folder for cell in cells for q in cell.questions()])
 
 
-def _compare(plan: Plan, cells: Sequence[Cell], folder: Path) -> dict[str, Any]:
-    """The ensemble against the best single attack, from stored scores."""
+def _compare(plan: Plan, folder: Path) -> dict[str, Any]:
+    """The ensemble against the best single grey-box attack, variants included."""
+    cells = [c for c in plan.cells if c.attack.access <= Access.GREY_BOX and not c.base_calibration]
     frames = {cell.name: pd.read_parquet(cell.folder / "scores.parquet") for cell in cells}
     judged = {name: _evaluated(frame) for name, frame in frames.items()}
     known = {name: frame.drop(judged[name].index) for name, frame in frames.items()}
