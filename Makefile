@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint types check seeds tiny clean
+.PHONY: help run test lint types check seeds tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,9 +20,6 @@ run: .venv/installed ## set up and run the main job: fine-tune the tiny target, 
 
 test: .venv/installed ## set up and run the tests
 	$(BIN)/python -m pytest
-
-test-slow: .venv/installed ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed ## ruff: lint and format
 	$(BIN)/ruff check .

@@ -58,8 +58,10 @@ class Recipe:
     seed: int = "${seed}"  # type: ignore[assignment]
 
     def identity(self) -> dict[str, Any]:
-        """The part that decides the weights: not how often they are validated or checkpointed."""
-        how_often = {"val_every", "val_rows", "checkpoint_every", "save_at"}
+        """What decides the weights on disk: not how often they are validated or checkpointed."""
+        how_often = {"val_every", "val_rows", "checkpoint_every"}
+        if not self.save_at:
+            how_often.add("save_at")  # the last step is always saved
         return {name: value for name, value in vars(self).items() if name not in how_often}
 
 
@@ -244,6 +246,10 @@ def _check_options(options: Root, model: Model) -> None:
         )
     if not 0 <= recipe.p_uncond <= 1:
         raise MiaError(f"finetune.p_uncond={recipe.p_uncond} is a probability.")
+    if any(not 0 < step <= recipe.steps for step in recipe.save_at):
+        raise MiaError(
+            f"finetune.save_at={recipe.save_at} lies outside 1 to finetune.steps={recipe.steps}."
+        )
     saved = sorted({*recipe.save_at, recipe.steps})
     if options.checkpoint is not None and options.checkpoint not in saved:
         raise MiaError(

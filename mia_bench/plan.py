@@ -67,9 +67,8 @@ class Cell:
     evaluation: Questions
     calibration: Questions
     base: Questions | None
-    base_calibration: (
-        Questions | None
-    )  # given: base features are subtracted before anything is fitted
+    base_calibration: Questions | None
+    """Where given, base features are subtracted before anything is fitted."""
     folder: Path
 
     @property

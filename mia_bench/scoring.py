@@ -275,6 +275,7 @@ def _cost(cell: Cell) -> dict[str, float]:
         forward, backward = forward + other["nfe_forward"], backward + other["nfe_backward"]
     return {
         "nfe_forward": forward,
+        "nfe_declared": cell.attack.nfe[0],
         "nfe_paid": about["nfe_paid"],
         "nfe_backward": backward,
         "seconds": about["seconds"],

@@ -13,7 +13,7 @@ from rich.table import Table
 from mia_bench.controls import holm
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
-WIDTH = 120
+WIDTH = 124
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
 * coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: images
@@ -31,7 +31,7 @@ def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
 
 def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The attack's row, and below it the same attack on the untouched base."""
-    nfe, seconds = f"{metrics['nfe_forward']:.1f}", f"{metrics['seconds']:.0f}"
+    nfe, seconds = f"{metrics['nfe_forward']:.4g}", f"{metrics['seconds']:.0f}"
     needed = metrics["dataset_test"]["samples_needed"]
     lines = [_row(name, metrics, nfe, seconds, "-" if needed is None else str(needed))]
     base = metrics["controls"].get("base")

@@ -124,12 +124,8 @@ class Target(nn.Module):
             )
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape = latent_shape
-        self.prediction_type, self.seed, self.chunk, self.store = (
-            prediction_type,
-            seed,
-            chunk,
-            store,
-        )
+        self.prediction_type, self.seed = prediction_type, seed
+        self.chunk, self.store = chunk, store
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.config import Experiment, build
+from mia_bench.config import Experiment, TrainerOptions, build
 from mia_bench.data.duplicates import group, perceptual_hashes, require_small_groups
 from mia_bench.data.membership import (
     Role,
@@ -26,6 +27,8 @@ from mia_bench.plan import Cell, Plan, Questions, Subject
 from mia_bench.store import get_or_build, hash_key
 
 if TYPE_CHECKING:
+    import torch
+
     from mia_bench.batches import Rows
     from mia_bench.target import Target
 
@@ -165,7 +168,7 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     from mia_bench.runner import Pictures, collate
 
     scores = pd.read_parquet(cell.folder / "scores.parquet")
-    scores = scores[scores.role.str.startswith("target")].reset_index(drop=True)
+    scores = scores[~scores.calibration].reset_index(drop=True)
     chosen = choose(
         scores.score.to_numpy(), scores.is_member.to_numpy(), plan.experiment.options.eval.seed
     )
@@ -175,6 +178,7 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     pictures = Pictures(items, plan.experiment.model.resolution)
     batch = collate([pictures[i] for i in range(len(items))])
     target = load_target(plan, cell.evaluation.subject)
+    target.to(device_of(plan.experiment.options.trainer))
     assert isinstance(cell.attack, Illustrated)
     with torch.no_grad():
         images = cell.attack.evidence(target, batch)
@@ -200,8 +204,17 @@ def load_target(plan: Plan, subject: Subject) -> Target:
     return model.build(unet, plan.experiment.options.eval.seed, store)
 
 
+def device_of(options: TrainerOptions) -> torch.device:
+    """Where work outside a Trainer runs: this process's GPU when the trainer would use one."""
+    import torch
+
+    if options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
 def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> Rows:
-    """Latents and text of the rows of a role, through the latent cache."""
+    """Latents and text of the rows of a role, on the CPU, through the latent cache."""
     import torch
     from torch.utils.data import DataLoader
     from tqdm import tqdm
@@ -213,9 +226,11 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
     pictures = Pictures(items, model.resolution)
     loader = DataLoader(pictures, batch_size=options.eval.batch_size, collate_fn=collate)
+    target.to(device_of(options.trainer))
     latents = []
     for batch in tqdm(loader, desc=f"encode {role}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()
+    target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
     cond = target.embed([item.caption for item in items])
     return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

@@ -284,6 +284,12 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
+def small_overrides() -> tuple[str, ...]:
+    """What makes the default run small: 60 drawings, 4 training steps."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
 def small(experiment) -> Callable[..., Experiment]:
     """small(*overrides, outputs=folder): the default run on 60 drawings and 4 training steps."""
 

@@ -71,6 +71,7 @@ def test_unknown_option_of_an_attack_names_the_nearest(experiment):
         ("finetune.steps=0", "must be positive"),
         ("finetune.accumulate=5", "multiple of finetune.accumulate"),
         ("finetune.p_uncond=2", "probability"),
+        ("finetune.save_at=[400]", "outside 1 to finetune.steps=300"),
         ("checkpoint=77", r"Saved steps: \[300\]"),
         ("eval.resamples=10", "at least 100"),
     ],
