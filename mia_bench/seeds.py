@@ -81,7 +81,7 @@ def _difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
 def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
     """One row per attack and per difference, one column per seed, mean and spread last."""
     table = Table(title="AUC over seeds", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("attack or difference")
+    table.add_column("attack or difference", no_wrap=True)
     for seed in found:
         table.add_column(f"seed {seed}", justify="right", no_wrap=True)
     table.add_column("mean (sd)", justify="right", no_wrap=True)
@@ -91,7 +91,7 @@ def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
         cells = [interval(row[name]) for row in found.values()]
         table.add_row(name, *cells, f"{values.mean():.3f}{spread}")
     console = Console(highlight=False)
-    console.width = max(console.width, 40 + 22 * len(found))
+    console.width = max(console.width, 50 + 24 * len(found))
     console.print(table)
 
 

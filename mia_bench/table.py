@@ -13,7 +13,7 @@ from rich.table import Table
 from mia_bench.controls import holm
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
-WIDTH = 124
+WIDTH = 128
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
 * coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: images

@@ -83,7 +83,7 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
     from mia_bench import scoring
     from mia_bench.workshop import answer_questions, make_plan, train_models
 
-    plan = make_plan(small("attack=[clid,clid_vec]", outputs=tmp_path))
+    plan = make_plan(small("attack=[clid,clid_vec]", "eval.blind_rows=false", outputs=tmp_path))
     train_models(plan)
     answer_questions(plan)
     frames, metrics = [], []
