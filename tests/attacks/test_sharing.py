@@ -1,4 +1,4 @@
-"""`attack=all` costs the union of the attacks' questions, not their sum: exact integers per image."""
+"""`attack=all` costs the union of the attacks' questions, not the sum: exact integers per image."""
 
 from __future__ import annotations
 
