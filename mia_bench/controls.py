@@ -50,13 +50,13 @@ def blind_rows(
     """blind_image, blind_caption and blind_both over the evaluation rows."""
     image = image_statistics(items, resolution)
     captions = [item.caption for item in items]
+    fold = _folds(group, seed)
     found = []
     for name, inputs in (
         ("blind_image", (image, None)),
         ("blind_caption", (None, captions)),
         ("blind_both", (image, captions)),
     ):
-        fold = _folds(group, seed)
         prepared = [_prepare(fold != k, *inputs) for k in range(FOLDS)]
         scores = _cross_fit(prepared, fold, is_member)
         value = auroc(scores, is_member)

@@ -34,8 +34,6 @@ def main() -> None:
     job = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     try:
         job(lambda cfg: _say_failure(partial(run, cfg), failed))()
-    except SystemExit:
-        raise
     except Exception as error:
         _report(error, failed)
     if failed:

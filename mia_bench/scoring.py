@@ -97,7 +97,7 @@ class Inputs:
 
 def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
     """Write config, scores, ROC and metrics into `folder`; return the facts of the manifest."""
-    _measure(plan, _inputs(plan, cell), {**_cost(cell)}, folder)
+    _measure(plan, _inputs(plan, cell), _cost(cell), folder)
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
     node = nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
     _write_config(plan, {cell.name: node}, folder)
