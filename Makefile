@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check seeds tiny clean
+.PHONY: help run test lint types check seeds tiny bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a 
 
 tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
+
+bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run)
+	$(BIN)/python -m mia_bench.bench
 
 clean: ## remove the virtual environment and caches, never outputs/
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
