@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.gradient_norms import recorded, separable
+from mia_bench.chunks import in_chunks
 from mia_bench.errors import MiaError
 from mia_bench.target import Batch, Target
 
@@ -73,14 +74,18 @@ class GSA:
     def _together(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
         """(B, parameter tensors): many samples and timesteps in each backward."""
         size, every = self._group(path), [(i, t) for i in range(len(batch)) for t in path]
-        step, norms = target.chunk // size * size, []
+
+        def norms(groups: slice) -> Tensor:
+            part = every[groups.start * size : groups.stop * size]
+            with recorded(target.unet, size) as slopes:
+                (losses_of(target, batch, z0, part, whole=True).sum() / size).backward()
+            return slopes.table(parameters, len(part) // size)
+
         with asking(target.unet, False) as parameters:
-            for begin in range(0, len(every), step):
-                part = every[begin : begin + step]
-                with recorded(target.unet, size) as slopes:
-                    (losses_of(target, batch, z0, part).sum() / size).backward()
-                norms.append(slopes.table(parameters, len(part) // size))
-        return torch.cat(norms).view(len(batch), -1, len(parameters)).mean(1)
+            parts = [
+                found for found, _ in in_chunks(len(every) // size, target.chunk // size, norms)
+            ]
+        return torch.cat(parts).view(len(batch), -1, len(parameters)).mean(1)
 
     def _apart(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
         """(B, parameter tensors) of any module, however large the schedule: row by row."""
@@ -155,14 +160,19 @@ def asking(module: nn.Module, gradients: bool) -> Iterator[list[nn.Parameter]]:
 
 
 def losses_of(
-    target: Target, batch: Batch, z0: Tensor, questions: Sequence[tuple[int, int]]
+    target: Target,
+    batch: Batch,
+    z0: Tensor,
+    questions: Sequence[tuple[int, int]],
+    whole: bool = False,
 ) -> Tensor:
     """(len(questions),) losses L_k at (row of the batch, timestep), in one U-Net batch."""
     rows, path = [i for i, _ in questions], [k for _, k in questions]
     t = torch.tensor(path, device=z0.device)
     eps = torch.cat([target.noise([batch.sample_id[i]], k) for i, k in questions])
     z_t = target.add_noise(z0[rows], eps, t)
-    eps_hat = target.predict_noise(z_t, t, target.embed([batch.caption[i] for i in rows]))
+    cond = target.embed([batch.caption[i] for i in rows])
+    eps_hat = target.predict_noise(z_t, t, cond, whole)
     return (eps_hat.float() - eps).square().flatten(1).mean(1)
 
 
