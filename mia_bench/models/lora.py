@@ -155,6 +155,29 @@ def fuse_unet(unet: nn.Module, adapters: Adapters) -> None:
         parameter.requires_grad_(name in trainable)
 
 
+def fuse_text(encoder: Any, adapters: Adapters, part: str) -> None:
+    """Add what `adapters` hold for a text encoder, "text_encoder" or "text_encoder_2", if any."""
+    if not adapters.has(part):
+        return
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin
+    from diffusers.utils import recurse_remove_peft_layers
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    with _refusals(adapters.path):
+        StableDiffusionLoraLoaderMixin.load_lora_into_text_encoder(
+            dict(adapters.state),
+            adapters.alphas,
+            encoder,
+            prefix=part,
+            adapter_name="default",
+            metadata=adapters.settings,
+        )
+        for layer in encoder.modules():
+            if isinstance(layer, BaseTunerLayer):
+                layer.merge(safe_merge=True)
+    recurse_remove_peft_layers(encoder)
+
+
 def _peft_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     from diffusers.utils import convert_unet_state_dict_to_peft
 
