@@ -57,10 +57,15 @@ class StableDiffusion:
         import torch
         from diffusers import UNet2DConditionModel
 
-        if weights is None:
+        from mia_bench.models.lora import has_lora, load_lora
+
+        adapters = weights is not None and has_lora(weights)
+        if weights is None or adapters:
             unet: nn.Module = self._part(UNet2DConditionModel, "unet")
         else:
             unet = _load(UNet2DConditionModel, weights, torch_dtype=self._dtype())
+        if adapters and weights is not None:
+            load_lora(unet, weights)
         return unet.to(memory_format=torch.channels_last)
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
