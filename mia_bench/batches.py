@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from mia_bench.config import Recipe
 from mia_bench.diffusion import keyed_generator, keyed_noise
 from mia_bench.errors import MiaError
+from mia_bench.recipe import Recipe
 from mia_bench.target import Condition
 
 VALIDATION_TIMESTEPS = (125, 375, 625, 875)
@@ -64,7 +64,7 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         parts = self.recipe.accumulate
-        for step in range(self.start, self.recipe.steps):
+        for step in range(self.start, self.recipe.total):
             whole = self.step(step)
             for part in range(parts):
                 cut = slice(part * self.world + self.rank, None, parts * self.world)

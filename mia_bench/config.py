@@ -20,6 +20,8 @@ from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mia_bench.errors import MiaError
+from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of the root
+from mia_bench.recipe import check_checkpoint, check_recipe
 
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
@@ -36,33 +38,6 @@ class Data:
     sizes: dict[str, Any] = MISSING
     split_seed: int = "${seed}"  # type: ignore[assignment]
     max_distance: int = 6
-
-
-@dataclass
-class Recipe:
-    """How a model is fine-tuned: owned by the model yaml, overridden by mitigations."""
-
-    steps: int = MISSING
-    batch_size: int = MISSING
-    lr: float = MISSING
-    warmup: int = 0
-    weight_decay: float = 1e-2
-    max_grad_norm: float = 1.0
-    p_uncond: float = 0.0
-    ema_decay: float | None = None
-    accumulate: int = 1
-    save_at: list[int] = field(default_factory=list)
-    val_every: int = 100
-    val_rows: int = 64
-    checkpoint_every: int = 100
-    seed: int = "${seed}"  # type: ignore[assignment]
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the weights on disk: not how often they are validated or checkpointed."""
-        how_often = {"val_every", "val_rows", "checkpoint_every"}
-        if not self.save_at:
-            how_often.add("save_at")  # the last step is always saved
-        return {name: value for name, value in vars(self).items() if name not in how_often}
 
 
 @dataclass
@@ -235,26 +210,9 @@ def _check_options(options: Root, model: Model) -> None:
             "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
             "with: add calibration=split."
         )
-    recipe = options.finetune
-    for name in ("steps", "batch_size", "lr", "accumulate", "val_every", "checkpoint_every"):
-        if getattr(recipe, name) <= 0:
-            raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be positive.")
-    if recipe.batch_size % recipe.accumulate:
-        raise MiaError(
-            f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "
-            f"of finetune.accumulate={recipe.accumulate}."
-        )
-    if not 0 <= recipe.p_uncond <= 1:
-        raise MiaError(f"finetune.p_uncond={recipe.p_uncond} is a probability.")
-    if any(not 0 < step <= recipe.steps for step in recipe.save_at):
-        raise MiaError(
-            f"finetune.save_at={recipe.save_at} lies outside 1 to finetune.steps={recipe.steps}."
-        )
-    saved = sorted({*recipe.save_at, recipe.steps})
-    if options.checkpoint is not None and options.checkpoint not in saved:
-        raise MiaError(
-            f"checkpoint={options.checkpoint} is not saved by this recipe. Saved steps: {saved}; "
-            f"add finetune.save_at=[{options.checkpoint}]."
-        )
+    if model.finetune:
+        check_recipe(options.finetune, options.trainer.precision)
+        if options.finetune.epochs is None:
+            check_checkpoint(options.checkpoint, options.finetune)
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")

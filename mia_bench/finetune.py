@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from mia_bench.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
-from mia_bench.config import Recipe, TrainerOptions
+from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.errors import MiaError
 from mia_bench.progress import StepProgress
+from mia_bench.recipe import Recipe
 from mia_bench.target import Condition, Target
 
 LAST = "last.ckpt"
@@ -41,6 +42,8 @@ class FinetuneModule(LightningModule):
     def __init__(self, target: Target, members: Rows, heldout: Rows, recipe: Recipe) -> None:
         super().__init__()
         self.unet = target.unet.train()
+        if recipe.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()  # type: ignore[operator]
         self.ema = copy.deepcopy(self.unet).requires_grad_(False) if recipe.ema_decay else None
         self.recipe, self.members = recipe, members
         self.validation = {
@@ -135,9 +138,7 @@ class FinetuneModule(LightningModule):
                     slow.lerp_(fast, 1 - decay)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(
-            self.unet.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
-        )
+        optimizer = make_optimizer(self.unet, self.recipe)
         warmup = max(1, self.recipe.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda s: min(1.0, (s + 1) / warmup)
@@ -176,12 +177,25 @@ class FinetuneModule(LightningModule):
         return hidden, {name: value[index].to(self.device) for name, value in cond.extra.items()}
 
 
+def make_optimizer(unet: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW over what is trained; `adamw_8bit` keeps its moments in 8 bits (bitsandbytes)."""
+    trained = [p for p in unet.parameters() if p.requires_grad]
+    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adamw_8bit":
+        from bitsandbytes.optim import AdamW8bit
+
+        compact: torch.optim.Optimizer = AdamW8bit(trained, **options)
+        return compact
+    fused = True if recipe.optimizer == "adamw_fused" else None
+    return torch.optim.AdamW(trained, fused=fused, **options)  # type: ignore[arg-type]
+
+
 class Keeper(Callback):
     """Saves weights at the scheduled steps and a checkpoint to resume from, each atomically."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.recipe = folder, recipe
-        self.save_at = {*recipe.save_at, recipe.steps}
+        self.save_at = {*recipe.save_at, recipe.total}
         self.done = -1
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -192,7 +206,7 @@ class Keeper(Callback):
         assert isinstance(pl_module, FinetuneModule)
         if step in self.save_at and trainer.is_global_zero:
             save_weights(pl_module.result, self.folder / "steps" / str(step))
-        if step % self.recipe.checkpoint_every == 0 and step < self.recipe.steps:
+        if step % self.recipe.checkpoint_every == 0 and step < self.recipe.total:
             partial = self.folder / "last.part"
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
@@ -237,7 +251,7 @@ def finetune(
     """
     module = FinetuneModule(target, members, heldout, recipe)
     trainer = Trainer(
-        max_steps=recipe.steps,
+        max_steps=recipe.total,
         max_epochs=-1,
         accelerator=options.accelerator,
         devices=options.devices,
@@ -261,8 +275,8 @@ def finetune(
     trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
     last.unlink(missing_ok=True)
     return {
-        "steps": recipe.steps,
-        "epochs": round(recipe.steps * recipe.batch_size / len(members.z0), 2),
+        "steps": recipe.total,
+        "epochs": round(recipe.total * recipe.batch_size / len(members.z0), 2),
         "device": str(trainer.strategy.root_device),
         "history": module.history,
     }

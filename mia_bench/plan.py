@@ -17,6 +17,7 @@ from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
+from mia_bench.recipe import Recipe, check_checkpoint
 from mia_bench.store import hash_key, is_complete
 
 METRICS_VERSION = 1
@@ -33,6 +34,8 @@ class Subject:
     folder: Path
     member: Role | None = None
     step: int | None = None
+    recipe: Recipe | None = field(default=None, compare=False, repr=False)
+    """How it is trained, counted in steps."""
 
     @property
     def weights(self) -> Path | None:
@@ -171,19 +174,21 @@ class Plan:
 
     def _trained(self, kind: str, member: Role) -> Subject:
         options = self.experiment.options
+        recipe = options.finetune.resolved(len(self.rows(member)))
+        check_checkpoint(options.checkpoint, recipe)
         key = hash_key(
             {
                 "base": self.base.key,
                 "split": self.split.content_hash,
                 "data": self.split.source,
                 "role": member,
-                "recipe": options.finetune.identity(),
+                "recipe": recipe.identity(),
                 "mitigation": self.experiment.resolved["mitigation"],
                 "precision": options.trainer.precision,
             }
         )
-        step = options.checkpoint or options.finetune.steps
-        return Subject(kind, key, self.folder("targets", key), member, step)
+        step = options.checkpoint or recipe.total
+        return Subject(kind, key, self.folder("targets", key), member, step, recipe)
 
     def _questions(self, attack: Attack, subject: Subject, *roles: Role) -> Questions:
         rows = self.rows(*roles)
@@ -240,9 +245,10 @@ class Plan:
         """What would run, for people."""
         lines = []
         for subject in self.trained:
-            recipe = self.experiment.options.finetune
+            recipe = subject.recipe
+            assert recipe is not None
             state = (
-                "done" if subject.ready else f"{recipe.steps} steps of {recipe.batch_size} to train"
+                "done" if subject.ready else f"{recipe.total} steps of {recipe.batch_size} to train"
             )
             members = len(self.rows(_member(subject)))
             lines.append(f"{subject.kind:<7} {subject.key}  {members} members, {state}")

@@ -88,15 +88,17 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
 
     options = plan.experiment.options
     target = load_target(plan, plan.base)
+    recipe = subject.recipe
     assert subject.member is not None
+    assert recipe is not None
     members = encode_rows(plan, target, subject.member)
-    heldout = encode_rows(plan, target, Role.VALIDATION, options.finetune.val_rows)
+    heldout = encode_rows(plan, target, Role.VALIDATION, recipe.val_rows)
     (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
     facts = finetune(
         target,
         members,
         heldout,
-        options.finetune,
+        recipe,
         options.trainer,
         tmp,
         f"fine-tune {subject.kind}",

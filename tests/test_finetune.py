@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from mia_bench.batches import Rows, StepBatches
-from mia_bench.config import Recipe, TrainerOptions
+from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.errors import MiaError
 from mia_bench.finetune import FinetuneModule, finetune
+from mia_bench.recipe import Recipe
 from mia_bench.target import Target
 
 CPU = TrainerOptions(accelerator="cpu")
@@ -187,3 +188,16 @@ def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
 
     with pytest.raises(MiaError, match=r"became nan at step \d+ .*member:2"):
         train(fresh_target, tmp_path, fail=poison)
+
+
+def test_a_fused_optimizer_and_recomputed_activations_change_no_more_than_rounding(
+    fresh_target, tmp_path
+):
+    plain, _ = train(fresh_target, tmp_path / "plain")
+    for name, change in (
+        ("fused", {"optimizer": "adamw_fused"}),
+        ("recomputed", {"gradient_checkpointing": True}),
+    ):
+        found, _ = train(fresh_target, tmp_path / name, replace(RECIPE, **change))
+        worst = max((plain[k] - found[k]).abs().max().item() for k in plain)
+        assert worst < 1e-3
