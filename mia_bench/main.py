@@ -42,10 +42,13 @@ def main() -> None:
 
 def _say_failure(work: Callable[[], None], failed: list[str]) -> None:
     """A cell that fails is reported; the others of a multirun go on."""
+    from mia_bench.memory import free
+
     try:
         work()
     except Exception as error:
         _report(error, failed)
+    free()  # here, because an error on its way up still holds what failed
 
 
 def _report(error: Exception, failed: list[str]) -> None:
@@ -77,16 +80,21 @@ def run(cfg: DictConfig) -> None:
 def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     """Run what is not finished, print the table; (attack, metrics, folder) of every cell."""
     from mia_bench import workshop
+    from mia_bench.estimate import foresee, outline
     from mia_bench.figures import roc_figure
     from mia_bench.table import show
     from mia_bench.tracking import mirror, mode_of
 
     mode_of(experiment.options.logger)
+    if experiment.options.plan_only:
+        print("\n".join(outline(experiment)), flush=True)
+        return []
+    experiment.model.fetch()
     plan = workshop.make_plan(experiment)
     if global_rank() == 0:
         print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
-    if experiment.options.plan_only:
-        return []
+        for line in foresee(plan):
+            print(line, flush=True)
     workshop.train_models(plan)
     workshop.answer_questions(plan)
     workshop.score_cells(plan)

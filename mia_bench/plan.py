@@ -17,10 +17,12 @@ from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
+from mia_bench.errors import Missing
 from mia_bench.recipe import Recipe, check_checkpoint
 from mia_bench.store import hash_key, is_complete
 
 METRICS_VERSION = 1
+UNKNOWN = "unknown"  # the key of a model whose weights are not here
 EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
 SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
 
@@ -96,8 +98,21 @@ class Plan:
         return self.outputs.joinpath(*parts)
 
     @cached_property
+    def absent(self) -> Missing | None:
+        """Why the weights are not here, when all that is asked for is the plan."""
+        try:
+            self.experiment.model.base_hash()
+        except Missing as missing:
+            if not self.experiment.options.plan_only:
+                raise
+            return missing
+        return None
+
+    @cached_property
     def base(self) -> Subject:
         model = self.experiment.model
+        if self.absent:
+            return Subject("base", UNKNOWN, self.folder("targets", UNKNOWN))
         key = hash_key({"base": model.base_hash(), "images": model.encoder_hash()})
         return Subject("base", key, self.folder("targets", key))
 
@@ -187,6 +202,7 @@ class Plan:
                 "precision": options.trainer.precision,
             }
         )
+        key = UNKNOWN if self.absent else key
         step = options.checkpoint or recipe.total
         return Subject(kind, key, self.folder("targets", key), member, step, recipe)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from mia_bench.data.membership import (
 )
 from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
+from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
 from mia_bench.store import get_or_build, hash_key
 
@@ -78,7 +78,7 @@ def train_models(plan: Plan) -> None:
     for subject in plan.trained:
         if not subject.ready:
             get_or_build(subject.folder, partial(_train, plan, subject), together=True)
-            gc.collect()
+            free()
 
 
 def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     from mia_bench.finetune import finetune
 
     options = plan.experiment.options
-    target = load_target(plan, plan.base)
+    target = load_target(plan, plan.base, train=True)
     recipe = subject.recipe
     assert subject.member is not None
     assert recipe is not None
@@ -110,7 +110,7 @@ def answer_questions(plan: Plan) -> None:
     """Every missing feature table, one predict pass per (model, rows)."""
     for (subject, rows), asked in plan.missing().items():
         _predict(plan, subject, rows, asked)
-        gc.collect()
+        free()
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
@@ -159,6 +159,7 @@ def illustrate(plan: Plan) -> None:
     for cell in plan.cells:
         if isinstance(cell.attack, Illustrated):
             get_or_build(cell.folder / "evidence", partial(_illustrate, plan, cell))
+            free()
 
 
 def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
@@ -192,8 +193,11 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     return {"rows": len(shown)}
 
 
-def load_target(plan: Plan, subject: Subject) -> Target:
-    """The model of `subject`, with the latent cache that all models of one base share."""
+def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
+    """The model of `subject`, with the latent cache that all models of one base share.
+
+    `train` loads float32 weights whatever the scoring precision is.
+    """
     from mia_bench.data.cache import TensorCache
     from mia_bench.quiet import hush
 
@@ -202,7 +206,7 @@ def load_target(plan: Plan, subject: Subject) -> Target:
     if subject.weights is not None and not subject.weights.is_dir():
         raise MiaError(f"{subject.weights} is missing. Delete {subject.folder} to train it again.")
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
-    unet = model.load_unet(subject.weights)
+    unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
 
 

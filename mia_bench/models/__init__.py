@@ -29,6 +29,9 @@ class Model(Protocol):
     def text_hash(self) -> str:
         """Content hash of what turns a caption into a condition."""
 
+    def unet_bytes(self) -> int:
+        """Size of the U-Net's weights on disk."""
+
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
         """The U-Net of the base, or the fine-tuned one saved in `weights`; float32 to train it."""
 

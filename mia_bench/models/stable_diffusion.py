@@ -47,7 +47,8 @@ class StableDiffusion:
         resolution: pixels per side that images are resized and cropped to.
         chunk: rows per U-Net call while scoring (speed and memory only).
         finetune: False audits the model as it is.
-        revision: commit of the hub repository; of this id alone, not of its copies.
+        revision: commit, branch or tag of the hub repository (not of its copies), null for main,
+            or "pinned" for the commit this package knows.
         variant: of the weight files, e.g. "fp16"; parts without it are read plain.
         dtype: of U-Net and text encoders while scoring; training holds float32 weights.
         lora: file, folder or hub id of adapters that are added to the weights: part of the base.
@@ -61,7 +62,7 @@ class StableDiffusion:
     resolution: int
     chunk: int = 64
     finetune: bool = True
-    revision: str | None = None
+    revision: str | None = "pinned"
     variant: str | None = None
     dtype: str = "float32"
     lora: str | None = None
@@ -107,6 +108,10 @@ class StableDiffusion:
             files += [folder / name for name in names if (folder / name).is_file()]
         side = self.resolution if len(self._encoders()) == 2 else None
         return hash_key([contents(files), self._lora_hash(), self.dtype, side])
+
+    def unet_bytes(self) -> int:
+        """Size of the U-Net's weights on disk."""
+        return sum(file.stat().st_size for file in weights(self.folder, "unet", self.variant))
 
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
         """The base's U-Net, or the one of `weights`: a whole network, or adapters on the base."""
