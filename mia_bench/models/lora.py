@@ -155,27 +155,38 @@ def fuse_unet(unet: nn.Module, adapters: Adapters) -> None:
         parameter.requires_grad_(name in trainable)
 
 
-def fuse_text(encoder: Any, adapters: Adapters, part: str) -> None:
-    """Add what `adapters` hold for a text encoder, "text_encoder" or "text_encoder_2", if any."""
-    if not adapters.has(part):
-        return
-    from diffusers.loaders import StableDiffusionLoraLoaderMixin
-    from diffusers.utils import recurse_remove_peft_layers
-    from peft.tuners.tuners_utils import BaseTunerLayer
+@torch.no_grad()
+def fuse_text(encoder: nn.Module, adapters: Adapters, part: str) -> None:
+    """W + alpha / r B A for what `adapters` hold of "text_encoder" or "text_encoder_2", if any.
 
-    with _refusals(adapters.path):
-        StableDiffusionLoraLoaderMixin.load_lora_into_text_encoder(
-            dict(adapters.state),
-            adapters.alphas,
-            encoder,
-            prefix=part,
-            adapter_name="default",
-            metadata=adapters.settings,
-        )
-        for layer in encoder.modules():
-            if isinstance(layer, BaseTunerLayer):
-                layer.merge(safe_merge=True)
-    recurse_remove_peft_layers(encoder)
+    By hand, because transformers and peft agree on text encoders in some pairs of versions only.
+    """
+    state = {k: v for k, v in adapters.state.items() if k.startswith(f"{part}.")}
+    for key, alpha in (adapters.alphas or {}).items():
+        down = key.removesuffix(".alpha")
+        if down in state:
+            up = down.replace(".down.", ".up.")
+            state[up] = state[up] * (alpha / len(state[down]))
+    settings = adapters.settings or {}
+    if settings.get(f"{part}.alpha_pattern") or settings.get(f"{part}.use_dora"):
+        raise MiaError(f"{adapters.path}: only one alpha for a whole text encoder is read.")
+    scale = settings.get(f"{part}.lora_alpha", 1.0) / settings.get(f"{part}.r", 1.0)
+    matrices = {_text_name(key.removeprefix(f"{part}.")): value for key, value in state.items()}
+    layers = dict(encoder.named_modules())
+    for key, matrix in matrices.items():
+        name, _, which = key.removesuffix(".weight").rpartition(".")
+        if which == "lora_A":
+            layer = layers.get(name) or layers.get(name.removeprefix("text_model."))
+            up = matrices[f"{name}.lora_B.weight"]
+            if not isinstance(layer, nn.Linear) or layer.weight.shape != (len(up), matrix.shape[1]):
+                raise MiaError(f"{adapters.path} is a LoRA of another {part}: {name} does not fit.")
+            layer.weight += (scale * up.float() @ matrix.float()).to(layer.weight)
+
+
+def _text_name(key: str) -> str:
+    """peft's name of a matrix of a text encoder, from any of the three that diffusers has used."""
+    key = re.sub(r"to_(q|k|v|out)_lora\.", r"\1_proj.lora_linear_layer.", key)
+    return key.replace("lora_linear_layer.down", "lora_A").replace("lora_linear_layer.up", "lora_B")
 
 
 def _peft_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

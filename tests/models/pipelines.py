@@ -131,11 +131,12 @@ def build(family: str, full: bool) -> Any:
             scheduler=EulerDiscreteScheduler(**SCHEDULE, timestep_spacing="leading"),
         )
     kind = {"sd1": PNDMScheduler, "sd2": DDPMScheduler}[family]
+    steps = {"sd1": {"skip_prk_steps": True}, "sd2": {"clip_sample": False}}[family]
     prediction = {"sd1": "epsilon", "sd2": "v_prediction"}[family]
     return StableDiffusionPipeline(
         **parts,
         tokenizer=tokenizer({"sd1": "<|endoftext|>", "sd2": "!"}[family]),
-        scheduler=kind(**SCHEDULE, prediction_type=prediction),
+        scheduler=kind(**SCHEDULE, **steps, prediction_type=prediction),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
