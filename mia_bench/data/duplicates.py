@@ -49,7 +49,7 @@ def perceptual_hashes(
             items.append(item)
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error…
             reason = printable(f"unreadable: {type(error).__name__}: {error}")
-            skipped.append(Skip(item.name, reason))
+            skipped.append(Skip(item.name, reason, broken=True))
     kept = replace(listing, items=tuple(items), skipped=(*listing.skipped, *skipped))
     return kept, np.array(hashes, dtype=np.uint64)
 
