@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.errors import MiaError
+from mia_bench.errors import MiaError, Missing
 from mia_bench.store import global_rank, hash_key, read_json
 
 if TYPE_CHECKING:
@@ -82,8 +82,17 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     from mia_bench.tracking import mirror, mode_of
 
     mode_of(experiment.options.logger)
-    plan = workshop.make_plan(experiment)
+    try:
+        plan = workshop.make_plan(experiment)
+    except Missing as error:
+        if not experiment.options.plan_only:
+            raise
+        print(f"missing: {error}", flush=True)
+        return []
     if global_rank() == 0:
+        asked = experiment.options.data.captions
+        if asked != "own":
+            print(f"captions asked with: {asked}; models are trained on the data's own")
         print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
     if experiment.options.plan_only:
         return []

@@ -70,7 +70,11 @@ class Listing:
 
 
 class Source(Protocol):
-    """A reader of image-caption pairs. Listing must be cheap: `Item.load` decodes pictures."""
+    """A reader of image-caption pairs. Listing must be cheap: `Item.load` decodes pictures.
+
+    A source that may download also has `downloads() -> str`: what it would fetch, or "".
+    `items` raises Missing when the data is neither here nor to be had.
+    """
 
     @property
     def name(self) -> str: ...
@@ -79,6 +83,12 @@ class Source(Protocol):
     def licence(self) -> str: ...
 
     def items(self) -> Listing: ...
+
+
+def downloads(source: Source) -> str:
+    """What `source` would download before it can list anything, in words; "" when nothing."""
+    ask = getattr(source, "downloads", None)
+    return ask() if callable(ask) else ""
 
 
 def printable(text: str) -> str:
