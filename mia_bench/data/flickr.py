@@ -60,7 +60,7 @@ class Flickr:
         root = Path(self.root).expanduser()
         if _annotation(root) or parquet_files(root) or cached(MIRROR):
             return ""
-        return f"it would be downloaded: {MIRROR}, licence {self.licence}. {self._advice()}"
+        return f"data={self.name} is not here; a run would download {MIRROR}, licence {self.licence}. {self._advice()}"
 
     def _advice(self) -> str:
         return (

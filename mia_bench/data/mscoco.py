@@ -74,7 +74,7 @@ class Mscoco:
         if not wanted:
             return ""
         what = " and ".join(str(mirror) for mirror in wanted)
-        return f"it would be downloaded: {what}, licence {self.licence}. {self._advice()}"
+        return f"data={self.name} is not here; a run would download {what}, licence {self.licence}. {self._advice()}"
 
     def _advice(self) -> str:
         return ADVICE.format(root=self.root)

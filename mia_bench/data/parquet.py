@@ -56,7 +56,7 @@ class Parquet:
         root = Path(self.root).expanduser()
         if self.hub is None or (root.is_dir() and any(root.iterdir())) or cached(self._hub()):
             return ""
-        return f"it would be downloaded: {self._hub()}, licence {self.licence}. {self._advice()}"
+        return f"data={self.name} is not here; a run would download {self._hub()}, licence {self.licence}. {self._advice()}"
 
     def _hub(self) -> HubFiles:
         if self.hub is None:
