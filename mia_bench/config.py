@@ -38,6 +38,19 @@ class Data:
     sizes: dict[str, Any] = MISSING
     split_seed: int = "${seed}"  # type: ignore[assignment]
     max_distance: int = 6
+    max_rmse: float | None = None  # of 16x16 thumbnails: also links sparse drawings
+    pools: dict[str, str] = field(default_factory=dict)  # role: the part of the source it draws on
+    split: str | None = None  # a published split to import: csv or json
+    captions: str = "own"  # what the attacker asks with: own, null, file:<path>, pseudo:<captioner>
+    on_error: str = "skip"  # or raise, at the first pair that cannot be used
+    pretraining: bool = False  # members were in the pre-training: the model is audited as it is
+
+    def split_identity(self, source: Any) -> list[Any]:
+        """What decides the split; options at their defaults stay out, so that old keys hold."""
+        identity = [source, self.sizes, self.split_seed, self.max_distance]
+        given = {"max_rmse": self.max_rmse, "pools": self.pools or None}
+        extra = {name: value for name, value in given.items() if value is not None}
+        return [*identity, extra] if extra else identity
 
 
 @dataclass
@@ -198,6 +211,23 @@ def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
         )
 
 
+def _check_data(data: Data, model: Model) -> None:
+    kind, colon, argument = data.captions.partition(":")
+    needs = {"own": False, "null": False, "file": True, "pseudo": True}
+    if kind not in needs or needs[kind] != bool(colon and argument):
+        raise MiaError(
+            f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
+            " sample_id>, or pseudo:<captioner id or folder>."
+        )
+    if data.on_error not in ("skip", "raise"):
+        raise MiaError(f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}")
+    if data.pretraining and model.finetune:
+        raise MiaError(
+            f"data={data.name} knows which rows the base model was pre-trained on, so there is"
+            " nothing to fine-tune: add model.finetune=false calibration=split."
+        )
+
+
 def _check_options(options: Root, model: Model) -> None:
     """Contradictions that are known before anything is loaded."""
     if options.calibration.kind not in ("shadow", "split"):
@@ -205,6 +235,7 @@ def _check_options(options: Root, model: Model) -> None:
             f"calibration.kind={options.calibration.kind}. "
             + nearest(options.calibration.kind, ("shadow", "split"))
         )
+    _check_data(options.data, model)
     if not model.finetune and options.calibration.kind == "shadow":
         raise MiaError(
             "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "

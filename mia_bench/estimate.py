@@ -49,6 +49,14 @@ def outline(experiment: Experiment) -> Iterator[str]:
         except Missing as too:
             yield f"missing: {too}"
         return
+    yield from lines(plan)
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """What will run, with what it is expected to take."""
+    asked = plan.experiment.options.data.captions
+    if asked != "own":
+        yield f"captions asked with: {asked}; models are trained on the data's own"
     yield plan.split.summary()
     yield plan.describe()
     if plan.absent:

@@ -80,20 +80,20 @@ def run(cfg: DictConfig) -> None:
 def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     """Run what is not finished, print the table; (attack, metrics, folder) of every cell."""
     from mia_bench import workshop
-    from mia_bench.estimate import foresee, outline
+    from mia_bench.estimate import lines, outline
     from mia_bench.figures import roc_figure
     from mia_bench.table import show
     from mia_bench.tracking import mirror, mode_of
 
     mode_of(experiment.options.logger)
     if experiment.options.plan_only:
-        print("\n".join(outline(experiment)), flush=True)
+        for line in outline(experiment):
+            print(line, flush=True)
         return []
     experiment.model.fetch()
     plan = workshop.make_plan(experiment)
     if global_rank() == 0:
-        print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
-        for line in foresee(plan):
+        for line in lines(plan):
             print(line, flush=True)
     workshop.train_models(plan)
     workshop.answer_questions(plan)

@@ -9,22 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.config import Experiment, TrainerOptions, build
-from mia_bench.data.duplicates import group, perceptual_hashes, require_small_groups
-from mia_bench.data.membership import (
-    Role,
-    RoleSizes,
-    Split,
-    check_split,
-    load_split,
-    make_split,
-    save_split,
-)
-from mia_bench.data.source import Item, Listing
+from mia_bench.config import Experiment, TrainerOptions
+from mia_bench.data.captions import ask_with
+from mia_bench.data.membership import Role
+from mia_bench.data.source import Item
+from mia_bench.data.splits import prepare
 from mia_bench.errors import MiaError
 from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
-from mia_bench.store import get_or_build, hash_key
+from mia_bench.store import get_or_build
 
 if TYPE_CHECKING:
     import torch
@@ -35,42 +28,10 @@ if TYPE_CHECKING:
 
 def make_plan(experiment: Experiment) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
-    listing = experiment.source.items()
     outputs = experiment.outputs
-    split = _split(experiment, listing, outputs)
-    items = {item.sample_id: item for item in listing.items}
+    listing, split, _ = prepare(experiment, outputs)
+    items = ask_with(experiment.options.data.captions, listing, split, outputs)
     return Plan(experiment, split, items, outputs)
-
-
-def _split(experiment: Experiment, listing: Listing, outputs: Path) -> Split:
-    data = experiment.options.data
-    sizes = build({"_target_": "mia_bench.data.membership.RoleSizes", **data.sizes}, "data.sizes")
-    assert isinstance(sizes, RoleSizes)
-    identity = [
-        experiment.resolved["data"]["source"],
-        data.sizes,
-        data.split_seed,
-        data.max_distance,
-    ]
-    path = outputs / "splits" / f"{data.name}-{hash_key(identity)}.json"
-    if not path.exists():
-        listing, hashes = perceptual_hashes(listing)
-        ids = [item.sample_id for item in listing.items]
-        captions = [item.caption for item in listing.items]
-        groups = group(ids, hashes, captions, data.max_distance)
-        require_small_groups(groups, captions)
-        split = make_split(
-            listing,
-            groups,
-            sizes,
-            source=data.name,
-            seed=data.split_seed,
-            max_distance=data.max_distance,
-        )
-        save_split(split, path)
-    split = load_split(path)
-    check_split(split, listing, path)
-    return split
 
 
 def train_models(plan: Plan) -> None:
@@ -238,5 +199,5 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
-    cond = target.embed([item.caption for item in items])
+    cond = target.embed([item.own_caption for item in items])
     return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

@@ -163,10 +163,10 @@ def fuse_text(encoder: nn.Module, adapters: Adapters, part: str) -> None:
     """
     state = {k: v for k, v in adapters.state.items() if k.startswith(f"{part}.")}
     for key, alpha in (adapters.alphas or {}).items():
-        down = key.removesuffix(".alpha")
-        if down in state:
-            up = down.replace(".down.", ".up.")
-            state[up] = state[up] * (alpha / len(state[down]))
+        first = key.removesuffix(".alpha")
+        if first in state:
+            second = first.replace(".down.", ".up.")
+            state[second] = state[second] * (alpha / len(state[first]))
     settings = adapters.settings or {}
     if settings.get(f"{part}.alpha_pattern") or settings.get(f"{part}.use_dora"):
         raise MiaError(f"{adapters.path}: only one alpha for a whole text encoder is read.")
