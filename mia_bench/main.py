@@ -88,6 +88,7 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     if experiment.options.plan_only:
         return []
     workshop.train_models(plan)
+    plan = plan.settled()
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
     workshop.illustrate(plan)

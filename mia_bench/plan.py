@@ -7,7 +7,7 @@ paths and loggers stay out. Whatever exists under its key is reused.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
-from mia_bench.recipe import Recipe, check_checkpoint
-from mia_bench.store import hash_key, is_complete
+from mia_bench.mitigations import Treatment, treat
+from mia_bench.recipe import check_checkpoint
+from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
 
 METRICS_VERSION = 1
+BEST = "best"
 EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
 SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
 
@@ -33,9 +35,9 @@ class Subject:
     key: str
     folder: Path
     member: Role | None = None
-    step: int | None = None
-    recipe: Recipe | None = field(default=None, compare=False, repr=False)
-    """How it is trained, counted in steps."""
+    step: int | str | None = None
+    """The step that is attacked; BEST until validation has chosen it."""
+    treatment: Treatment | None = field(default=None, compare=False, repr=False)
 
     @property
     def weights(self) -> Path | None:
@@ -174,7 +176,8 @@ class Plan:
 
     def _trained(self, kind: str, member: Role) -> Subject:
         options = self.experiment.options
-        recipe = options.finetune.resolved(len(self.rows(member)))
+        treatment = self._treatment(kind, member)
+        recipe = treatment.recipe
         check_checkpoint(options.checkpoint, recipe)
         key = hash_key(
             {
@@ -183,12 +186,33 @@ class Plan:
                 "data": self.split.source,
                 "role": member,
                 "recipe": recipe.identity(),
-                "mitigation": self.experiment.resolved["mitigation"],
+                "mitigation": treatment.identity(),
                 "precision": options.trainer.precision,
             }
         )
-        step = options.checkpoint or recipe.total
-        return Subject(kind, key, self.folder("targets", key), member, step, recipe)
+        folder = self.folder("targets", key)
+        step: int | str = options.checkpoint or recipe.total
+        if treatment.stops and options.checkpoint is None:
+            manifest = folder / MANIFEST
+            step = read_json(manifest)["chosen_step"] if manifest.is_file() else BEST
+        return Subject(kind, key, folder, member, step, treatment)
+
+    def _treatment(self, kind: str, member: Role) -> Treatment:
+        experiment, options = self.experiment, self.experiment.options
+        unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
+        return treat(
+            {} if unaware else experiment.mitigations,
+            experiment.resolved["mitigation"],
+            options.finetune,
+            len(self.rows(member)),
+            len(self.rows(Role.VALIDATION)),
+            options.trainer.devices * options.trainer.num_nodes,
+            options.trainer.precision,
+        )
+
+    def settled(self) -> Plan:
+        """The plan once models are trained: steps that validation chose are known."""
+        return replace(self) if BEST in (subject.step for subject in self.trained) else self
 
     def _questions(self, attack: Attack, subject: Subject, *roles: Role) -> Questions:
         rows = self.rows(*roles)
@@ -231,7 +255,7 @@ class Plan:
             "metrics": METRICS_VERSION,
             "features": [q and [q.subject.key, q.subject.step, q.folder.name] for q in asked],
             "score": score_fields(attack),
-            "calibration": vars(options.calibration),
+            "calibration": options.calibration.identity(),
             "evaluation": [options.eval.seed, options.eval.resamples],
             "blind": options.eval.blind_rows,
             "split": self.split.content_hash,
@@ -245,13 +269,7 @@ class Plan:
         """What would run, for people."""
         lines = []
         for subject in self.trained:
-            recipe = subject.recipe
-            assert recipe is not None
-            state = (
-                "done" if subject.ready else f"{recipe.total} steps of {recipe.batch_size} to train"
-            )
-            members = len(self.rows(_member(subject)))
-            lines.append(f"{subject.kind:<7} {subject.key}  {members} members, {state}")
+            lines += _describe(subject)
         for (subject, rows), asked in self.missing().items():
             most = sum(q.attack.nfe[0] for q in asked) * len(rows)
             names = ", ".join(q.folder.name.partition("-")[0] for q in asked)
@@ -262,6 +280,20 @@ class Plan:
         return "\n".join(lines)
 
 
-def _member(subject: Subject) -> Role:
-    assert subject.member is not None
-    return subject.member
+def _describe(subject: Subject) -> list[str]:
+    treatment = subject.treatment
+    assert treatment is not None
+    recipe, situation = treatment.recipe, treatment.situation
+    atmost = "at most " if treatment.stops else ""
+    state = f"{atmost}{recipe.total} steps of {recipe.batch_size} to train"
+    if subject.ready:
+        state = f"done, attacked at step {subject.step}" if treatment.stops else "done"
+    used = f", {'+'.join(treatment.mitigations)}" if treatment.mitigations else ""
+    lines = [f"{subject.kind:<7} {subject.key}  {situation.members} members{used}, {state}"]
+    if treatment.private is not None:
+        spent = treatment.private.spent(situation, recipe.total)
+        lines.append(
+            f"        epsilon {spent['epsilon']:.3g} at delta {spent['delta']:.3g} for one pair in "
+            f"{recipe.total} steps, noise multiplier {spent['noise_multiplier']:.3g}"
+        )
+    return lines

@@ -85,23 +85,30 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     from mia_bench.finetune import finetune
+    from mia_bench.shown import shown
 
     options = plan.experiment.options
     target = load_target(plan, plan.base)
-    recipe = subject.recipe
+    treatment = subject.treatment
     assert subject.member is not None
-    assert recipe is not None
+    assert treatment is not None
     members = encode_rows(plan, target, subject.member)
-    heldout = encode_rows(plan, target, Role.VALIDATION, recipe.val_rows)
+    heldout = None
+    if plan.rows(Role.VALIDATION):
+        heldout = encode_rows(plan, target, Role.VALIDATION, treatment.recipe.val_rows)
+    items = [plan.items[sid] for sid in members.sample_id]
+    rows, views = shown(target, members, items, plan.experiment.model.resolution, treatment)
     (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
     facts = finetune(
         target,
         members,
         heldout,
-        recipe,
+        treatment,
         options.trainer,
         tmp,
         f"fine-tune {subject.kind}",
+        rows,
+        views,
     )
     return {"kind": subject.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
 
@@ -200,7 +207,11 @@ def load_target(plan: Plan, subject: Subject) -> Target:
     hush()
     model = plan.experiment.model
     if subject.weights is not None and not subject.weights.is_dir():
-        raise MiaError(f"{subject.weights} is missing. Delete {subject.folder} to train it again.")
+        saved = sorted(int(p.name) for p in subject.weights.parent.glob("*") if p.name.isdigit())
+        raise MiaError(
+            f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
+            f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
+        )
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
     unet = model.load_unet(subject.weights)
     return model.build(unet, plan.experiment.options.eval.seed, store)
