@@ -82,6 +82,9 @@ class Evaluation:
     blind_rows: bool = True
     access: str = "white_box"
     ensemble: bool = False
+    utility: bool = False
+    utility_images: int = 200
+    utility_clip: str | None = None
 
 
 @dataclass
@@ -228,6 +231,8 @@ def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitiga
         check_recipe(options.finetune, options.trainer.precision)
         if options.finetune.epochs is None and not mitigations:
             check_checkpoint(options.checkpoint, options.finetune)
+    if options.eval.utility_images < 2:
+        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
 

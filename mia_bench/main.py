@@ -92,6 +92,7 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
     workshop.illustrate(plan)
+    workshop.measure_utility(plan)
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
     if plan.ensemble is not None:
         results.append(("ensemble", read_json(plan.ensemble / "metrics.json"), plan.ensemble))

@@ -22,6 +22,7 @@ from mia_bench.recipe import check_checkpoint
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
 
 METRICS_VERSION = 1
+UTILITY_VERSION = 1  # of the numbers of utility.py
 BEST = "best"
 EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
 SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
@@ -43,6 +44,11 @@ class Subject:
     def weights(self) -> Path | None:
         """The U-Net's folder; None means the base's own."""
         return None if self.step is None else self.folder / "steps" / str(self.step)
+
+    @property
+    def where(self) -> str:
+        """The folder of the step under a model's key."""
+        return "base" if self.step is None else str(self.step)
 
     @property
     def ready(self) -> bool:
@@ -161,6 +167,29 @@ class Plan:
         identity = [Ensemble.version, *(cell.folder.name for cell in cells)]
         return cells[0].folder.with_name(f"ensemble-{hash_key(identity)}")
 
+    @cached_property
+    def utility(self) -> dict[Subject, Path]:
+        """Folders of what target and base are good for, when it is asked for."""
+        options, model = self.experiment.options.eval, self.experiment.model
+        if not options.utility:
+            return {}
+        heldout = self.rows(Role.VALIDATION)[: 2 * options.utility_images]
+        captions = [(sid, self.items[sid].caption) for sid in heldout]
+        members = self.rows(Role.TARGET_MEMBER)[: options.utility_images]
+        key = hash_key(
+            {
+                "version": UTILITY_VERSION,
+                "heldout": captions,
+                "members": [(sid, self.items[sid].caption) for sid in members],
+                "images": options.utility_images,
+                "clip": options.utility_clip,
+                "encoder": model.encoder_hash(),
+                "seed": options.seed,
+            }
+        )
+        subjects = {self.target: None, self.base: None}
+        return {s: self.folder("utility", s.key, s.where, key) for s in subjects}
+
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""
         passes: dict[tuple[Subject, tuple[str, ...]], dict[Path, Questions]] = {}
@@ -227,9 +256,10 @@ class Plan:
                 "dtype": "float32",
             }
         )
-        where = str(subject.step) if subject.step is not None else "base"
         name = f"{kind.__module__.rpartition('.')[2]}-{key}"
-        return Questions(attack, subject, rows, self.folder("features", subject.key, where, name))
+        return Questions(
+            attack, subject, rows, self.folder("features", subject.key, subject.where, name)
+        )
 
     def _cells(self, name: str, attack: Attack) -> Iterator[Cell]:
         options = self.experiment.options
@@ -261,8 +291,7 @@ class Plan:
             "split": self.split.content_hash,
         }
         subject = evaluation.subject
-        where = str(subject.step) if subject.step is not None else "base"
-        folder = self.folder("runs", subject.key, where, f"{name}-{hash_key(identity)}")
+        folder = self.folder("runs", subject.key, subject.where, f"{name}-{hash_key(identity)}")
         return Cell(name, attack, evaluation, calibration, base, base_calibration, folder)
 
     def describe(self) -> str:

@@ -159,6 +159,44 @@ def score_cells(plan: Plan) -> None:
         get_or_build(plan.ensemble, partial(score_ensemble, plan))
 
 
+def measure_utility(plan: Plan) -> None:
+    """What target and base are good for, as utility.json and samples.png."""
+    for subject, folder in plan.utility.items():
+        get_or_build(folder, partial(_assess, plan, subject))
+        gc.collect()
+
+
+def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
+    from mia_bench.store import write_json
+    from mia_bench.utility import Rows, assess, save_sheet
+
+    options, model = plan.experiment.options, plan.experiment.model
+    most = options.eval.utility_images
+    members, heldout = (
+        [plan.items[sid] for sid in plan.rows(role)]
+        for role in (Role.TARGET_MEMBER, Role.VALIDATION)
+    )
+    if len(heldout) < 2:
+        raise MiaError(
+            "eval.utility=true measures on the validation role, which has fewer than two rows: "
+            "leave rows for it, e.g. data.sizes.validation=100."
+        )
+    target = load_target(plan, subject)
+    target.to(device_of(options.trainer))
+    rows = Rows(members[:most], heldout[:most], heldout[most : 2 * most])
+    found, images = assess(
+        target,
+        rows,
+        model.resolution,
+        options.eval.seed,
+        options.eval.batch_size,
+        options.eval.utility_clip,
+    )
+    write_json(tmp / "utility.json", {"step": subject.where, "model": subject.key, **found})
+    save_sheet(images, tmp / "samples.png")
+    return {"split": plan.split.content_hash}
+
+
 def illustrate(plan: Plan) -> None:
     """Pictures beside the runs of attacks that can show what they saw."""
     from mia_bench.evidence import Illustrated
