@@ -17,6 +17,7 @@ from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
+from mia_bench.errors import MiaError
 from mia_bench.mitigations import Treatment, treat
 from mia_bench.recipe import check_checkpoint
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
@@ -169,11 +170,20 @@ class Plan:
 
     @cached_property
     def utility(self) -> dict[Subject, Path]:
-        """Folders of what target and base are good for, when it is asked for."""
+        """Folders of what target and base are good for, when it is asked for.
+
+        Raises:
+            MiaError: the validation role is too small to measure on.
+        """
         options, model = self.experiment.options.eval, self.experiment.model
         if not options.utility:
             return {}
         heldout = self.rows(Role.VALIDATION)[: 2 * options.utility_images]
+        if len(heldout) < 2:
+            raise MiaError(
+                "eval.utility=true measures on the validation role, which has fewer than two rows: "
+                "leave rows for it, e.g. data.sizes.validation=100."
+            )
         captions = [(sid, self.items[sid].caption) for sid in heldout]
         members = self.rows(Role.TARGET_MEMBER)[: options.utility_images]
         key = hash_key(
@@ -305,6 +315,9 @@ class Plan:
             what = f"{len(rows)} images, {names}; at most {most:,} U-Net evaluations"
             lines.append(f"ask     {subject.kind}: {what}")
         done = sum(cell.ready for cell in self.cells)
+        if self.utility:
+            done_too = sum(map(is_complete, self.utility.values()))
+            lines.append(f"utility {done_too} of {len(self.utility)} done")
         lines.append(f"cells   {done} of {len(self.cells)} done")
         return "\n".join(lines)
 

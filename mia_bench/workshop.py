@@ -176,11 +176,6 @@ def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
         [plan.items[sid] for sid in plan.rows(role)]
         for role in (Role.TARGET_MEMBER, Role.VALIDATION)
     )
-    if len(heldout) < 2:
-        raise MiaError(
-            "eval.utility=true measures on the validation role, which has fewer than two rows: "
-            "leave rows for it, e.g. data.sizes.validation=100."
-        )
     target = load_target(plan, subject)
     target.to(device_of(options.trainer))
     rows = Rows(members[:most], heldout[:most], heldout[most : 2 * most])
@@ -192,7 +187,7 @@ def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
         options.eval.batch_size,
         options.eval.utility_clip,
     )
-    write_json(tmp / "utility.json", {"step": subject.where, "model": subject.key, **found})
+    write_json(tmp / "utility.json", {"step": subject.step, "model": subject.key, **found})
     save_sheet(images, tmp / "samples.png")
     return {"split": plan.split.content_hash}
 
