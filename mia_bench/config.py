@@ -26,6 +26,7 @@ from mia_bench.recipe import check_checkpoint, check_recipe
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.data.source import Source
+    from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
 
 
@@ -57,6 +58,15 @@ class Data:
 class CalibrationOptions:
     kind: str = "shadow"
     folds: int = 5
+    shadow_mitigation: str = "same"
+    """"none": the attacker does not know of the mitigation and trains the shadow without it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without what is at its default since before it existed, so that keys stay."""
+        found = dict(vars(self))
+        if self.shadow_mitigation == "same":
+            del found["shadow_mitigation"]
+        return found
 
 
 @dataclass
@@ -85,6 +95,9 @@ class Evaluation:
     blind_rows: bool = True
     access: str = "white_box"
     ensemble: bool = False
+    utility: bool = False
+    utility_images: int = 200
+    utility_clip: str | None = None
 
 
 @dataclass
@@ -119,6 +132,7 @@ class Experiment:
     model: Model
     source: Source
     attacks: dict[str, Attack]
+    mitigations: dict[str, Mitigation]
     options: Root
     resolved: dict[str, Any]
 
@@ -153,9 +167,11 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}
     model = build(resolved["model"], "model")
     source = build(resolved["data"]["source"], "data.source")
-    _check_options(options, model)
+    nodes = resolved["mitigation"]
+    mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
+    _check_options(options, model, mitigations)
     _check_access(options.eval.access, attacks)
-    return Experiment(model, source, attacks, options, resolved)
+    return Experiment(model, source, attacks, mitigations, options, resolved)
 
 
 def build(node: Any, key: str) -> Any:
@@ -220,7 +236,9 @@ def _check_data(data: Data, model: Model) -> None:
             " sample_id>, or pseudo:<captioner id or folder>."
         )
     if data.on_error not in ("skip", "raise"):
-        raise MiaError(f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}")
+        raise MiaError(
+            f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
+        )
     if data.pretraining and model.finetune:
         raise MiaError(
             f"data={data.name} knows which rows the base model was pre-trained on, so there is"
@@ -228,8 +246,9 @@ def _check_data(data: Data, model: Model) -> None:
         )
 
 
-def _check_options(options: Root, model: Model) -> None:
+def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
     """Contradictions that are known before anything is loaded."""
+    _check_mitigation(options, model, mitigations)
     if options.calibration.kind not in ("shadow", "split"):
         raise MiaError(
             f"calibration.kind={options.calibration.kind}. "
@@ -243,7 +262,27 @@ def _check_options(options: Root, model: Model) -> None:
         )
     if model.finetune:
         check_recipe(options.finetune, options.trainer.precision)
-        if options.finetune.epochs is None:
+        if options.finetune.epochs is None and not mitigations:
             check_checkpoint(options.checkpoint, options.finetune)
+    if options.eval.utility_images < 2:
+        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
+
+
+def _check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
+    shadow = options.calibration.shadow_mitigation
+    if shadow not in ("same", "none"):
+        raise MiaError(
+            f"calibration.shadow_mitigation={shadow}. {nearest(shadow, ('same', 'none'))}"
+        )
+    if shadow == "none" and options.calibration.kind == "split":
+        raise MiaError(
+            "calibration.shadow_mitigation=none says how the shadow is trained, and calibration="
+            "split has none: leave it out."
+        )
+    if mitigations and not model.finetune:
+        raise MiaError(
+            f"model.finetune=false audits a model as it is: mitigation={'+'.join(mitigations)} "
+            "cannot be applied to it."
+        )

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.batches import VALIDATION_TIMESTEPS
+from mia_bench.batches import VALIDATION_TIMESTEPS, Rows
 from mia_bench.errors import MiaError, Missing
 from mia_bench.memory import forget_peak, free, peak
+from mia_bench.shown import Views
 from mia_bench.workshop import device_of, load_target, make_plan
 
 if TYPE_CHECKING:
-    from mia_bench.batches import Rows
-    from mia_bench.config import Experiment, TrainerOptions
-    from mia_bench.plan import Plan
+    from mia_bench.config import Experiment
+    from mia_bench.plan import Plan, Subject
     from mia_bench.recipe import Recipe
     from mia_bench.target import Target
 
@@ -73,15 +73,15 @@ def foresee(plan: Plan) -> Iterator[str]:
     processes = options.trainer.devices * options.trainer.num_nodes
     if not (waiting or asked) or model.unet_bytes() < SMALL or processes > 1:
         return
-    pace = measure(plan, waiting[0].recipe if waiting else None)
+    pace = measure(plan, waiting[0] if waiting else None)
     where, most = pace.memory
     yield f"measured on {device_of(options.trainer)}: {pace.evaluation:.3g} s per U-Net evaluation"
     for subject in waiting:
-        assert subject.recipe is not None
-        assert pace.step is not None
-        seconds = training_seconds(pace, subject.recipe)
+        assert subject.treatment is not None
+        recipe = subject.treatment.recipe
+        seconds = training_seconds(pace, recipe)
         yield (
-            f"{subject.kind:<7} {subject.recipe.total:,} steps of {pace.step:.3g} s and their "
+            f"{subject.kind:<7} {recipe.total:,} steps of {pace.step:.3g} s and their "
             f"validations: about {hours(seconds)}; peak memory {most / 1e9:.1f} GB ({where})"
         )
     if asked:
@@ -100,8 +100,8 @@ def hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
-def measure(plan: Plan, recipe: Recipe | None) -> Pace:
-    """Load the base, time what the run will do with it, and drop it.
+def measure(plan: Plan, subject: Subject | None) -> Pace:
+    """Load the base, time what the run will do with it (training `subject` too), and drop it.
 
     Raises:
         MiaError: a training step does not fit into the memory of the device.
@@ -110,12 +110,12 @@ def measure(plan: Plan, recipe: Recipe | None) -> Pace:
 
     options = plan.experiment.options.trainer
     forget_peak()
-    target = load_target(plan, plan.base, train=recipe is not None)
+    target = load_target(plan, plan.base, train=subject is not None)
     evaluation = time_evaluation(target.to(device_of(options)))
     step = None
     try:
-        if recipe is not None:
-            step = time_step(target.to("cpu"), recipe, options)
+        if subject is not None:
+            step = time_step(target.to("cpu"), plan, subject)
     except OutOfMemoryError as error:
         raise MiaError(
             f"a training step does not fit on {device_of(options)}: {str(error).splitlines()[0]} "
@@ -143,15 +143,23 @@ def time_evaluation(target: Target) -> float:
     return (time.perf_counter() - began) / rows
 
 
-def time_step(target: Target, recipe: Recipe, options: TrainerOptions) -> float:
+def time_step(target: Target, plan: Plan, subject: Subject) -> float:
     """Seconds per optimiser step: the mean of all but the first of three."""
     from lightning.pytorch import Trainer
 
     from mia_bench.finetune import FinetuneModule
 
-    short = replace(recipe, steps=STEPS, epochs=None, save_at=[], val_rows=1)
-    rows = noise_rows(target, recipe.batch_size)
-    module = FinetuneModule(target, rows, rows, short)
+    treatment, options = subject.treatment, plan.experiment.options.trainer
+    assert treatment is not None
+    recipe = replace(treatment.recipe, steps=STEPS, epochs=None, save_at=[], val_rows=1)
+    short = replace(treatment, situation=replace(treatment.situation, recipe=recipe))
+    assert subject.member is not None
+    ids = plan.rows(subject.member)[: recipe.batch_size]
+    rows, views = noise_rows(target, ids), None
+    if any(augment.bank is None for augment in treatment.augments):
+        items = [plan.items[sid] for sid in ids]
+        views = Views(items, plan.experiment.model.resolution, treatment.augments, recipe.seed)
+    module = FinetuneModule(target, rows, rows, short, views=views)
     clock = _clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -176,15 +184,13 @@ def time_step(target: Target, recipe: Recipe, options: TrainerOptions) -> float:
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def noise_rows(target: Target, count: int) -> Rows:
-    """`count` rows in the shape of encoded pairs."""
+def noise_rows(target: Target, ids: Sequence[str]) -> Rows:
+    """Rows in the shape of encoded pairs."""
     import torch
 
-    from mia_bench.batches import Rows
-
     generator = torch.Generator().manual_seed(0)
-    z0 = torch.randn(count, *target.latent_shape, generator=generator)
-    return Rows(tuple(f"measure:{i}" for i in range(count)), z0, target.embed(["a"] * count))
+    z0 = torch.randn(len(ids), *target.latent_shape, generator=generator)
+    return Rows(tuple(ids), z0, target.embed(["a"] * len(ids)))
 
 
 def _clock() -> Any:

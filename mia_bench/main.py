@@ -96,9 +96,11 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
         for line in lines(plan):
             print(line, flush=True)
     workshop.train_models(plan)
+    plan = plan.settled()
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
     workshop.illustrate(plan)
+    workshop.measure_utility(plan)
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
     if plan.ensemble is not None:
         results.append(("ensemble", read_json(plan.ensemble / "metrics.json"), plan.ensemble))
@@ -106,6 +108,8 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
         title = _title(experiment)
         show(results, title)
         print(f"figure: {roc_figure(results, _figure_path(plan), title)}")
+        for subject, folder in plan.utility.items():
+            print(f"utility of the {subject.kind}: {utility_line(folder)}")
         for _, metrics, folder in results:
             mirror(folder, metrics, experiment.resolved, experiment.options.logger, plan.outputs)
     return results
@@ -116,6 +120,22 @@ def _title(experiment: Experiment) -> str:
     mitigation = "+".join(options.mitigation) or "none"
     model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
     return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
+
+
+def utility_line(folder: Path) -> str:
+    """The numbers of utility.json that models are compared by."""
+    found = read_json(folder / "utility.json")
+    shown = {
+        "held-out loss": found["heldout_loss"],
+        "without caption": found["heldout_loss_null"],
+        "member loss": found["member_loss"],
+        "Frechet": found["frechet"],
+        "of real images": found["frechet_real"],
+        "FID": found["fid"],
+        "CLIP score": found["clip_score"],
+    }
+    parts = [f"{name} {value:.4g}" for name, value in shown.items() if value is not None]
+    return f"{', '.join(parts)} ({found['n_images']} images); {folder}"
 
 
 def _figure_path(plan: Plan) -> Path:

@@ -36,6 +36,8 @@ class Recipe:
     lora_rank: int | None = None
     lora_targets: list[str] = field(default_factory=lambda: list(LORA_TARGETS))
     gradient_checkpointing: bool = False
+    cache_latents: bool | None = None
+    """Train on latents encoded once; null: unless images are augmented afresh at each step."""
     accumulate: int = 1
     save_at: list[int] = field(default_factory=list)
     val_every: int = 100
@@ -72,7 +74,8 @@ class Recipe:
         Options added since the first release count when they are not at their default, so that
         models trained before keep their keys.
         """
-        left_out = {"val_every", "val_rows", "checkpoint_every", "gradient_checkpointing", "epochs"}
+        left_out = {"val_every", "val_rows", "checkpoint_every", "epochs"}
+        left_out |= {"gradient_checkpointing", "cache_latents"}
         if not self.save_at:
             left_out.add("save_at")  # the last step is always saved
         if self.optimizer == "adamw":

@@ -46,23 +46,30 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     from mia_bench.finetune import finetune
+    from mia_bench.shown import shown
 
     options = plan.experiment.options
     target = load_target(plan, plan.base, train=True)
-    recipe = subject.recipe
+    treatment = subject.treatment
     assert subject.member is not None
-    assert recipe is not None
+    assert treatment is not None
     members = encode_rows(plan, target, subject.member)
-    heldout = encode_rows(plan, target, Role.VALIDATION, recipe.val_rows)
+    heldout = None
+    if plan.rows(Role.VALIDATION):
+        heldout = encode_rows(plan, target, Role.VALIDATION, treatment.recipe.val_rows)
+    items = [plan.items[sid] for sid in members.sample_id]
+    rows, views = shown(target, members, items, plan.experiment.model.resolution, treatment)
     (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
     facts = finetune(
         target,
         members,
         heldout,
-        recipe,
+        treatment,
         options.trainer,
         tmp,
         f"fine-tune {subject.kind}",
+        rows,
+        views,
     )
     return {"kind": subject.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
 
@@ -111,6 +118,39 @@ def score_cells(plan: Plan) -> None:
         get_or_build(cell.folder, partial(score_cell, plan, cell))
     if plan.ensemble is not None:
         get_or_build(plan.ensemble, partial(score_ensemble, plan))
+
+
+def measure_utility(plan: Plan) -> None:
+    """What target and base are good for, as utility.json and samples.png."""
+    for subject, folder in plan.utility.items():
+        get_or_build(folder, partial(_assess, plan, subject))
+        free()
+
+
+def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
+    from mia_bench.store import write_json
+    from mia_bench.utility import Rows, assess, save_sheet
+
+    options, model = plan.experiment.options, plan.experiment.model
+    most = options.eval.utility_images
+    members, heldout = (
+        [plan.items[sid] for sid in plan.rows(role)]
+        for role in (Role.TARGET_MEMBER, Role.VALIDATION)
+    )
+    target = load_target(plan, subject)
+    target.to(device_of(options.trainer))
+    rows = Rows(members[:most], heldout[:most], heldout[most : 2 * most])
+    found, images = assess(
+        target,
+        rows,
+        model.resolution,
+        options.eval.seed,
+        options.eval.batch_size,
+        options.eval.utility_clip,
+    )
+    write_json(tmp / "utility.json", {"step": subject.step, "model": subject.key, **found})
+    save_sheet(images, tmp / "samples.png")
+    return {"split": plan.split.content_hash}
 
 
 def illustrate(plan: Plan) -> None:
@@ -165,7 +205,11 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
     hush()
     model = plan.experiment.model
     if subject.weights is not None and not subject.weights.is_dir():
-        raise MiaError(f"{subject.weights} is missing. Delete {subject.folder} to train it again.")
+        saved = sorted(int(p.name) for p in subject.weights.parent.glob("*") if p.name.isdigit())
+        raise MiaError(
+            f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
+            f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
+        )
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
     unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
