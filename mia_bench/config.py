@@ -119,6 +119,7 @@ class Root:
     logger: LoggerOptions = field(default_factory=LoggerOptions)
     eval: Evaluation = field(default_factory=Evaluation)
     paths: Paths = field(default_factory=Paths)
+    published: dict[str, Any] = field(default_factory=dict)  # a paper's figures, beside ours
     seed: int = 0
     checkpoint: int | None = None
     plan_only: bool = False

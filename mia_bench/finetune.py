@@ -210,10 +210,17 @@ class FinetuneModule(LightningModule):
         return F.mse_loss(raw.float(), wanted, reduction="none").flatten(1).mean(1)
 
     def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        index = row.cpu()
-        hidden = cond.hidden[index].to(self.device)
-        hidden = torch.where(drop.view(-1, 1, 1), self.null.hidden.to(self.device), hidden)
-        return hidden, {name: value[index].to(self.device) for name, value in cond.extra.items()}
+        index, null = row.cpu(), self.null
+        hidden = self._dropped(cond.hidden[index], null.hidden, drop)
+        extra = {
+            name: self._dropped(v[index], null.extra[name], drop) for name, v in cond.extra.items()
+        }
+        return hidden, extra
+
+    def _dropped(self, said: Tensor, null: Tensor, drop: Tensor) -> Tensor:
+        """(B, ...) of captions, with that of the empty caption where a caption is dropped."""
+        dropped = drop.view(-1, *[1] * (said.ndim - 1))
+        return torch.where(dropped, null.to(self.device), said.to(self.device))
 
 
 def trained_part(unet: nn.Module, recipe: Recipe) -> nn.Module:
