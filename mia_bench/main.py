@@ -42,10 +42,13 @@ def main() -> None:
 
 def _say_failure(work: Callable[[], None], failed: list[str]) -> None:
     """A cell that fails is reported; the others of a multirun go on."""
+    from mia_bench.memory import free
+
     try:
         work()
     except Exception as error:
         _report(error, failed)
+    free()  # here, because an error on its way up still holds what failed
 
 
 def _report(error: Exception, failed: list[str]) -> None:
@@ -77,20 +80,27 @@ def run(cfg: DictConfig) -> None:
 def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     """Run what is not finished, print the table; (attack, metrics, folder) of every cell."""
     from mia_bench import workshop
+    from mia_bench.estimate import lines, outline
     from mia_bench.figures import roc_figure
     from mia_bench.table import show
     from mia_bench.tracking import mirror, mode_of
 
     mode_of(experiment.options.logger)
+    if experiment.options.plan_only:
+        for line in outline(experiment):
+            print(line, flush=True)
+        return []
+    experiment.model.fetch()
     plan = workshop.make_plan(experiment)
     if global_rank() == 0:
-        print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
-    if experiment.options.plan_only:
-        return []
+        for line in lines(plan):
+            print(line, flush=True)
     workshop.train_models(plan)
+    plan = plan.settled()
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
     workshop.illustrate(plan)
+    workshop.measure_utility(plan)
     results = [(c.name, read_json(c.folder / "metrics.json"), c.folder) for c in plan.cells]
     if plan.ensemble is not None:
         results.append(("ensemble", read_json(plan.ensemble / "metrics.json"), plan.ensemble))
@@ -98,6 +108,8 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
         title = _title(experiment)
         show(results, title)
         print(f"figure: {roc_figure(results, _figure_path(plan), title)}")
+        for subject, folder in plan.utility.items():
+            print(f"utility of the {subject.kind}: {utility_line(folder)}")
         for _, metrics, folder in results:
             mirror(folder, metrics, experiment.resolved, experiment.options.logger, plan.outputs)
     return results
@@ -108,6 +120,22 @@ def _title(experiment: Experiment) -> str:
     mitigation = "+".join(options.mitigation) or "none"
     model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
     return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
+
+
+def utility_line(folder: Path) -> str:
+    """The numbers of utility.json that models are compared by."""
+    found = read_json(folder / "utility.json")
+    shown = {
+        "held-out loss": found["heldout_loss"],
+        "without caption": found["heldout_loss_null"],
+        "member loss": found["member_loss"],
+        "Frechet": found["frechet"],
+        "of real images": found["frechet_real"],
+        "FID": found["fid"],
+        "CLIP score": found["clip_score"],
+    }
+    parts = [f"{name} {value:.4g}" for name, value in shown.items() if value is not None]
+    return f"{', '.join(parts)} ({found['n_images']} images); {folder}"
 
 
 def _figure_path(plan: Plan) -> Path:

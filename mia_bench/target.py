@@ -102,6 +102,7 @@ class Target(nn.Module):
         seed: evaluation seed, part of every noise key.
         chunk: rows per U-Net call. Speed and memory only: never part of an identity.
         store: keeps clean latents across runs, or None.
+        dtype: what the U-Net computes in; everything around it is float32.
     """
 
     a: Tensor
@@ -118,6 +119,7 @@ class Target(nn.Module):
         seed: int = 0,
         chunk: int = 64,
         store: LatentStore | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         if prediction_type not in ("epsilon", "v_prediction"):
@@ -127,7 +129,7 @@ class Target(nn.Module):
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape = latent_shape
         self.prediction_type, self.seed = prediction_type, seed
-        self.chunk, self.store = chunk, store
+        self.chunk, self.store, self.dtype = chunk, store, dtype
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
@@ -275,9 +277,14 @@ class Target(nn.Module):
     def _forward(
         self, z_t: Tensor, t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
     ) -> Tensor:
-        raw = self.unet(
-            z_t, t, encoder_hidden_states=hidden, added_cond_kwargs=extra or None, return_dict=False
-        )[0]
+        answer = self.unet(
+            z_t.to(self.dtype),
+            t,
+            encoder_hidden_states=hidden.to(self.dtype),
+            added_cond_kwargs={k: v.to(self.dtype) for k, v in extra.items()} or None,
+            return_dict=False,
+        )
+        raw = answer[0].to(z_t.dtype)
         if self.prediction_type == "v_prediction":
             return eps_from_v(raw, z_t, *self._level(t, z_t))
         prediction: Tensor = raw

@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from mia_bench.batches import Rows, StepBatches
-from mia_bench.config import Recipe, TrainerOptions
+from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.errors import MiaError
 from mia_bench.finetune import FinetuneModule, finetune
+from mia_bench.mitigations import Situation, Treatment
+from mia_bench.recipe import Recipe
 from mia_bench.target import Target
 
 CPU = TrainerOptions(accelerator="cpu")
@@ -30,13 +32,18 @@ def rows(target: Target, n: int, prefix: str) -> Rows:
     return Rows(tuple(f"{prefix}:{i}" for i in range(n)), z0, target.embed(captions))
 
 
+def treated(recipe: Recipe, mitigations=None, members: int = 7, heldout: int = 5) -> Treatment:
+    """A recipe under mitigations, without their recipe hooks."""
+    return Treatment(Situation(recipe, members, heldout, 1, "32-true"), mitigations or {})
+
+
 def train(make, folder: Path, recipe: Recipe = RECIPE, prediction_type: str = "epsilon", fail=None):
     target = make(prediction_type)
     folder.mkdir(parents=True, exist_ok=True)
     members, heldout = rows(target, 7, "member"), rows(target, 5, "heldout")
     if fail is not None:
         fail(members)
-    about = finetune(target, members, heldout, recipe, CPU, folder)
+    about = finetune(target, members, heldout, treated(recipe), CPU, folder)
     return load_file(
         folder / "steps" / str(recipe.steps) / "diffusion_pytorch_model.safetensors"
     ), about
@@ -82,7 +89,7 @@ def test_the_loss_is_the_literal_objective(fresh_target):
     for prediction_type in ("epsilon", "v_prediction"):
         target = fresh_target(prediction_type)
         data = rows(target, 4, "member")
-        module = FinetuneModule(target, data, data, RECIPE)
+        module = FinetuneModule(target, data, data, treated(RECIPE))
         batch = StepBatches(data, RECIPE, 1000).step(0)
         expected = []
         for row, t, eps in zip(batch["row"], batch["t"], batch["eps"], strict=True):
@@ -169,7 +176,7 @@ def test_an_average_is_saved_when_asked_for(fresh_target, tmp_path):
 def test_dropped_captions_are_the_null_condition(fresh_target):
     target = fresh_target()
     data = rows(target, 4, "member")
-    module = FinetuneModule(target, data, data, RECIPE)
+    module = FinetuneModule(target, data, data, treated(RECIPE))
     drop = torch.tensor([True, False, True, False])
     hidden, _ = module._text(data.cond, torch.arange(4), drop)
     null = target.embed([""]).hidden[0]
@@ -187,3 +194,16 @@ def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
 
     with pytest.raises(MiaError, match=r"became nan at step \d+ .*member:2"):
         train(fresh_target, tmp_path, fail=poison)
+
+
+def test_a_fused_optimizer_and_recomputed_activations_change_no_more_than_rounding(
+    fresh_target, tmp_path
+):
+    plain, _ = train(fresh_target, tmp_path / "plain")
+    for name, change in (
+        ("fused", {"optimizer": "adamw_fused"}),
+        ("recomputed", {"gradient_checkpointing": True}),
+    ):
+        found, _ = train(fresh_target, tmp_path / name, replace(RECIPE, **change))
+        worst = max((plain[k] - found[k]).abs().max().item() for k in plain)
+        assert worst < 1e-3

@@ -114,8 +114,8 @@ def hook(path: str | None, option: str) -> Callable[..., Any]:
 
 
 @cache
-def open_clip_encoder(clip: str, device: torch.device) -> Encoder:
-    """Image tower of an open_clip model, with its own size and normalisation.
+def open_clip_model(clip: str, device: torch.device) -> Any:
+    """The open_clip model "<name>/<pretrained tag or file>", frozen.
 
     Raises:
         MiaError: the name is unknown, or its weights are neither here nor to be had.
@@ -133,7 +133,26 @@ def open_clip_encoder(clip: str, device: torch.device) -> Encoder:
             f"({type(error).__name__}). Fetch its weights where there is a network and share the "
             "cache, or compare offline: compare=vae, with open_clip taken out of measures."
         ) from error
-    model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
+
+
+def open_clip_text(clip: str, device: torch.device) -> Callable[[Sequence[str]], Tensor]:
+    """Text tower: captions -> embeddings (B, d). Raises as `open_clip_model`."""
+    import open_clip
+
+    model, tokenize = open_clip_model(clip, device), open_clip.get_tokenizer(clip.partition("/")[0])
+
+    def encode(captions: Sequence[str]) -> Tensor:
+        features: Tensor = model.encode_text(tokenize(list(captions)).to(device))
+        return features
+
+    return encode
+
+
+@cache
+def open_clip_encoder(clip: str, device: torch.device) -> Encoder:
+    """Image tower, with its own size and normalisation. Raises as `open_clip_model`."""
+    model = open_clip_model(clip, device)
     size = model.visual.image_size
     size = size if isinstance(size, int) else size[0]
     mean = torch.tensor(model.visual.image_mean, device=device).view(-1, 1, 1)

@@ -12,6 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from mia_bench.errors import MiaError
+from mia_bench.models.lora import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
 
 TINY = StableDiffusion("bundled:tiny", 64)
@@ -91,6 +92,22 @@ def test_a_broken_config_is_one_clear_error(copy):
     (copy.folder / "unet" / "config.json").write_text("{not json")
     with pytest.raises(MiaError, match="cannot load"):
         copy.load_unet()
+
+
+def test_a_step_folder_may_hold_adapters_instead_of_a_network(tmp_path):
+    tuned = TINY.load_unet()
+    add_lora(tuned, 2)
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    save_lora(tuned, tmp_path)
+    z, hidden = torch.randn(1, 4, 16, 16), torch.randn(1, 77, tuned.config.cross_attention_dim)
+    with torch.no_grad():
+        expected = tuned(z, 300, hidden).sample
+        found = TINY.load_unet(tmp_path)(z, 300, hidden).sample
+        base = TINY.load_unet()(z, 300, hidden).sample
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert not torch.allclose(base, expected, atol=1e-2)
 
 
 def test_an_unknown_dtype_is_refused():
