@@ -92,7 +92,7 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     if global_rank() == 0:
         asked = experiment.options.data.captions
         if asked != "own":
-            print(f"captions asked with: {asked}; models are trained on the data's own")
+            print(f"captions asked with: {asked or 'null'}; models are trained on the data's own")
         print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
     if experiment.options.plan_only:
         return []
