@@ -126,8 +126,7 @@ def _folds(group: Groups, seed: int) -> npt.NDArray[np.intp]:
 
 def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) -> Floats:
     """Inputs (N, F) of one fold; scaling, components and vocabulary come from its training rows."""
-    from sklearn.decomposition import PCA, TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
 
     columns = []
@@ -137,15 +136,25 @@ def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) ->
         width = min(COMPONENTS, train.sum() - 1, image.shape[1])
         columns.append(PCA(width, random_state=0).fit(scaled[train]).transform(scaled))
     if captions is not None:
-        learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
-        words = TfidfVectorizer(token_pattern=r"(?u)\w+").fit(learned)
-        counts = words.transform(captions)
-        width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)
-        reduce = TruncatedSVD(width, random_state=0).fit(counts[train])
-        columns.append(reduce.transform(counts))
+        columns.append(_words(train, captions))
     scaled = np.column_stack(columns)
     finished: Floats = StandardScaler().fit(scaled[train]).transform(scaled)
     return finished
+
+
+def _words(train: Labels, captions: list[str]) -> Floats:
+    """Components of the words (N, F); a constant where fewer than two words were ever used."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
+    vocabulary = TfidfVectorizer(token_pattern=r"(?u)\w+")
+    if len({word for text in learned for word in vocabulary.build_analyzer()(text)}) < 2:
+        return np.zeros((len(captions), 1))
+    counts = vocabulary.fit(learned).transform(captions)
+    width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)
+    found: Floats = TruncatedSVD(width, random_state=0).fit(counts[train]).transform(counts)
+    return found
 
 
 def _cross_fit(prepared: list[Floats], fold: npt.NDArray[np.intp], is_member: Labels) -> Floats:
@@ -154,8 +163,8 @@ def _cross_fit(prepared: list[Floats], fold: npt.NDArray[np.intp], is_member: La
     scores = np.zeros(len(fold))
     for k, inputs in enumerate(prepared):
         train, test = fold != k, fold == k
-        if not test.any() or len(set(is_member[train])) < 2:
-            continue
+        if not test.any() or not inputs.any() or len(set(is_member[train])) < 2:
+            continue  # nothing to judge, or to judge by: scores of 0, AUC 0.5
         model = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky")
         model.fit(inputs[train], is_member[train])
         scores[test] = model.decision_function(inputs[test])

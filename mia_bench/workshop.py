@@ -30,7 +30,8 @@ def make_plan(experiment: Experiment) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
     outputs = experiment.outputs
     listing, split, _ = prepare(experiment, outputs)
-    items = ask_with(experiment.options.data.captions, listing, split, outputs)
+    options = experiment.options
+    items = ask_with(options.data.captions, listing, split, outputs, options.plan_only)
     return Plan(experiment, split, items, outputs)
 
 
@@ -210,7 +211,9 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
             f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
             f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
         )
-    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
+    gigabytes = plan.experiment.options.paths.cache_gb
+    limit = None if gigabytes is None else int(gigabytes * 1e9)
+    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
     unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
 

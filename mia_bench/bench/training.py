@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from mia_bench.batches import Rows
 from mia_bench.bench.clock import Ratio, ratio
 from mia_bench.bench.subjects import Subject
-from mia_bench.config import Recipe, TrainerOptions
+from mia_bench.config import TrainerOptions
 from mia_bench.finetune import finetune
+from mia_bench.mitigations import treat
+from mia_bench.recipe import Recipe
 
 BATCH = 32
 LR = 1e-6  # every variant does the same work whatever it learns
@@ -37,11 +39,12 @@ def ours(subject: Subject, steps: int) -> Callable[[], None]:
     rows = Rows(batch.sample_id, target.view(batch).z0.cpu(), target.embed(batch.caption))
     recipe = Recipe(steps=steps, batch_size=BATCH, lr=LR, val_every=steps, val_rows=1, seed=0)
     recipe.checkpoint_every = steps
+    plain = treat({}, {}, recipe, len(rows.sample_id), len(rows.sample_id), 1, "32-true")
 
     def run() -> None:
         with TemporaryDirectory() as folder:
             options = TrainerOptions(accelerator="cpu")
-            finetune(target, rows, rows, recipe, options, Path(folder), "bench")
+            finetune(target, rows, rows, plain, options, Path(folder), "bench")
         target.unet.eval()
 
     return run
