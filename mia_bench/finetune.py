@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -258,10 +259,14 @@ def finetune(
         callbacks=[Keeper(folder, recipe), StepProgress(label)],
     )
     last = folder / LAST
-    trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    resumed, began = last.exists(), time.monotonic()
+    trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+    each = (time.monotonic() - began) / recipe.steps
     last.unlink(missing_ok=True)
     return {
         "steps": recipe.steps,
+        "batch_size": recipe.batch_size,
+        "seconds_per_step": None if resumed else round(each, 5),
         "epochs": round(recipe.steps * recipe.batch_size / len(members.z0), 2),
         "device": str(trainer.strategy.root_device),
         "history": module.history,

@@ -156,6 +156,12 @@ class Plan:
         identity = [Ensemble.version, *(cell.folder.name for cell in cells)]
         return cells[0].folder.with_name(f"ensemble-{hash_key(identity)}")
 
+    @property
+    def table(self) -> list[tuple[str, Path]]:
+        """(name, folder) of every row of the run's table."""
+        rows = [(cell.name, cell.folder) for cell in self.cells]
+        return rows if self.ensemble is None else [*rows, ("ensemble", self.ensemble)]
+
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""
         passes: dict[tuple[Subject, tuple[str, ...]], dict[Path, Questions]] = {}

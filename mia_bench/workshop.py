@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from mia_bench.data.membership import (
 from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
 from mia_bench.plan import Cell, Plan, Questions, Subject
-from mia_bench.store import get_or_build, hash_key
+from mia_bench.store import canonical, get_or_build, hash_key, holding
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +34,23 @@ if TYPE_CHECKING:
     from mia_bench.target import Target
 
 
-def make_plan(experiment: Experiment) -> Plan:
+@dataclass(frozen=True)
+class Memo:
+    """Data that several plans of one sweep have in common, listed and checked once."""
+
+    listed: dict[str, tuple[Split, dict[str, Item]]] = field(default_factory=dict)
+
+
+def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
-    listing = experiment.source.items()
+    known = Memo() if memo is None else memo
     outputs = experiment.outputs
-    split = _split(experiment, listing, outputs)
-    items = {item.sample_id: item for item in listing.items}
+    key = canonical([experiment.resolved["data"], str(outputs)])
+    if key not in known.listed:
+        listing = experiment.source.items()
+        split = _split(experiment, listing, outputs)
+        known.listed[key] = split, {item.sample_id: item for item in listing.items}
+    split, items = known.listed[key]
     return Plan(experiment, split, items, outputs)
 
 
@@ -112,6 +124,16 @@ def answer_questions(plan: Plan) -> None:
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
+    options = plan.experiment.options.trainer
+    if options.devices * options.num_nodes > 1:  # every rank writes shards of its own
+        return _ask(plan, subject, rows, asked)
+    with holding([q.folder for q in asked]):
+        waiting = [q for q in asked if not q.ready]  # another job may have asked meanwhile
+        if waiting:
+            _ask(plan, subject, rows, waiting)
+
+
+def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
     from mia_bench.runner import run_pass
 
     options = plan.experiment.options
