@@ -1,6 +1,6 @@
 """Failed runs on disk: outputs/failures/<key>.json, with the traceback, until the run succeeds.
 
-The key is that of the cells, so that a later success finds and removes the record of the failure.
+The key is that of the cells, so that a later success finds and removes the record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDER = "failures"
 
 @dataclass(frozen=True)
 class Failure:
-    """One run that ended with an error. `cells`: folders relative to outputs/, where known."""
+    """One run that ended with an error. `cells`: folders relative to outputs/."""
 
     error: str
     traceback: str
@@ -29,11 +29,6 @@ class Failure:
     overrides: tuple[str, ...]
     created: str
     machine: str
-
-    @property
-    def key(self) -> str:
-        """Of the cells; of the overrides where the error came before the cells were known."""
-        return _key(self.cells, self.overrides)
 
     @property
     def first_line(self) -> str:
@@ -55,7 +50,7 @@ def failure_of(error: BaseException, cells: Sequence[str], overrides: Sequence[s
 
 def record(outputs: Path, failure: Failure) -> Path | None:
     """Write the failure down; None, with a message, where that is not possible."""
-    path = _path(outputs, failure.key)
+    path = _path(outputs, failure.cells)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(failure))
@@ -65,17 +60,17 @@ def record(outputs: Path, failure: Failure) -> Path | None:
     return path
 
 
-def forget(outputs: Path, cells: Sequence[str], overrides: Sequence[str] = ()) -> None:
+def forget(outputs: Path, cells: Sequence[str]) -> None:
     """The run succeeded after all."""
     try:
-        _path(outputs, _key(cells, overrides)).unlink(missing_ok=True)
+        _path(outputs, cells).unlink(missing_ok=True)
     except OSError as problem:
         print(f"an old failure could not be removed: {problem}", file=sys.stderr)
 
 
 def find(outputs: Path, cells: Sequence[str]) -> Failure | None:
     """The record of the run that makes `cells`, if it failed the last time."""
-    path = _path(outputs, _key(cells, ()))
+    path = _path(outputs, cells)
     return read(path) if path.is_file() else None
 
 
@@ -89,9 +84,5 @@ def read(path: Path) -> Failure:
         raise MiaError(f"cannot read {path}: {error}. It may be deleted.") from error
 
 
-def _key(cells: Sequence[str], overrides: Sequence[str]) -> str:
-    return hash_key(sorted(cells) or ["overrides", *sorted(overrides)])
-
-
-def _path(outputs: Path, key: str) -> Path:
-    return outputs / FOLDER / f"{key}.json"
+def _path(outputs: Path, cells: Sequence[str]) -> Path:
+    return outputs / FOLDER / f"{hash_key(sorted(cells))}.json"

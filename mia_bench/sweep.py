@@ -8,13 +8,14 @@ outputs folder: the sweep reads from it what became of them.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mia_bench.config import to_experiment
 from mia_bench.errors import MiaError
-from mia_bench.failures import failure_of, forget, record
+from mia_bench.explain import explain
 from mia_bench.rates import measured
 from mia_bench.store import read_json, write_json
 from mia_bench.sweep_plan import Job, effort, label, plan_job, spread, varying
@@ -51,6 +52,8 @@ def sweep(
     jobs = [_plan(config, loader, overrides, memo) for overrides in combinations]
     if any(job.devices > 1 for job in jobs):
         raise MiaError(SEVERAL_DEVICES)
+    if jobs[0].problem is not None and all(job.problem == jobs[0].problem for job in jobs):
+        raise MiaError(jobs[0].problem)
     keys = varying(combinations)
     waiting = [job for job in jobs if not job.finished and job.problem is None]
     parallel = type(launcher).__name__ != "BasicLauncher"
@@ -61,7 +64,6 @@ def sweep(
     print(hint(combinations), end="", flush=True)
     if config.plan_only:
         return
-    _record_problems(jobs)
     stopped = _launch(config, launcher, waiting, keys) if waiting else None
     _end(jobs, waiting, keys, stopped)
 
@@ -86,25 +88,17 @@ def heading(folder: Path, number: int) -> str:
 
 
 def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: Memo) -> Job:
-    """A combination that cannot be planned is a failed job; the others go on."""
+    """A combination that cannot be run is a failed job; the others go on. A typo ends the sweep."""
     from omegaconf import open_dict
 
+    cfg = loader.load_sweep_config(config, overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
     try:
-        cfg = loader.load_sweep_config(config, overrides)
-        with open_dict(cfg):
-            del cfg["hydra"]
         return plan_job(to_experiment(cfg), overrides, memo)
     except Exception as error:
-        outputs = Path(config.paths.outputs)
-        return Job(tuple(overrides), outputs, problem=failure_of(error, (), overrides))
-
-
-def _record_problems(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.problem is None:
-            forget(job.outputs, (), job.overrides)
-        else:
-            record(job.outputs, job.problem)
+        why = explain(error) or "".join(traceback.format_exception(error))
+        return Job(tuple(overrides), Path(config.paths.outputs), problem=why)
 
 
 def _launch(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mia_bench.config import Experiment
-from mia_bench.failures import Failure
 from mia_bench.plan import Plan
 from mia_bench.rates import Rates
 from mia_bench.store import is_complete
@@ -57,7 +56,7 @@ class Job:
     ask: tuple[Asking, ...] = ()
     finished: bool = False
     devices: int = 1
-    problem: Failure | None = None
+    problem: str | None = None
 
     @property
     def names(self) -> list[str]:

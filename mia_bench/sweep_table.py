@@ -79,7 +79,7 @@ def _add(table: Table, job: Job, name: str, launched: bool) -> bool:
     """The rows of a job; True when it failed."""
     name = escape(printable(name))
     if job.problem is not None:
-        table.add_row(name, *[""] * 6, f"FAILED: {escape(job.problem.first_line)}", style="red")
+        table.add_row(name, *[""] * 6, f"CANNOT RUN: {escape(job.problem.strip())}", style="red")
         return True
     done = all(is_complete(folder) for _, folder in job.cells)
     state = "" if launched else "found"
@@ -116,7 +116,7 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
 
 def _state(job: Job) -> str:
     if job.problem is not None:
-        return f"cannot be run: {job.problem.first_line}"
+        return f"cannot be run: {job.problem.splitlines()[0]}"
     parts = [f"{len(job.train)} to fine-tune"] if job.train else []
     if job.ask:
         parts.append(f"at most {sum(a.nfe * a.rows for a in job.ask):,} evaluations")
