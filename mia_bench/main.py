@@ -132,12 +132,13 @@ def carry_out(plan: Plan) -> Results:
 def finish(plan: Plan, results: Results, alone: bool) -> None:
     """The figure, and the mirror on W&B, which never stops a run."""
     from mia_bench.figures import roc_figure
-    from mia_bench.tracking import mirror_plan
+    from mia_bench.tracking import mirror_plan, mirror_reports
 
     figure = roc_figure(results, _figure_path(plan), _title(plan.experiment))
+    mirror_plan(plan)
     if alone:
         print(f"figure: {figure}")
-    mirror_plan(plan)
+        mirror_reports([plan.target.key], plan.outputs, plan.experiment.options.logger)
 
 
 def _title(experiment: Experiment) -> str:

@@ -11,21 +11,23 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from mia_bench.config import to_experiment
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mia_bench.config import LoggerOptions, to_experiment
 from mia_bench.errors import MiaError
 from mia_bench.explain import explain
 from mia_bench.rates import measured
-from mia_bench.store import read_json, write_json
+from mia_bench.store import is_complete, read_json, write_json
 from mia_bench.sweep_plan import Job, effort, label, plan_job, spread, varying
 from mia_bench.sweep_table import describe, hint, show
+from mia_bench.tracking import mirror_reports
 from mia_bench.workshop import Memo
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.launcher import Launcher
-    from omegaconf import DictConfig
 
 PLAN = "plan.json"
 SEVERAL_DEVICES = (
@@ -65,6 +67,9 @@ def sweep(
     if config.plan_only:
         return
     stopped = _launch(config, launcher, waiting, keys) if waiting else None
+    cells = [folder for job in jobs for _, folder in job.cells if is_complete(folder)]
+    logger = cast(LoggerOptions, OmegaConf.to_object(config.logger))
+    mirror_reports((c.parent.parent.name for c in cells), Path(config.paths.outputs), logger)
     _end(jobs, waiting, keys, stopped)
 
 
@@ -89,8 +94,6 @@ def heading(folder: Path, number: int) -> str:
 
 def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: Memo) -> Job:
     """A combination that cannot be run is a failed job; the others go on. A typo ends the sweep."""
-    from omegaconf import open_dict
-
     cfg = loader.load_sweep_config(config, overrides)
     with open_dict(cfg):
         del cfg["hydra"]
@@ -105,8 +108,6 @@ def _launch(
     config: DictConfig, launcher: Launcher, waiting: Sequence[Job], keys: Sequence[str]
 ) -> Exception | None:
     """Run the jobs; what stopped the launcher itself (a killed worker), if anything did."""
-    from omegaconf import OmegaConf
-
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")

@@ -17,6 +17,7 @@ from mia_bench.store import is_complete, read_json
 from mia_bench.sweep_plan import Effort, Job, label
 from mia_bench.table import WIDTH, interval
 
+FAILED = "FAILED"
 MOST = 40  # jobs named one by one in the plan
 COLUMNS = ("job", "attack", "AUC", "TPR@1%FPR", "ASR calibrated", "NFE", "seconds", "")
 
@@ -58,40 +59,49 @@ def hint(combinations: Sequence[Sequence[str]]) -> str:
 
 
 def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> int:
-    """Print a row per cell, read from disk; the number of jobs that did not finish."""
+    """Print a row per cell, read from disk, and why some failed; how many jobs did not finish."""
     table = Table(title="sweep", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in COLUMNS:
         text = column in ("job", "attack", "")
-        table.add_column(column, justify="left" if text else "right", no_wrap=column != "")
+        table.add_column(column, justify="left" if text else "right", no_wrap=True)
     launched = {id(job) for job in waiting}
+    problems = []
     failed = 0
     for job in jobs:
-        failed += _add(table, job, label(job.overrides, keys), id(job) in launched)
+        name = printable(label(job.overrides, keys))
+        rows, why = _rows(job, id(job) in launched)
+        for row in rows:
+            table.add_row(escape(name), *row, style="red" if row[-1] == FAILED else None)
+        problems += [f"{name}: {reason}" for reason in why]
+        failed += any(row[-1] == FAILED for row in rows)
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     console.print(table)
     print("Brackets: 95 % bootstrap, conditional on each target, shadow and calibration.")
     print("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
+    for problem in problems:
+        print(f"FAILED  {printable(problem)}")
     return failed
 
 
-def _add(table: Table, job: Job, name: str, launched: bool) -> bool:
-    """The rows of a job; True when it failed."""
-    name = escape(printable(name))
+def _rows(job: Job, launched: bool) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Rows without their first column, and what went wrong."""
     if job.problem is not None:
-        table.add_row(name, *[""] * 6, f"CANNOT RUN: {escape(job.problem.strip())}", style="red")
-        return True
-    done = all(is_complete(folder) for _, folder in job.cells)
-    state = "" if launched else "found"
+        return [("", *[""] * 5, FAILED)], [f"cannot be run: {job.problem.strip()}"]
+    rows: list[tuple[str, ...]] = []
+    problems: list[str] = []
     for attack, folder in job.cells:
         if not is_complete(folder):
-            table.add_row(name, attack, *[""] * 5, f"FAILED: {escape(_why(job))}", style="red")
+            rows.append((attack, *[""] * 5, FAILED))
+            problems = [_why(job)]
             continue
         try:
-            table.add_row(name, attack, *_figures(read_json(folder / "metrics.json")), state)
+            figures = _figures(read_json(folder / "metrics.json"))
+            rows.append((attack, *figures, "" if launched else "found"))
         except (MiaError, KeyError, TypeError) as error:
-            table.add_row(name, attack, *[""] * 5, f"unreadable: {escape(repr(error))}")
-    return not done
+            rows.append((attack, *[""] * 5, "unreadable"))
+            problems.append(f"{folder} is of another version: {error!r}")
+    return rows, problems
 
 
 def _why(job: Job) -> str:

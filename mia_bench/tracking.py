@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from filelock import FileLock
 
 from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
@@ -56,14 +59,23 @@ def _say_offline() -> None:
 
 
 def mirror_plan(plan: Plan) -> None:
-    """The models, cells and report of a finished run."""
+    """The models and cells of a finished run."""
     options = plan.experiment.options.logger
     if options.wandb == "disabled":
         return
-    models = [finetune_entry(subject.folder, plan.outputs) for subject in plan.trained]
-    cells = [attack_entry(folder, plan.outputs) for _, folder in plan.table]
-    report = report_entry(plan.target.key, plan.outputs)
-    mirror_all([*models, *cells, report], plan.outputs, options)
+    with _never_fatal():
+        models = [finetune_entry(subject.folder, plan.outputs) for subject in plan.trained]
+        cells = [attack_entry(folder, plan.outputs) for _, folder in plan.table]
+        mirror_all([*models, *cells], plan.outputs, options)
+
+
+def mirror_reports(targets: Iterable[str], outputs: Path, options: LoggerOptions) -> None:
+    """All cells of each target side by side, once the run or the whole sweep is over."""
+    if options.wandb == "disabled":
+        return
+    with _never_fatal():
+        reports = [report_entry(target, outputs) for target in dict.fromkeys(targets)]
+        mirror_all(reports, outputs, options)
 
 
 def mirror_all(
@@ -73,10 +85,28 @@ def mirror_all(
     mode = mode_of(options)
     sent = failed = 0
     for entry in entries:
-        if again or not is_current(entry, outputs, options):
-            done = mirror(entry, outputs, options, mode)
-            sent, failed = sent + done, failed + (not done)
+        with _alone(entry, outputs, options):
+            if again or not is_current(entry, outputs, options):
+                done = mirror(entry, outputs, options, mode)
+                sent, failed = sent + done, failed + (not done)
     return sent, failed
+
+
+@contextmanager
+def _never_fatal() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the run is finished and on disk, whatever went wrong here
+        _give_up(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _alone(entry: Entry, outputs: Path, options: LoggerOptions) -> Iterator[None]:
+    """Parallel jobs share a target: one of them sends it, and the others find it sent."""
+    path = _marker(entry, outputs, options).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
 
 
 def mirror(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> bool:
