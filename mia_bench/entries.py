@@ -48,8 +48,8 @@ def attack_entry(folder: Path, outputs: Path) -> Entry:
     metrics = read_json(folder / "metrics.json")
     pictures = sorted((folder / "evidence").glob("*.png"))[:PICTURES]
     target, step = folder.parent.parent.name, folder.parent.name
-    about = {"attack_name": attack, "target": target, "step": int(step) if step.isdigit() else 0}
-    summary = flat(metrics) | {"step": float(about["step"])}
+    steps = int(step) if step.isdigit() else 0  # 0: the base as it is
+    about = {"attack_name": attack, "target": target, "step": steps}
     return Entry(
         key,
         f"{attack} {key[:6]}",
@@ -57,7 +57,7 @@ def attack_entry(folder: Path, outputs: Path) -> Entry:
         "attack",
         (attack, *_words(config)),
         config | about,
-        summary,
+        flat(metrics) | {"step": float(steps)},
         _signature([folder / "manifest.json", *pictures]),
         folder.relative_to(outputs).as_posix(),
         lambda run: _fill_attack(run, folder, attack, pictures),
@@ -172,8 +172,7 @@ def _fill_attack(run: Run, folder: Path, attack: str, pictures: Sequence[Path]) 
     for fpr, tpr in roc.itertuples(index=False):
         run.log({"roc_fpr": float(fpr), "roc_tpr": float(tpr)})
     line = wandb.plot.line
-    log = np.log10(roc.clip(lower=FLOOR))
-    log.columns = ["log10_fpr", "log10_tpr"]
+    log = pd.DataFrame({f"log10_{n}": np.log10(roc[n].clip(lower=FLOOR)) for n in ("fpr", "tpr")})
     scores = pd.read_parquet(folder / "scores.parquet")
     rows = sampled(scores)
     titles = f"ROC of {attack}", f"ROC of {attack}, log-log"
@@ -218,7 +217,9 @@ def _fill_report(
     import wandb
 
     names = ("auroc", "auroc_lo", "auroc_hi", "tpr_at_fpr_0_01", "asr", "nfe", "seconds")
-    data = [[attack, step, *(found.get(n) for n in names)] for attack, step, found in rows]
+    data: list[Any] = [
+        [attack, step, *(found.get(n) for n in names)] for attack, step, found in rows
+    ]
     table = wandb.Table(columns=["attack", "step", *names], data=data)
     run.log({"leaderboard": table, **_images("roc_figures", figures)})
 
@@ -228,7 +229,8 @@ def _images(name: str, paths: Sequence[Path]) -> dict[str, Any]:
 
     from mia_bench.evidence import safe_name
 
-    return {name: [wandb.Image(str(p), caption=safe_name(p.stem)) for p in paths]} if paths else {}
+    shown = [wandb.Image(str(path), caption=safe_name(path.stem)) for path in paths]
+    return {name: shown} if shown else {}
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def cells(outputs: Path) -> list[Cell]:
 
 def halves(outputs: Path) -> list[Half]:
     """Unfinished models, feature tables and cells."""
-    tmp = [p for p in (outputs / "targets").glob("*.tmp")]
+    tmp = list((outputs / "targets").glob("*.tmp"))
     for part in ("features", "runs"):
         tmp += [folder for _, _, folder in _leaves(outputs / part) if folder.suffix == ".tmp"]
     return [Half(folder, _progress(folder), _alive(folder)) for folder in sorted(tmp)]

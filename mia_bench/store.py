@@ -52,12 +52,12 @@ def hash_file(path: Path) -> str:
 
 def hash_files(paths: Iterable[Path]) -> str:
     """One key for the content of several files, in the order given; read again once they change."""
-    seen = ((path, path.stat()) for path in paths)
-    return hash_key([_hash_seen(path, about.st_size, about.st_mtime_ns) for path, about in seen])
+    seen = [(path, path.stat()) for path in paths]
+    return hash_key([_hash_seen(path, (now.st_size, now.st_mtime_ns)) for path, now in seen])
 
 
 @cache
-def _hash_seen(path: Path, size: int, mtime_ns: int) -> str:
+def _hash_seen(path: Path, _state: tuple[int, int]) -> str:
     """A sweep plans hundreds of cells on the same gigabytes of weights."""
     return hash_file(path)
 

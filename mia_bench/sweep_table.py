@@ -53,7 +53,7 @@ def hint(combinations: Sequence[Sequence[str]]) -> str:
     if len(attacks) < 2 or any("[" in word for word in attacks):
         return ""
     return (
-        f"note    attack={','.join(attacks)} are separate jobs: they share models, but no queries.\n"
+        f"note    attack={','.join(attacks)} are separate jobs: they share models, no queries.\n"
         f"        'attack=[{','.join(attacks)}]' is one job that asks equal questions once.\n"
     )
 

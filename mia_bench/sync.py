@@ -71,7 +71,9 @@ def entries(outputs: Path) -> Iterator[Entry]:
         yield from _readable(report_entry, target, outputs)
 
 
-def _readable(make: Callable[[Any, Path], Entry], what: Path | str, outputs: Path) -> Iterator[Entry]:
+def _readable(
+    make: Callable[[Any, Path], Entry], what: Path | str, outputs: Path
+) -> Iterator[Entry]:
     try:
         yield make(what, outputs)
     except MiaError as error:

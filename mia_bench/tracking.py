@@ -128,11 +128,18 @@ def _record(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> s
     import wandb
 
     wanted = {
-        **{"silent": True, "console": "off", "init_timeout": 30.0, "disable_code": True},
+        "silent": True,
+        "console": "off",
+        "init_timeout": 30.0,
+        "disable_code": True,
         # what W&B would collect by itself: host, user, git remote, packages, load of the machine
-        **{"disable_git": True, "x_disable_meta": True, "x_disable_machine_info": True},
-        **{"x_disable_stats": True, "x_save_requirements": False},
-        **{"finish_timeout": FINISH_SECONDS, "finish_timeout_raises": True},
+        "disable_git": True,
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
+        "x_disable_stats": True,
+        "x_save_requirements": False,
+        "finish_timeout": FINISH_SECONDS,
+        "finish_timeout_raises": True,
     }
     known: dict[str, Any] = {k: v for k, v in wanted.items() if k in wandb.Settings.model_fields}
     run = None
@@ -152,7 +159,7 @@ def _record(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> s
             settings=wandb.Settings(**known),
         )
         # A run that was sent before keeps its history: only what may change is replaced.
-        if run.summary.get("mirrored") != entry.signature:
+        if dict(run.summary).get("mirrored") != entry.signature:
             entry.fill(run)
         run.summary.update({**entry.summary, "mirrored": entry.signature})
         return Path(run.dir).parent.name if mode == "offline" else ""
@@ -161,9 +168,7 @@ def _record(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> s
             run.finish()
 
 
-def _note(
-    entry: Entry, outputs: Path, options: LoggerOptions, mode: str, offline: str
-) -> None:
+def _note(entry: Entry, outputs: Path, options: LoggerOptions, mode: str, offline: str) -> None:
     path = _marker(entry, outputs, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"folder": entry.folder, "signature": entry.signature, "mode": mode}

@@ -126,7 +126,8 @@ def answer_questions(plan: Plan) -> None:
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
     options = plan.experiment.options.trainer
     if options.devices * options.num_nodes > 1:  # every rank writes shards of its own
-        return _ask(plan, subject, rows, asked)
+        _ask(plan, subject, rows, asked)
+        return
     with holding([q.folder for q in asked]):
         waiting = [q for q in asked if not q.ready]  # another job may have asked meanwhile
         if waiting:

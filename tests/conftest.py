@@ -325,7 +325,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 def store_cell() -> Callable[..., Path]:
     """store_cell(outputs, attack="clid", target="t" * 16, step=300, seed=0): a finished run.
 
-    Sixty scored rows, written and sealed as a real run is, and its target when there is none.
+    240 scored rows, written and sealed as a real run is, and its target when there is none.
     """
 
     def build(
@@ -338,14 +338,14 @@ def store_cell() -> Callable[..., Path]:
         folder = outputs / "runs" / target / str(step) / f"{attack}-{key}"
         folder.mkdir(parents=True)
         rng = np.random.default_rng(seed)
-        member = np.arange(60) < 30
+        member = np.arange(240) < 30
         frame = pd.DataFrame(
             {
-                "sample_id": [f"fake:{i:012x}" for i in range(60)],
-                "group": [str(i) for i in range(60)],
+                "sample_id": [f"fake:{i:012x}" for i in range(240)],
+                "group": [str(i) for i in range(240)],
                 "role": np.where(member, "target_member", "target_nonmember"),
                 "is_member": member,
-                "score": rng.normal(size=60) + member,
+                "score": rng.normal(size=240) + member,
                 "calibration": False,
             }
         )

@@ -1,4 +1,4 @@
-"""Real small sweeps in processes of their own: planned once, failures recorded, nothing repeated."""
+"""Real small sweeps in processes of their own: planned once, failures kept, nothing repeated."""
 
 from __future__ import annotations
 

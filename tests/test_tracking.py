@@ -107,7 +107,7 @@ def test_an_attack_run_read_back_from_its_transaction_log(store_cell, tmp_path):
     table = next((stored(tmp_path)[entry.id] / "files").rglob("scores*.table.json"))
     rows = json.loads(table.read_text())
     assert rows["columns"] == ["sample_id", "group", "is_member", "score"]
-    assert len(rows["data"]) == 60
+    assert len(rows["data"]) == 240
 
 
 def test_a_fine_tune_has_its_loss_curves(store_cell, tmp_path):
