@@ -76,6 +76,7 @@ class TrainerOptions:
     num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
+    gpu_slots: int | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -302,11 +303,15 @@ def finetune(
         callbacks=[*stopping, keeper, StepProgress(label)],
     )
     last = folder / LAST
-    trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    resumed, began = last.exists(), time.monotonic()
+    trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+    seconds = time.monotonic() - began
     last.unlink(missing_ok=True)
     steps = trainer.global_step
     facts: dict[str, Any] = {
         "steps": steps,
+        "batch_size": recipe.batch_size,
+        "seconds_per_step": None if resumed or not steps else round(seconds / steps, 5),
         "epochs": round(steps * recipe.batch_size / len(members.sample_id), 2),
         "device": str(trainer.strategy.root_device),
         "history": module.history,

@@ -214,6 +214,12 @@ class Plan:
         subjects = {self.target: None, self.base: None}
         return {s: self.folder("utility", s.key, s.where, key) for s in subjects}
 
+    @property
+    def table(self) -> list[tuple[str, Path]]:
+        """(name, folder) of every row of the run's table."""
+        rows = [(cell.name, cell.folder) for cell in self.cells]
+        return rows if self.ensemble is None else [*rows, ("ensemble", self.ensemble)]
+
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""
         passes: dict[tuple[Subject, tuple[str, ...]], dict[Path, Questions]] = {}
