@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
-from mia_bench.store import global_rank, hash_key, read_json
+from mia_bench.store import global_rank, hash_key, read_json, write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -78,7 +78,8 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     """Run what is not finished, print the table; (attack, metrics, folder) of every cell."""
     from mia_bench import workshop
     from mia_bench.figures import roc_figure
-    from mia_bench.table import show
+    from mia_bench.precheck import fetch
+    from mia_bench.table import judged, show
     from mia_bench.tracking import mirror, mode_of
 
     mode_of(experiment.options.logger)
@@ -87,6 +88,7 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
         print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
     if experiment.options.plan_only:
         return []
+    fetch(plan)
     workshop.train_models(plan)
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
@@ -97,7 +99,8 @@ def execute(experiment: Experiment) -> list[tuple[str, dict[str, Any], Path]]:
     if global_rank() == 0:
         title = _title(experiment)
         show(results, title)
-        print(f"figure: {roc_figure(results, _figure_path(plan), title)}")
+        print(f"figure: {roc_figure(results, _report_path(plan, 'roc', 'png'), title)}")
+        write_json(_report_path(plan, "controls", "json"), judged(results))
         for _, metrics, folder in results:
             mirror(folder, metrics, experiment.resolved, experiment.options.logger, plan.outputs)
     return results
@@ -110,7 +113,7 @@ def _title(experiment: Experiment) -> str:
     return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
 
 
-def _figure_path(plan: Plan) -> Path:
-    """One figure per target and set of cells."""
+def _report_path(plan: Plan, kind: str, suffix: str) -> Path:
+    """One figure, and one verdict on the controls, per target and set of cells."""
     key = hash_key([cell.folder.name for cell in plan.cells])
-    return plan.folder("reports", plan.target.key, f"roc-{key}.png")
+    return plan.folder("reports", plan.target.key, f"{kind}-{key}.{suffix}")

@@ -24,6 +24,7 @@ from mia_bench.data.membership import (
 from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
 from mia_bench.plan import Cell, Plan, Questions, Subject
+from mia_bench.precheck import precheck
 from mia_bench.store import get_or_build, hash_key
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def make_plan(experiment: Experiment) -> Plan:
     outputs = experiment.outputs
     split = _split(experiment, listing, outputs)
     items = {item.sample_id: item for item in listing.items}
-    return Plan(experiment, split, items, outputs)
+    plan = Plan(experiment, split, items, outputs)
+    precheck(plan)
+    return plan
 
 
 def _split(experiment: Experiment, listing: Listing, outputs: Path) -> Split:

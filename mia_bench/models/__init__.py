@@ -23,6 +23,9 @@ class Model(Protocol):
     def encoder_hash(self) -> str:
         """Content hash of what turns an image into latents: weights, resolution, precision."""
 
+    def timesteps(self) -> int:
+        """Length of the training schedule, known without loading weights."""
+
     def load_unet(self, weights: Path | None = None) -> nn.Module:
         """The U-Net of the base, or the fine-tuned one saved in `weights`."""
 

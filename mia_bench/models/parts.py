@@ -36,6 +36,10 @@ class ClipText(nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
         self.tokenizer = tokenizer
 
+    @property
+    def pad_token(self) -> str:
+        return str(self.tokenizer.pad_token)
+
     @torch.no_grad()
     def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         ids = self.tokenizer(

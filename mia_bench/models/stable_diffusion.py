@@ -53,6 +53,17 @@ class StableDiffusion:
         weights = hash_files([self._weights("vae")])
         return hash_key({"vae": weights, "resolution": self.resolution, "dtype": self.dtype})
 
+    def timesteps(self) -> int:
+        path = self.folder / "scheduler" / "scheduler_config.json"
+        try:
+            written = json.loads(path.read_text()).get("num_train_timesteps", 1000)
+        except (OSError, ValueError) as error:
+            raise MiaError(
+                f"{path} cannot be read: {error}. Point model.path at a complete diffusers "
+                "directory, or use model=tiny, which is part of the package."
+            ) from error
+        return int(written)
+
     def load_unet(self, weights: Path | None = None) -> nn.Module:
         import torch
         from diffusers import UNet2DConditionModel
