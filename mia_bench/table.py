@@ -49,11 +49,14 @@ def blind_lines(
 ) -> list[tuple[str, ...]]:
     """Controls that never query the model: their AUC and p; flagged ones say !."""
     return [
-        (name + _mark(name, flagged), f"{e['auroc']:.3f} p={e['p_value']:.3f}", "control")
-        + ("", "", "0", "", "")
-        for name, e in controls.items()
+        (name + _mark(name, flagged), _with_p(entry), "control", "", "", "0", "", "")
+        for name, entry in controls.items()
         if name.startswith("blind_")
     ]
+
+
+def _with_p(entry: Mapping[str, Any]) -> str:
+    return f"{entry['auroc']:.3f} p={entry['p_value']:.3f}"
 
 
 def base_name(attack: str) -> str:

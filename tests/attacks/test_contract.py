@@ -49,7 +49,7 @@ ON_THE_MEMORIZER: dict[str, tuple[str, dict[str, Any] | None]] = {
 ROWS_AGREE = 2e-3
 
 GREY_BOX = {
-    *("encode", "decode", "view", "embed", "null", "noise", "add_noise"),
+    *("encode", "decode", "view", "embed", "pad_token", "null", "noise", "add_noise"),
     *("predict_noise", "predict_grid", "move", "denoise"),
     *("a", "b", "timesteps", "latent_shape", "chunk", "device", "seed", "queries"),
 }
@@ -82,12 +82,14 @@ class NoGradients(nn.Module):
 
 
 class Answers(NamedTuple):
-    """Features of one batch, the same again, and of its rows one by one with what they cost."""
+    """Features of one batch, the same again, and of its rows one by one with what they cost; and
+    the timesteps that the network was told."""
 
     whole: dict[str, Tensor]
     again: dict[str, Tensor]
     rows: list[dict[str, Tensor]]
     cost: list[tuple[int, int]]
+    timesteps: set[int]
 
 
 def row_of(batch: Batch, i: int) -> Batch:
@@ -128,14 +130,19 @@ def answers(
     batch = Batch(drawn.sample_id, drawn.image, captions[-n:])
     unet = tiny_unet if attack.access is Access.WHITE_BOX else NoGradients(tiny_unet)
     target = random_target("v_prediction", unet=unet, size=size)
+    told: set[int] = set()
+    hook = tiny_unet.register_forward_pre_hook(
+        lambda _, inputs: told.update(inputs[1].flatten().tolist())
+    )
     whole, again = ask(attack, target, batch), ask(attack, target, batch)
+    hook.remove()
     rows, cost = [], []
     for i in range(n):
         before = target.queries.copy()
         rows.append(ask(attack, target, row_of(batch, i)))
         paid = target.queries - before
         cost.append((paid["asked"], paid["backward"]))
-    return Answers(whole, again, rows, cost)
+    return Answers(whole, again, rows, cost, told)
 
 
 def test_the_glob_finds_attacks() -> None:
@@ -194,6 +201,10 @@ def test_a_row_costs_what_is_declared(attack: Attack, answers: Answers) -> None:
         assert forward <= attack.nfe[0]
         assert backward <= attack.nfe[1]
     assert answers.cost[-2:] == [attack.nfe, attack.nfe]
+
+
+def test_it_says_at_which_timesteps_it_asks(attack: Attack, answers: Answers) -> None:
+    assert answers.timesteps == set(attack.asks_at(1000))
 
 
 def test_it_finds_members_and_nothing_else(
