@@ -106,10 +106,16 @@ def verdict(results: Results) -> str:
     )
 
 
-def doubts(results: Results) -> list[str]:
-    """One line for each attack that claims more than a plain one on the same features."""
+def comparisons(results: Results) -> list[str]:
+    """Attacks that claim more than a plain one on the same features, and the ensemble against the
+    best single attack (by calibration rows), with what carries it."""
     lines = []
     for name, metrics, _ in results:
+        if "compared" in metrics:
+            best = metrics["compared"]["best_by_calibration"]
+            apart = interval(best["difference"]["auroc"])
+            carried = ", ".join(key for key in metrics["chosen"] if key != "C")
+            lines.append(f"{name}: AUC minus {best['attack']}'s {apart}; carried by {carried}.")
         plain = metrics.get("plain")
         if plain is not None:
             both = f"{metrics['auroc']['value']:.3f}, {plain['name']} {plain['auroc']:.3f}"
@@ -145,18 +151,18 @@ def show(results: Results, title: str) -> None:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     flagged = judged(results)["flagged"]
-    for line in blind_lines(results[0][1]["controls"], flagged):
-        table.add_row(*line, style="dim")
+    for row in blind_lines(results[0][1]["controls"], flagged):
+        table.add_row(*row, style="dim")
     for name, metrics, _ in results:
-        for line in rows(name, metrics, flagged):
-            table.add_row(*line, style="dim" if line[0].startswith(" ") else None)
+        for row in rows(name, metrics, flagged):
+            table.add_row(*row, style="dim" if row[0].startswith(" ") else None)
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)  # a cut figure is worse than a wrapped line
     console.print(table)
     first = results[0][1]
     print(verdict(results))
-    for doubt in doubts(results):
-        print(doubt)
+    for line in comparisons(results):
+        print(line)
     print(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
         print(f"{name}: {folder}")

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from mia_bench import controls
 from mia_bench.controls import (
     _permuted,
     base_p_value,
@@ -146,7 +147,8 @@ def tiny_clip(tmp_path_factory) -> str:
     return f"local-dir:{folder}"
 
 
-def test_images_can_be_seen_through_open_clip(labels, tiny_clip):
+def test_images_can_be_seen_through_open_clip(labels, tiny_clip, monkeypatch):
+    monkeypatch.setattr(controls, "PERMUTATIONS", 9)
     items = pairs(labels, np.zeros(N))
     width = image_embeddings(items[:40], 16, tiny_clip)
     assert width.shape == (40, 16)
@@ -155,6 +157,7 @@ def test_images_can_be_seen_through_open_clip(labels, tiny_clip):
     np.testing.assert_allclose(alone[0], width[37], rtol=1e-3, atol=1e-4)
     rows = {r.name: r for r in blind_rows(items, labels, group(), 16, 0, tiny_clip)}
     assert rows["blind_image"].auroc > 0.95
+    assert rows["blind_image"].p_value == 0.1
     plain = found(items, labels)
     assert (rows["blind_image"].scores != plain["blind_image"].scores).any()
     assert rows["blind_caption"].auroc == plain["blind_caption"].auroc

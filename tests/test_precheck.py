@@ -120,9 +120,11 @@ def test_few_calibration_rows_are_counted_as_scoring_will_form_them(kind, small,
     few = small("attack=[loss,gsa]", f"calibration={kind}", f"data.sizes.{role}=5", outputs=outputs)
     with pytest.raises(MiaError, match=rf"attack gsa: .*4 members.*{role.split('_')[0]} roles"):
         make_plan(few)
+
+
+def test_scaling_and_thresholds_need_rows_too(small, outputs):
     with pytest.raises(MiaError, match=r"attack loss: .*2 members"):
-        make_plan(small("attack=loss", f"data.sizes.{role}=1", "calibration.folds=2",
-                        f"calibration={kind}", outputs=outputs))  # fmt: skip
+        make_plan(small("attack=loss", "data.sizes.shadow_member=1", outputs=outputs))
 
 
 def test_finished_cells_need_nothing_from_outside(small, outputs, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mia_bench.table import doubts, interval, judged, rows, show, verdict
+from mia_bench.table import comparisons, interval, judged, rows, show, verdict
 
 ENTRY = {"value": 0.8123, "lo": 0.77, "hi": 0.85}
 METRICS = {
@@ -108,9 +108,19 @@ def test_a_claim_beside_a_plain_attack_is_shown(capsys):
     plain = {"name": "pixel error", "auroc": 0.801, "difference": {"value": 0.011, "lo": -0.01,
              "hi": 0.03}, "agree": True, "remark": "They agree: nothing follows."}  # fmt: skip
     results = [("loss", METRICS, Path()), ("drc", {**METRICS, "plain": plain}, Path())]
-    (line,) = doubts(results)
+    (line,) = comparisons(results)
     assert line.startswith(
         "drc: AUC 0.812, pixel error 0.801, difference 0.011 [-0.01, 0.03]. They"
     )
     show(results, "title")
     assert line in capsys.readouterr().out
+
+
+def test_the_ensemble_is_compared_with_the_best_single_attack():
+    best = {"attack": "sima", "difference": {"auroc": {"value": 0.06, "lo": 0.04, "hi": 0.09}}}
+    metrics = {**METRICS, "compared": {"best_by_calibration": best}}
+    metrics["chosen"] = {"C": 0.1, "pia.distance": 0.8, "clid.loss[4,:]": -0.5}
+    (line,) = comparisons([("ensemble", metrics, Path())])
+    assert line == (
+        "ensemble: AUC minus sima's 0.060 [0.04, 0.09]; carried by pia.distance, clid.loss[4,:]."
+    )

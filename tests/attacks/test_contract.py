@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,6 +153,32 @@ def test_the_glob_finds_attacks() -> None:
     assert stems <= NODES.keys()
     for table in (FEW_ROWS, SIZE, ON_THE_MEMORIZER):
         assert table.keys() <= NODES.keys()
+
+
+COST = re.compile(r"NFE (\d+)(?: \+ (\d+) backward)?")
+
+
+def test_its_yaml_says_what_it_costs(name: str, attack: Attack) -> None:
+    (text,) = (path.read_text() for path in FILES if f"\n{name}:\n" in path.read_text())
+    forward, backward = COST.search(text).groups(default="0")
+    assert (int(forward), int(backward)) == attack.nfe
+
+
+def test_the_readme_says_what_attacks_cost() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    told = 0
+    for line in readme.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 5 and cells[2] in ("grey box", "white box"):
+            names = cells[0].split(", ")
+            costs = cells[3].removesuffix(" backward").split(", ")
+            for name, cost in zip(
+                names, costs * (len(names) if len(costs) == 1 else 1), strict=True
+            ):
+                attack = build(NODES[name], name)
+                assert cost == " + ".join(str(n) for n in attack.nfe if n), name
+                told += 1
+    assert told >= 20
 
 
 def test_labels_cannot_be_reached() -> None:
