@@ -94,6 +94,7 @@ class Evaluation:
     base_rows: list[str] | None = None
     base_calibrated: bool = False
     blind_rows: bool = True
+    blind_encoder: str | None = None
     access: str = "white_box"
     ensemble: bool = False
     utility: bool = False

@@ -29,6 +29,7 @@ ENOUGH = 10  # permutations that did as well: p is known to be large, no need to
 LEVEL = 0.05
 THUMBNAIL = 8
 COMPONENTS = 32
+EMBEDDED = 32  # pictures per call of an encoder
 
 Labels = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.str_]
@@ -45,10 +46,21 @@ class Blind:
 
 
 def blind_rows(
-    items: Sequence[Item], is_member: Labels, group: Groups, resolution: int, seed: int
+    items: Sequence[Item],
+    is_member: Labels,
+    group: Groups,
+    resolution: int,
+    seed: int,
+    encoder: str | None = None,
 ) -> list[Blind]:
-    """blind_image, blind_caption and blind_both over the evaluation rows."""
-    image = image_statistics(items, resolution)
+    """blind_image, blind_caption and blind_both over the evaluation rows.
+
+    Images are seen as statistics, or as embeddings of the open_clip model that `encoder` names.
+    """
+    if encoder is None:
+        image = image_statistics(items, resolution)
+    else:
+        image = image_embeddings(items, resolution, encoder)
     captions = [item.caption for item in items]
     fold = _folds(group, seed)
     found = []
@@ -102,6 +114,26 @@ def holm(p_values: Mapping[str, float], level: float = LEVEL) -> list[str]:
 def image_statistics(items: Sequence[Item], resolution: int) -> Floats:
     """(N, F) statistics that need no model: colours, entropy, edges, file size, a thumbnail."""
     return np.array([_statistics(to_rgb(item.load(resolution))) for item in items])
+
+
+def image_embeddings(items: Sequence[Item], resolution: int, encoder: str) -> Floats:
+    """(N, width) embeddings of the open_clip model "<model>/<pretrained tag>", on the CPU.
+
+    Raises:
+        MiaError: its weights are not to be had.
+    """
+    import torch
+
+    from mia_bench.attacks.compare import open_clip_encoder
+    from mia_bench.data.source import pixels
+
+    encode = open_clip_encoder(encoder, torch.device("cpu"))
+    parts = []
+    with torch.no_grad():
+        for i in range(0, len(items), EMBEDDED):
+            rows = [pixels(x.load(resolution), resolution) for x in items[i : i + EMBEDDED]]
+            parts.append(encode(torch.stack(rows)).double().numpy())
+    return np.concatenate(parts)
 
 
 def _statistics(picture: Image.Image) -> list[float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
-from mia_bench.store import global_rank, hash_key, read_json
+from mia_bench.store import global_rank, hash_key, read_json, write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -128,7 +128,9 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
 def carry_out(plan: Plan) -> tuple[Plan, Results]:
     """Train, ask and score what is not finished; the plan with the steps that training chose."""
     from mia_bench import workshop
+    from mia_bench.precheck import fetch
 
+    fetch(plan)
     workshop.train_models(plan)
     plan = plan.settled()
     workshop.answer_questions(plan)
@@ -141,9 +143,11 @@ def carry_out(plan: Plan) -> tuple[Plan, Results]:
 def finish(plan: Plan, results: Results, alone: bool) -> None:
     """The figure, and the mirror on W&B, which never stops a run."""
     from mia_bench.figures import roc_figure
+    from mia_bench.table import judged, utility_line
     from mia_bench.tracking import mirror_plan, mirror_reports
 
-    figure = roc_figure(results, _figure_path(plan), _title(plan.experiment))
+    figure = roc_figure(results, _report_path(plan, "roc", "png"), _title(plan.experiment))
+    write_json(_report_path(plan, "controls", "json"), judged(results))
     mirror_plan(plan)
     if alone:
         print(f"figure: {figure}")
@@ -159,23 +163,7 @@ def _title(experiment: Experiment) -> str:
     return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
 
 
-def utility_line(folder: Path) -> str:
-    """The numbers of utility.json that models are compared by."""
-    found = read_json(folder / "utility.json")
-    shown = {
-        "held-out loss": found["heldout_loss"],
-        "without caption": found["heldout_loss_null"],
-        "member loss": found["member_loss"],
-        "Frechet": found["frechet"],
-        "of real images": found["frechet_real"],
-        "FID": found["fid"],
-        "CLIP score": found["clip_score"],
-    }
-    parts = [f"{name} {value:.4g}" for name, value in shown.items() if value is not None]
-    return f"{', '.join(parts)} ({found['n_images']} images); {folder}"
-
-
-def _figure_path(plan: Plan) -> Path:
-    """One figure per target and set of cells."""
+def _report_path(plan: Plan, kind: str, suffix: str) -> Path:
+    """One figure, and one verdict on the controls, per target and set of cells."""
     key = hash_key([cell.folder.name for cell in plan.cells])
-    return plan.folder("reports", plan.target.key, f"roc-{key}.png")
+    return plan.folder("reports", plan.target.key, f"{kind}-{key}.{suffix}")

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mia_bench.attacks import Access, Attack, query_fields, score_fields
+from mia_bench.attacks import Access, Attack, Doubted, query_fields, score_fields
 from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
@@ -155,13 +155,15 @@ class Plan:
         if not options.eval.blind_rows:
             return None
         rows = [(sid, self.items[sid].caption) for sid in self.rows(*EVALUATED)]
-        identity = {
+        identity: dict[str, Any] = {
             "rows": rows,
             "split": self.split.content_hash,
             "seed": options.eval.seed,
             "resolution": self.experiment.model.resolution,
             "version": METRICS_VERSION,
         }
+        if options.eval.blind_encoder is not None:
+            identity["encoder"] = options.eval.blind_encoder
         return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
 
     @cached_property
@@ -321,6 +323,10 @@ class Plan:
             "blind": options.eval.blind_rows,
             "split": self.split.content_hash,
         }
+        if options.eval.blind_rows and options.eval.blind_encoder is not None:
+            identity["blind_encoder"] = options.eval.blind_encoder
+        if isinstance(attack, Doubted) and attack.plain() is not None:
+            identity["doubt"] = 1
         subject = evaluation.subject
         folder = self.folder("runs", subject.key, subject.where, f"{name}-{hash_key(identity)}")
         return Cell(name, attack, evaluation, calibration, base, base_calibration, folder)

@@ -87,6 +87,7 @@ class LatentStore(Protocol):
 
 
 T = TypeVar("T")
+CLIP_PAD = "<|endoftext|>"
 RowKey = tuple[str, str, str, int, int | None, int]
 
 
@@ -173,15 +174,24 @@ class Target(nn.Module):
             self._views[key] = View(name, batch.sample_id, z0.to(self.device))
         return self._views[key]
 
-    def embed(self, captions: Sequence[str]) -> Condition:
-        """Condition of one caption per row, "" being the null one; each text is embedded once."""
-        new = [text for text in dict.fromkeys(captions) if text not in self._hidden]
+    @property
+    def pad_token(self) -> str:
+        """The literal text that is read as padding: of the tokenizer, else what CLIP uses."""
+        return str(getattr(self.text, "pad_token", CLIP_PAD))
+
+    def embed(self, captions: Sequence[str], remember: bool = True) -> Condition:
+        """Condition of one caption per row, "" being the null one; each text is embedded once.
+
+        `remember=False` spares the memory of texts that are not asked about again.
+        """
+        known = self._hidden if remember else dict(self._hidden)
+        new = [text for text in dict.fromkeys(captions) if text not in known]
         if new:
             self.queries["embed"] += len(new)
             hidden, extra = self.text.embed(new)
             for row, text in enumerate(new):
-                self._hidden[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
-        rows = [self._hidden[text] for text in captions]
+                known[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
+        rows = [known[text] for text in captions]
         extras = {name: torch.stack([extra[name] for _, extra in rows]) for name in rows[0][1]}
         return Condition(tuple(captions), torch.stack([hidden for hidden, _ in rows]), extras)
 

@@ -18,6 +18,7 @@ from mia_bench.data.splits import prepare
 from mia_bench.errors import MiaError
 from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
+from mia_bench.precheck import precheck
 from mia_bench.store import canonical, get_or_build, holding
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
         items = ask_with(options.data.captions, listing, split, outputs, options.plan_only)
         known.listed[key] = split, items
     split, items = known.listed[key]
-    return Plan(experiment, split, items, outputs)
+    plan = Plan(experiment, split, items, outputs)
+    precheck(plan)
+    return plan
 
 
 def train_models(plan: Plan) -> None:

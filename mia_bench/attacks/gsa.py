@@ -58,6 +58,13 @@ class GSA:
     def nfe(self) -> tuple[int, int]:
         return self.n_timesteps, self.n_timesteps if self.per_timestep else 1
 
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return timesteps(schedule, self.n_timesteps)
+
+    @property
+    def least_rows(self) -> int:
+        return LEAST_ROWS
+
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`log_norm` (B, parameter tensors): natural logarithms, so that a base's subtract well."""
         z0, path = target.view(batch).z0, timesteps(target.timesteps, self.n_timesteps)
@@ -187,21 +194,10 @@ def _norm(slopes: list[Tensor]) -> Tensor:
     return torch.stack([g.detach().float().norm() for g in slopes])
 
 
-def require_rows(calibration: Calibration, least: int) -> None:
-    """Raises MiaError unless there are `least` calibration rows of each class to fit on."""
-    members, others = int(calibration.is_member.sum()), int((~calibration.is_member).sum())
-    if min(members, others) < least:
-        raise MiaError(
-            f"{members} members and {others} non-members are left to fit a classifier on; at least "
-            f"{least} of each are needed. Use larger data.sizes for the calibration rows, or a "
-            "larger calibration.folds."
-        )
-
-
 def _boosted(table: Floats, calibration: Calibration) -> Any:
     """The released classifier, fitted."""
     from xgboost import XGBClassifier
 
-    require_rows(calibration, LEAST_ROWS)
+    calibration.require(LEAST_ROWS)
     trees = XGBClassifier(n_estimators=200, random_state=calibration.seed, n_jobs=1)
     return trees.fit(table, calibration.is_member.astype(int))
