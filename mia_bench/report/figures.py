@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from mia_bench.report.beside import Training, Utility
 from mia_bench.report.chart import SHAPES, Axis, Key, Plane, decades, linear, padded
-from mia_bench.report.read import FLOOR, Cell
+from mia_bench.metrics import Roc
+from mia_bench.report.read import FLOOR, Cell, Histogram
 
 TARGETS = 12  # targets whose ROC curves are drawn
 HISTOGRAMS = 16
@@ -83,30 +84,51 @@ def step_of(cell: Cell) -> int:
 
 
 def roc_figure(target: Target, series: Series, name: str) -> Figure:
-    """ROC curves of one target, both axes logarithmic: what counts is the left end."""
-    x, y = (decades(FLOOR, 1, label) for label in ("false positive rate", "true positive rate"))
-    plane = Plane(x, y)
-    marks, keys = [plane.diagonal()], []
-    for cell in reversed(target.cells[:CURVES]):
-        points = list(zip(cell.roc.fpr.tolist(), cell.roc.tpr.tolist(), strict=True))
-        marks.append(plane.steps(points, series[cell.attack]))
-        keys.append(Key(f"{cell.attack} {value(cell):.3f}", series[cell.attack]))
-    hidden = len(target.cells) - len(keys)
+    """ROC curves of one target."""
+    shown = target.cells[:CURVES]
+    curves = [Curve(c.attack, c.roc, value(c), series[c.attack]) for c in shown]
+    hidden = len(target.cells) - len(shown)
     least = 1 / target.first.metrics["n_nonmembers"]
     caption = (
         f"Legend: AUC. One non-member is a false positive rate of {least:.2g}; the dotted line is "
         "chance."
     )
     caption += f" The {hidden} weakest attacks are left out." if hidden else ""
-    return Figure(name, plane.draw(target.title, marks, keys[::-1]), caption)
+    return Figure(name, roc_chart(curves, target.title), caption)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An ROC curve and what its legend says."""
+
+    name: str
+    roc: Roc
+    auroc: float
+    series: int
+
+
+def roc_chart(curves: Sequence[Curve], title: str) -> Markup:
+    """Curves with both axes logarithmic, since what counts is the left end; the first on top."""
+    x, y = (decades(FLOOR, 1, label) for label in ("false positive rate", "true positive rate"))
+    plane = Plane(x, y)
+    marks = [plane.diagonal()]
+    for curve in reversed(curves):
+        points = list(zip(curve.roc.fpr.tolist(), curve.roc.tpr.tolist(), strict=True))
+        marks.append(plane.steps(points, curve.series))
+    keys = [Key(f"{curve.name} {curve.auroc:.3f}", curve.series) for curve in curves]
+    return plane.draw(title, marks, keys)
 
 
 def histogram_figure(cell: Cell, name: str) -> Figure:
-    """Scores of members and non-members, and where the calibrated threshold lies."""
-    bins = cell.histogram
-    top = max(bins.members.max(), bins.nonmembers.max())
+    """Scores of one run, and where its calibrated threshold lies."""
+    return Figure(name, histogram_chart(cell.histogram, f"{cell.attack}: {Target((cell,)).title}"))
+
+
+def histogram_chart(bins: Histogram, title: str) -> Markup:
+    """Shares of members and non-members by score; the threshold as a dotted line."""
+    top = float(max(bins.members.max(), bins.nonmembers.max()))
     x = linear(float(bins.edges[0]), float(bins.edges[-1]), "score (higher: member)")
-    plane = Plane(x, linear(0, float(top) * 1.08, "share of rows"), height=250)
+    plane = Plane(x, linear(0, top * 1.08, "share of rows"), height=250)
     edges = bins.edges.tolist()
     marks = [
         plane.bars(edges, bins.nonmembers.tolist(), 1),
@@ -114,9 +136,7 @@ def histogram_figure(cell: Cell, name: str) -> Figure:
     ]
     inside = bins.tau is not None and edges[0] <= bins.tau <= edges[-1]
     marks += [plane.rule(x=bins.tau)] if inside else []
-    title = f"{cell.attack}: {Target((cell,)).title}"
-    keys = (Key("members", 0, "box"), Key("non-members", 1, "box"))
-    return Figure(name, plane.draw(title, marks, keys))
+    return plane.draw(title, marks, (Key("members", 0, "box"), Key("non-members", 1, "box")))
 
 
 def cost_figure(cells: Sequence[Cell], series: Series, title: str, name: str) -> Figure:

@@ -62,17 +62,18 @@ def notable(cell: Cell) -> list[str]:
 
 def as_markdown(cells: Sequence[Cell], title: str) -> str:
     """A table that renders on any forge; what is untrusted cannot break out of its column."""
-    lines = [f"# {_markdown(title)}", "", _markdown_row(HEADINGS)]
+    lines = [f"# {markdown(title)}", "", markdown_row(HEADINGS)]
     lines.append("|" + "---|" * TEXT_COLUMNS + "---:|" * (len(HEADINGS) - TEXT_COLUMNS))
-    lines += [_markdown_row(row(cell)) for cell in cells]
+    lines += [markdown_row(row(cell)) for cell in cells]
     return "\n".join([*lines, "", NOTE, ""])
 
 
-def _markdown_row(entries: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_markdown, entries)) + " |"
+def markdown_row(entries: Sequence[str]) -> str:
+    """A line of a markdown table."""
+    return "| " + " | ".join(map(markdown, entries)) + " |"
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
     """HTML, links and marks of markdown become plain characters."""
     one_line = " ".join(text.split())
     return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(one_line, quote=False))
