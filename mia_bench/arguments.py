@@ -1,4 +1,4 @@
-"""`key=value` words of the small commands, checked as strictly as those of `python -m mia_bench`."""
+"""`key=value` words of the small commands, checked as strictly as those of the main one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def yes(found: Mapping[str, list[str]], key: str) -> bool:
     return value == "true"
 
 
-def command(work: Callable[[Sequence[str]], None]) -> None:
+def command(work: Callable[[Sequence[str]], object]) -> None:
     """Run `work` on the words of the command line; one message and exit status 1 after an error."""
     from mia_bench.explain import explain
 

@@ -1,10 +1,10 @@
-"""`python -m mia_bench.evaluate scores=FILE [scores=FILE2 ...] [out=DIR]`: our evaluation, your scores.
+"""`python -m mia_bench.evaluate scores=FILE [scores=FILE2 ...] [out=DIR]`: your scores, judged.
 
 A CSV, parquet or JSON file with one row per image: its id, whether it is a member, and a score that
-is higher for members. Optional columns: `group` (near-duplicates, which the bootstrap keeps together)
-and `calibration` (true for rows with known membership that fix thresholds and are not evaluated).
-Metrics, intervals and figures are those of a run. Several files are compared on the images they share,
-each with the first one, on the same bootstrap resamples.
+is higher for members. Optional columns: `group` (near-duplicates, which the bootstrap keeps
+together) and `calibration` (true for rows with known membership that fix thresholds and are not
+evaluated). Metrics, intervals and figures are those of a run. Several files are compared on the
+images they share, each with the first one, on the same bootstrap resamples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,18 @@ NAMES = {
 }
 NEEDED = ("sample_id", "is_member", "score")
 TRUE = ("true", "1", "1.0", "yes", "member", "members", "train", "in")
-FALSE = ("false", "0", "0.0", "no", "nonmember", "non-member", "nonmembers", "heldout", "test", "out")
+FALSE = (
+    "false",
+    "0",
+    "0.0",
+    "no",
+    "nonmember",
+    "non-member",
+    "nonmembers",
+    "heldout",
+    "test",
+    "out",
+)
 
 
 @dataclass(frozen=True)
@@ -117,18 +128,16 @@ def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     bad = numbers.isna() | numbers.abs().eq(float("inf"))
     if bad.any():
-        first = bad.idxmax()
+        first = int(bad.to_numpy().argmax())
         raise MiaError(
             f"{path}: {int(bad.sum())} of {len(values)} scores are no finite numbers, the first is "
-            f"{values[first]!r} in row {first}. Find out why: no row is dropped silently."
+            f"{values.iloc[first]!r} in row {first}. Find out why: no row is dropped silently."
         )
     return numbers
 
 
-def evaluate_file(
-    path: Path, seed: int = 0, resamples: int = 2000, negate: bool = False
-) -> Scores:
-    """Read and judge one file. Raises MiaError, naming the file, as `read_scores` and `judge` do."""
+def evaluate_file(path: Path, seed: int = 0, resamples: int = 2000, negate: bool = False) -> Scores:
+    """Read and judge one file. Raises MiaError as `read_scores` and `judge`, with its name."""
     table = read_scores(path, negate)
     try:
         return Scores(path.stem, table, judge(table, seed, resamples))
@@ -171,14 +180,14 @@ def remarks(scores: Scores) -> list[str]:
     found, said = scores.judged.metrics, []
     if found["auroc"]["hi"] is not None and found["auroc"]["hi"] < 0.5:
         said.append(
-            f"{scores.name}: members score lower than others (AUC {found['auroc']['value']:.3f}). A "
-            "higher score must mean member: if this is a loss or a distance, add negate=true; if "
+            f"{scores.name}: members score lower than others (AUC {found['auroc']['value']:.3f}). "
+            "A higher score must mean member: if this is a loss or a distance, add negate=true; if "
             "1 marks non-members, swap the labels."
         )
     if found["asr"]["value"] is None:
         said.append(
-            f"{scores.name}: no calibration rows, so ASR, TPR and FPR at a calibrated threshold are "
-            "absent; the oracle ASR is chosen on the rows it is measured on. Mark rows of known "
+            f"{scores.name}: no calibration rows, so ASR, TPR and FPR at a calibrated threshold "
+            "are absent; the oracle ASR is chosen on the rows it is measured on. Mark rows of known "
             "membership with calibration=true to get them."
         )
     if found["tpr_at_fpr"]["0.01"].get("reason"):

@@ -18,9 +18,7 @@ def rows(n: int = 80, seed: int = 0, shift: float = 1.5) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     member = np.tile([1, 0], n)
     score = rng.normal(size=2 * n) + shift * member
-    return pd.DataFrame(
-        {"id": [f"{i:03d}" for i in range(2 * n)], "label": member, "score": score}
-    )
+    return pd.DataFrame({"id": [f"{i:03d}" for i in range(2 * n)], "label": member, "score": score})
 
 
 @pytest.fixture
@@ -69,7 +67,10 @@ def test_groups_and_calibration_rows_are_used(write):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda f: f.rename(columns={"score": "loss"}), r"no column score .*columns: id, label, loss"),
+        (
+            lambda f: f.rename(columns={"score": "loss"}),
+            r"no column score .*columns: id, label, loss",
+        ),
         (lambda f: f.assign(score=["nan", *f.score[1:]]), "1 of 160 scores .* 'nan' in row 0"),
         (lambda f: f.assign(score=["", *f.score[1:]]), "1 of 160 scores"),
         (lambda f: f.assign(score=["inf", *f.score[1:]]), "1 of 160 scores"),
@@ -90,12 +91,12 @@ def test_what_is_wrong_with_a_file_is_said(write, change, said):
     assert str(path) in str(error.value)
 
 
-def test_files_that_cannot_be_read(write, tmp_path):
+def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(MiaError, match="is no file"):
         read_scores(tmp_path / "none.csv")
     odd = tmp_path / "mine.txt"
     odd.write_text("x")
-    with pytest.raises(MiaError, match="csv, .parquet or .json"):
+    with pytest.raises(MiaError, match="parquet or"):
         read_scores(odd)
     broken = tmp_path / "mine.parquet"
     broken.write_bytes(b"no parquet at all")
@@ -117,9 +118,7 @@ def test_a_comparison_is_the_paired_bootstrap_on_shared_images(write):
     assert found["auroc"]["hi"] < 0
     both = strong.set_index("id").loc[[i for i in strong.id if i in set(b.table.sample_id)]]
     other = b.table.set_index("sample_id").loc[both.index]
-    expected = paired_difference(
-        other.score, both.score, both.label == 1, list(both.index), 0, 200
-    )
+    expected = paired_difference(other.score, both.score, both.label == 1, list(both.index), 0, 200)
     assert found["auroc"] == expected["auroc"]
 
 
@@ -135,7 +134,10 @@ def test_files_that_cannot_be_compared(write):
 
 def test_the_command_prints_and_writes_everything(write, tmp_path, capsys):
     hostile = "<img src=x onerror=alert(1)>"
-    paths = [write(rows(), "a.csv"), write(rows(seed=2, shift=0.1), f"{hostile}[red]|.csv".replace("/", ""))]
+    paths = [
+        write(rows(), "a.csv"),
+        write(rows(seed=2, shift=0.1), f"{hostile}[red]|.csv"),
+    ]
     out = tmp_path / "out"
     result = run([*(f"scores={path}" for path in paths), f"out={out}", "resamples=200"])
     said = capsys.readouterr().out
@@ -169,13 +171,14 @@ def test_words_that_are_wrong(write):
         run([f"scores={write(rows())}", "resamples=3"])
 
 
-def test_scores_of_a_run_are_read_as_they_are(write, capsys, tmp_path):
+def test_scores_of_a_run_are_read_as_they_are(write, capsys):
     """A scores.parquet has further columns, and is named after its folder."""
     frame = rows().rename(columns={"id": "sample_id", "label": "is_member"})
     frame = frame.assign(role="x", score_base=0.0, calibration=rows().index < 60, group=rows().id)
     path = write(frame, "clid-0123/scores.parquet")
     result = run([f"scores={path}", "resamples=200"])
     assert list(result["files"]) == ["clid-0123"]
-    assert result["remarks"] == ["clid-0123: 50 non-members allow no false positive at FPR 0.01: at least 100 are needed."]
-    assert tmp_path in path.parents
+    assert result["remarks"] == [
+        "clid-0123: 50 non-members allow no false positive at FPR 0.01: at least 100 are needed."
+    ]
     capsys.readouterr()

@@ -15,6 +15,9 @@ NEEDED = (
     "mia_bench/conf/config.yaml",
     "mia_bench/assets/tiny/model_index.json",
     "mia_bench/main.py",
+    "mia_bench/report/page/index.html.j2",
+    "mia_bench/report/page/page.css",
+    "mia_bench/report/page/page.js",
 )
 
 

@@ -1,1 +1,1 @@
-"""A page of what outputs/ holds, recomputed from the stored scores: `python -m mia_bench.report`."""
+"""`python -m mia_bench.report`: a page of what outputs/ holds, recomputed from the scores."""

@@ -202,4 +202,3 @@ def _licence(source: dict[str, Any]) -> str:
     except Exception:  # a reader of another version
         return "not stated"
     return licence if isinstance(licence, str) else "not stated"
-

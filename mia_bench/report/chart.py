@@ -1,8 +1,9 @@
 """Small charts as SVG text: axes, steps, bands, points, bars.
 
-Hand-made, because a page of a thousand runs has to be drawn in seconds, to follow the reader's light
-or dark scheme, and to stay readable at the width of a phone. Marks carry classes only: the page
-gives them colours, and `standalone` adds a style sheet for a file of its own. Every text is escaped.
+Hand-made, because a page of a thousand runs has to be drawn in seconds, to follow the reader's
+light or dark scheme, and to stay readable at the width of a phone. Marks carry classes only: the
+page gives them colours, and `standalone` adds a style sheet for a file of its own. Every text is
+escaped.
 """
 
 from __future__ import annotations

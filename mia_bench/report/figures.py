@@ -6,18 +6,21 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
+from mia_bench.metrics import Roc
 from mia_bench.report.beside import Training, Utility
 from mia_bench.report.chart import SHAPES, Axis, Key, Plane, decades, linear, padded
-from mia_bench.metrics import Roc
 from mia_bench.report.read import FLOOR, Cell, Histogram
 
 TARGETS = 12  # targets whose ROC curves are drawn
 HISTOGRAMS = 16
 TRAJECTORIES = 6
 CURVES = 14  # curves on one plane: beyond that nobody tells them apart
+
+ENDS = ("value", "lo", "hi")
 
 Series = Mapping[str, int]
 UTILITIES = {
@@ -161,7 +164,9 @@ def trajectory_figure(
     cells: Sequence[Cell], series: Series, name: str, metric: str = "auroc"
 ) -> Figure:
     """A metric of every attack over the steps of one fine-tune, with its interval as a band."""
-    entries = {id(c): c.metrics["auroc"] if metric == "auroc" else at_one(c) for c in cells}
+    entries: dict[int, Mapping[str, Any]] = {
+        id(c): c.metrics["auroc"] if metric == "auroc" else at_one(c) for c in cells
+    }
     shown = [c for c in cells if entries[id(c)]["value"] is not None]
     steps = [step_of(c) for c in cells]
     x = linear(min(steps), max(steps), "training step")
@@ -171,12 +176,11 @@ def trajectory_figure(
     for attack in dict.fromkeys(c.attack for c in shown):
         mine = sorted((c for c in shown if c.attack == attack), key=step_of)
         s = series[attack]
-        at = [(step_of(c), entries[id(c)]) for c in mine]
-        if all(entry["lo"] is not None for _, entry in at) and len(at) > 1:
-            low, high = ([(t, entry[end]) for t, entry in at] for end in ("lo", "hi"))
+        middle, low, high = ([(step_of(c), entries[id(c)][e]) for c in mine] for e in ENDS)
+        if all(bound is not None for _, bound in low) and len(low) > 1:
             marks.append(plane.band(low, high, s))
-        marks.append(plane.line([(t, entry["value"]) for t, entry in at], s))
-        marks += [plane.dot(t, entry["value"], s, f"{attack}, step {t}") for t, entry in at]
+        marks.append(plane.line(middle, s))
+        marks += [plane.dot(t, v, s, f"{attack}, step {t}") for t, v in middle]
     what = "AUC" if metric == "auroc" else "TPR at 1 % FPR"
     one = cells[0]
     title = f"{what} over training: {one.model} on {one.data}, {one.mitigation}, seed {one.seed}"

@@ -265,7 +265,7 @@ def _trajectories(cells: Sequence[Cell], series: Mapping[str, int]) -> list[Figu
 
 
 def _losses(targets: Sequence[Target], problems: list[Problem]) -> list[Figure]:
-    drawn = []
+    drawn: list[Figure] = []
     models = {t.first.model_key: t.first for t in reversed(targets)}
     for cell in reversed(models.values()):
         training = beside.read_training(cell.outputs, cell.model_key)

@@ -134,9 +134,7 @@ def read_outputs(
 _UNFINISHED = "half-written, no manifest: run its command again to finish it"
 
 
-def _read_all(
-    folders: Sequence[tuple[Path, Path]], intervals: bool
-) -> Iterator[Cell | Problem]:
+def _read_all(folders: Sequence[tuple[Path, Path]], intervals: bool) -> Iterator[Cell | Problem]:
     read = partial(read_cell, intervals=intervals)
     if len(folders) < ALONE:
         yield from map(read, folders)
@@ -264,7 +262,8 @@ def _one_per_key(cells: Sequence[Cell]) -> tuple[list[Cell], list[Problem]]:
     by_key: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         by_key[f"{cell.attack}-{cell.key}"].append(cell)
-    kept, problems = [], []
+    kept: list[Cell] = []
+    problems: list[Problem] = []
     for same in by_key.values():
         if len({cell.scores_hash for cell in same}) == 1:
             kept.append(same[0])
@@ -280,7 +279,7 @@ def _one_per_key(cells: Sequence[Cell]) -> tuple[list[Cell], list[Problem]]:
 
 def blind_problems(outputs: Iterable[Path]) -> list[Problem]:
     """Controls whose stored AUC is not that of their stored scores."""
-    problems = []
+    problems: list[Problem] = []
     for root in outputs:
         for path in sorted((root / "controls").glob("*/controls.json")):
             try:

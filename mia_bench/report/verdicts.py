@@ -111,7 +111,7 @@ def published(cell: Cell) -> tuple[list[Published], list[Problem]]:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            what = f"published {name} of {cell.attack} is {value!r}: a share between 0 and 1 is read"
+            what = f"published {name} of {cell.attack} is {value!r}: no share between 0 and 1"
             problems.append(Problem(f"{cell.attack}-{cell.key}/config.yaml", what))
             continue
         outside = _outside(measured(cell, name), float(value))

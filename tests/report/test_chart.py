@@ -64,7 +64,9 @@ def test_a_file_of_its_own_shows_something():
     plane = Plane(linear(0, 1, "x"), linear(0, 1, "y"))
     chart = plane.draw("t", [plane.line([(0, 0), (1, 1)], 0)], [Key("a", 0)])
     with_line = bytes(resvg_py.svg_to_bytes(svg_string=standalone(chart)))
-    without = bytes(resvg_py.svg_to_bytes(svg_string=standalone(plane.draw("t", [], [Key("a", 0)]))))
+    without = bytes(
+        resvg_py.svg_to_bytes(svg_string=standalone(plane.draw("t", [], [Key("a", 0)])))
+    )
     assert with_line != without
     assert "var(" not in standalone(chart)
 

@@ -120,9 +120,15 @@ def test_the_page_asks_no_network(tmp_path, write_run):
 
 
 def test_what_must_be_said_is_said(tmp_path, write_run, quiet):
-    write_run(tmp_path, "clid", controls=quiet(p_image=0.001), published={
-        "source": "arXiv 0000.00000", "attacks": {"clid": {"auroc": 0.5}},
-    })
+    write_run(
+        tmp_path,
+        "clid",
+        controls=quiet(p_image=0.001),
+        published={
+            "source": "arXiv 0000.00000",
+            "attacks": {"clid": {"auroc": 0.5}},
+        },
+    )
     (tmp_path / "runs" / "m" / "300" / "loss-0.tmp").mkdir(parents=True)
     page = report(tmp_path)
     assert "Controls found something" in page
@@ -188,11 +194,11 @@ def test_interval_bars_lie_where_they_should():
     bar = str(interval_bar({"value": 1.0, "lo": 0.3, "hi": 1.0}))
     assert 'cx="136.0"' in bar
     assert "M4.0,6H136.0" in bar
-    assert "class=\"ci\"" not in str(interval_bar({"value": 0.5, "lo": None, "hi": None}))
+    assert 'class="ci"' not in str(interval_bar({"value": 0.5, "lo": None, "hi": None}))
 
 
 def test_many_runs_are_reported_in_time(tmp_path, write_run, scores, monkeypatch):
-    """Time and size grow no faster than the number of runs, and stay far from a thousand's limit."""
+    """Time and size grow no faster than the number of runs."""
     monkeypatch.setattr("mia_bench.store._git", dict)
     monkeypatch.setattr("mia_bench.report.read.ALONE", 1000)
     table = scores(1.0, 0)

@@ -57,9 +57,7 @@ def test_the_base_row_is_recomputed_too(tmp_path, write_run, scores, quiet):
 
 def test_half_written_and_changed_runs_are_named_and_the_rest_is_reported(tmp_path, write_run):
     write_run(tmp_path, "fine")
-    shutil.copytree(
-        (half := write_run(tmp_path, "half")), half.with_name(half.name + ".tmp")
-    )
+    shutil.copytree((half := write_run(tmp_path, "half")), half.with_name(half.name + ".tmp"))
     (half / "manifest.json").unlink()
     changed = write_run(tmp_path, "changed")
     pd.read_parquet(changed / "scores.parquet").head(50).to_parquet(changed / "scores.parquet")
