@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check seeds launchers dashboard tiny bench clean
+.PHONY: help run test lint types check report browser seeds launchers dashboard tiny bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,12 @@ types: .venv/installed ## mypy --strict
 	$(BIN)/mypy
 
 check: lint types test ## everything the gate runs
+
+report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
+	$(BIN)/python -m mia_bench.report
+
+browser: .venv/installed ## the report in a real browser (needs chromium or google-chrome, and chromedriver)
+	MIA_BROWSER=required $(BIN)/python -m pytest -m browser
 
 seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a seed on 2 cores)
 	$(BIN)/python -m mia_bench.seeds

@@ -101,7 +101,7 @@ def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
     node = nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
     _write_config(plan, {cell.name: node}, folder)
-    return _about(plan, cell.name, [q.folder for q in cell.questions()])
+    return _about(plan, cell.name, cell.attack.access, [q.folder for q in cell.questions()])
 
 
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     metrics["compared"] = _compare(plan, folder)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
-    return _about(plan, "ensemble", [q.folder for cell in cells for q in cell.questions()])
+    folders = [q.folder for cell in cells for q in cell.questions()]
+    return _about(plan, "ensemble", Access.GREY_BOX, folders)
 
 
 def _compare(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -303,9 +304,10 @@ def _cost(cell: Cell) -> dict[str, float]:
     }
 
 
-def _about(plan: Plan, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+def _about(plan: Plan, name: str, access: Access, folders: Sequence[Path]) -> dict[str, Any]:
     return {
         "attack": name,
+        "access": access.name.lower(),
         "data": plan.split.source,
         "split": plan.split.content_hash,
         "features": sorted({str(folder.relative_to(plan.outputs)) for folder in folders}),

@@ -46,15 +46,10 @@ def main() -> None:
 
 def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | None]]:
     """AUC per attack and on the base, and paired differences, each with its interval."""
-    from hydra import compose, initialize_config_dir
-
-    from mia_bench.config import conf_dir, register_schema, to_experiment
     from mia_bench.main import execute
+    from mia_bench.session import compose
 
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("config", overrides=["experiment=gap", f"seed={seed}", *overrides])
-    experiment = to_experiment(cfg)
+    experiment = compose("experiment=gap", f"seed={seed}", *overrides)
     results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
     row = {name: results[name][0]["auroc"] for name in SINGLE}
     for name in ("clid", "loss", "mc15"):
