@@ -99,7 +99,8 @@ def run_cell(
     register_schema()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
-        experiment = to_experiment(compose("config", overrides=[*chosen, *COMMON, *overrides]))
+        given = [*COMMON, *fitting(overrides, mitigation)]
+        experiment = to_experiment(compose("config", overrides=[*chosen, *given]))
     results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
     plan = make_plan(experiment)
     where = {name: folder for name, (_, folder) in results.items()}
@@ -118,6 +119,12 @@ def run_cell(
         about={k: manifest.get(k) for k in ("steps", "epochs", "chosen_step", "privacy")},
     )
     return outcome, where
+
+
+def fitting(overrides: Sequence[str], mitigation: str) -> list[str]:
+    """`mitigation.<name>.<key>=...` reaches the cells of that name alone."""
+    own = f"mitigation.{mitigation}."
+    return [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]
 
 
 def report(found: Mapping[str, Mapping[int, Outcome]], folder: Path, small: bool) -> Path:

@@ -1,0 +1,58 @@
+"""Trajectories: one fine-tune attacked at every checkpoint, and the figure with its numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mia_bench.errors import MiaError
+from mia_bench.trajectory import run
+
+CHOICES = (
+    "attack=loss",
+    "finetune.save_at=[1,2]",
+    "finetune.val_every=1",
+    "finetune.val_rows=4",
+    "eval.utility_images=8",
+    "eval.blind_rows=false",
+)
+
+
+@pytest.fixture(scope="module")
+def drawn(small_overrides, tmp_path_factory):
+    outputs = tmp_path_factory.mktemp("outputs")
+    return outputs, run([*small_overrides, *CHOICES, f"paths.outputs={outputs}"])
+
+
+def test_checkpoints_share_one_fine_tune(drawn):
+    outputs, _ = drawn
+    manifests = sorted((outputs / "targets").glob("*/manifest.json"))
+    assert len(manifests) == 2  # the target and its shadow
+    target = [json.loads(p.read_text()) for p in manifests]
+    assert {about["steps"] for about in target} == {4}
+    for step in ("1", "2", "4"):
+        assert len(list((outputs / "runs").glob(f"*/{step}/loss-*/metrics.json"))) == 1
+    weights = {f.read_bytes() for f in outputs.glob("targets/*/steps/*/*.safetensors")}
+    assert len(weights) == 6
+
+
+def test_what_is_drawn_is_stored_and_is_the_runs(drawn):
+    outputs, figure = drawn
+    found = json.loads((figure.parent / "trajectory.json").read_text())
+    assert [row["step"] for row in found["attacks"]["loss"]] == [0, 1, 2, 4]
+    for row in found["attacks"]["loss"][1:]:
+        (path,) = (outputs / "runs").glob(f"*/{row['step']}/loss-*/metrics.json")
+        assert json.loads(path.read_text())["auroc"] == row["auroc"]
+    assert [row["step"] for row in found["utility"]] == [None, 1, 2, 4]
+    assert [row["step"] for row in found["validation"]] == [1, 2, 3, 4]
+    losses = [row["val_heldout"] for row in found["validation"]]
+    assert found["chosen"] == 1 + losses.index(min(losses))
+    assert found["steps_per_epoch"] == 12 / 8
+    assert figure.read_bytes()[:4] == b"\x89PNG"
+    assert "<svg" in figure.with_suffix(".svg").read_text()
+
+
+def test_a_trajectory_without_checkpoints_is_refused(small_overrides, tmp_path):
+    with pytest.raises(MiaError, match=r"add finetune\.save_at="):
+        run([*small_overrides, f"paths.outputs={tmp_path}"])
