@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mia_bench.errors import MiaError
+from mia_bench.main import utility_line
 from mia_bench.trajectory import run
 
 CHOICES = (
@@ -51,6 +52,18 @@ def test_what_is_drawn_is_stored_and_is_the_runs(drawn):
     assert found["steps_per_epoch"] == 12 / 8
     assert figure.read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in figure.with_suffix(".svg").read_text()
+
+
+def test_utility_of_the_base_and_of_every_checkpoint_is_kept(drawn):
+    outputs, _ = drawn
+    files = list((outputs / "utility").glob("*/*/*/utility.json"))
+    assert sorted(p.parts[-3] for p in files) == ["1", "2", "4", "base"]
+    for path in files:
+        found = json.loads(path.read_text())
+        assert found["n_images"] == found["n_members"] == 8
+        assert str(found["step"] or "base") == path.parts[-3]
+        assert f"held-out loss {found['heldout_loss']:.4g}" in utility_line(path.parent)
+        assert (path.parent / "samples.png").is_file()
 
 
 def test_a_trajectory_without_checkpoints_is_refused(small_overrides, tmp_path):

@@ -13,7 +13,6 @@ from scipy.linalg import sqrtm
 from mia_bench.batches import VALIDATION_TIMESTEPS
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.main import utility_line
 from mia_bench.runner import collate
 from mia_bench.utility import (
     Rows,
@@ -139,27 +138,6 @@ def test_the_sheet_shows_the_first_images_in_rows(tmp_path):
     grey = [sheet.getpixel((i % 8 * 128 + 64, i // 8 * 128 + 64))[0] for i in range(10)]
     assert grey == sorted(grey)
     assert (grey[0], grey[-1]) == (0, 255)
-
-
-def test_a_run_leaves_utility_of_target_and_base(small, tmp_path, capsys):
-    from mia_bench.main import execute
-    from mia_bench.workshop import make_plan
-
-    choices = ("attack=loss", "eval.base_rows=[]", "eval.blind_rows=false")
-    wanted = ("eval.utility=true", "eval.utility_images=8")
-    experiment = small(*choices, *wanted, outputs=tmp_path)
-    execute(experiment)
-    said = capsys.readouterr().out
-    plan = make_plan(experiment)
-    for subject, folder in plan.utility.items():
-        found = json.loads((folder / "utility.json").read_text())
-        assert found["step"] == subject.step
-        assert (found["n_images"], found["n_members"]) == (8, 8)
-        assert (folder / "samples.png").is_file()
-        assert utility_line(folder) in said
-    target, base = plan.utility
-    assert (target.step, base.step) == (4, None)
-    assert make_plan(small(*choices, outputs=tmp_path)).utility == {}
 
 
 def test_utility_needs_held_out_rows(small, tmp_path):
