@@ -30,6 +30,11 @@ def make_plan(experiment: Experiment) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
     outputs = experiment.outputs
     listing, split, _ = prepare(experiment, outputs)
+    if experiment.model.finetune and not len(split.rows(Role.VALIDATION)):
+        raise MiaError(
+            "the split leaves no rows for validation, which fine-tuning needs: ask for fewer rows "
+            "in another of data.sizes."
+        )
     options = experiment.options
     items = ask_with(options.data.captions, listing, split, outputs, options.plan_only)
     return Plan(experiment, split, items, outputs)
