@@ -42,7 +42,7 @@ class Data:
     max_rmse: float | None = None  # of 16x16 thumbnails: also links sparse drawings
     pools: dict[str, str] = field(default_factory=dict)  # role: the part of the source it draws on
     split: str | None = None  # a published split to import: csv or json
-    captions: str = "own"  # what the attacker asks with: own, null, file:<path>, pseudo:<captioner>
+    captions: str | None = "own"  # of the attacker: own, null, file:<path>, pseudo:<captioner>
     on_error: str = "skip"  # or raise, at the first pair that cannot be used
     pretraining: bool = False  # members were in the pre-training: the model is audited as it is
 
@@ -76,6 +76,7 @@ class TrainerOptions:
     num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
+    gpu_slots: int | None = None
 
 
 @dataclass
@@ -93,6 +94,7 @@ class Evaluation:
     base_rows: list[str] | None = None
     base_calibrated: bool = False
     blind_rows: bool = True
+    blind_encoder: str | None = None
     access: str = "white_box"
     ensemble: bool = False
     utility: bool = False
@@ -103,6 +105,7 @@ class Evaluation:
 @dataclass
 class Paths:
     outputs: str = "outputs"
+    cache_gb: float | None = 20.0  # of latents kept between runs; null: no limit
 
 
 @dataclass
@@ -229,7 +232,7 @@ def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
 
 
 def _check_data(data: Data, model: Model) -> None:
-    kind, colon, argument = data.captions.partition(":")
+    kind, colon, argument = (data.captions or "null").partition(":")
     needs = {"own": False, "null": False, "file": True, "pseudo": True}
     if kind not in needs or needs[kind] != bool(colon and argument):
         raise MiaError(

@@ -56,7 +56,7 @@ def lines(plan: Plan) -> Iterator[str]:
     """What will run, with what it is expected to take."""
     asked = plan.experiment.options.data.captions
     if asked != "own":
-        yield f"captions asked with: {asked}; models are trained on the data's own"
+        yield f"captions asked with: {asked or 'null'}; models are trained on the data's own"
     yield plan.split.summary()
     yield plan.describe()
     if plan.absent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from mia_bench.data.source import printable
+from mia_bench.store import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,8 @@ def save_strips(
 ) -> list[Path]:
     """One PNG per row, named after its sample id, and all of them on `evidence.png`, the last path.
 
+    `index.json` beside them says in the same order what is known of each row.
+
     Args:
         images: (len(rows), 3, H, W) in [-1, 1] under each name of `PANELS`.
     """
@@ -99,6 +102,8 @@ def save_strips(
             copy += 1
         strips[-1].save(path)
         paths.append(path)
+    index = [{"file": path.name, **asdict(row)} for path, row in zip(paths, rows, strict=True)]
+    write_json(folder / "index.json", {"rows": index})
     sheet(strips, title).save(page)
     return [*paths, page]
 

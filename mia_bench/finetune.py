@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class FinetuneModule(LightningModule):
         self.treatment, self.private = treatment, treatment.private
         self.unet = unet if self.private is None else self.private.prepare(unet)
         self.recipe, self.shown, self.views = recipe, shown or members, views
-        self.codec = target.latents if views is not None else None
+        self.codec = [target.latents]  # in a list: not a part of what is trained and saved
         self.strict_loading = False  # frozen weights are not in checkpoints
         self.validation = {"member": members.take(recipe.val_rows)}
         if heldout is not None:
@@ -113,6 +114,11 @@ class FinetuneModule(LightningModule):
         self.log("train_loss", loss.detach())
         return loss
 
+    def on_fit_start(self) -> None:
+        codec = self.codec[0]
+        if self.views is not None and isinstance(codec, nn.Module):
+            codec.to(self.device)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         if self.private is not None:
             optimizer = self.optimizers(use_pl_optimizer=False)
@@ -150,11 +156,12 @@ class FinetuneModule(LightningModule):
         self.history.append(row)
         self.log_dict({name: row[name] for name in row if name.startswith("val_")})
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.ema is not None and (batch_idx + 1) % self.recipe.accumulate == 0:
-            decay = min(
-                self.recipe.ema_decay or 0.0, (1 + self.global_step) / (10 + self.global_step)
-            )
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The average follows at once: whoever saves this step's weights sees it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            step = self.global_step + 1  # Lightning counts it when this hook returns
+            decay = min(self.recipe.ema_decay or 0.0, (1 + step) / (10 + step))
             with torch.no_grad():
                 for slow, fast in zip(self.ema.parameters(), self.unet.parameters(), strict=True):
                     if fast.requires_grad:
@@ -176,18 +183,15 @@ class FinetuneModule(LightningModule):
         frozen = {f"unet.{name}" for name, p in self.unet.named_parameters() if not p.requires_grad}
         frozen |= {f"ema.{name.removeprefix('unet.')}" for name in frozen}
         checkpoint["state_dict"] = {
-            name: value
-            for name, value in checkpoint["state_dict"].items()
-            if name not in frozen and not name.startswith("codec.")
+            name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
 
     def _latents(self, batch: Mapping[str, Tensor]) -> Tensor:
-        if self.codec is not None:
-            z0: Tensor = self.codec.encode(batch["image"])
-            return z0
+        if self.views is not None:
+            return self.codec[0].encode(batch["image"])
         return self.shown.z0[batch["view"].cpu()].to(self.device)
 
     def _loss(
@@ -299,11 +303,15 @@ def finetune(
         callbacks=[*stopping, keeper, StepProgress(label)],
     )
     last = folder / LAST
-    trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+    resumed, began = last.exists(), time.monotonic()
+    trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+    seconds = time.monotonic() - began
     last.unlink(missing_ok=True)
     steps = trainer.global_step
     facts: dict[str, Any] = {
         "steps": steps,
+        "batch_size": recipe.batch_size,
+        "seconds_per_step": None if resumed or not steps else round(seconds / steps, 5),
         "epochs": round(steps * recipe.batch_size / len(members.sample_id), 2),
         "device": str(trainer.strategy.root_device),
         "history": module.history,

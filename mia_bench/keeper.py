@@ -53,6 +53,11 @@ class Keeper(Callback):
         self.done = step
         if step in self.save_at and trainer.is_global_zero:
             self._save(pl_module, step)
+        if step % self.recipe.val_every:  # else after the validation, which a resume would skip
+            self._checkpoint(trainer)
+
+    def _checkpoint(self, trainer: Trainer) -> None:
+        step = trainer.global_step
         if step % self.recipe.checkpoint_every == 0 and step < self.recipe.total:
             partial = self.folder / "last.part"
             trainer.save_checkpoint(partial)
@@ -70,6 +75,7 @@ class Keeper(Callback):
                 self._save(pl_module, self.best_step)
                 if before not in self.save_at:
                     shutil.rmtree(self.folder / STEPS / str(before), ignore_errors=True)
+        self._checkpoint(trainer)
 
     def _save(self, module: LightningModule, step: int) -> None:
         adapters = self.recipe.lora_rank is not None

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mia_bench.attacks import Access, Attack, query_fields, score_fields
+from mia_bench.attacks import Access, Attack, Doubted, query_fields, score_fields
 from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
@@ -155,13 +155,15 @@ class Plan:
         if not options.eval.blind_rows:
             return None
         rows = [(sid, self.items[sid].caption) for sid in self.rows(*EVALUATED)]
-        identity = {
+        identity: dict[str, Any] = {
             "rows": rows,
             "split": self.split.content_hash,
             "seed": options.eval.seed,
             "resolution": self.experiment.model.resolution,
             "version": METRICS_VERSION,
         }
+        if options.eval.blind_encoder is not None:
+            identity["encoder"] = options.eval.blind_encoder
         return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
 
     @cached_property
@@ -213,6 +215,12 @@ class Plan:
         )
         subjects = {self.target: None, self.base: None}
         return {s: self.folder("utility", s.key, s.where, key) for s in subjects}
+
+    @property
+    def table(self) -> list[tuple[str, Path]]:
+        """(name, folder) of every row of the run's table."""
+        rows = [(cell.name, cell.folder) for cell in self.cells]
+        return rows if self.ensemble is None else [*rows, ("ensemble", self.ensemble)]
 
     def missing(self) -> dict[tuple[Subject, tuple[str, ...]], list[Questions]]:
         """Questions not answered yet by (model, rows): each entry is one predict pass."""
@@ -315,6 +323,10 @@ class Plan:
             "blind": options.eval.blind_rows,
             "split": self.split.content_hash,
         }
+        if options.eval.blind_rows and options.eval.blind_encoder is not None:
+            identity["blind_encoder"] = options.eval.blind_encoder
+        if isinstance(attack, Doubted) and attack.plain() is not None:
+            identity["doubt"] = 1
         subject = evaluation.subject
         folder = self.folder("runs", subject.key, subject.where, f"{name}-{hash_key(identity)}")
         return Cell(name, attack, evaluation, calibration, base, base_calibration, folder)

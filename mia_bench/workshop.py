@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.config import Experiment, TrainerOptions
 from mia_bench.data.captions import ask_with
-from mia_bench.data.membership import Role
+from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.data.splits import prepare
 from mia_bench.errors import MiaError
 from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
-from mia_bench.store import get_or_build
+from mia_bench.precheck import precheck
+from mia_bench.store import canonical, get_or_build, holding
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +28,26 @@ if TYPE_CHECKING:
     from mia_bench.target import Target
 
 
-def make_plan(experiment: Experiment) -> Plan:
+@dataclass(frozen=True)
+class Memo:
+    """Data that several plans of one sweep have in common, listed and checked once."""
+
+    listed: dict[str, tuple[Split, dict[str, Item]]] = field(default_factory=dict)
+
+
+def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
-    outputs = experiment.outputs
-    listing, split, _ = prepare(experiment, outputs)
-    items = ask_with(experiment.options.data.captions, listing, split, outputs)
-    return Plan(experiment, split, items, outputs)
+    known = Memo() if memo is None else memo
+    outputs, options = experiment.outputs, experiment.options
+    key = canonical([experiment.resolved["data"], str(outputs)])
+    if key not in known.listed:
+        listing, split, _ = prepare(experiment, outputs)
+        items = ask_with(options.data.captions, listing, split, outputs, options.plan_only)
+        known.listed[key] = split, items
+    split, items = known.listed[key]
+    plan = Plan(experiment, split, items, outputs)
+    precheck(plan)
+    return plan
 
 
 def train_models(plan: Plan) -> None:
@@ -82,6 +98,17 @@ def answer_questions(plan: Plan) -> None:
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
+    options = plan.experiment.options.trainer
+    if options.devices * options.num_nodes > 1:  # every rank writes shards of its own
+        _ask(plan, subject, rows, asked)
+        return
+    with holding([q.folder for q in asked]):
+        waiting = [q for q in asked if not q.ready]  # another job may have asked meanwhile
+        if waiting:
+            _ask(plan, subject, rows, waiting)
+
+
+def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
     from mia_bench.runner import run_pass
 
     options = plan.experiment.options
@@ -210,7 +237,9 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
             f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
             f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
         )
-    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
+    gigabytes = plan.experiment.options.paths.cache_gb
+    limit = None if gigabytes is None else int(gigabytes * 1e9)
+    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
     unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
 

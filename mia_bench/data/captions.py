@@ -17,13 +17,16 @@ from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
 
 
-def ask_with(choice: str, listing: Listing, split: Split, outputs: Path) -> dict[str, Item]:
-    """The split's items by sample id, with the captions that `choice` gives the attacker.
+def ask_with(
+    choice: str | None, listing: Listing, split: Split, outputs: Path, plan_only: bool = False
+) -> dict[str, Item]:
+    """The listing's items by sample id, with the captions that `choice` gives the attacker.
 
-    Raises MiaError when a file or a captioner does not give every scored row a caption.
+    Raises MiaError when a file does not give every scored row a caption; Missing when a captioner
+    is not here, or has not written its captions yet and only a plan is wanted.
     """
     items = {item.sample_id: item for item in listing.items}
-    kind, _, argument = choice.partition(":")
+    kind, _, argument = (choice or "null").partition(":")
     scored = {row.sample_id for row in split.table if row.role is not Role.VALIDATION}
     if kind == "own":
         return items
@@ -34,7 +37,8 @@ def ask_with(choice: str, listing: Listing, split: Split, outputs: Path) -> dict
     else:
         from mia_bench.data.captioner import pseudo_captions
 
-        captions = pseudo_captions(argument, [items[sid] for sid in sorted(scored)], outputs)
+        rows = [items[sid] for sid in sorted(scored)]
+        captions = pseudo_captions(argument, rows, outputs, plan_only)
     return {sid: _asked(item, captions.get(sid)) for sid, item in items.items()}
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ BLOCK_CELLS = 1 << 22  # cells of one block of the distance matrix: 32 MiB of ui
 
 THUMBNAIL = 16
 
+T = TypeVar("T")
 Hashes = npt.NDArray[np.uint64]
 Thumbnails = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
@@ -130,7 +132,7 @@ def normalise_caption(caption: str) -> str:
     return " ".join(word for word in words if any(map(str.isalnum, word)))
 
 
-def tracked(items: Sequence[Item], label: str = "reading pictures") -> Iterator[Item]:
+def tracked(items: Sequence[T], label: str = "reading pictures") -> Iterator[T]:
     """`items`, with a progress bar on stderr when there are many."""
     if len(items) <= PROGRESS_FROM:
         yield from items

@@ -30,7 +30,9 @@ class HubFiles:
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """Those of `names` (paths in the repository) that belong to the split, first come first."""
-        pattern = re.compile(rf"(^|/){re.escape(self.split)}[-./].*parquet$|(^|/){self.split}\.parquet$")
+        pattern = re.compile(
+            rf"(^|/){re.escape(self.split)}[-./].*parquet$|(^|/){self.split}\.parquet$"
+        )
         found = sorted(name for name in names if pattern.search(name))
         return found[: self.files]
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -118,19 +119,19 @@ class Split:
     skipped: tuple[Skip, ...] = ()
     note: str = ""
 
-    @property
+    @cached_property
     def sample_id(self) -> tuple[str, ...]:
         return tuple(row.sample_id for row in self.table)
 
-    @property
+    @cached_property
     def group(self) -> tuple[str, ...]:
         return tuple(row.group for row in self.table)
 
-    @property
+    @cached_property
     def role(self) -> tuple[Role, ...]:
         return tuple(row.role for row in self.table)
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         return hash_key([asdict(row) for row in self.table])
 

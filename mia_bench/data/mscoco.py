@@ -26,7 +26,11 @@ from mia_bench.errors import MiaError, Missing
 VAL, TRAIN = "val2017", "train2017"
 MIRRORS = {
     VAL: HubFiles(
-        "lmms-lab/COCO-Caption2017", "val", "336b06165226abcbb51ea39c63f5726216b388b6", None, "0.8 GB"
+        "lmms-lab/COCO-Caption2017",
+        "val",
+        "336b06165226abcbb51ea39c63f5726216b388b6",
+        None,
+        "0.8 GB",
     ),
     # 113,287 images of COCO 2014; those of val2017 among them are left out below
     TRAIN: HubFiles("Multimodal-Fatima/COCO_captions_train", "train", None, 3, "1.4 GB of 17"),
@@ -106,7 +110,9 @@ class Mscoco:
         path = pairs.root / "annotations" / f"captions_{pool}.json"
         captions = read_coco(path)
         if not (pairs.root / pool).is_dir():
-            raise Missing(f"{path} is there and the folder {pool} beside it is not. {self._advice()}")
+            raise Missing(
+                f"{path} is there and the folder {pool} beside it is not. {self._advice()}"
+            )
         names = list(captions)
         if pool == TRAIN:
             names = sorted(names, key=_order)[: self.train_rows]

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from mia_bench.data.emoji_captions import caption_parts, from_codepoints, has_skin_tone
 from mia_bench.data.source import Item, Listing, Skip, listing, sample_id
-from mia_bench.data.vector import render_square
+from mia_bench.data.vector import render
 from mia_bench.errors import MiaError
 
 
@@ -47,7 +47,7 @@ class OpenMoji:
                 skipped.append(Skip(path.name, reason))
             else:
                 id_ = sample_id(self.name, path.read_bytes())
-                found.append(Item(id_, caption, path.name, partial(render_square, path)))
+                found.append(Item(id_, caption, path.name, partial(render, path)))
         return listing(found, skipped)
 
     def _caption(self, stem: str) -> tuple[str, str]:

@@ -27,9 +27,7 @@ class Pairs:
     found: list[Item] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 
-    def add(
-        self, path: Path, caption: Any, pool: str = "", load: Load = read_picture
-    ) -> None:
+    def add(self, path: Path, caption: Any, pool: str = "", load: Load = read_picture) -> None:
         """The picture at `path` with whatever its annotation holds; nothing is decoded."""
         name = self.name(path)
         try:

@@ -22,7 +22,10 @@ from mia_bench.data.source import Item, Listing
 from mia_bench.errors import MiaError
 from mia_bench.store import hash_key
 
-TRUE, FALSE = frozenset(("1", "true", "yes", "member")), frozenset(("0", "false", "no", "nonmember"))
+TRUE, FALSE = (
+    frozenset(("1", "true", "yes", "member")),
+    frozenset(("0", "false", "no", "nonmember")),
+)
 NAMES = ("name", "file_name", "filename", "image")
 
 
@@ -168,9 +171,7 @@ def _others(
     return [role if role not in spoken else None for role in roles]
 
 
-def _note(
-    path: Path, given: Mapping[str, Role], listing: Listing, groups: Sequence[str]
-) -> str:
+def _note(path: Path, given: Mapping[str, Role], listing: Listing, groups: Sequence[str]) -> str:
     sides: dict[str, set[bool]] = defaultdict(set)
     for item, group in zip(listing.items, groups, strict=True):
         role = given.get(item.sample_id)

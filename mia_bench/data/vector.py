@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from mia_bench.data.source import require_square_enough
+from mia_bench.data.source import MAX_ASPECT, require_square_enough
 
 DPI = 96  # of CSS; without one, sizes in points or millimetres are no sizes
-
-
-def render_square(path: Path, resolution: int) -> Image.Image:
-    """A square drawing at resolution x resolution on white."""
-    return _render(path, width=resolution, height=resolution)
+# The renderer would read any file that an image element names: it gets an empty one instead.
+INCLUDES = re.compile(r"""(<(?:\w+:)?image\b[^>]*href\s*=\s*)(["'])(?!data:|#)[^"']*""")
 
 
 def render(path: Path, resolution: int) -> Image.Image:
@@ -22,20 +20,23 @@ def render(path: Path, resolution: int) -> Image.Image:
 
     Raises ValueError for a strip longer than MAX_ASPECT times its width, or what is no SVG.
     """
-    wide = _render(path, width=resolution, dpi=DPI)
-    require_square_enough(wide.size)
-    return wide if wide.height >= resolution else _render(path, height=resolution, dpi=DPI)
+    wide = _render(path, width=resolution)
+    # rounded to a few pixels, a height says little of the shape: look again before it is a width
+    probe = wide if wide.height > 2 else _render(path, width=10 * MAX_ASPECT)
+    require_square_enough(probe.size)
+    return wide if wide.height >= resolution else _render(path, height=resolution)
 
 
 def _render(path: Path, **size: int) -> Image.Image:
     import resvg_py
 
-    # System fonts would make the same drawing differ between machines. The text is read here, so
-    # that a drawing has no folder from which it could include other files.
+    text = INCLUDES.sub(r"\1\2data:,", path.read_text(encoding="utf-8"))
+    # System fonts would make the same drawing differ between machines.
     png = resvg_py.svg_to_bytes(
-        svg_string=path.read_text(encoding="utf-8"),
+        svg_string=text,
         background="white",
         skip_system_fonts=True,
+        dpi=DPI,
         **size,
     )
     return Image.open(BytesIO(png)).convert("RGB")

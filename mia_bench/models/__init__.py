@@ -26,6 +26,9 @@ class Model(Protocol):
     def encoder_hash(self) -> str:
         """Content hash of what turns an image into latents: weights, resolution, precision."""
 
+    def timesteps(self) -> int:
+        """Length of the training schedule, known without loading weights."""
+
     def text_hash(self) -> str:
         """Content hash of what turns a caption into a condition."""
 

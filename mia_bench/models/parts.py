@@ -77,6 +77,10 @@ class ClipText(Anchored):
         self.encoder: Any = None
         self.tokenizer: Any = None
 
+    @property
+    def pad_token(self) -> str:
+        return str(self.tokenizer.pad_token)
+
     @torch.no_grad()
     def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.encoder is None:

@@ -99,6 +99,10 @@ class StableDiffusion:
         identity = {"vae": found, "resolution": self.resolution, "dtype": self.dtype}
         return hash_key(identity | ({"tiling": True} if self.vae_tiling else {}))
 
+    def timesteps(self) -> int:
+        """Length of the training schedule."""
+        return int(self._scheduler().get("num_train_timesteps", 1000))
+
     def text_hash(self) -> str:
         """Content of what turns a caption into a condition."""
         files = [f for part in self._encoders() for f in weights(self.folder, part, self.variant)]

@@ -122,3 +122,23 @@ def test_the_schedule_is_the_models_own():
     betas = torch.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, 1000) ** 2
     assert torch.allclose(target.a[:-1] ** 2, torch.cumprod(1 - betas, 0), atol=1e-5)
     assert Path(TINY.folder).is_dir()
+
+
+def test_the_schedules_length_is_read_without_weights(copy):
+    assert TINY.timesteps() == 1000
+    for part in ("unet", "vae", "text_encoder"):
+        shutil.rmtree(copy.folder / part)
+    config = copy.folder / "scheduler" / "scheduler_config.json"
+    written = json.loads(config.read_text())
+    config.write_text(json.dumps({**written, "num_train_timesteps": 500}))
+    assert copy.timesteps() == 500
+    config.unlink()
+    with pytest.raises(MiaError, match=r"scheduler_config\.json cannot be read.*model=tiny"):
+        copy.timesteps()
+
+
+def test_the_padding_is_the_tokenizers():
+    target = TINY.build(TINY.load_unet(), seed=0)
+    assert target.pad_token == "<|endoftext|>"
+    padded, plain = (target.embed([text]).hidden for text in ("", "<|endoftext|>"))
+    torch.testing.assert_close(padded, plain)  # the literal text is read as the token itself
