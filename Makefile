@@ -4,8 +4,8 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check report browser seeds mitigations mitigations-full launchers \
-  dashboard tiny bench clean
+.PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
+  launchers dashboard tiny bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ run: .venv/installed ## set up and run the main job: fine-tune the tiny target, 
 
 test: .venv/installed ## set up and run the tests
 	$(BIN)/python -m pytest
+
+test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
+	$(BIN)/python -m pytest -m slow -s tests/models
 
 lint: .venv/installed ## ruff: lint and format
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Random weights in the real architectures, saved as diffusers saves them.
 
-`narrow` has every layer of the real networks at a fraction of the width; `full` has their widths.
+Sizes: "full" has the real widths; "reduced" (SDXL) has every layer of the U-Net at a quarter of the
+width and few layers of the text encoders; "narrow" has a handful of channels everywhere.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ NARROW_UNET: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 24 + 6 * 8,
     },
 }
+REDUCED_SDXL = {"block_out_channels": (80, 160, 320)}
 FULL_TEXT = {
     "sd1": [{"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}],
     "sd2": [{"hidden_size": 1024, "num_hidden_layers": 23, "num_attention_heads": 16}],
@@ -80,6 +82,7 @@ NARROW_TEXT = {
         {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2},
     ],
 }
+REDUCED_TEXT = [{**widths, "num_hidden_layers": 3} for widths in FULL_TEXT["sdxl"]]
 SCHEDULE = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -92,7 +95,7 @@ SCHEDULE = {
 def save_pipeline(
     folder: Path,
     family: str,
-    full: bool = False,
+    size: str = "narrow",
     dtype: torch.dtype = torch.float32,
     variant: str | None = None,
     shard: str = "10GB",
@@ -100,12 +103,12 @@ def save_pipeline(
     """A random pipeline of `family`, "sd1", "sd2" or "sdxl", in diffusers' layout."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pipeline = build(family, full).to(dtype)
+        pipeline = build(family, size).to(dtype)
     pipeline.save_pretrained(folder, safe_serialization=True, variant=variant, max_shard_size=shard)
     return folder
 
 
-def build(family: str, full: bool) -> Any:
+def build(family: str, size: str) -> Any:
     from diffusers import (
         DDPMScheduler,
         EulerDiscreteScheduler,
@@ -115,13 +118,19 @@ def build(family: str, full: bool) -> Any:
         UNet2DConditionModel,
     )
 
-    options = FULL_UNET[family] if full else {**FULL_UNET[family], **NARROW_UNET[family]}
-    if not full:
-        options |= {"norm_num_groups": 4, "layers_per_block": 1, "sample_size": 8}
-    unet = UNet2DConditionModel(**options)
-    widths = FULL_TEXT[family] if full else NARROW_TEXT[family]
+    few = {"norm_num_groups": 4, "layers_per_block": 1, "sample_size": 8}
+    options, widths = {
+        "full": ({}, FULL_TEXT[family]),
+        "reduced": ({**REDUCED_SDXL, "norm_num_groups": 16}, REDUCED_TEXT),
+        "narrow": ({**NARROW_UNET[family], **few}, NARROW_TEXT[family]),
+    }[size]
+    unet = UNet2DConditionModel(**{**FULL_UNET[family], **options})
     encoders = [text_encoder(config, family, i == 1) for i, config in enumerate(widths)]
-    parts = {"unet": unet, "vae": autoencoder(family, full), "text_encoder": encoders[0]}
+    parts = {
+        "unet": unet,
+        "vae": autoencoder(family, size != "narrow"),
+        "text_encoder": encoders[0],
+    }
     if family == "sdxl":
         return StableDiffusionXLPipeline(
             **parts,

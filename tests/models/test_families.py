@@ -268,6 +268,8 @@ def test_adapters_of_another_text_encoder_are_refused(model, adapters):
 OVERRIDES = (
     "attack=[clid,pia,noise_agg]",
     "model.resolution=64",
+    "model.chunk=64",
+    "eval.batch_size=32",
     "finetune.steps=2",
     "finetune.epochs=null",
     "finetune.batch_size=2",
