@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check report browser seeds tiny clean
+.PHONY: help run test lint types check report browser seeds launchers dashboard tiny bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,8 +39,17 @@ browser: .venv/installed ## the report in a real browser (needs chromium or goog
 seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a seed on 2 cores)
 	$(BIN)/python -m mia_bench.seeds
 
+launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
+	$(BIN)/python -m pytest -m slow tests/test_sweep.py
+
+dashboard: .venv/installed ## W&B workspace and report of outputs/ (WANDB_ENTITY=team; JSON without a key)
+	$(BIN)/python -m mia_bench.dashboard $(if $(WANDB_ENTITY),entity=$(WANDB_ENTITY))
+
 tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
+
+bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run)
+	$(BIN)/python -m mia_bench.bench
 
 clean: ## remove the virtual environment and caches, never outputs/
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -64,6 +64,7 @@ class Cost:
             "nfe_forward": round(self.queries["asked"] / per_row, 4),
             "nfe_paid": round(self.queries["forward"] / per_row, 4),
             "nfe_backward": round(self.queries["backward"] / per_row, 4),
+            "text_embeddings": round(self.queries["embed"] / per_row, 4),
         }
 
 
@@ -95,7 +96,8 @@ class AttackModule(LightningModule):
         try:
             return attack.features(self.target, batch)
         except ValueError as error:  # a question this model has no answer to, e.g. its timestep
-            raise MiaError(f"attack {name}: {error}. Change attack.{name} to fit it.") from error
+            word = name.partition("-")[0]
+            raise MiaError(f"attack {word}: {error}. Change attack.{word} to fit it.") from error
 
     def _ask(self, name: str, attack: Attack, batch: Batch) -> Table:
         cost, before, began = self.cost[name], self.target.queries.copy(), time.monotonic()

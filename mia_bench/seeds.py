@@ -55,11 +55,12 @@ def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | Non
     for name in ("clid", "loss", "mc15"):
         row[f"{name} on the base"] = results[name][0]["controls"]["base"]["auroc"]
     for a, b in PAIRS:
-        row[f"{a} - {b}"] = _difference(results[a][1], results[b][1], experiment.options.eval.seed)
+        row[f"{a} - {b}"] = difference(results[a][1], results[b][1], experiment.options.eval.seed)
     return row
 
 
-def _difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+    """AUC of run folder `a` minus that of `b` on the same evaluation rows, with its interval."""
     tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
     first, second = (t[t.role.str.startswith("target")].set_index("sample_id") for t in tables)
     second = second.loc[first.index]

@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -50,8 +51,15 @@ def hash_file(path: Path) -> str:
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """One key for the content of several files, in the order given."""
-    return hash_key([hash_file(path) for path in paths])
+    """One key for the content of several files, in the order given; read again once they change."""
+    seen = [(path, path.stat()) for path in paths]
+    return hash_key([_hash_seen(path, (now.st_size, now.st_mtime_ns)) for path, now in seen])
+
+
+@cache
+def _hash_seen(path: Path, _state: tuple[int, int]) -> str:
+    """A sweep plans hundreds of cells on the same gigabytes of weights."""
+    return hash_file(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -116,6 +124,19 @@ def get_or_build(
     return checked_manifest(folder)
 
 
+@contextmanager
+def holding(folders: Sequence[Path]) -> Iterator[None]:
+    """Keep other processes from asking for the same tables; always in one order, so none deadlocks.
+
+    Not `get_or_build`'s lock, which is taken inside.
+    """
+    with ExitStack() as locks:
+        for folder in sorted(folders):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(FileLock(folder.with_name(folder.name + ".asking.lock")))
+        yield
+
+
 def global_rank() -> int:
     """Rank of this process as its launcher set it (torchrun, Slurm, Lightning's own)."""
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
@@ -162,9 +183,15 @@ def environment() -> dict[str, Any]:
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "platform": f"{platform.system()} {platform.machine()}",
+        "machine": machine(),
         "python": platform.python_version(),
         **_code(),
     }
+
+
+def machine() -> str:
+    """Tells this machine from others without naming it: times are only compared within one."""
+    return hash_key([platform.node(), os.cpu_count()])
 
 
 @cache

@@ -1,17 +1,33 @@
-"""W&B: a mirror of what is already on disk, one run per cell. It never stops or loses a run."""
+"""W&B: a mirror of what is on disk, one run per cell, model and report. It never stops a run.
+
+A run's id is the key of what it shows, so sending it twice cannot make two. What was sent, and from
+which state of the folder, is noted in outputs/wandb/mirrored/.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
 
 from mia_bench.config import LoggerOptions
+from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
 from mia_bench.errors import MiaError
+from mia_bench.plan import Plan
+from mia_bench.store import hash_key, read_json, write_json
 
 MODES = ("online", "offline", "disabled")
+FINISH_SECONDS = 120.0
+_unreachable: list[str] = []
+"""Why this process stopped sending: one time-out is enough."""
 
 
 def mode_of(options: LoggerOptions) -> str:
@@ -22,71 +38,185 @@ def mode_of(options: LoggerOptions) -> str:
     """
     if options.wandb not in MODES:
         raise MiaError(f"logger.wandb={options.wandb}: use one of {', '.join(MODES)}.")
-    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    if options.wandb == "online" and not os.environ.get("WANDB_API_KEY") and not netrc.exists():
-        print("W&B: no API key found, so this run is recorded offline (`wandb sync` sends it).")
+    if options.wandb == "online" and not has_key():
+        _say_offline()
         return "offline"
     return options.wandb
 
 
-def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Stable W&B names: auroc, auroc_lo, auroc_hi, tpr_at_fpr_0_01, asr, nfe, seconds, ..."""
-    entries = {name: metrics[name] for name in ("auroc", "asr", "tpr_calibrated", "realised_fpr")}
-    for fpr, entry in metrics["tpr_at_fpr"].items():
-        entries[f"tpr_at_fpr_{fpr.replace('.', '_')}"] = entry
-    named = {name: entry["value"] for name, entry in entries.items()}
-    named |= {
-        f"{name}_{end}": entry.get(end) for name, entry in entries.items() for end in ("lo", "hi")
-    }
-    named |= {"nfe": metrics["nfe_forward"], "nfe_backward": metrics["nfe_backward"]}
-    named |= {"seconds": metrics["seconds"], "asr_oracle": metrics["asr_oracle"]}
-    for control, entry in metrics["controls"].items():
-        value = entry["auroc"]
-        named[f"control_{control}_auroc"] = value["value"] if isinstance(value, Mapping) else value
-    return {name: value for name, value in named.items() if value is not None}
+def has_key() -> bool:
+    """An API key in the environment or in netrc; its value is read by W&B alone."""
+    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    return bool(os.environ.get("WANDB_API_KEY")) or netrc.exists()
 
 
-def mirror(
-    folder: Path,
-    metrics: Mapping[str, Any],
-    config: Mapping[str, Any],
-    options: LoggerOptions,
-    outputs: Path,
-) -> bool:
-    """Send the cell stored in `folder` to W&B under its own key; True when it was recorded.
+@cache
+def _say_offline() -> None:
+    print(
+        "W&B: no API key (WANDB_API_KEY or `wandb login`), so runs are recorded offline; "
+        "`python -m mia_bench.sync` sends them later."
+    )
 
-    A cell sent twice updates the same W&B run: the run id is the cell's key.
-    """
+
+def mirror_plan(plan: Plan) -> None:
+    """The models and cells of a finished run."""
+    options = plan.experiment.options.logger
+    if options.wandb == "disabled":
+        return
+    with _never_fatal():
+        models = [finetune_entry(subject.folder, plan.outputs) for subject in plan.trained]
+        cells = [attack_entry(folder, plan.outputs) for _, folder in plan.table]
+        mirror_all([*models, *cells], plan.outputs, options)
+
+
+def mirror_reports(targets: Iterable[str], outputs: Path, options: LoggerOptions) -> None:
+    """All cells of each target side by side, once the run or the whole sweep is over."""
+    if options.wandb == "disabled":
+        return
+    with _never_fatal():
+        reports = [report_entry(target, outputs) for target in dict.fromkeys(targets)]
+        mirror_all(reports, outputs, options)
+
+
+def mirror_all(
+    entries: Iterable[Entry], outputs: Path, options: LoggerOptions, again: bool = False
+) -> tuple[int, int]:
+    """Send what is not mirrored in its present state; (sent, not sent because of an error)."""
     mode = mode_of(options)
-    if mode == "disabled":
+    sent = failed = 0
+    for entry in entries:
+        with _alone(entry, outputs, options):
+            if again or not is_current(entry, outputs, options):
+                done = mirror(entry, outputs, options, mode)
+                sent, failed = sent + done, failed + (not done)
+    return sent, failed
+
+
+@contextmanager
+def _never_fatal() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the run is finished and on disk, whatever went wrong here
+        _give_up(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _alone(entry: Entry, outputs: Path, options: LoggerOptions) -> Iterator[None]:
+    """Parallel jobs share a target: one of them sends it, and the others find it sent."""
+    path = _marker(entry, outputs, options).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
+
+
+def mirror(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> bool:
+    """Send one run; True when it was recorded. A failure is a message, never an exception."""
+    if mode == "disabled" or _unreachable:
         return False
-    import pandas as pd
+    problem = _no_route() if mode == "online" else None
+    if problem is not None:
+        return _give_up(problem)
+    try:
+        offline = _record(entry, outputs, options, mode)
+        _note(entry, outputs, options, mode, offline)
+    except Exception as error:
+        return _give_up(f"{type(error).__name__}: {error}")
+    return True
+
+
+def _record(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> str:
     import wandb
 
-    attack, _, key = folder.name.rpartition("-")
+    wanted = {
+        "silent": True,
+        "console": "off",
+        "init_timeout": 30.0,
+        "disable_code": True,
+        # what W&B would collect by itself: host, user, git remote, packages, load of the machine
+        "disable_git": True,
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
+        "x_disable_stats": True,
+        "x_save_requirements": False,
+        "finish_timeout": FINISH_SECONDS,
+        "finish_timeout_raises": True,
+    }
+    known: dict[str, Any] = {k: v for k, v in wanted.items() if k in wandb.Settings.model_fields}
     run = None
     try:
         run = wandb.init(
             project=options.project,
             entity=options.entity,
-            id=key,
-            name=f"{attack} {key[:6]}",
-            group=folder.parent.parent.name,
-            job_type="attack",
-            tags=[attack, str(config["data"]["name"])],
-            config=dict(config),
+            id=entry.id,
+            name=entry.name,
+            group=entry.group,
+            job_type=entry.job_type,
+            tags=list(entry.tags),
+            config=entry.config,
             dir=str(outputs),
             mode=mode,  # type: ignore[arg-type]
             resume="allow",
-            settings=wandb.Settings(silent=True, init_timeout=30),
+            settings=wandb.Settings(**known),
         )
-        roc = pd.read_parquet(folder / "roc.parquet")[["fpr", "tpr"]]
-        table = wandb.Table(dataframe=roc)
-        run.log({**flat(metrics), "roc": wandb.plot.line(table, "fpr", "tpr", title="ROC")})
-        return True
-    except Exception as error:
-        print(f"W&B: {error}. The run itself is complete in {folder}.", file=sys.stderr)
-        return False
+        # A run that was sent before keeps its history: only what may change is replaced.
+        if dict(run.summary).get("mirrored") != entry.signature:
+            entry.fill(run)
+        run.summary.update({**entry.summary, "mirrored": entry.signature})
+        return Path(run.dir).parent.name if mode == "offline" else ""
     finally:
         if run is not None:
             run.finish()
+
+
+def _note(entry: Entry, outputs: Path, options: LoggerOptions, mode: str, offline: str) -> None:
+    path = _marker(entry, outputs, options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"folder": entry.folder, "signature": entry.signature, "mode": mode}
+    write_json(path, about | {"project": options.project, "entity": options.entity, "run": offline})
+
+
+def is_current(entry: Entry, outputs: Path, options: LoggerOptions) -> bool:
+    """It was sent in its present state, at least as far as `options` ask for: online or on disk."""
+    try:
+        noted = read_json(_marker(entry, outputs, options))
+    except MiaError:
+        return False
+    online = options.wandb == "online" and has_key()
+    return noted.get("signature") == entry.signature and (
+        noted.get("mode") == "online" or not online
+    )
+
+
+def is_mirrored(plan: Plan) -> bool:
+    options = plan.experiment.options.logger
+    entries = [attack_entry(folder, plan.outputs) for _, folder in plan.table]
+    return all(is_current(entry, plan.outputs, options) for entry in entries)
+
+
+def _marker(entry: Entry, outputs: Path, options: LoggerOptions) -> Path:
+    """One per run and project."""
+    where = hash_key([options.entity, options.project])[:8]
+    return outputs / "wandb" / "mirrored" / f"{entry.id}-{where}.json"
+
+
+def _no_route(seconds: float = 5.0) -> str | None:
+    """Why the server cannot be reached. W&B itself would go on trying for many minutes."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return None
+    url = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    port = url.port or (80 if url.scheme == "http" else 443)
+    try:
+        socket.create_connection((url.hostname or "", port), timeout=seconds).close()
+    except OSError as error:
+        return f"{url.hostname}:{port} cannot be reached ({error})"
+    return None
+
+
+def _give_up(problem: str) -> bool:
+    _unreachable.append(problem)
+    print(
+        f"W&B: {problem}. Nothing is lost: the local files are the record, and `python -m "
+        "mia_bench.sync` sends them later.",
+        file=sys.stderr,
+    )
+    return False

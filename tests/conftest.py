@@ -15,18 +15,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Attack, Calibration
 from mia_bench.bootstrap import evaluate
 from mia_bench.config import Experiment, conf_dir, register_schema, to_experiment
 from mia_bench.diffusion import keyed_noise
-from mia_bench.metrics import Thresholds, auroc
+from mia_bench.finetune import write_history
+from mia_bench.metrics import Thresholds, auroc, roc_curve
 from mia_bench.models.memorizer import memorizer, scaled_linear
+from mia_bench.store import hash_key, seal, write_json
 from mia_bench.target import Batch, Target
 
 torch.set_num_threads(1)
@@ -315,3 +319,65 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def store_cell() -> Callable[..., Path]:
+    """store_cell(outputs, attack="clid", target="t" * 16, step=300, seed=0): a finished run.
+
+    240 scored rows, written and sealed as a real run is, and its target when there is none.
+    """
+
+    def build(
+        outputs: Path, attack: str = "clid", target: str = "a" * 16, step: int = 300, seed: int = 0
+    ) -> Path:
+        model = outputs / "targets" / target
+        if not model.exists():
+            _store_target(model, seed)
+        key = hash_key([attack, target, step, seed])
+        folder = outputs / "runs" / target / str(step) / f"{attack}-{key}"
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(seed)
+        member = np.arange(240) < 30
+        frame = pd.DataFrame(
+            {
+                "sample_id": [f"fake:{i:012x}" for i in range(240)],
+                "group": [str(i) for i in range(240)],
+                "role": np.where(member, "target_member", "target_nonmember"),
+                "is_member": member,
+                "score": rng.normal(size=240) + member,
+                "calibration": False,
+            }
+        )
+        frame.to_parquet(folder / "scores.parquet", index=False)
+        roc = roc_curve(frame.score.to_numpy(), member)
+        pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
+        thresholds = Thresholds(0.5, None, 0, "too few")
+        groups = frame.group.tolist()
+        metrics = evaluate(frame.score.to_numpy(), member, groups, thresholds, seed, 100)
+        metrics |= {"controls": {}, "nfe_forward": 15.0, "nfe_backward": 0.0, "seconds": 3.0}
+        write_json(folder / "metrics.json", metrics)
+        (folder / "config.yaml").write_text(_stored_config(seed, {attack: {"alpha": None}}))
+        seal(folder, {"attack": attack, "wall_seconds": 1.0})
+        return folder
+
+    return build
+
+
+def _store_target(folder: Path, seed: int) -> None:
+    folder.mkdir(parents=True)
+    history = [{"step": 100.0 * i, "train_loss": 0.1, "val_heldout": 0.2 / i} for i in (1, 2, 3)]
+    write_history(folder / "train.csv", history)
+    (folder / "config.yaml").write_text(_stored_config(seed, {}))
+    seal(folder, {"kind": "target", "steps": 300, "epochs": 10.0, "device": "cpu", "base": "b"})
+
+
+def _stored_config(seed: int, attack: dict[str, Any]) -> str:
+    config = {
+        "model": {"path": "bundled:tiny"},
+        "data": {"name": "openmoji"},
+        "mitigation": {},
+        "attack": attack,
+        "seed": seed,
+    }
+    return str(OmegaConf.to_yaml(OmegaConf.create(config)))

@@ -15,6 +15,8 @@ NEEDED = (
     "mia_bench/conf/config.yaml",
     "mia_bench/assets/tiny/model_index.json",
     "mia_bench/main.py",
+    "hydra_plugins/mia_bench_sweeper.py",
+    "mia_bench/conf/hydra/sweeper/planned.yaml",
     "mia_bench/report/page/index.html.j2",
     "mia_bench/report/page/page.css",
     "mia_bench/report/page/page.js",

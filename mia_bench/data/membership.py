@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.data.source import Listing, fingerprint
+from mia_bench.data.source import Listing, Skip, fingerprint
 from mia_bench.errors import MiaError
 from mia_bench.store import hash_key, write_json
 
@@ -100,7 +102,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows in sample-id order, and what they were made from. `unused`: rows without a role."""
+    """Rows in sample-id order, and what they were made from.
+
+    `unused`: rows without a role. `skipped`: pairs of the source that are not rows, and why.
+    `note`: what else a reader must know (an imported split, groups between pools).
+    """
 
     source: str
     fingerprint: str
@@ -110,20 +116,22 @@ class Split:
     duplicates: int
     unused: int
     table: tuple[Row, ...]
+    skipped: tuple[Skip, ...] = ()
+    note: str = ""
 
-    @property
+    @cached_property
     def sample_id(self) -> tuple[str, ...]:
         return tuple(row.sample_id for row in self.table)
 
-    @property
+    @cached_property
     def group(self) -> tuple[str, ...]:
         return tuple(row.group for row in self.table)
 
-    @property
+    @cached_property
     def role(self) -> tuple[Role, ...]:
         return tuple(row.role for row in self.table)
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         return hash_key([asdict(row) for row in self.table])
 
@@ -132,7 +140,7 @@ class Split:
         return np.flatnonzero([row.role in roles for row in self.table])
 
     def summary(self) -> str:
-        """Counts per role, groups, merged copies, for people."""
+        """Counts per role, groups, merged copies, what was skipped and why, for people."""
         groups = Counter(self.group)
         counts = Counter(self.role)
         wanted = self.sizes.counts(len(self.table) + self.unused)
@@ -149,34 +157,79 @@ class Split:
             )
             inside = len({row.group for row in self.table if row.role == role})
             lines.append(f"  {role:<17}{counts[role]:>7,} rows in {inside:,} groups{asked}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._remarks()])
+
+    def _remarks(self) -> Iterator[str]:
+        if self.skipped:
+            rows = len(self.table) + self.unused
+            yield (
+                f"  {rows:,} of {rows + len(self.skipped):,} pairs can be used; skipped:"
+                f" {reasons(self.skipped)}"
+            )
+        if self.note:
+            yield f"  {self.note}"
 
 
-def assign(groups: Sequence[str], sizes: RoleSizes, seed: int) -> list[Role | None]:
+def reasons(skipped: Sequence[Skip], most: int = 6) -> str:
+    """'1,822 skin-tone variant, 3 no caption (bad input)': counts by reason, the largest first."""
+    counts = Counter((reason_kind(skip.reason), skip.broken) for skip in skipped)
+    parts = [
+        f"{count:,} {reason}{' (bad input)' if broken else ''}"
+        for (reason, broken), count in counts.most_common(most)
+    ]
+    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(most))
+    return ", ".join([*parts, f"{rest:,} for other reasons"] if rest else parts)
+
+
+def reason_kind(reason: str) -> str:
+    """`reason` without what belongs to one picture: the decoder's words, its size."""
+    return re.sub(r"\d+x\d+ (px )?", "", reason.partition(": ")[0])
+
+
+def assign(
+    groups: Sequence[str],
+    sizes: RoleSizes,
+    seed: int,
+    pools: Sequence[str] | None = None,
+    allowed: Mapping[Role, str] | None = None,
+) -> list[Role | None]:
     """Role of each of N rows; None for rows no role asked for. Groups are never divided.
 
     Groups come in the order of a seeded hash of their label; each role takes those that still fit
     and passes the others on, which meets its count exactly while small groups are left. When none
     fits, it takes the one that ends nearest to the count, if that is nearer than stopping short.
 
+    With `pools` (one per row), a role of `allowed` takes only groups that lie in its pool as a
+    whole: a near-duplicate group that reaches into another pool goes to no such role.
+
     Raises MiaError when the sizes exceed the rows, or a role that asked for rows gets none.
     """
     counts = sizes.counts(len(groups))
     size = Counter(groups)
     left = sorted(size, key=lambda group: (_draw(seed, group), group))
+    inside: dict[str, set[str]] = {}
+    for group, pool in zip(groups, pools or [""] * len(groups), strict=True):
+        inside.setdefault(group, set()).add(pool)
+    allowed = allowed or {}
+
+    def fits(group: str, role: Role) -> bool:
+        return role not in allowed or inside[group] == {allowed[role]}
+
     taken: dict[str, Role] = {}
     # Filled in a seeded order too: what happens to large groups at the end of a role favours none.
     for role in sorted(counts, key=lambda role: _draw(seed, role)):
-        chosen = _fill(left, size, counts[role])
+        chosen = _fill([group for group in left if fits(group, role)], size, counts[role])
         if counts[role] and not chosen:
             raise MiaError(
                 f"no near-duplicate group fits {role} ({counts[role]:,} rows asked,"
-                f" {len(size):,} groups in all). Use a larger data set or smaller data.sizes."
+                f" {len(size):,} groups in all{_of_pool(allowed.get(role))}). Use a larger data set"
+                " or smaller data.sizes."
             )
         taken |= dict.fromkeys(chosen, role)
         left = [group for group in left if group not in taken]
     if sizes.validation is None:
-        taken |= dict.fromkeys(left, Role.VALIDATION)
+        rest = [group for group in left if fits(group, Role.VALIDATION)]
+        taken |= dict.fromkeys(rest, Role.VALIDATION)
     return [taken.get(group) for group in groups]
 
 
@@ -188,9 +241,32 @@ def make_split(
     source: str,
     seed: int,
     max_distance: int,
+    allowed: Mapping[Role, str] | None = None,
 ) -> Split:
     """The split of `listing`, whose item i is in near-duplicate group `groups[i]`; see `assign`."""
-    roles = assign(groups, sizes, seed)
+    pools = [item.pool for item in listing.items]
+    roles = assign(groups, sizes, seed, pools, allowed)
+    split = make_table(
+        listing, groups, roles, sizes, source=source, seed=seed, max_distance=max_distance
+    )
+    between = _between_pools(groups, pools) if allowed else 0
+    if not between:
+        return split
+    note = f"{between:,} rows in near-duplicate groups that reach into two pools have no such role"
+    return replace(split, note=note)
+
+
+def make_table(
+    listing: Listing,
+    groups: Sequence[str],
+    roles: Sequence[Role | None],
+    sizes: RoleSizes,
+    *,
+    source: str,
+    seed: int,
+    max_distance: int,
+) -> Split:
+    """The split that gives item i the role `roles[i]`."""
     table = sorted(
         (
             Row(item.sample_id, group, role, item.name, hash_key(item.caption))
@@ -208,6 +284,7 @@ def make_split(
         listing.duplicates,
         len(groups) - len(table),
         tuple(table),
+        listing.skipped,
     )
 
 
@@ -230,6 +307,7 @@ def load_split(path: Path) -> Split:
         fields["sizes"] = RoleSizes(**fields["sizes"])
         rows = fields.pop("rows")
         table = tuple(Row(**{**row, "role": Role(row["role"])}) for row in rows)
+        fields["skipped"] = tuple(Skip(**skip) for skip in fields.get("skipped", ()))
         split = Split(**fields, table=table)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise MiaError(f"the split manifest cannot be read: {error!r}. {advice}") from error
@@ -260,6 +338,18 @@ def check_split(split: Split, listing: Listing, path: Path) -> None:
         f" caption, for example {examples}. Restore the data, or delete {path} to make"
         " a new split, which needs new fine-tunes."
     )
+
+
+def _between_pools(groups: Sequence[str], pools: Sequence[str]) -> int:
+    """Rows whose group has rows of another pool, or copies there."""
+    seen: dict[str, set[str]] = {}
+    for group, pool in zip(groups, pools, strict=True):
+        seen.setdefault(group, set()).update(pool.split("+"))
+    return sum(len(seen[group]) > 1 for group in groups)
+
+
+def _of_pool(pool: str | None) -> str:
+    return "" if pool is None else f", only those of the pool '{pool}'"
 
 
 def _draw(seed: int, label: str) -> bytes:
