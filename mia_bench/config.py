@@ -174,6 +174,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
     _check_options(options, model, mitigations)
+    _check_contract(attacks)
     _check_access(options.eval.access, attacks)
     return Experiment(model, source, attacks, mitigations, options, resolved)
 
@@ -215,6 +216,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     options = sorted(known)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
+
+
+def _check_contract(attacks: Mapping[str, Attack]) -> None:
+    """An attack from outside the package has everything that will be asked of it."""
+    from mia_bench.attacks import Attack
+
+    needed = {n for n in (*vars(Attack), *Attack.__annotations__) if not n.startswith("_")}
+    for name, attack in attacks.items():
+        missing = sorted(n for n in needed if not hasattr(attack, n))
+        if missing:
+            raise MiaError(
+                f"attack.{name}: {type(attack).__name__} has no {', '.join(missing)}, which every "
+                "attack needs: see Attack in mia_bench/attacks/__init__.py."
+            )
 
 
 def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:

@@ -96,6 +96,18 @@ def test_build_names_what_is_missing_or_wrong():
         build({"_target_": target, "path": "x"}, "model")
 
 
+def test_an_attack_of_another_contract_names_what_it_lacks(experiment, tmp_path, monkeypatch):
+    """As one from outside the package may be, written for an older version."""
+    (tmp_path / "older.py").write_text(
+        "class Older:\n"
+        "    access, version, statistics, nfe = 2, 1, True, (1, 0)\n"
+        "    def features(self, target, batch): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MiaError, match=r"attack.older: Older has no asks_at, score, which every"):
+        experiment("attack=[]", "+attack={older: {_target_: older.Older}}")
+
+
 def test_nearest_falls_back_to_the_list():
     assert nearest("zzz", ["alpha", "beta"]) == "Known: alpha, beta."
 

@@ -32,7 +32,8 @@ def run(words: Sequence[str]) -> Path:
     Raises:
         MiaError: there is no finished run to report, or none that the filters leave.
     """
-    from mia_bench.report.page import build, write
+    from mia_bench.report.gather import build
+    from mia_bench.report.page import write
     from mia_bench.report.read import blind_problems, read_outputs
 
     found = parse(words, KNOWN, USAGE)

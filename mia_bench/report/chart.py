@@ -20,8 +20,8 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 12, 30, 44
 LINE = 18
 TITLE = 60  # characters of a title that fit on one line
 GLYPH = 7.2  # mean width of a character of the legend, in pixels
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07a00", "#3d8fc4", "#6b6b6b")
-"""Okabe and Ito's palette, its yellow left out and two others darkened for white paper."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07a00", "#222222", "#7d7d7d")
+"""After Okabe and Ito; without their yellow and second blue, which white paper swallows."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2")
 SHAPES = ("circle", "square", "diamond", "up", "down", "cross")
 

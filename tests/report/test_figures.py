@@ -6,6 +6,7 @@ import pytest
 
 from mia_bench.report import figures
 from mia_bench.report.beside import Training, Utility
+from mia_bench.report.gather import _last
 from mia_bench.report.read import read_outputs
 
 
@@ -91,3 +92,9 @@ def test_a_threshold_outside_the_histogram_is_not_drawn(cells):
     bins = cells[0].histogram
     far = figures.Histogram(bins.edges, bins.members, bins.nonmembers, 1e9)
     assert 'class="r"' not in figures.histogram_chart(far, "t")
+
+
+def test_cost_is_drawn_for_the_latest_step_alone(cells):
+    last = _last(cells)
+    assert {c.step for c in last} == {"300"}
+    assert {c.model_key for c in last} == {c.model_key for c in cells}

@@ -14,7 +14,8 @@ from mia_bench.errors import MiaError
 from mia_bench.evidence import PANELS, Shown, save_strips
 from mia_bench.judge import judge
 from mia_bench.report.__main__ import run
-from mia_bench.report.page import command, interval_bar
+from mia_bench.report.gather import interval_bar
+from mia_bench.report.page import command
 from mia_bench.store import write_json
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
