@@ -10,8 +10,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mia_bench.controls import holm
-
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 WIDTH = 128
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
@@ -51,6 +49,8 @@ def blind_lines(controls: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def verdict(results: Sequence[tuple[str, Mapping[str, Any], Path]]) -> str:
     """The controls of the whole run judged together (Holm, 5 %)."""
+    from mia_bench.controls import holm  # loads torch, which `status` does without
+
     p_values = {
         f"{attack} on the base" if name == "base" else name: entry["p_value"]
         for attack, metrics, _ in results
