@@ -149,7 +149,7 @@ def test_a_killed_worker_still_gets_the_table(tmp_path, store_cell, capsys):
     done = Job((), tmp_path, cells=(("clid", store_cell(tmp_path)),), finished=True)
     killed = Job(("seed=1",), tmp_path, cells=(("pia", tmp_path / "runs" / "a" / "1" / "pia-0"),))
     stopped = _launch(config, Dying(), [killed], ["seed"])
-    with pytest.raises(MiaError, match="a worker was terminated.*goes on from there"):
+    with pytest.raises(MiaError, match=r"a worker was terminated.*goes on from there"):
         _end([done, killed], [killed], ["seed"], stopped)
     said = capsys.readouterr().out
     assert "seed=1: ended without a word" in said
