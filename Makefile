@@ -4,10 +4,11 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check seeds launchers dashboard tiny clean
+.PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
+  launchers dashboard tiny bench clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -21,6 +22,9 @@ run: .venv/installed ## set up and run the main job: fine-tune the tiny target, 
 test: .venv/installed ## set up and run the tests
 	$(BIN)/python -m pytest
 
+test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
+	$(BIN)/python -m pytest -m slow -s tests/models
+
 lint: .venv/installed ## ruff: lint and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,8 +34,20 @@ types: .venv/installed ## mypy --strict
 
 check: lint types test ## everything the gate runs
 
+report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
+	$(BIN)/python -m mia_bench.report
+
+browser: .venv/installed ## the report in a real browser (needs chromium or google-chrome, and chromedriver)
+	MIA_BROWSER=required $(BIN)/python -m pytest -m browser
+
 seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a seed on 2 cores)
 	$(BIN)/python -m mia_bench.seeds
+
+mitigations: .venv/installed ## five mitigations under the attacks, one seed, small sizes (under an hour on 2 cores)
+	$(BIN)/python -m mia_bench.mitigation_study 0 --small
+
+mitigations-full: .venv/installed ## the same at full size over three seeds (about 3 hours; resumable)
+	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
 
 launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
 	$(BIN)/python -m pytest -m slow tests/test_sweep.py
@@ -41,6 +57,9 @@ dashboard: .venv/installed ## W&B workspace and report of outputs/ (WANDB_ENTITY
 
 tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
+
+bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run)
+	$(BIN)/python -m mia_bench.bench
 
 clean: ## remove the virtual environment and caches, never outputs/
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,6 +22,8 @@ from mia_bench import metrics
 from mia_bench.metrics import BLOCK, Bools, Cuts, Floats, Ints, Thresholds, TprAtFpr
 
 FPRS = (0.01, 0.001)
+KEPT = 1 << 22  # entries of one set of weights that stays in memory, 32 MB
+_kept: dict[tuple[bytes, bytes, int, int], list[Ints]] = {}
 QUANTILES = (0.025, 0.975)
 
 
@@ -81,6 +83,16 @@ class Bootstrap:
 
     def weights(self) -> Iterator[Ints]:
         """Blocks (b, N) of row weights, n_resamples rows in all; the same at every call."""
+        if self.row_group.size * self.n_resamples > KEPT:
+            yield from self._drawn()
+            return
+        key = (self.row_group.tobytes(), self.member_group.tobytes(), self.seed, self.n_resamples)
+        if key not in _kept:  # all cells of a target are judged on the same rows
+            _kept.clear()
+            _kept[key] = list(self._drawn())
+        yield from _kept[key]
+
+    def _drawn(self) -> Iterator[Ints]:
         strata = [np.flatnonzero(self.member_group), np.flatnonzero(~self.member_group)]
         # one stream per class, read replicate by replicate: the block size cannot matter
         streams = [np.random.default_rng([self.seed, stratum]) for stratum in (1, 2)]

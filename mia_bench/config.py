@@ -20,10 +20,13 @@ from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mia_bench.errors import MiaError
+from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of the root
+from mia_bench.recipe import check_checkpoint, check_recipe
 
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.data.source import Source
+    from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
 
 
@@ -36,39 +39,34 @@ class Data:
     sizes: dict[str, Any] = MISSING
     split_seed: int = "${seed}"  # type: ignore[assignment]
     max_distance: int = 6
+    max_rmse: float | None = None  # of 16x16 thumbnails: also links sparse drawings
+    pools: dict[str, str] = field(default_factory=dict)  # role: the part of the source it draws on
+    split: str | None = None  # a published split to import: csv or json
+    captions: str | None = "own"  # of the attacker: own, null, file:<path>, pseudo:<captioner>
+    on_error: str = "skip"  # or raise, at the first pair that cannot be used
+    pretraining: bool = False  # members were in the pre-training: the model is audited as it is
 
-
-@dataclass
-class Recipe:
-    """How a model is fine-tuned: owned by the model yaml, overridden by mitigations."""
-
-    steps: int = MISSING
-    batch_size: int = MISSING
-    lr: float = MISSING
-    warmup: int = 0
-    weight_decay: float = 1e-2
-    max_grad_norm: float = 1.0
-    p_uncond: float = 0.0
-    ema_decay: float | None = None
-    accumulate: int = 1
-    save_at: list[int] = field(default_factory=list)
-    val_every: int = 100
-    val_rows: int = 64
-    checkpoint_every: int = 100
-    seed: int = "${seed}"  # type: ignore[assignment]
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the weights on disk: not how often they are validated or checkpointed."""
-        how_often = {"val_every", "val_rows", "checkpoint_every"}
-        if not self.save_at:
-            how_often.add("save_at")  # the last step is always saved
-        return {name: value for name, value in vars(self).items() if name not in how_often}
+    def split_identity(self, source: Any) -> list[Any]:
+        """What decides the split; options at their defaults stay out, so that old keys hold."""
+        identity = [source, self.sizes, self.split_seed, self.max_distance]
+        given = {"max_rmse": self.max_rmse, "pools": self.pools or None}
+        extra = {name: value for name, value in given.items() if value is not None}
+        return [*identity, extra] if extra else identity
 
 
 @dataclass
 class CalibrationOptions:
     kind: str = "shadow"
     folds: int = 5
+    shadow_mitigation: str = "same"
+    """"none": the attacker does not know of the mitigation and trains the shadow without it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without what is at its default since before it existed, so that keys stay."""
+        found = dict(vars(self))
+        if self.shadow_mitigation == "same":
+            del found["shadow_mitigation"]
+        return found
 
 
 @dataclass
@@ -96,13 +94,18 @@ class Evaluation:
     base_rows: list[str] | None = None
     base_calibrated: bool = False
     blind_rows: bool = True
+    blind_encoder: str | None = None
     access: str = "white_box"
     ensemble: bool = False
+    utility: bool = False
+    utility_images: int = 200
+    utility_clip: str | None = None
 
 
 @dataclass
 class Paths:
     outputs: str = "outputs"
+    cache_gb: float | None = 20.0  # of latents kept between runs; null: no limit
 
 
 @dataclass
@@ -119,6 +122,7 @@ class Root:
     logger: LoggerOptions = field(default_factory=LoggerOptions)
     eval: Evaluation = field(default_factory=Evaluation)
     paths: Paths = field(default_factory=Paths)
+    published: dict[str, Any] = field(default_factory=dict)  # a paper's figures, beside ours
     seed: int = 0
     checkpoint: int | None = None
     plan_only: bool = False
@@ -132,6 +136,7 @@ class Experiment:
     model: Model
     source: Source
     attacks: dict[str, Attack]
+    mitigations: dict[str, Mitigation]
     options: Root
     resolved: dict[str, Any]
 
@@ -166,9 +171,11 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}
     model = build(resolved["model"], "model")
     source = build(resolved["data"]["source"], "data.source")
-    _check_options(options, model)
+    nodes = resolved["mitigation"]
+    mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
+    _check_options(options, model, mitigations)
     _check_access(options.eval.access, attacks)
-    return Experiment(model, source, attacks, options, resolved)
+    return Experiment(model, source, attacks, mitigations, options, resolved)
 
 
 def build(node: Any, key: str) -> Any:
@@ -224,38 +231,62 @@ def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
         )
 
 
-def _check_options(options: Root, model: Model) -> None:
+def _check_data(data: Data, model: Model) -> None:
+    kind, colon, argument = (data.captions or "null").partition(":")
+    needs = {"own": False, "null": False, "file": True, "pseudo": True}
+    if kind not in needs or needs[kind] != bool(colon and argument):
+        raise MiaError(
+            f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
+            " sample_id>, or pseudo:<captioner id or folder>."
+        )
+    if data.on_error not in ("skip", "raise"):
+        raise MiaError(
+            f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
+        )
+    if data.pretraining and model.finetune:
+        raise MiaError(
+            f"data={data.name} knows which rows the base model was pre-trained on, so there is"
+            " nothing to fine-tune: add model.finetune=false calibration=split."
+        )
+
+
+def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
     """Contradictions that are known before anything is loaded."""
+    _check_mitigation(options, model, mitigations)
     if options.calibration.kind not in ("shadow", "split"):
         raise MiaError(
             f"calibration.kind={options.calibration.kind}. "
             + nearest(options.calibration.kind, ("shadow", "split"))
         )
+    _check_data(options.data, model)
     if not model.finetune and options.calibration.kind == "shadow":
         raise MiaError(
             "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
             "with: add calibration=split."
         )
-    recipe = options.finetune
-    for name in ("steps", "batch_size", "lr", "accumulate", "val_every", "checkpoint_every"):
-        if getattr(recipe, name) <= 0:
-            raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be positive.")
-    if recipe.batch_size % recipe.accumulate:
-        raise MiaError(
-            f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "
-            f"of finetune.accumulate={recipe.accumulate}."
-        )
-    if not 0 <= recipe.p_uncond <= 1:
-        raise MiaError(f"finetune.p_uncond={recipe.p_uncond} is a probability.")
-    if any(not 0 < step <= recipe.steps for step in recipe.save_at):
-        raise MiaError(
-            f"finetune.save_at={recipe.save_at} lies outside 1 to finetune.steps={recipe.steps}."
-        )
-    saved = sorted({*recipe.save_at, recipe.steps})
-    if options.checkpoint is not None and options.checkpoint not in saved:
-        raise MiaError(
-            f"checkpoint={options.checkpoint} is not saved by this recipe. Saved steps: {saved}; "
-            f"add finetune.save_at=[{options.checkpoint}]."
-        )
+    if model.finetune:
+        check_recipe(options.finetune, options.trainer.precision)
+        if options.finetune.epochs is None and not mitigations:
+            check_checkpoint(options.checkpoint, options.finetune)
+    if options.eval.utility_images < 2:
+        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
+
+
+def _check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
+    shadow = options.calibration.shadow_mitigation
+    if shadow not in ("same", "none"):
+        raise MiaError(
+            f"calibration.shadow_mitigation={shadow}. {nearest(shadow, ('same', 'none'))}"
+        )
+    if shadow == "none" and options.calibration.kind == "split":
+        raise MiaError(
+            "calibration.shadow_mitigation=none says how the shadow is trained, and calibration="
+            "split has none: leave it out."
+        )
+    if mitigations and not model.finetune:
+        raise MiaError(
+            f"model.finetune=false audits a model as it is: mitigation={'+'.join(mitigations)} "
+            "cannot be applied to it."
+        )

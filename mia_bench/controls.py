@@ -29,6 +29,7 @@ ENOUGH = 10  # permutations that did as well: p is known to be large, no need to
 LEVEL = 0.05
 THUMBNAIL = 8
 COMPONENTS = 32
+EMBEDDED = 32  # pictures per call of an encoder
 
 Labels = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.str_]
@@ -45,10 +46,21 @@ class Blind:
 
 
 def blind_rows(
-    items: Sequence[Item], is_member: Labels, group: Groups, resolution: int, seed: int
+    items: Sequence[Item],
+    is_member: Labels,
+    group: Groups,
+    resolution: int,
+    seed: int,
+    encoder: str | None = None,
 ) -> list[Blind]:
-    """blind_image, blind_caption and blind_both over the evaluation rows."""
-    image = image_statistics(items, resolution)
+    """blind_image, blind_caption and blind_both over the evaluation rows.
+
+    Images are seen as statistics, or as embeddings of the open_clip model that `encoder` names.
+    """
+    if encoder is None:
+        image = image_statistics(items, resolution)
+    else:
+        image = image_embeddings(items, resolution, encoder)
     captions = [item.caption for item in items]
     fold = _folds(group, seed)
     found = []
@@ -104,6 +116,26 @@ def image_statistics(items: Sequence[Item], resolution: int) -> Floats:
     return np.array([_statistics(to_rgb(item.load(resolution))) for item in items])
 
 
+def image_embeddings(items: Sequence[Item], resolution: int, encoder: str) -> Floats:
+    """(N, width) embeddings of the open_clip model "<model>/<pretrained tag>", on the CPU.
+
+    Raises:
+        MiaError: its weights are not to be had.
+    """
+    import torch
+
+    from mia_bench.attacks.compare import open_clip_encoder
+    from mia_bench.data.source import pixels
+
+    encode = open_clip_encoder(encoder, torch.device("cpu"))
+    parts = []
+    with torch.no_grad():
+        for i in range(0, len(items), EMBEDDED):
+            rows = [pixels(x.load(resolution), resolution) for x in items[i : i + EMBEDDED]]
+            parts.append(encode(torch.stack(rows)).double().numpy())
+    return np.concatenate(parts)
+
+
 def _statistics(picture: Image.Image) -> list[float]:
     pixels = np.asarray(picture, dtype=np.float64) / 255
     gray = pixels.mean(axis=2)
@@ -126,8 +158,7 @@ def _folds(group: Groups, seed: int) -> npt.NDArray[np.intp]:
 
 def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) -> Floats:
     """Inputs (N, F) of one fold; scaling, components and vocabulary come from its training rows."""
-    from sklearn.decomposition import PCA, TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
 
     columns = []
@@ -137,15 +168,25 @@ def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) ->
         width = min(COMPONENTS, train.sum() - 1, image.shape[1])
         columns.append(PCA(width, random_state=0).fit(scaled[train]).transform(scaled))
     if captions is not None:
-        learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
-        words = TfidfVectorizer(token_pattern=r"(?u)\w+").fit(learned)
-        counts = words.transform(captions)
-        width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)
-        reduce = TruncatedSVD(width, random_state=0).fit(counts[train])
-        columns.append(reduce.transform(counts))
+        columns.append(_words(train, captions))
     scaled = np.column_stack(columns)
     finished: Floats = StandardScaler().fit(scaled[train]).transform(scaled)
     return finished
+
+
+def _words(train: Labels, captions: list[str]) -> Floats:
+    """Components of the words (N, F); a constant where fewer than two words were ever used."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
+    vocabulary = TfidfVectorizer(token_pattern=r"(?u)\w+")
+    if len({word for text in learned for word in vocabulary.build_analyzer()(text)}) < 2:
+        return np.zeros((len(captions), 1))
+    counts = vocabulary.fit(learned).transform(captions)
+    width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)
+    found: Floats = TruncatedSVD(width, random_state=0).fit(counts[train]).transform(counts)
+    return found
 
 
 def _cross_fit(prepared: list[Floats], fold: npt.NDArray[np.intp], is_member: Labels) -> Floats:
@@ -154,8 +195,8 @@ def _cross_fit(prepared: list[Floats], fold: npt.NDArray[np.intp], is_member: La
     scores = np.zeros(len(fold))
     for k, inputs in enumerate(prepared):
         train, test = fold != k, fold == k
-        if not test.any() or len(set(is_member[train])) < 2:
-            continue
+        if not test.any() or not inputs.any() or len(set(is_member[train])) < 2:
+            continue  # nothing to judge, or to judge by: scores of 0, AUC 0.5
         model = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky")
         model.fit(inputs[train], is_member[train])
         scores[test] = model.decision_function(inputs[test])

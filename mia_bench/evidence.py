@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from mia_bench.data.source import printable
+from mia_bench.store import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,8 @@ def save_strips(
 ) -> list[Path]:
     """One PNG per row, named after its sample id, and all of them on `evidence.png`, the last path.
 
+    `index.json` beside them says in the same order what is known of each row.
+
     Args:
         images: (len(rows), 3, H, W) in [-1, 1] under each name of `PANELS`.
     """
@@ -99,6 +102,8 @@ def save_strips(
             copy += 1
         strips[-1].save(path)
         paths.append(path)
+    known = [{"file": path.name, **_known(row)} for path, row in zip(paths, rows, strict=True)]
+    write_json(folder / "index.json", {"rows": known})
     sheet(strips, title).save(page)
     return [*paths, page]
 
@@ -170,6 +175,13 @@ def fit(text: str, font: Any, width: int) -> str:
         fits = font.getlength(line[:middle] + "...") <= width
         low, high = (middle, high) if fits else (low, middle - 1)
     return line[:low] + "..."
+
+
+def _known(row: Shown) -> dict[str, Any]:
+    """The row as JSON can hold it."""
+    score = row.score if np.isfinite(row.score) else None
+    words = {name: printable(getattr(row, name)) for name in ("sample_id", "caption", "why")}
+    return {**words, "score": score, "is_member": bool(row.is_member)}
 
 
 def _fitted(picture: Image.Image, width: int) -> tuple[int, int]:

@@ -14,14 +14,13 @@ FLOOR = 1e-3
 
 def roc_figure(cells: Sequence[tuple[str, dict[str, Any], Path]], path: Path, title: str) -> Path:
     """Log-log ROC curves of every finished cell, best first, into `path` (PNG or SVG)."""
-    import matplotlib
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")  # leaves a notebook's backend alone
+    axes = figure.subplots()
     ordered = sorted(cells, key=lambda cell: -cell[1]["auroc"]["value"])
-    colours = plt.get_cmap("tab20")(np.linspace(0, 1, max(len(ordered), 2)))
+    colours = colormaps["tab20"](np.linspace(0, 1, max(len(ordered), 2)))
     for (name, metrics, folder), colour in zip(ordered, colours, strict=False):
         roc = pd.read_parquet(folder / "roc.parquet")
         label = f"{name} ({metrics['auroc']['value']:.3f})"
@@ -42,5 +41,4 @@ def roc_figure(cells: Sequence[tuple[str, dict[str, Any], Path]], path: Path, ti
     axes.grid(which="both", alpha=0.2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
     return path

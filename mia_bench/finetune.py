@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import csv
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,14 +17,15 @@ from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from mia_bench.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
-from mia_bench.config import Recipe, TrainerOptions
+from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.errors import MiaError
+from mia_bench.keeper import LAST, Keeper
+from mia_bench.mitigations import Treatment
 from mia_bench.progress import StepProgress
+from mia_bench.recipe import Recipe
+from mia_bench.shown import Views
 from mia_bench.target import Condition, Target
-
-LAST = "last.ckpt"
-HISTORY = "train.csv"
 
 
 class FinetuneModule(LightningModule):
@@ -39,15 +38,27 @@ class FinetuneModule(LightningModule):
     a: Tensor
     b: Tensor
 
-    def __init__(self, target: Target, members: Rows, heldout: Rows, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        target: Target,
+        members: Rows,
+        heldout: Rows | None,
+        treatment: Treatment,
+        shown: Rows | None = None,
+        views: Views | None = None,
+    ) -> None:
         super().__init__()
-        self.unet = target.unet.train()
-        self.ema = copy.deepcopy(self.unet).requires_grad_(False) if recipe.ema_decay else None
-        self.recipe, self.members = recipe, members
-        self.validation = {
-            "member": members.take(recipe.val_rows),
-            "heldout": heldout.take(recipe.val_rows),
-        }
+        recipe = treatment.recipe
+        unet = trained_part(target.unet.train(), recipe)
+        self.ema = average_of(unet) if recipe.ema_decay else None
+        self.treatment, self.private = treatment, treatment.private
+        self.unet = unet if self.private is None else self.private.prepare(unet)
+        self.recipe, self.shown, self.views = recipe, shown or members, views
+        self.codec = [target.latents]  # in a list: not a part of what is trained and saved
+        self.strict_loading = False  # frozen weights are not in checkpoints
+        self.validation = {"member": members.take(recipe.val_rows)}
+        if heldout is not None:
+            self.validation["heldout"] = heldout.take(recipe.val_rows)
         self.prediction_type = target.prediction_type
         self.null = target.embed([""])
         self.register_buffer("a", target.a.clone(), persistent=False)
@@ -60,17 +71,23 @@ class FinetuneModule(LightningModule):
     @property
     def result(self) -> nn.Module:
         """The weights to attack: the average where there is one."""
-        return self.unet if self.ema is None else self.ema
+        if self.ema is not None:
+            return self.ema
+        bare = getattr(self.unet, "_module", self.unet)  # of Opacus' wrapper
+        assert isinstance(bare, nn.Module)
+        return bare
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         batches = StepBatches(
-            self.members,
+            self.shown,
             self.recipe,
             self.timesteps,
             trainer.global_rank,
             trainer.world_size,
             trainer.global_step,
+            self.private is not None,
+            self.views.of_step if self.views is not None else None,
         )
         return DataLoader(batches, batch_size=None)
 
@@ -82,11 +99,13 @@ class FinetuneModule(LightningModule):
         ]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        hidden, extra = self._text(self.members.cond, batch["row"], batch["drop"])
-        z0 = self.members.z0[batch["row"].cpu()].to(self.device)
-        loss = self._loss(self.unet, z0, batch["t"], batch["eps"], hidden, extra).mean()
+        hidden, extra = self._text(self.shown.cond, batch["text"], batch["drop"])
+        losses = self._loss(
+            self.unet, self._latents(batch), batch["t"], batch["eps"], hidden, extra
+        )
+        loss = (losses * batch["weight"]).mean()
         if not torch.isfinite(loss):
-            ids = ", ".join(self.members.sample_id[i] for i in batch["row"].tolist()[:8])
+            ids = ", ".join(self.shown.sample_id[i] for i in batch["row"].tolist()[:8])
             raise MiaError(
                 f"the training loss became {loss.item()} at step {self.global_step} (rows {ids}, "
                 f"...). Lower finetune.lr (now {self.recipe.lr}) or use trainer.precision=32-true."
@@ -94,6 +113,17 @@ class FinetuneModule(LightningModule):
         self.train_loss.update(loss.detach())
         self.log("train_loss", loss.detach())
         return loss
+
+    def on_fit_start(self) -> None:
+        codec = self.codec[0]
+        if self.views is not None and isinstance(codec, nn.Module):
+            codec.to(self.device)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if self.private is not None:
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, torch.optim.Optimizer)
+            self.private.reseed(optimizer, self.recipe.seed, self.global_step)
 
     def validation_step(
         self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
@@ -113,7 +143,7 @@ class FinetuneModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         row = {
             "step": float(self.global_step),
-            "epoch": self.global_step * self.recipe.batch_size / len(self.members.z0),
+            "epoch": self.global_step * self.recipe.batch_size / len(self.shown.sample_id),
             "train_loss": float(self.train_loss.compute())
             if self.train_loss.update_called
             else 0.0,
@@ -126,19 +156,21 @@ class FinetuneModule(LightningModule):
         self.history.append(row)
         self.log_dict({name: row[name] for name in row if name.startswith("val_")})
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.ema is not None and (batch_idx + 1) % self.recipe.accumulate == 0:
-            decay = min(
-                self.recipe.ema_decay or 0.0, (1 + self.global_step) / (10 + self.global_step)
-            )
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The average follows at once: whoever saves this step's weights sees it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            step = self.global_step + 1  # Lightning counts it when this hook returns
+            decay = min(self.recipe.ema_decay or 0.0, (1 + step) / (10 + step))
             with torch.no_grad():
                 for slow, fast in zip(self.ema.parameters(), self.unet.parameters(), strict=True):
-                    slow.lerp_(fast, 1 - decay)
+                    if fast.requires_grad:
+                        slow.lerp_(fast, 1 - decay)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(
-            self.unet.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
-        )
+        optimizer = make_optimizer(self.unet, self.recipe)
+        if self.private is not None:
+            optimizer = self.private.wrap(optimizer, self.treatment.situation)
         warmup = max(1, self.recipe.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda s: min(1.0, (s + 1) / warmup)
@@ -146,10 +178,21 @@ class FinetuneModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What changes: trained weights and their average. Frozen ones are the base's."""
         checkpoint["history"] = self.history
+        frozen = {f"unet.{name}" for name, p in self.unet.named_parameters() if not p.requires_grad}
+        frozen |= {f"ema.{name.removeprefix('unet.')}" for name in frozen}
+        checkpoint["state_dict"] = {
+            name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
+
+    def _latents(self, batch: Mapping[str, Tensor]) -> Tensor:
+        if self.views is not None:
+            return self.codec[0].encode(batch["image"])
+        return self.shown.z0[batch["view"].cpu()].to(self.device)
 
     def _loss(
         self,
@@ -171,74 +214,75 @@ class FinetuneModule(LightningModule):
         return F.mse_loss(raw.float(), wanted, reduction="none").flatten(1).mean(1)
 
     def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        index = row.cpu()
-        hidden = cond.hidden[index].to(self.device)
-        hidden = torch.where(drop.view(-1, 1, 1), self.null.hidden.to(self.device), hidden)
-        return hidden, {name: value[index].to(self.device) for name, value in cond.extra.items()}
+        index, null = row.cpu(), self.null
+        hidden = self._dropped(cond.hidden[index], null.hidden, drop)
+        extra = {
+            name: self._dropped(v[index], null.extra[name], drop) for name, v in cond.extra.items()
+        }
+        return hidden, extra
+
+    def _dropped(self, said: Tensor, null: Tensor, drop: Tensor) -> Tensor:
+        """(B, ...) of captions, with that of the empty caption where a caption is dropped."""
+        dropped = drop.view(-1, *[1] * (said.ndim - 1))
+        return torch.where(dropped, null.to(self.device), said.to(self.device))
 
 
-class Keeper(Callback):
-    """Saves weights at the scheduled steps and a checkpoint to resume from, each atomically."""
+def trained_part(unet: nn.Module, recipe: Recipe) -> nn.Module:
+    """`unet` as the recipe trains it: whole, or frozen with adapters in place."""
+    if recipe.lora_rank is not None:
+        from mia_bench.models.lora import add_lora
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
-        self.folder, self.recipe = folder, recipe
-        self.save_at = {*recipe.save_at, recipe.steps}
-        self.done = -1
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        step = trainer.global_step
-        if step == self.done or step == 0:
-            return
-        self.done = step
-        assert isinstance(pl_module, FinetuneModule)
-        if step in self.save_at and trainer.is_global_zero:
-            save_weights(pl_module.result, self.folder / "steps" / str(step))
-        if step % self.recipe.checkpoint_every == 0 and step < self.recipe.steps:
-            partial = self.folder / "last.part"
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                os.replace(partial, self.folder / LAST)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, FinetuneModule)
-        if trainer.is_global_zero:
-            write_history(self.folder / HISTORY, pl_module.history)
+        add_lora(unet, recipe.lora_rank, tuple(recipe.lora_targets), recipe.seed)
+    if recipe.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()  # type: ignore[operator]
+    return unet
 
 
-def save_weights(unet: nn.Module, folder: Path) -> None:
-    """`folder` in diffusers' layout (config.json, safetensors), complete or absent."""
-    partial = folder.with_name(folder.name + ".part")
-    unet.save_pretrained(partial, safe_serialization=True)  # type: ignore[operator]
-    if not folder.exists():
-        os.replace(partial, folder)
+def average_of(unet: nn.Module) -> nn.Module:
+    """A copy to average into, which shares what is frozen."""
+    frozen = {id(p): p for p in unet.parameters() if not p.requires_grad}
+    return copy.deepcopy(unet, frozen).requires_grad_(False)
 
 
-def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    if rows:
-        with path.with_suffix(".part").open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(path.with_suffix(".part"), path)
+def make_optimizer(unet: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW over what is trained; `adamw_8bit` keeps its moments in 8 bits (bitsandbytes)."""
+    trained = [p for p in unet.parameters() if p.requires_grad]
+    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adamw_8bit":
+        from bitsandbytes.optim import AdamW8bit
+
+        compact: torch.optim.Optimizer = AdamW8bit(trained, **options)
+        return compact
+    fused = True if recipe.optimizer == "adamw_fused" else None
+    return torch.optim.AdamW(trained, fused=fused, **options)  # type: ignore[arg-type]
 
 
 def finetune(
     target: Target,
     members: Rows,
-    heldout: Rows,
-    recipe: Recipe,
+    heldout: Rows | None,
+    treatment: Treatment,
     options: TrainerOptions,
     folder: Path,
     label: str = "fine-tune",
+    shown: Rows | None = None,
+    views: Views | None = None,
 ) -> dict[str, Any]:
     """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one.
+
+    Args:
+        heldout: rows of the validation role, or None where there are none.
+        shown, views: what is trained on in place of `members` (see shown.py).
 
     Returns: what the manifest should say.
     Raises: MiaError when the loss stops being finite.
     """
-    module = FinetuneModule(target, members, heldout, recipe)
+    recipe = treatment.recipe
+    module = FinetuneModule(target, members, heldout, treatment, shown, views)
+    stopping = [callback for stop in treatment.stops for callback in stop.callbacks()]
+    keeper = Keeper(folder, recipe, keep_best=bool(stopping))
     trainer = Trainer(
-        max_steps=recipe.steps,
+        max_steps=recipe.total,
         max_epochs=-1,
         accelerator=options.accelerator,
         devices=options.devices,
@@ -256,18 +300,24 @@ def finetune(
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
-        callbacks=[Keeper(folder, recipe), StepProgress(label)],
+        callbacks=[*stopping, keeper, StepProgress(label)],
     )
     last = folder / LAST
     resumed, began = last.exists(), time.monotonic()
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
-    each = (time.monotonic() - began) / recipe.steps
+    seconds = time.monotonic() - began
     last.unlink(missing_ok=True)
-    return {
-        "steps": recipe.steps,
+    steps = trainer.global_step
+    facts: dict[str, Any] = {
+        "steps": steps,
         "batch_size": recipe.batch_size,
-        "seconds_per_step": None if resumed else round(each, 5),
-        "epochs": round(recipe.steps * recipe.batch_size / len(members.z0), 2),
+        "seconds_per_step": None if resumed or not steps else round(seconds / steps, 5),
+        "epochs": round(steps * recipe.batch_size / len(members.sample_id), 2),
         "device": str(trainer.strategy.root_device),
         "history": module.history,
     }
+    if stopping:
+        facts["chosen_step"] = keeper.best_step
+    if treatment.private is not None:
+        facts["privacy"] = treatment.private.spent(treatment.situation, steps)
+    return facts

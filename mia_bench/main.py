@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
-from mia_bench.store import global_rank, hash_key, read_json
+from mia_bench.store import global_rank, hash_key, read_json, write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,6 +46,7 @@ def job(cfg: DictConfig) -> None:
     from hydra.types import RunMode
 
     from mia_bench.config import to_experiment
+    from mia_bench.memory import free
     from mia_bench.sweep import SEVERAL_DEVICES, heading
     from mia_bench.table import interval
 
@@ -62,6 +63,7 @@ def job(cfg: DictConfig) -> None:
                 print(f"{name}: AUC {interval(metrics['auroc'])}  {folder}", flush=True)
         except Exception as error:  # recorded where it happened; the sweep's table says so
             _report(error)
+    free()  # here, because an error on its way up still holds what failed
 
 
 @contextmanager
@@ -91,21 +93,26 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     Not `alone`: as one job of a sweep, which prints plan and table itself.
     """
     from mia_bench import workshop
+    from mia_bench.estimate import lines, outline
     from mia_bench.failures import failure_of, forget, record
     from mia_bench.slots import gpu_slot
     from mia_bench.table import show
     from mia_bench.tracking import mode_of
 
     mode_of(experiment.options.logger)
+    if experiment.options.plan_only:
+        for line in outline(experiment):
+            print(line, flush=True)
+        return []
+    experiment.model.fetch()
     plan = workshop.make_plan(experiment)
     if alone and global_rank() == 0:
-        print(f"{plan.split.summary()}\n{plan.describe()}", flush=True)
-    if experiment.options.plan_only:
-        return []
+        for line in lines(plan):
+            print(line, flush=True)
     cells = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
     try:
         with gpu_slot(experiment.options.trainer.gpu_slots):
-            results = carry_out(plan)
+            plan, results = carry_out(plan)
     except Exception as error:
         if global_rank() == 0:
             record(plan.outputs, failure_of(error, cells, sys.argv[1:]))
@@ -118,26 +125,34 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     return results
 
 
-def carry_out(plan: Plan) -> Results:
-    """Train, ask and score what is not finished."""
+def carry_out(plan: Plan) -> tuple[Plan, Results]:
+    """Train, ask and score what is not finished; the plan with the steps that training chose."""
     from mia_bench import workshop
+    from mia_bench.precheck import fetch
 
+    fetch(plan)
     workshop.train_models(plan)
+    plan = plan.settled()
     workshop.answer_questions(plan)
     workshop.score_cells(plan)
     workshop.illustrate(plan)
-    return [(name, read_json(folder / "metrics.json"), folder) for name, folder in plan.table]
+    workshop.measure_utility(plan)
+    return plan, [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
 
 
 def finish(plan: Plan, results: Results, alone: bool) -> None:
     """The figure, and the mirror on W&B, which never stops a run."""
     from mia_bench.figures import roc_figure
+    from mia_bench.table import judged, utility_line
     from mia_bench.tracking import mirror_plan, mirror_reports
 
-    figure = roc_figure(results, _figure_path(plan), _title(plan.experiment))
+    figure = roc_figure(results, _report_path(plan, "roc", "png"), _title(plan.experiment))
+    write_json(_report_path(plan, "controls", "json"), judged(results))
     mirror_plan(plan)
     if alone:
         print(f"figure: {figure}")
+        for subject, folder in plan.utility.items():
+            print(f"utility of the {subject.kind}: {utility_line(folder)}")
         mirror_reports([plan.target.key], plan.outputs, plan.experiment.options.logger)
 
 
@@ -148,7 +163,7 @@ def _title(experiment: Experiment) -> str:
     return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
 
 
-def _figure_path(plan: Plan) -> Path:
-    """One figure per target and set of cells."""
+def _report_path(plan: Plan, kind: str, suffix: str) -> Path:
+    """One figure, and one verdict on the controls, per target and set of cells."""
     key = hash_key([cell.folder.name for cell in plan.cells])
-    return plan.folder("reports", plan.target.key, f"roc-{key}.png")
+    return plan.folder("reports", plan.target.key, f"{kind}-{key}.{suffix}")

@@ -7,19 +7,25 @@ paths and loggers stay out. Whatever exists under its key is reused.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mia_bench.attacks import Access, Attack, query_fields, score_fields
+from mia_bench.attacks import Access, Attack, Doubted, query_fields, score_fields
 from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
-from mia_bench.store import hash_key, is_complete
+from mia_bench.errors import MiaError, Missing
+from mia_bench.mitigations import Treatment, treat
+from mia_bench.recipe import check_checkpoint
+from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
 
 METRICS_VERSION = 1
+UTILITY_VERSION = 1  # of the numbers of utility.py
+UNKNOWN = "unknown"  # the key of a model whose weights are not here
+BEST = "best"
 EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
 SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
 
@@ -32,12 +38,19 @@ class Subject:
     key: str
     folder: Path
     member: Role | None = None
-    step: int | None = None
+    step: int | str | None = None
+    """The step that is attacked; BEST until validation has chosen it."""
+    treatment: Treatment | None = field(default=None, compare=False, repr=False)
 
     @property
     def weights(self) -> Path | None:
         """The U-Net's folder; None means the base's own."""
         return None if self.step is None else self.folder / "steps" / str(self.step)
+
+    @property
+    def where(self) -> str:
+        """The folder of the step under a model's key."""
+        return "base" if self.step is None else str(self.step)
 
     @property
     def ready(self) -> bool:
@@ -93,8 +106,21 @@ class Plan:
         return self.outputs.joinpath(*parts)
 
     @cached_property
+    def absent(self) -> Missing | None:
+        """Why the weights are not here, when all that is asked for is the plan."""
+        try:
+            self.experiment.model.base_hash()
+        except Missing as missing:
+            if not self.experiment.options.plan_only:
+                raise
+            return missing
+        return None
+
+    @cached_property
     def base(self) -> Subject:
         model = self.experiment.model
+        if self.absent:
+            return Subject("base", UNKNOWN, self.folder("targets", UNKNOWN))
         key = hash_key({"base": model.base_hash(), "images": model.encoder_hash()})
         return Subject("base", key, self.folder("targets", key))
 
@@ -129,13 +155,15 @@ class Plan:
         if not options.eval.blind_rows:
             return None
         rows = [(sid, self.items[sid].caption) for sid in self.rows(*EVALUATED)]
-        identity = {
+        identity: dict[str, Any] = {
             "rows": rows,
             "split": self.split.content_hash,
             "seed": options.eval.seed,
             "resolution": self.experiment.model.resolution,
             "version": METRICS_VERSION,
         }
+        if options.eval.blind_encoder is not None:
+            identity["encoder"] = options.eval.blind_encoder
         return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
 
     @cached_property
@@ -155,6 +183,38 @@ class Plan:
             return None
         identity = [Ensemble.version, *(cell.folder.name for cell in cells)]
         return cells[0].folder.with_name(f"ensemble-{hash_key(identity)}")
+
+    @cached_property
+    def utility(self) -> dict[Subject, Path]:
+        """Folders of what target and base are good for, when it is asked for.
+
+        Raises:
+            MiaError: the validation role is too small to measure on.
+        """
+        options, model = self.experiment.options.eval, self.experiment.model
+        if not options.utility:
+            return {}
+        heldout = self.rows(Role.VALIDATION)[: 2 * options.utility_images]
+        if len(heldout) < 2:
+            raise MiaError(
+                "eval.utility=true measures on the validation role, which has fewer than two rows: "
+                "leave rows for it, e.g. data.sizes.validation=100."
+            )
+        captions = [(sid, self.items[sid].caption) for sid in heldout]
+        members = self.rows(Role.TARGET_MEMBER)[: options.utility_images]
+        key = hash_key(
+            {
+                "version": UTILITY_VERSION,
+                "heldout": captions,
+                "members": [(sid, self.items[sid].caption) for sid in members],
+                "images": options.utility_images,
+                "clip": options.utility_clip,
+                "encoder": model.encoder_hash(),
+                "seed": options.seed,
+            }
+        )
+        subjects = {self.target: None, self.base: None}
+        return {s: self.folder("utility", s.key, s.where, key) for s in subjects}
 
     @property
     def table(self) -> list[tuple[str, Path]]:
@@ -177,19 +237,44 @@ class Plan:
 
     def _trained(self, kind: str, member: Role) -> Subject:
         options = self.experiment.options
+        treatment = self._treatment(kind, member)
+        recipe = treatment.recipe
+        check_checkpoint(options.checkpoint, recipe)
         key = hash_key(
             {
                 "base": self.base.key,
                 "split": self.split.content_hash,
                 "data": self.split.source,
                 "role": member,
-                "recipe": options.finetune.identity(),
-                "mitigation": self.experiment.resolved["mitigation"],
+                "recipe": recipe.identity(),
+                "mitigation": treatment.identity(),
                 "precision": options.trainer.precision,
             }
         )
-        step = options.checkpoint or options.finetune.steps
-        return Subject(kind, key, self.folder("targets", key), member, step)
+        key = UNKNOWN if self.absent else key
+        folder = self.folder("targets", key)
+        step: int | str = options.checkpoint or recipe.total
+        if treatment.stops and options.checkpoint is None:
+            manifest = folder / MANIFEST
+            step = read_json(manifest)["chosen_step"] if manifest.is_file() else BEST
+        return Subject(kind, key, folder, member, step, treatment)
+
+    def _treatment(self, kind: str, member: Role) -> Treatment:
+        experiment, options = self.experiment, self.experiment.options
+        unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
+        return treat(
+            {} if unaware else experiment.mitigations,
+            experiment.resolved["mitigation"],
+            options.finetune,
+            len(self.rows(member)),
+            len(self.rows(Role.VALIDATION)),
+            options.trainer.devices * options.trainer.num_nodes,
+            options.trainer.precision,
+        )
+
+    def settled(self) -> Plan:
+        """The plan once models are trained: steps that validation chose are known."""
+        return replace(self) if BEST in (subject.step for subject in self.trained) else self
 
     def _questions(self, attack: Attack, subject: Subject, *roles: Role) -> Questions:
         rows = self.rows(*roles)
@@ -204,9 +289,10 @@ class Plan:
                 "dtype": "float32",
             }
         )
-        where = str(subject.step) if subject.step is not None else "base"
         name = f"{kind.__module__.rpartition('.')[2]}-{key}"
-        return Questions(attack, subject, rows, self.folder("features", subject.key, where, name))
+        return Questions(
+            attack, subject, rows, self.folder("features", subject.key, subject.where, name)
+        )
 
     def _cells(self, name: str, attack: Attack) -> Iterator[Cell]:
         options = self.experiment.options
@@ -232,36 +318,51 @@ class Plan:
             "metrics": METRICS_VERSION,
             "features": [q and [q.subject.key, q.subject.step, q.folder.name] for q in asked],
             "score": score_fields(attack),
-            "calibration": vars(options.calibration),
+            "calibration": options.calibration.identity(),
             "evaluation": [options.eval.seed, options.eval.resamples],
             "blind": options.eval.blind_rows,
             "split": self.split.content_hash,
         }
+        if options.eval.blind_rows and options.eval.blind_encoder is not None:
+            identity["blind_encoder"] = options.eval.blind_encoder
+        if isinstance(attack, Doubted) and attack.plain() is not None:
+            identity["doubt"] = 1
         subject = evaluation.subject
-        where = str(subject.step) if subject.step is not None else "base"
-        folder = self.folder("runs", subject.key, where, f"{name}-{hash_key(identity)}")
+        folder = self.folder("runs", subject.key, subject.where, f"{name}-{hash_key(identity)}")
         return Cell(name, attack, evaluation, calibration, base, base_calibration, folder)
 
     def describe(self) -> str:
         """What would run, for people."""
         lines = []
         for subject in self.trained:
-            recipe = self.experiment.options.finetune
-            state = (
-                "done" if subject.ready else f"{recipe.steps} steps of {recipe.batch_size} to train"
-            )
-            members = len(self.rows(_member(subject)))
-            lines.append(f"{subject.kind:<7} {subject.key}  {members} members, {state}")
+            lines += _describe(subject)
         for (subject, rows), asked in self.missing().items():
             most = sum(q.attack.nfe[0] for q in asked) * len(rows)
             names = ", ".join(q.folder.name.partition("-")[0] for q in asked)
             what = f"{len(rows)} images, {names}; at most {most:,} U-Net evaluations"
             lines.append(f"ask     {subject.kind}: {what}")
         done = sum(cell.ready for cell in self.cells)
+        if self.utility:
+            done_too = sum(map(is_complete, self.utility.values()))
+            lines.append(f"utility {done_too} of {len(self.utility)} done")
         lines.append(f"cells   {done} of {len(self.cells)} done")
         return "\n".join(lines)
 
 
-def _member(subject: Subject) -> Role:
-    assert subject.member is not None
-    return subject.member
+def _describe(subject: Subject) -> list[str]:
+    treatment = subject.treatment
+    assert treatment is not None
+    recipe, situation = treatment.recipe, treatment.situation
+    atmost = "at most " if treatment.stops else ""
+    state = f"{atmost}{recipe.total} steps of {recipe.batch_size} to train"
+    if subject.ready:
+        state = f"done, attacked at step {subject.step}" if treatment.stops else "done"
+    used = f", {'+'.join(treatment.mitigations)}" if treatment.mitigations else ""
+    lines = [f"{subject.kind:<7} {subject.key}  {situation.members} members{used}, {state}"]
+    if treatment.private is not None:
+        spent = treatment.private.spent(situation, recipe.total)
+        lines.append(
+            f"        epsilon {spent['epsilon']:.3g} at delta {spent['delta']:.3g} for one pair in "
+            f"{recipe.total} steps, noise multiplier {spent['noise_multiplier']:.3g}"
+        )
+    return lines

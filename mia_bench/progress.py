@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], label: str, unit: str = "image") -> Iterable[T]:
+    """`items`, with a bar that goes away when they are done."""
+    bar: Iterable[T] = tqdm(items, desc=label, unit=unit, leave=False)
+    return bar
 
 
 class StepProgress(Callback):

@@ -16,6 +16,8 @@ def hush() -> None:
     # uses a private torch API that torch has deprecated.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+    # Opacus hooks layers whose inputs are data (latents, text), which need no gradient.
+    warnings.filterwarnings("ignore", message="Full backward hook is firing.*")
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

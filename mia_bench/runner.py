@@ -64,6 +64,7 @@ class Cost:
             "nfe_forward": round(self.queries["asked"] / per_row, 4),
             "nfe_paid": round(self.queries["forward"] / per_row, 4),
             "nfe_backward": round(self.queries["backward"] / per_row, 4),
+            "text_embeddings": round(self.queries["embed"] / per_row, 4),
         }
 
 

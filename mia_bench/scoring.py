@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 from omegaconf import OmegaConf
 
-from mia_bench.attacks import Access, Attack, Calibration, Fitted, Floats
-from mia_bench.bootstrap import evaluate
+from mia_bench.attacks import Access, Attack, Calibration, Doubted, Fitted, Floats
+from mia_bench.bootstrap import evaluate, paired_difference
 from mia_bench.controls import base_p_value, blind_rows, holm, to_json
 from mia_bench.data.membership import Role
 from mia_bench.dataset_test import dataset_test
@@ -101,7 +101,7 @@ def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
     node = nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
     _write_config(plan, {cell.name: node}, folder)
-    return _about(plan, cell.name, [q.folder for q in cell.questions()])
+    return _about(plan, cell.name, cell.attack.access, [q.folder for q in cell.questions()])
 
 
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     metrics["compared"] = _compare(plan, folder)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
-    return _about(plan, "ensemble", [q.folder for cell in cells for q in cell.questions()])
+    folders = [q.folder for cell in cells for q in cell.questions()]
+    return _about(plan, "ensemble", Access.GREY_BOX, folders)
 
 
 def _compare(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -176,6 +177,9 @@ def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) 
     groups = evaluation.group.tolist()
     metrics["dataset_test"] = dataset_test(scores, evaluation.is_member, groups, seed)
     metrics |= cost
+    if isinstance(rows.attack, Doubted) and (other := rows.attack.plain()) is not None:
+        plain_scores, _ = _score(replace(rows, attack=other[1], base=None), fitted_on)
+        metrics["plain"] = _beside(scores, plain_scores, evaluation, seed, other[0], other[2])
     metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, Fitted) else {}
     second = _frame(calibration, known_scores).assign(calibration=True)
     both = pd.concat([first, second], ignore_index=True)
@@ -184,6 +188,22 @@ def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) 
     pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _beside(
+    scores: Floats, plain: Floats, known: Known, seed: int, name: str, where_they_agree: str
+) -> dict[str, Any]:
+    """The plain attack on the same rows: AUROC, the paired difference to it, and what follows."""
+    difference = paired_difference(scores, plain, known.is_member, known.group.tolist(), seed)
+    apart = difference["auroc"]
+    agree = apart["lo"] is None or apart["lo"] <= 0 <= apart["hi"]
+    return {
+        "name": name,
+        "auroc": auroc(plain, known.is_member),
+        "difference": apart,
+        "agree": agree,
+        "remark": where_they_agree if agree else "",
+    }
 
 
 def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
@@ -198,7 +218,9 @@ def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     is_member = np.array([role[sid].role in MEMBERS for sid in rows])
     group = np.array([role[sid].group for sid in rows])
     items = [plan.items[sid] for sid in rows]
-    found = blind_rows(items, is_member, group, plan.experiment.model.resolution, seed)
+    resolution = plan.experiment.model.resolution
+    encoder = plan.experiment.options.eval.blind_encoder
+    found = blind_rows(items, is_member, group, resolution, seed, encoder)
     frame = pd.DataFrame({"sample_id": rows, "group": group, "is_member": is_member})
     frame.assign(**{row.name: row.scores for row in found}).to_parquet(folder / "scores.parquet")
     write_json(folder / "controls.json", to_json(found))
@@ -282,9 +304,10 @@ def _cost(cell: Cell) -> dict[str, float]:
     }
 
 
-def _about(plan: Plan, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+def _about(plan: Plan, name: str, access: Access, folders: Sequence[Path]) -> dict[str, Any]:
     return {
         "attack": name,
+        "access": access.name.lower(),
         "data": plan.split.source,
         "split": plan.split.content_hash,
         "features": sorted({str(folder.relative_to(plan.outputs)) for folder in folders}),

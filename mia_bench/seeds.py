@@ -46,25 +46,21 @@ def main() -> None:
 
 def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | None]]:
     """AUC per attack and on the base, and paired differences, each with its interval."""
-    from hydra import compose, initialize_config_dir
-
-    from mia_bench.config import conf_dir, register_schema, to_experiment
     from mia_bench.main import execute
+    from mia_bench.session import compose
 
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("config", overrides=["experiment=gap", f"seed={seed}", *overrides])
-    experiment = to_experiment(cfg)
+    experiment = compose("experiment=gap", f"seed={seed}", *overrides)
     results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
     row = {name: results[name][0]["auroc"] for name in SINGLE}
     for name in ("clid", "loss", "mc15"):
         row[f"{name} on the base"] = results[name][0]["controls"]["base"]["auroc"]
     for a, b in PAIRS:
-        row[f"{a} - {b}"] = _difference(results[a][1], results[b][1], experiment.options.eval.seed)
+        row[f"{a} - {b}"] = difference(results[a][1], results[b][1], experiment.options.eval.seed)
     return row
 
 
-def _difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+    """AUC of run folder `a` minus that of `b` on the same evaluation rows, with its interval."""
     tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
     first, second = (t[t.role.str.startswith("target")].set_index("sample_id") for t in tables)
     second = second.loc[first.index]

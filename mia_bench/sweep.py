@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mia_bench.config import LoggerOptions, to_experiment
 from mia_bench.errors import MiaError
 from mia_bench.explain import explain
+from mia_bench.plan import BEST
 from mia_bench.rates import measured
 from mia_bench.store import is_complete, read_json, write_json
 from mia_bench.sweep_plan import Job, effort, label, plan_job, spread, varying
@@ -67,6 +68,8 @@ def sweep(
     if config.plan_only:
         return
     stopped = _launch(config, launcher, waiting, keys) if waiting else None
+    settled = {id(job): _settled(config, loader, job, memo) for job in jobs}
+    jobs, waiting = ([settled[id(job)] for job in some] for some in (jobs, waiting))
     cells = [folder for job in jobs for _, folder in job.cells if is_complete(folder)]
     logger = cast(LoggerOptions, OmegaConf.to_object(config.logger))
     mirror_reports((c.parent.parent.name for c in cells), Path(config.paths.outputs), logger)
@@ -98,10 +101,20 @@ def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: 
     with open_dict(cfg):
         del cfg["hydra"]
     try:
-        return plan_job(to_experiment(cfg), overrides, memo)
+        experiment = to_experiment(cfg)
+        if not config.plan_only:
+            experiment.model.fetch()
+        return plan_job(experiment, overrides, memo)
     except Exception as error:
         why = explain(error) or "".join(traceback.format_exception(error))
         return Job(tuple(overrides), Path(config.paths.outputs), problem=why)
+
+
+def _settled(config: DictConfig, loader: ConfigLoader, job: Job, memo: Memo) -> Job:
+    """The job with the folders that it wrote: early stopping chose the step while it ran."""
+    if all(folder.parent.name != BEST for _, folder in job.cells):
+        return job
+    return _plan(config, loader, list(job.overrides), memo)
 
 
 def _launch(

@@ -67,14 +67,14 @@ class Job:
 def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Job:
     """Lay out one combination; `memo` keeps what the jobs of a sweep have in common."""
     plan = make_plan(experiment, memo)
-    base, recipe = plan.base.key, experiment.options.finetune
+    base = plan.base.key
     return Job(
         tuple(overrides),
         plan.outputs,
         tuple(plan.table),
         tuple(
-            Training(subject.folder, base, recipe.batch_size, recipe.steps)
-            for subject in plan.trained
+            Training(subject.folder, base, recipe.batch_size, recipe.total)
+            for subject, recipe in ((s, s.treatment.recipe) for s in plan.trained if s.treatment)
             if not subject.ready
         ),
         tuple(
@@ -84,6 +84,7 @@ def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Jo
         ),
         is_finished(plan),
         experiment.options.trainer.devices * experiment.options.trainer.num_nodes,
+        None if plan.absent is None else f"missing: {plan.absent}",
     )
 
 
@@ -93,6 +94,7 @@ def is_finished(plan: Plan) -> bool:
 
     needed = [folder for _, folder in plan.table]
     needed += [c.folder / "evidence" for c in plan.cells if isinstance(c.attack, Illustrated)]
+    needed += plan.utility.values()
     if not all(is_complete(folder) for folder in needed):
         return False
     return plan.experiment.options.logger.wandb == "disabled" or is_mirrored(plan)

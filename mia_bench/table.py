@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mia_bench.store import read_json
+
+Results = Sequence[tuple[str, Mapping[str, Any], Path]]
+
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 WIDTH = 128
+LINE = 100
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
 * coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: images
@@ -27,44 +33,103 @@ def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
     return f"{entry['value']:.{digits}f} [{entry['lo']:.2f}, {entry['hi']:.2f}]"
 
 
-def rows(name: str, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The attack's row, and below it the same attack on the untouched base."""
+def rows(
+    name: str, metrics: Mapping[str, Any], flagged: Collection[str] = ()
+) -> list[tuple[str, ...]]:
+    """The attack's row, and below it the same attack on the untouched base; flagged ones say !."""
     nfe, seconds = f"{metrics['nfe_forward']:.4g}", f"{metrics['seconds']:.0f}"
     needed = metrics["dataset_test"]["samples_needed"]
     lines = [_row(name, metrics, nfe, seconds, "-" if needed is None else str(needed))]
     base = metrics["controls"].get("base")
     if base:
-        lines.append(_row("  on the base", base, "", "", ""))
+        lines.append(_row("  on the base" + _mark(base_name(name), flagged), base, "", "", ""))
     return lines
 
 
-def blind_lines(controls: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Controls that never query the model: their AUC and p."""
+def blind_lines(
+    controls: Mapping[str, Any], flagged: Collection[str] = ()
+) -> list[tuple[str, ...]]:
+    """Controls that never query the model: their AUC and p; flagged ones say !."""
     return [
-        (name, f"{entry['auroc']:.3f} p={entry['p_value']:.3f}", "control", "", "", "0", "", "")
+        (name + _mark(name, flagged), _with_p(entry), "control", "", "", "0", "", "")
         for name, entry in controls.items()
         if name.startswith("blind_")
     ]
 
 
-def verdict(results: Sequence[tuple[str, Mapping[str, Any], Path]]) -> str:
-    """The controls of the whole run judged together (Holm, 5 %)."""
-    from mia_bench.controls import holm  # loads torch, which `status` does without
+def _with_p(entry: Mapping[str, Any]) -> str:
+    return f"{entry['auroc']:.3f} p={entry['p_value']:.3f}"
 
-    p_values = {
-        f"{attack} on the base" if name == "base" else name: entry["p_value"]
+
+def base_name(attack: str) -> str:
+    """What the base row of an attack is called among the controls of a run."""
+    return f"{attack} on the base"
+
+
+def judged(results: Results) -> dict[str, Any]:
+    """The controls of the whole run together: their p-values, and which are flagged (Holm, 5 %).
+
+    `alone` are those that the attack's own metrics flag, among its own controls, and the run does
+    not: a larger family asks more of each of its members.
+    """
+    from mia_bench.controls import LEVEL, holm  # loads torch, which `status` does without
+
+    names = {
+        (attack, name): base_name(attack) if name == "base" else name
         for attack, metrics, _ in results
-        for name, entry in metrics["controls"].items()
+        for name in metrics["controls"]
+    }
+    by_attack = {attack: metrics for attack, metrics, _ in results}
+    p_values = {
+        said: by_attack[attack]["controls"][name]["p_value"]
+        for (attack, name), said in names.items()
     }
     flagged = holm(p_values)
-    if not p_values:
+    alone = {
+        said
+        for (attack, name), said in names.items()
+        if f"control_{name}" in by_attack[attack].get("flags", ()) and said not in flagged
+    }
+    return {"level": LEVEL, "p_values": p_values, "flagged": flagged, "alone": sorted(alone)}
+
+
+def verdict(results: Results) -> str:
+    """`judged` in words."""
+    found = judged(results)
+    alone = found["alone"]
+    beside = f" Flagged among its own attack's controls alone: {', '.join(alone)}." if alone else ""
+    if not found["p_values"]:
         return "No controls were run."
-    if not flagged:
-        return f"Controls: none of {len(p_values)} finds anything (Holm, 5 %)."
+    if not found["flagged"]:
+        n = len(found["p_values"])
+        return f"Controls: none of {n} finds anything (Holm, 5 %).{beside}"
     return (
-        f"WARNING: {', '.join(flagged)} tell members from non-members without the fine-tuning: "
-        "the split is not random, or the base knew the members. Do not trust this table."
+        f"WARNING: {', '.join(found['flagged'])} tell members from non-members without the "
+        "fine-tuning: the split is not random, or the base knew the members. Do not trust this "
+        f"table.{beside}"
     )
+
+
+def comparisons(results: Results) -> list[str]:
+    """Attacks that claim more than a plain one on the same features, and the ensemble against the
+    best single attack (by calibration rows), with what carries it."""
+    lines = []
+    for name, metrics, _ in results:
+        if "compared" in metrics:
+            best = metrics["compared"]["best_by_calibration"]
+            apart = interval(best["difference"]["auroc"])
+            carried = ", ".join(key for key in metrics["chosen"] if key != "C")
+            lines.append(f"{name}: AUC minus {best['attack']}'s {apart}; carried by {carried}.")
+        plain = metrics.get("plain")
+        if plain is not None:
+            both = f"{metrics['auroc']['value']:.3f}, {plain['name']} {plain['auroc']:.3f}"
+            apart = interval(plain["difference"])
+            lines.append(f"{name}: AUC {both}, difference {apart}. {plain['remark']}")
+    return lines
+
+
+def _mark(name: str, flagged: Collection[str]) -> str:
+    return " !" if name in flagged else ""
 
 
 def _row(
@@ -84,21 +149,40 @@ def _row(
     )
 
 
-def show(results: Sequence[tuple[str, Mapping[str, Any], Path]], title: str) -> None:
+def show(results: Results, title: str) -> None:
     """Print the table of finished cells and where their files are."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
-    for line in blind_lines(results[0][1]["controls"]):
-        table.add_row(*line, style="dim")
+    flagged = judged(results)["flagged"]
+    for row in blind_lines(results[0][1]["controls"], flagged):
+        table.add_row(*row, style="dim")
     for name, metrics, _ in results:
-        for line in rows(name, metrics):
-            table.add_row(*line, style="dim" if line[0].startswith(" ") else None)
+        for row in rows(name, metrics, flagged):
+            table.add_row(*row, style="dim" if row[0].startswith(" ") else None)
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)  # a cut figure is worse than a wrapped line
     console.print(table)
     first = results[0][1]
     print(verdict(results))
+    for line in comparisons(results):
+        print(fill(line, LINE, subsequent_indent="  "))
     print(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
         print(f"{name}: {folder}")
+
+
+def utility_line(folder: Path) -> str:
+    """The numbers of utility.json that models are compared by."""
+    found = read_json(folder / "utility.json")
+    shown = {
+        "held-out loss": found["heldout_loss"],
+        "without caption": found["heldout_loss_null"],
+        "member loss": found["member_loss"],
+        "Frechet": found["frechet"],
+        "of real images": found["frechet_real"],
+        "FID": found["fid"],
+        "CLIP score": found["clip_score"],
+    }
+    parts = [f"{name} {value:.4g}" for name, value in shown.items() if value is not None]
+    return f"{', '.join(parts)} ({found['n_images']} images); {folder}"

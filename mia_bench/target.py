@@ -8,14 +8,15 @@ of z_t, t, a condition and eps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access
+from mia_bench.chunks import in_chunks
 from mia_bench.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise, signal_and_noise
 
 __all__ = ["Access", "Batch", "Condition", "Query", "Target", "View", "grid_mse"]
@@ -85,6 +86,8 @@ class LatentStore(Protocol):
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
 
 
+T = TypeVar("T")
+CLIP_PAD = "<|endoftext|>"
 RowKey = tuple[str, str, str, int, int | None, int]
 
 
@@ -100,6 +103,7 @@ class Target(nn.Module):
         seed: evaluation seed, part of every noise key.
         chunk: rows per U-Net call. Speed and memory only: never part of an identity.
         store: keeps clean latents across runs, or None.
+        dtype: what the U-Net computes in; everything around it is float32.
     """
 
     a: Tensor
@@ -116,6 +120,7 @@ class Target(nn.Module):
         seed: int = 0,
         chunk: int = 64,
         store: LatentStore | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         if prediction_type not in ("epsilon", "v_prediction"):
@@ -125,7 +130,7 @@ class Target(nn.Module):
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape = latent_shape
         self.prediction_type, self.seed = prediction_type, seed
-        self.chunk, self.store = chunk, store
+        self.chunk, self.store, self.dtype = chunk, store, dtype
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
@@ -146,12 +151,13 @@ class Target(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> latents (B, *latent): the posterior mean, scaled."""
         self.queries["encode"] += len(image)
-        return torch.cat([self.latents.encode(x) for x in image.split(self.chunk)])
+        return torch.cat(self._in_chunks(len(image), lambda rows: self.latents.encode(image[rows])))
 
     def decode(self, z0: Tensor) -> Tensor:
         """Latents (B, *latent) -> images (B, 3, H, W) in [-1, 1]."""
         self.queries["decode"] += len(z0)
-        return torch.cat([self.latents.decode(z) for z in z0.split(self.chunk)]).clamp(-1, 1)
+        images = self._in_chunks(len(z0), lambda rows: self.latents.decode(z0[rows]))
+        return torch.cat(images).clamp(-1, 1)
 
     def view(
         self, batch: Batch, name: str = "clean", transform: Callable[[Tensor], Tensor] | None = None
@@ -168,15 +174,24 @@ class Target(nn.Module):
             self._views[key] = View(name, batch.sample_id, z0.to(self.device))
         return self._views[key]
 
-    def embed(self, captions: Sequence[str]) -> Condition:
-        """Condition of one caption per row, "" being the null one; each text is embedded once."""
-        new = [text for text in dict.fromkeys(captions) if text not in self._hidden]
+    @property
+    def pad_token(self) -> str:
+        """The literal text that is read as padding: of the tokenizer, else what CLIP uses."""
+        return str(getattr(self.text, "pad_token", CLIP_PAD))
+
+    def embed(self, captions: Sequence[str], remember: bool = True) -> Condition:
+        """Condition of one caption per row, "" being the null one; each text is embedded once.
+
+        `remember=False` spares the memory of texts that are not asked about again.
+        """
+        known = self._hidden if remember else dict(self._hidden)
+        new = [text for text in dict.fromkeys(captions) if text not in known]
         if new:
             self.queries["embed"] += len(new)
             hidden, extra = self.text.embed(new)
             for row, text in enumerate(new):
-                self._hidden[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
-        rows = [self._hidden[text] for text in captions]
+                known[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
+        rows = [known[text] for text in captions]
         extras = {name: torch.stack([extra[name] for _, extra in rows]) for name in rows[0][1]}
         return Condition(tuple(captions), torch.stack([hidden for hidden, _ in rows]), extras)
 
@@ -200,17 +215,23 @@ class Target(nn.Module):
 
     # --- questions to the U-Net ----------------------------------------------------------------
 
-    def predict_noise(self, z_t: Tensor, t: int | Tensor, cond: Condition) -> Tensor:
-        """eps (B, *latent) at (z_t, t, cond), whatever the U-Net itself predicts. NFE: B."""
+    def predict_noise(
+        self, z_t: Tensor, t: int | Tensor, cond: Condition, whole: bool = False
+    ) -> Tensor:
+        """eps (B, *latent) at (z_t, t, cond), whatever the U-Net itself predicts. NFE: B.
+
+        `whole` asks in one call whatever the chunk, for those who watch a single forward pass.
+        """
         if isinstance(t, int):
             self._check(t)
+        steps = torch.as_tensor(t, device=z_t.device).expand(len(z_t))
+
+        def ask(rows: slice) -> Tensor:
+            return self._forward(z_t[rows], steps[rows], cond.hidden[rows], _rows(cond.extra, rows))
+
+        chunks = [ask(slice(None))] if whole else self._in_chunks(len(z_t), ask)
         self.queries["forward"] += len(z_t)
         self.queries["asked"] += len(z_t)
-        steps = torch.as_tensor(t, device=z_t.device).expand(len(z_t))
-        chunks = [
-            self._forward(z_t[rows], steps[rows], cond.hidden[rows], _rows(cond.extra, rows))
-            for rows in _slices(len(z_t), self.chunk)
-        ]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def move(self, z_t: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
@@ -236,15 +257,16 @@ class Target(nn.Module):
         self._asked.update(wanted)
         places = {key: divmod(i, len(view.z0)) for i, key in reversed(list(enumerate(keys)))}
         missing = [key for key in wanted if key not in self._eps_hat]
-        for part in _slices(len(missing), self.chunk):
-            self._ask(view, queries, [(key, *places[key]) for key in missing[part]])
+        self._in_chunks(
+            len(missing),
+            lambda part: self._ask(view, queries, [(key, *places[key]) for key in missing[part]]),
+        )
         grid = torch.stack([self._eps_hat[key] for key in keys])
         return grid.view(len(queries), *view.z0.shape)
 
     def _ask(
         self, view: View, queries: Sequence[Query], rows: list[tuple[RowKey, int, int]]
     ) -> None:
-        self.queries["forward"] += len(rows)
         picked = [(queries[q], row) for _, q, row in rows]
         eps = torch.cat([self.noise([view.sample_id[i]], q.noise_t, q.draw) for q, i in picked])
         t = torch.tensor([q.t for q, _ in picked], device=self.device)
@@ -256,6 +278,7 @@ class Target(nn.Module):
         z_t = self.add_noise(view.z0[[i for _, i in picked]], eps, t)
         for (key, _, _), row in zip(rows, self._forward(z_t, t, hidden, extra), strict=True):
             self._eps_hat[key] = row.detach()
+        self.queries["forward"] += len(rows)
 
     def _row_key(self, view: View, query: Query, row: int) -> RowKey:
         caption = query.cond.key[row]
@@ -264,13 +287,26 @@ class Target(nn.Module):
     def _forward(
         self, z_t: Tensor, t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
     ) -> Tensor:
-        raw = self.unet(
-            z_t, t, encoder_hidden_states=hidden, added_cond_kwargs=extra or None, return_dict=False
-        )[0]
+        answer = self.unet(
+            z_t.to(self.dtype),
+            t,
+            encoder_hidden_states=hidden.to(self.dtype),
+            added_cond_kwargs={k: v.to(self.dtype) for k, v in extra.items()} or None,
+            return_dict=False,
+        )
+        raw = answer[0].to(z_t.dtype)
         if self.prediction_type == "v_prediction":
             return eps_from_v(raw, z_t, *self._level(t, z_t))
         prediction: Tensor = raw
         return prediction
+
+    def _in_chunks(self, n: int, work: Callable[[slice], T]) -> list[T]:
+        """Results of `work` on slices of n rows; a chunk that proved too large stays halved."""
+        results = []
+        for result, size in in_chunks(n, self.chunk, work):
+            results.append(result)
+            self.chunk = size
+        return results
 
     def _level(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(t, int):
@@ -328,10 +364,6 @@ def grid_mse(target: Target, view: View, queries: Sequence[Query]) -> Tensor:
     eps_hat = target.predict_grid(view, queries)
     eps = torch.stack([target.noise(view.sample_id, q.noise_t, q.draw) for q in queries])
     return (eps_hat.float() - eps).square().flatten(2).mean(2).T
-
-
-def _slices(n: int, size: int) -> Iterator[slice]:
-    return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
 def _rows(extra: Mapping[str, Tensor], rows: slice) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 from collections.abc import Sequence
@@ -11,21 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.config import Experiment, TrainerOptions, build
-from mia_bench.data.duplicates import group, perceptual_hashes, require_small_groups
-from mia_bench.data.membership import (
-    Role,
-    RoleSizes,
-    Split,
-    check_split,
-    load_split,
-    make_split,
-    save_split,
-)
-from mia_bench.data.source import Item, Listing
+from mia_bench.config import Experiment, TrainerOptions
+from mia_bench.data.captions import ask_with
+from mia_bench.data.membership import Role, Split
+from mia_bench.data.source import Item
+from mia_bench.data.splits import prepare
 from mia_bench.errors import MiaError
+from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
-from mia_bench.store import canonical, get_or_build, hash_key, holding
+from mia_bench.precheck import precheck
+from mia_bench.store import canonical, get_or_build, holding
 
 if TYPE_CHECKING:
     import torch
@@ -44,45 +38,16 @@ class Memo:
 def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
     known = Memo() if memo is None else memo
-    outputs = experiment.outputs
+    outputs, options = experiment.outputs, experiment.options
     key = canonical([experiment.resolved["data"], str(outputs)])
     if key not in known.listed:
-        listing = experiment.source.items()
-        split = _split(experiment, listing, outputs)
-        known.listed[key] = split, {item.sample_id: item for item in listing.items}
+        listing, split, _ = prepare(experiment, outputs)
+        items = ask_with(options.data.captions, listing, split, outputs, options.plan_only)
+        known.listed[key] = split, items
     split, items = known.listed[key]
-    return Plan(experiment, split, items, outputs)
-
-
-def _split(experiment: Experiment, listing: Listing, outputs: Path) -> Split:
-    data = experiment.options.data
-    sizes = build({"_target_": "mia_bench.data.membership.RoleSizes", **data.sizes}, "data.sizes")
-    assert isinstance(sizes, RoleSizes)
-    identity = [
-        experiment.resolved["data"]["source"],
-        data.sizes,
-        data.split_seed,
-        data.max_distance,
-    ]
-    path = outputs / "splits" / f"{data.name}-{hash_key(identity)}.json"
-    if not path.exists():
-        listing, hashes = perceptual_hashes(listing)
-        ids = [item.sample_id for item in listing.items]
-        captions = [item.caption for item in listing.items]
-        groups = group(ids, hashes, captions, data.max_distance)
-        require_small_groups(groups, captions)
-        split = make_split(
-            listing,
-            groups,
-            sizes,
-            source=data.name,
-            seed=data.split_seed,
-            max_distance=data.max_distance,
-        )
-        save_split(split, path)
-    split = load_split(path)
-    check_split(split, listing, path)
-    return split
+    plan = Plan(experiment, split, items, outputs)
+    precheck(plan)
+    return plan
 
 
 def train_models(plan: Plan) -> None:
@@ -90,28 +55,37 @@ def train_models(plan: Plan) -> None:
     for subject in plan.trained:
         if not subject.ready:
             get_or_build(subject.folder, partial(_train, plan, subject), together=True)
-            gc.collect()
+            free()
 
 
 def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     from mia_bench.finetune import finetune
+    from mia_bench.shown import shown
 
     options = plan.experiment.options
-    target = load_target(plan, plan.base)
+    target = load_target(plan, plan.base, train=True)
+    treatment = subject.treatment
     assert subject.member is not None
+    assert treatment is not None
     members = encode_rows(plan, target, subject.member)
-    heldout = encode_rows(plan, target, Role.VALIDATION, options.finetune.val_rows)
+    heldout = None
+    if plan.rows(Role.VALIDATION):
+        heldout = encode_rows(plan, target, Role.VALIDATION, treatment.recipe.val_rows)
+    items = [plan.items[sid] for sid in members.sample_id]
+    rows, views = shown(target, members, items, plan.experiment.model.resolution, treatment)
     (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
     facts = finetune(
         target,
         members,
         heldout,
-        options.finetune,
+        treatment,
         options.trainer,
         tmp,
         f"fine-tune {subject.kind}",
+        rows,
+        views,
     )
     return {"kind": subject.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
 
@@ -120,7 +94,7 @@ def answer_questions(plan: Plan) -> None:
     """Every missing feature table, one predict pass per (model, rows)."""
     for (subject, rows), asked in plan.missing().items():
         _predict(plan, subject, rows, asked)
-        gc.collect()
+        free()
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
@@ -173,6 +147,39 @@ def score_cells(plan: Plan) -> None:
         get_or_build(plan.ensemble, partial(score_ensemble, plan))
 
 
+def measure_utility(plan: Plan) -> None:
+    """What target and base are good for, as utility.json and samples.png."""
+    for subject, folder in plan.utility.items():
+        get_or_build(folder, partial(_assess, plan, subject))
+        free()
+
+
+def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
+    from mia_bench.store import write_json
+    from mia_bench.utility import Rows, assess, save_sheet
+
+    options, model = plan.experiment.options, plan.experiment.model
+    most = options.eval.utility_images
+    members, heldout = (
+        [plan.items[sid] for sid in plan.rows(role)]
+        for role in (Role.TARGET_MEMBER, Role.VALIDATION)
+    )
+    target = load_target(plan, subject)
+    target.to(device_of(options.trainer))
+    rows = Rows(members[:most], heldout[:most], heldout[most : 2 * most])
+    found, images = assess(
+        target,
+        rows,
+        model.resolution,
+        options.eval.seed,
+        options.eval.batch_size,
+        options.eval.utility_clip,
+    )
+    write_json(tmp / "utility.json", {"step": subject.step, "model": subject.key, **found})
+    save_sheet(images, tmp / "samples.png")
+    return {"split": plan.split.content_hash}
+
+
 def illustrate(plan: Plan) -> None:
     """Pictures beside the runs of attacks that can show what they saw."""
     from mia_bench.evidence import Illustrated
@@ -180,6 +187,7 @@ def illustrate(plan: Plan) -> None:
     for cell in plan.cells:
         if isinstance(cell.attack, Illustrated):
             get_or_build(cell.folder / "evidence", partial(_illustrate, plan, cell))
+            free()
 
 
 def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
@@ -213,17 +221,26 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     return {"rows": len(shown)}
 
 
-def load_target(plan: Plan, subject: Subject) -> Target:
-    """The model of `subject`, with the latent cache that all models of one base share."""
+def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
+    """The model of `subject`, with the latent cache that all models of one base share.
+
+    `train` loads float32 weights whatever the scoring precision is.
+    """
     from mia_bench.data.cache import TensorCache
     from mia_bench.quiet import hush
 
     hush()
     model = plan.experiment.model
     if subject.weights is not None and not subject.weights.is_dir():
-        raise MiaError(f"{subject.weights} is missing. Delete {subject.folder} to train it again.")
-    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()))
-    unet = model.load_unet(subject.weights)
+        saved = sorted(int(p.name) for p in subject.weights.parent.glob("*") if p.name.isdigit())
+        raise MiaError(
+            f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
+            f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
+        )
+    gigabytes = plan.experiment.options.paths.cache_gb
+    limit = None if gigabytes is None else int(gigabytes * 1e9)
+    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
+    unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
 
 
@@ -255,5 +272,5 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
-    cond = target.embed([item.caption for item in items])
+    cond = target.embed([item.own_caption for item in items])
     return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

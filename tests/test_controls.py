@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-from PIL import Image
+import json
 
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from mia_bench import controls
 from mia_bench.controls import (
     _permuted,
     base_p_value,
     blind_rows,
     holm,
+    image_embeddings,
     image_statistics,
     sequential_p_value,
 )
@@ -123,3 +130,34 @@ def test_base_p_value_sees_a_base_that_knows_the_members(labels):
 )
 def test_holm_by_hand(p_values, flagged):
     assert holm(p_values) == flagged
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory) -> str:
+    """A random open_clip model in a folder, as `open_clip` itself saves one."""
+    folder = tmp_path_factory.mktemp("clip")
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    model = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = open_clip.CLIP(**model)
+    save_file(dict(made.state_dict()), folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
+
+
+def test_images_can_be_seen_through_open_clip(labels, tiny_clip, monkeypatch):
+    monkeypatch.setattr(controls, "PERMUTATIONS", 9)
+    items = pairs(labels, np.zeros(N))
+    width = image_embeddings(items[:40], 16, tiny_clip)
+    assert width.shape == (40, 16)
+    assert np.isfinite(width).all()
+    alone = image_embeddings(items[37:38], 16, tiny_clip)
+    np.testing.assert_allclose(alone[0], width[37], rtol=1e-3, atol=1e-4)
+    rows = {r.name: r for r in blind_rows(items, labels, group(), 16, 0, tiny_clip)}
+    assert rows["blind_image"].auroc > 0.95
+    assert rows["blind_image"].p_value == 0.1
+    plain = found(items, labels)
+    assert (rows["blind_image"].scores != plain["blind_image"].scores).any()
+    assert rows["blind_caption"].auroc == plain["blind_caption"].auroc

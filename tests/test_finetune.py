@@ -6,15 +6,25 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from mia_bench.batches import Rows, StepBatches
-from mia_bench.config import Recipe, TrainerOptions
+from mia_bench.config import TrainerOptions
+from mia_bench.data.source import Item
 from mia_bench.diffusion import add_noise
 from mia_bench.errors import MiaError
 from mia_bench.finetune import FinetuneModule, finetune
+from mia_bench.mitigations import Situation, Treatment
+from mia_bench.mitigations.augment import Augment
+from mia_bench.mitigations.dp import DpSgd
+from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
+from mia_bench.models.lora import load_lora
+from mia_bench.recipe import Recipe
+from mia_bench.shown import shown
 from mia_bench.target import Target
 
 CPU = TrainerOptions(accelerator="cpu")
@@ -30,16 +40,39 @@ def rows(target: Target, n: int, prefix: str) -> Rows:
     return Rows(tuple(f"{prefix}:{i}" for i in range(n)), z0, target.embed(captions))
 
 
-def train(make, folder: Path, recipe: Recipe = RECIPE, prediction_type: str = "epsilon", fail=None):
+def treated(recipe: Recipe, mitigations=None, members: int = 7, heldout: int = 5) -> Treatment:
+    """A recipe under mitigations, without their recipe hooks."""
+    return Treatment(Situation(recipe, members, heldout, 1, "32-true"), mitigations or {})
+
+
+def pictures(n: int) -> list[Item]:
+    def draw(i: int) -> Image.Image:
+        values = np.random.default_rng(i).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        return Image.fromarray(values)
+
+    return [Item(f"member:{i}", f"picture {i}", f"{i}", lambda _, i=i: draw(i)) for i in range(n)]
+
+
+def train(
+    make,
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    prediction_type: str = "epsilon",
+    fail=None,
+    mitigations=None,
+):
+    """(weights that are attacked, manifest) of a fine-tune on 7 random latents or pictures."""
     target = make(prediction_type)
     folder.mkdir(parents=True, exist_ok=True)
     members, heldout = rows(target, 7, "member"), rows(target, 5, "heldout")
     if fail is not None:
         fail(members)
-    about = finetune(target, members, heldout, recipe, CPU, folder)
-    return load_file(
-        folder / "steps" / str(recipe.steps) / "diffusion_pytorch_model.safetensors"
-    ), about
+    treatment = treated(recipe, mitigations)
+    seen, views = shown(target, members, pictures(7), 16, treatment)
+    about = finetune(target, members, heldout, treatment, CPU, folder, shown=seen, views=views)
+    step = about.get("chosen_step", recipe.steps)
+    (file,) = (folder / "steps" / str(step)).glob("*.safetensors")
+    return load_file(file), about
 
 
 def same(a, b, exact=True) -> bool:
@@ -82,7 +115,7 @@ def test_the_loss_is_the_literal_objective(fresh_target):
     for prediction_type in ("epsilon", "v_prediction"):
         target = fresh_target(prediction_type)
         data = rows(target, 4, "member")
-        module = FinetuneModule(target, data, data, RECIPE)
+        module = FinetuneModule(target, data, data, treated(RECIPE))
         batch = StepBatches(data, RECIPE, 1000).step(0)
         expected = []
         for row, t, eps in zip(batch["row"], batch["t"], batch["eps"], strict=True):
@@ -115,8 +148,28 @@ class KilledError(Exception):
     pass
 
 
-def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path, monkeypatch):
-    expected, _ = train(fresh_target, tmp_path / "whole")
+TREATED = {
+    "plain": (RECIPE, {}),
+    "average": (replace(RECIPE, ema_decay=0.9), {}),
+    "adapters": (replace(RECIPE, lora_rank=2, ema_decay=0.9), {}),
+    "augment": (RECIPE, {"augment": Augment(crop=0.5, flip=0.5, randaugment=5, colour=0.3)}),
+    # A validation and a checkpoint fall on the same step, and patience runs across the kill.
+    "early_stop": (
+        replace(RECIPE, steps=20, lr=0.1, val_every=2),
+        {"early_stop": EarlyStop(patience=3, every=2, rows=5)},
+    ),
+    "dp": (replace(RECIPE, max_grad_norm=0.0), {"dp": DpSgd(noise=0.5, clip=0.1, delta=1e-3)}),
+}
+
+
+@pytest.mark.parametrize("name", TREATED)
+def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path, monkeypatch, name):
+    recipe, mitigations = TREATED[name]
+
+    def run(folder: str):
+        return train(fresh_target, tmp_path / folder, recipe, mitigations=mitigations)
+
+    expected, about = run("whole")
     step = FinetuneModule.training_step
 
     def killed(self, batch, batch_idx):
@@ -127,7 +180,7 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(FinetuneModule, "training_step", killed)
         with pytest.raises(KilledError):
-            train(fresh_target, tmp_path / "killed")
+            run("killed")
     assert (tmp_path / "killed" / "last.ckpt").exists()
     steps = []
 
@@ -136,13 +189,18 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(FinetuneModule, "training_step", counted)
-    resumed, _ = train(fresh_target, tmp_path / "killed")
-    assert steps == [4, 5]
+    resumed, about_resumed = run("killed")
+    assert steps == list(range(4, about["steps"]))
     assert same(resumed, expected)
-    whole, killed_history = ((tmp_path / n / "train.csv").read_text() for n in ("whole", "killed"))
-    assert [line.split(",")[0] for line in whole.splitlines()] == [
-        line.split(",")[0] for line in killed_history.splitlines()
-    ]
+    for field in ("steps", "chosen_step", "privacy"):
+        assert about_resumed.get(field) == about.get(field)
+    columns = ("step", "val_member", "val_heldout")
+    whole, again = ([[r[c] for c in columns] for r in a["history"]] for a in (about, about_resumed))
+    assert again == whole
+    left, left_again = (
+        sorted(p.name for p in (tmp_path / f / "steps").iterdir()) for f in ("whole", "killed")
+    )
+    assert left_again == left
 
 
 def test_accumulation_gives_the_same_weights(fresh_target, tmp_path):
@@ -169,7 +227,7 @@ def test_an_average_is_saved_when_asked_for(fresh_target, tmp_path):
 def test_dropped_captions_are_the_null_condition(fresh_target):
     target = fresh_target()
     data = rows(target, 4, "member")
-    module = FinetuneModule(target, data, data, RECIPE)
+    module = FinetuneModule(target, data, data, treated(RECIPE))
     drop = torch.tensor([True, False, True, False])
     hidden, _ = module._text(data.cond, torch.arange(4), drop)
     null = target.embed([""]).hidden[0]
@@ -187,3 +245,63 @@ def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
 
     with pytest.raises(MiaError, match=r"became nan at step \d+ .*member:2"):
         train(fresh_target, tmp_path, fail=poison)
+
+
+def test_a_fused_optimizer_and_recomputed_activations_change_no_more_than_rounding(
+    fresh_target, tmp_path
+):
+    plain, _ = train(fresh_target, tmp_path / "plain")
+    for name, change in (
+        ("fused", {"optimizer": "adamw_fused"}),
+        ("recomputed", {"gradient_checkpointing": True}),
+    ):
+        found, _ = train(fresh_target, tmp_path / name, replace(RECIPE, **change))
+        worst = max((plain[k] - found[k]).abs().max().item() for k in plain)
+        assert worst < 1e-3
+
+
+def test_early_stopping_attacks_the_best_validated_weights(fresh_target, tmp_path):
+    recipe = replace(RECIPE, steps=40, lr=0.1, val_every=2, save_at=[2])
+    stop = EarlyStop(patience=2, every=2, rows=5)
+    weights, about = train(fresh_target, tmp_path, recipe, mitigations={"early_stop": stop})
+    steps = [int(r["step"]) for r in about["history"]]
+    losses = [r["val_heldout"] for r in about["history"]]
+    assert about["steps"] < 40
+    assert about["chosen_step"] == steps[int(np.argmin(losses))]
+    assert (about["chosen_step"], about["steps"]) == chosen_step(steps, losses, stop.patience)
+    saved = {p.name for p in (tmp_path / "steps").iterdir()}
+    assert saved == {"2", str(about["chosen_step"])}
+    plain, _ = train(
+        fresh_target, tmp_path / "short", replace(recipe, steps=about["chosen_step"], save_at=[])
+    )
+    assert same(weights, plain)
+
+
+def test_adapters_alone_are_trained_saved_and_checkpointed(fresh_target, tmp_path, monkeypatch):
+    from lightning.pytorch import Trainer
+
+    names = []
+    save = Trainer.save_checkpoint
+
+    def look(self, path, *rest):
+        save(self, path, *rest)
+        names.append(set(torch.load(path, weights_only=True)["state_dict"]))
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", look)
+    target = fresh_target()
+    before = {k: v.clone() for k, v in target.unet.state_dict().items()}
+    found, _ = train(fresh_target, tmp_path, replace(RECIPE, lora_rank=2))
+    assert found
+    assert all(".lora" in name for name in found)
+    assert all(".lora_" in name for name in names[0] if name.startswith("unet."))
+    load_lora(target.unet, tmp_path / "steps" / "6")
+    changed = {k for k, v in target.unet.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert all("to_" in name for name in changed)
+
+
+def test_training_without_held_out_rows_validates_on_members_alone(fresh_target, tmp_path):
+    target = fresh_target()
+    members = rows(target, 7, "member")
+    about = finetune(target, members, None, treated(RECIPE, heldout=0), CPU, tmp_path)
+    assert set(about["history"][0]) == {"step", "epoch", "train_loss", "val_member"}

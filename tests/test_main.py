@@ -71,6 +71,18 @@ def test_clid_and_mc_share_queries_in_one_pass(finished):
         cost.setdefault(manifest.parent.name.partition("-")[0], []).append(entry["cost"])
     assert set(cost) == {"clid", "loss", "mc"}
     assert all(c["nfe_paid"] == 0 for c in cost["mc"] + cost["loss"])
+    assert all(c["text_embeddings"] > 1 for c in cost["clid"])
+
+
+def test_the_verdict_on_the_controls_is_stored_as_it_is_shown(finished):
+    outputs, results = finished
+    (stored,) = outputs.glob("reports/*/controls-*.json")
+    told = json.loads(stored.read_text())
+    controls = {name: metrics["controls"] for name, (metrics, _) in results.items()}
+    expected = {f"{name} on the base": c["base"]["p_value"] for name, c in controls.items()}
+    blind = {n: e["p_value"] for n, e in controls["clid"].items() if n.startswith("blind_")}
+    assert told["p_values"] == expected | blind
+    assert set(told["flagged"]) <= told["p_values"].keys()
 
 
 def test_a_second_run_finds_everything_done(finished, small):

@@ -30,6 +30,7 @@ def keys(plan):
         "model.chunk=3",
         "finetune.val_every=1",
         "finetune.checkpoint_every=7",
+        "finetune.gradient_checkpointing=true",
         "logger=wandb",
         "debug=true",
     ],
@@ -44,6 +45,7 @@ def test_how_something_is_computed_is_not_part_of_it(plan_of, override):
         ("finetune.lr=0.1", (True, False, True)),
         ("finetune.steps=5", (True, False, True)),
         ("finetune.seed=3", (True, False, True)),
+        ("finetune.lora_rank=2", (True, False, True)),
         ("trainer.precision=bf16-mixed", (True, False, True)),
         ("eval.seed=3", (False, True, True)),
         ("attack.clid.timesteps=[1,2]", (False, True, True)),
@@ -52,6 +54,7 @@ def test_how_something_is_computed_is_not_part_of_it(plan_of, override):
         ("attack.clid.decision=classifier", (False, False, True)),
         ("eval.resamples=300", (False, False, True)),
         ("calibration.folds=2", (False, False, True)),
+        ("eval.blind_encoder=ViT-B-32/openai", (False, False, True)),
         ("data.split_seed=3", (True, True, True)),
     ],
 )
@@ -76,3 +79,9 @@ def test_members_and_others_are_interleaved(plan_of):
     """Rows come in sample-id order: no batch of a pass is all members."""
     rows = plan_of("attack=loss").cells[0].evaluation.sample_id
     assert list(rows) == sorted(rows)
+
+
+def test_what_controls_see_of_images_decides_their_folder(plan_of):
+    plain, seen = plan_of("attack=loss"), plan_of("attack=loss", "eval.blind_encoder=a/b")
+    assert plain.blind != seen.blind
+    assert plan_of("attack=loss", "eval.blind_encoder=null").blind == plain.blind

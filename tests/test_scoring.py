@@ -13,7 +13,7 @@ from mia_bench.data.membership import Role
 from mia_bench.errors import MiaError
 from mia_bench.features import Table
 from mia_bench.metrics import auroc
-from mia_bench.scoring import Known, folds_of, out_of_fold
+from mia_bench.scoring import Known, _beside, folds_of, out_of_fold
 
 
 def known(n: int = 60, signal: float = 1.0, seed: int = 0) -> Known:
@@ -111,3 +111,17 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
         assert metrics[i]["thresholds"] == metrics[i + 2]["thresholds"]
         assert metrics[i]["chosen"] == metrics[i + 2]["chosen"]
         assert metrics[i]["auroc"] != metrics[i + 2]["auroc"]
+
+
+def test_a_claim_is_compared_with_a_plain_attack_on_the_same_rows():
+    rng = np.random.default_rng(0)
+    rows = known(300)
+    plain = rng.normal(size=300) + rows.is_member
+    told = _beside(plain + 0.01 * rng.normal(size=300), plain, rows, 0, "pixels", "They agree.")
+    assert told["auroc"] == auroc(plain, rows.is_member)
+    assert told["agree"]
+    assert told["remark"] == "They agree."
+    better = _beside(plain + 2.0 * rows.is_member, plain, rows, 0, "pixels", "They agree.")
+    assert better["difference"]["lo"] > 0
+    assert not better["agree"]
+    assert better["remark"] == ""

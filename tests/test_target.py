@@ -455,3 +455,20 @@ def test_generation_is_the_literal_ddim_chain(random_target: Build, kind: str) -
     expected = target.latents.decode(z[None]).clamp(-1, 1)
     found = target.generate(["one two"], seed=4, steps=3, guidance=2.0)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)  # 1 / a_999 = 15
+
+
+def test_texts_that_are_not_remembered_are_embedded_again(random_target):
+    target = random_target()
+    first = target.embed(["one", "two", "one"], remember=False)
+    assert target.queries["embed"] == 2
+    assert torch.equal(target.embed(["one", "two", "one"]).hidden, first.hidden)
+    assert target.queries["embed"] == 4
+    target.embed(["two", "three"], remember=False)
+    assert target.queries["embed"] == 5
+
+
+def test_the_padding_text_is_the_text_stacks_own(random_target):
+    target = random_target()
+    assert target.pad_token == "<|endoftext|>"
+    target.text.pad_token = "[PAD]"
+    assert target.pad_token == "[PAD]"

@@ -8,32 +8,41 @@ Idea: fine-tuning overfits p(x | c) more than p(x), so taking words away hurts m
     threshold:  score = alpha S(mean_i D_i) + (1 - alpha) S(L),   S(v) = (v - median) / IQR
     classifier: score = P(member | D_1, ..., D_K, L) by gradient-boosted trees
 Scaler, alpha and trees come from calibration rows alone.
-Access: GREY_BOX. NFE: len(timesteps) * (K + 1), 15 by default; reductions of a short caption that
-coincide are asked once, so a row may cost less.
-Differs: thirds are cut at word boundaries (`reduction: characters` is the released code). S is
+The reductions c*_i are described in captions.py: thirds of the caption (the default), importance
+clipping, gaussian noise on its embedding, or none but the null condition.
+Access: GREY_BOX. NFE: len(timesteps) * (K + 1), 15 by default, with three reductions, and 6 with
+none (clid_null); those of a short caption that coincide are asked once, so a row may cost less.
+Importance also costs one text embedding a word.
+Differs: thirds are cut at word boundaries (`reduction: characters` is the released code), where the
+paper prefers importance clipping (clid_importance): it weighs words by a cross-attention tool whose
+output is not published, ours leaves each out and asks the target's text encoder. The scale of the
+gaussian noise is not defined in the paper; ours is the standard deviation of the embedding. S is
 centred on the median as in the released code, where the paper says mean. Timesteps are the paper's
 440, 450, 460 for every reduction; the released clipping script uses 485, 495, 505.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 
-from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.captions import character_thirds, word_thirds
+from mia_bench.attacks import Access, Calibration, Features, Floats, later_field, score_field
+from mia_bench.attacks.captions import (
+    character_thirds,
+    clip_words,
+    importances,
+    noised,
+    word_thirds,
+)
 from mia_bench.metrics import auroc
-from mia_bench.target import Batch, Query, Target, grid_mse
+from mia_bench.target import Batch, Condition, Query, Target, grid_mse
 
-REDUCTIONS: dict[str, Callable[[str], tuple[str, ...]]] = {
-    "thirds": word_thirds,
-    "characters": character_thirds,
-    "none": lambda _: (),
-}
+REDUCED = {"thirds": 3, "characters": 3, "none": 0}  # conditions between caption and null
+LEAST_ROWS = 4  # of each class: with fewer, no tree can split (log-loss, min_child_weight 1)
 ALPHAS = np.round(np.linspace(0, 1, 11), 1)
 
 
@@ -53,10 +62,17 @@ class Scaling:
 
 @dataclass(frozen=True)
 class CLiD:
-    """Args: `reduction` of captions; `decision` rule; `alpha` None to choose it, or fixed."""
+    """Args:
+    timesteps: at each of which every condition is asked, on one noise.
+    reduction: of captions, see captions.py; rates: shares of words clipped by importance, or of
+        gaussian noise; clipped: words become the tokenizer's padding, as released, or are dropped.
+    decision: rule; alpha: None to choose it, or fixed.
+    """
 
     timesteps: tuple[int, ...] = (440, 450, 460)
-    reduction: Literal["thirds", "characters", "none"] = "thirds"
+    reduction: Literal["thirds", "characters", "importance", "gaussian", "none"] = "thirds"
+    rates: tuple[float, ...] = later_field(())
+    clipped: Literal["pad", "drop"] = later_field("pad")
     decision: Literal["threshold", "classifier"] = score_field("threshold")
     alpha: float | None = score_field(None)
     access: ClassVar[Access] = Access.GREY_BOX
@@ -68,19 +84,62 @@ class CLiD:
             raise ValueError("at least one timestep is needed")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha} must lie in [0, 1]")
+        if (self.reduction in REDUCED) == bool(self.rates):
+            raise ValueError(
+                f"reduction={self.reduction} with rates={list(self.rates)}: importance and "
+                "gaussian need rates, the others have none"
+            )
+        if any(not 0 < rate <= 1 for rate in self.rates) or len(set(self.rates)) < len(self.rates):
+            raise ValueError(f"rates={list(self.rates)} must lie in (0, 1], each once")
 
     @property
     def nfe(self) -> tuple[int, int]:
-        conditions = 2 + len(REDUCTIONS[self.reduction]("a b c"))
+        conditions = 2 + REDUCED.get(self.reduction, len(self.rates))
         return len(self.timesteps) * conditions, 0
+
+    @property
+    def needs_captions(self) -> bool:
+        """Without a caption every condition is the null one, and every D_i is 0."""
+        return True
+
+    @property
+    def least_rows(self) -> int:
+        return LEAST_ROWS if self.decision == "classifier" else 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return self.timesteps
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`loss` (B, K + 1, timesteps): the full caption, the reductions, the null condition."""
-        reduced = zip(*(REDUCTIONS[self.reduction](c) for c in batch.caption), strict=True)
-        conditions = [batch.caption, *reduced, [""] * len(batch)]
-        queries = [Query(t, target.embed(c)) for c in conditions for t in self.timesteps]
+        conditions = [
+            target.embed(batch.caption),
+            *self._reduced(target, batch),
+            target.null(batch),
+        ]
+        queries = [Query(t, c) for c in conditions for t in self.timesteps]
         losses = grid_mse(target, target.view(batch), queries)
         return {"loss": losses.view(len(batch), len(conditions), len(self.timesteps))}
+
+    def _reduced(self, target: Target, batch: Batch) -> list[Condition]:
+        """c*_1 ... c*_{K-1}."""
+        if self.reduction == "gaussian":
+            return [noised(target, batch, rate, draw) for draw, rate in enumerate(self.rates)]
+        columns = zip(*self._reduced_texts(target, batch.caption), strict=True)
+        return [target.embed(texts) for texts in columns]
+
+    def _reduced_texts(self, target: Target, captions: Sequence[str]) -> list[tuple[str, ...]]:
+        """The reduced captions of each row."""
+        if self.reduction == "thirds":
+            return [word_thirds(c) for c in captions]
+        if self.reduction == "characters":
+            return [character_thirds(c) for c in captions]
+        if self.reduction == "none":
+            return []
+        weights = importances(target, captions)
+        blank = target.pad_token if self.clipped == "pad" else ""
+        return [
+            tuple(clip_words(c, weights[c], rate, blank) for rate in self.rates) for c in captions
+        ]
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         if self.decision == "threshold":
@@ -120,6 +179,7 @@ def _boosted(calibration: Calibration) -> Any:
     """The released classifier: `cal_clid_xgb.py` of the CLiD repository."""
     from xgboost import XGBClassifier
 
+    calibration.require(LEAST_ROWS)
     trees = XGBClassifier(
         n_estimators=20,
         gamma=0.7,

@@ -27,6 +27,11 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 SIGN: dict[Measure, int] = {"vae": 1, "mse": -1, "ssim": 1, "open_clip": 1, "face": 1, "lpips": -1}
 """+1 where a larger value means more alike."""
 
+LOCAL = "local-dir:"  # open_clip's own scheme for a folder with its configuration and weights
+OFFLINE = (
+    "do without: compare=vae, with open_clip taken out of measures, in an attack; "
+    "eval.blind_encoder=null in the controls"
+)
 LPIPS_LEAST = 64  # pixels per side below which AlexNet has no output
 
 
@@ -37,7 +42,7 @@ def comparison(
 
     Args:
         resolution: pixels per side at which the target's own encoder is asked.
-        clip: "<model>/<pretrained tag>" of open_clip.
+        clip: "<model>/<pretrained tag>" of open_clip, or "local-dir:<folder>".
         face: dotted path of a callable, images (B, 3, h, w) in [-1, 1] -> embeddings (B, d).
 
     Raises:
@@ -113,27 +118,92 @@ def hook(path: str | None, option: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], found)
 
 
-@cache
-def open_clip_encoder(clip: str, device: torch.device) -> Encoder:
-    """Image tower of an open_clip model, with its own size and normalisation.
+def require(name: Measure, clip: str, face: str | None) -> None:
+    """What the measure `name` takes from outside is here, or is fetched now: no model is built.
+
+    Raises:
+        MiaError: weights or the callable are missing.
+    """
+    match name:
+        case "open_clip":
+            fetch_open_clip(clip)
+        case "lpips":
+            alexnet_weights()
+        case "face":
+            hook(face, "face_encoder")
+        case _:
+            pass
+
+
+def fetch_open_clip(clip: str) -> None:
+    """Weights of "<model>/<pretrained tag>", or of "local-dir:<folder>", are here afterwards.
 
     Raises:
         MiaError: the name is unknown, or its weights are neither here nor to be had.
     """
     import open_clip
 
+    if clip.startswith(LOCAL):
+        if not any(Path(clip.removeprefix(LOCAL)).glob("*.safetensors")):
+            raise MiaError(f"no safetensors weights in {clip}. Point it at a folder, or {OFFLINE}.")
+        return
     name, _, tag = clip.partition("/")
+    weights = open_clip.get_pretrained_cfg(name, tag)
+    if not weights:
+        known = [f"{name}/{t}" for t in open_clip.list_pretrained_tags_by_model(name)]
+        hint = f"known: {', '.join(known)}" if known else "it names no model of open_clip"
+        raise MiaError(f"open_clip weights '{clip}': {hint}. Name one, or {OFFLINE}.")
+    try:
+        open_clip.download_pretrained(weights)
+    except Exception as error:  # the hub and the network each raise their own kinds
+        raise _no_open_clip(clip, error) from error
+
+
+def _no_open_clip(clip: str, error: Exception) -> MiaError:
+    return MiaError(
+        f"open_clip model '{clip}' cannot be loaded ({type(error).__name__}). Fetch its weights "
+        f"where there is a network and share the cache, or {OFFLINE}."
+    )
+
+
+@cache
+def open_clip_model(clip: str, device: torch.device) -> Any:
+    """The open_clip model "<name>/<pretrained tag or file>", frozen.
+
+    Raises:
+        MiaError: the name is unknown, or its weights are neither here nor to be had.
+    """
+    import open_clip
+
+    local = clip.startswith(LOCAL)
+    name, _, tag = (clip, "", "") if local else clip.partition("/")
     try:
         model: Any = open_clip.create_model(
-            name, pretrained=tag, device=device, require_pretrained=True
+            name, pretrained=tag or None, device=device, require_pretrained=True
         )
     except Exception as error:  # open_clip, the hub and the network each raise their own kinds
-        raise MiaError(
-            f"open_clip model '{name}' with pretrained tag '{tag}' cannot be loaded "
-            f"({type(error).__name__}). Fetch its weights where there is a network and share the "
-            "cache, or compare offline: compare=vae, with open_clip taken out of measures."
-        ) from error
-    model.eval().requires_grad_(False)
+        raise _no_open_clip(clip, error) from error
+    return model.eval().requires_grad_(False)
+
+
+def open_clip_text(clip: str, device: torch.device) -> Callable[[Sequence[str]], Tensor]:
+    """Text tower: captions -> embeddings (B, d). Raises as `open_clip_model`."""
+    import open_clip
+
+    name = clip if clip.startswith(LOCAL) else clip.partition("/")[0]
+    model, tokenize = open_clip_model(clip, device), open_clip.get_tokenizer(name)
+
+    def encode(captions: Sequence[str]) -> Tensor:
+        features: Tensor = model.encode_text(tokenize(list(captions)).to(device))
+        return features
+
+    return encode
+
+
+@cache
+def open_clip_encoder(clip: str, device: torch.device) -> Encoder:
+    """Image tower, with its own size and normalisation. Raises as `open_clip_model`."""
+    model = open_clip_model(clip, device)
     size = model.visual.image_size
     size = size if isinstance(size, int) else size[0]
     mean = torch.tensor(model.visual.image_mean, device=device).view(-1, 1, 1)
@@ -147,14 +217,8 @@ def open_clip_encoder(clip: str, device: torch.device) -> Encoder:
     return encode
 
 
-@cache
-def lpips(device: torch.device) -> Compare:
-    """Learned perceptual distance (Zhang et al. 2018), AlexNet version, of torchmetrics.
-
-    Raises:
-        MiaError: AlexNet's weights are not in torch's hub folder; nothing is downloaded.
-    """
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+def alexnet_weights() -> Path:
+    """Raises MiaError unless AlexNet's weights are in torch's hub folder; nothing is downloaded."""
     from torchvision.models import AlexNet_Weights
 
     url = AlexNet_Weights.DEFAULT.url
@@ -164,6 +228,19 @@ def lpips(device: torch.device) -> Compare:
             f"lpips needs torchvision's AlexNet weights: fetch {url} to {path}, or compare "
             "offline: compare=vae, with lpips taken out of measures."
         )
+    return path
+
+
+@cache
+def lpips(device: torch.device) -> Compare:
+    """Learned perceptual distance (Zhang et al. 2018), AlexNet version, of torchmetrics.
+
+    Raises:
+        MiaError: AlexNet's weights are not in torch's hub folder; nothing is downloaded.
+    """
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    alexnet_weights()
     metric: Any = LearnedPerceptualImagePatchSimilarity(net_type="alex").to(device)
 
     def compare(x: Tensor, y: Tensor) -> Tensor:

@@ -139,6 +139,12 @@ def side_of(ratio: float, height: int, width: int) -> int:
     return side
 
 
+def require_blocks(task: Task, height: int, width: int) -> None:
+    """Raises MiaError unless blocks of the task's factor cover the image exactly."""
+    if height % task.value or width % task.value:
+        raise MiaError(f"task sr:{task.value:g} does not divide {height} x {width} images.")
+
+
 def random_box(seed: int, sample_id: str, k: int, side: int, height: int, width: int) -> Box:
     """The k-th random position of a sample, uniform; keyed by (seed, sample id, k) alone."""
     key = hashlib.blake2b(f"mask|{seed}|{sample_id}|{k}".encode(), digest_size=16).digest()

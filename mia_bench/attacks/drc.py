@@ -19,23 +19,23 @@ prompt (the caption, no guidance), averaging, aggregation and calibration.
 Differs: the paper compares CLIP or face-recognition embeddings. The default `vae` is the cosine of
 the target's own posterior means and needs no other model; `open_clip` and a `face_encoder` hook are
 there, each to be listed in `measures`.
-Differs: no maintained package brings a face detector with its weights, so `face_box` is a hook.
-Without it, or where it finds nothing, the hole is where aligned faces have theirs; `face_found`
-records which.
+Differs: which face detector the paper uses is not known; `face_box` is a hook, for which faces.py
+has scikit-image's frontal cascade (drc_face). Without it, or where it finds nothing, the hole is
+where aligned faces have theirs; `face_found` records which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.compare import SIGN, Measure, comparison, crop, hook
+from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
+from mia_bench.attacks.compare import SIGN, Measure, comparison, crop, hook, require
 from mia_bench.attacks.degrade import (
     Box,
     Gray,
@@ -44,10 +44,10 @@ from mia_bench.attacks.degrade import (
     around,
     face_centres,
     random_box,
+    require_blocks,
     side_of,
 )
 from mia_bench.attacks.restore import Damage, cut_holes, damage_pixels, restoration_path, restore
-from mia_bench.errors import MiaError
 from mia_bench.metrics import false_positive_budget
 from mia_bench.target import Batch, Target
 
@@ -60,7 +60,7 @@ class DRC:
     steps, start, eta: of the restoration; start < 1 begins at the noised degraded image.
     n_restore: restorations averaged; condition: what text they are given.
     measures: similarities computed and stored; compare: the one that scores.
-    clip: open_clip "<model>/<pretrained tag>".
+    clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>".
     face_box: dotted path, image (3, H, W) in [-1, 1] -> (left, top, width, height) or None.
     face_encoder: dotted path, images (B, 3, h, w) -> embeddings (B, d), for the measure `face`.
     aggregate: of tasks; agree_fpr: calibration FPR of each task's vote under "agree".
@@ -114,6 +114,25 @@ class DRC:
         masks = sum(self.n_mask if task.kind == "inpaint" else 1 for task in self._tasks)
         return masks * self.n_restore * self.steps, 0
 
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return restoration_path(schedule, self.steps, self.start)
+
+    def check(self, schedule: int, resolution: int) -> None:
+        """Raises MiaError where holes or blocks do not fit an image, or the path the schedule."""
+        self.asks_at(schedule)
+        for task in self._tasks:
+            if task.kind == "inpaint":
+                side_of(task.value, resolution, resolution)
+            elif task.kind == "sr":
+                require_blocks(task, resolution, resolution)
+
+    def fetch(self) -> None:
+        """Raises MiaError for a measure's weights or a hook that are not to be had."""
+        for name in self.measures:
+            require(name, self.clip, self.face_encoder)
+        if self.face_box:
+            hook(self.face_box, "face_box")
+
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """Each measure (B, tasks); with place=face also `face_found` (B, 1), 1 where a box was."""
         reference = target.decode(target.view(batch).z0)
@@ -154,6 +173,17 @@ class DRC:
         z: Floats = (values - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return np.asarray(z.mean(axis=1))
 
+    def plain(self) -> tuple[str, Attack, str] | None:
+        """Pixel error on the same pictures: semantic similarity must tell more than that."""
+        if self.compare == "mse" or "mse" not in self.measures:
+            return None
+        claim = (
+            "that semantic similarity tells members is untested offline (try compare=open_clip)"
+            if self.compare == "vae"
+            else f"{self.compare} does not tell members better than plain pixels here"
+        )
+        return "pixel error", replace(self, compare="mse"), f"They agree: {claim}."
+
     def chosen(self, calibration: Calibration) -> dict[str, float]:
         """The threshold of each task, where tasks vote."""
         if self.aggregate != "agree":
@@ -187,8 +217,7 @@ class DRC:
         if task.kind == "gray":
             yield damage_pixels(target, batch, Gray())
         elif task.kind == "sr":
-            if height % task.value or width % task.value:
-                raise MiaError(f"task sr:{task.value:g} does not divide {height} x {width} images.")
+            require_blocks(task, height, width)
             yield damage_pixels(target, batch, Pool(int(task.value)))
         else:
             side = side_of(task.value, height, width)

@@ -29,7 +29,6 @@ import torch
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.gsa import require_rows
 from mia_bench.target import Batch, Target
 
 LEAST_ROWS = 2  # of each class
@@ -54,6 +53,13 @@ class GradientMasking:
     @property
     def nfe(self) -> tuple[int, int]:
         return 2 * len(self.timesteps), len(self.timesteps)
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return self.timesteps
+
+    @property
+    def least_rows(self) -> int:
+        return LEAST_ROWS if self.decision == "classifier" else 0
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`residual` (B, timesteps)."""
@@ -87,7 +93,7 @@ class GradientMasking:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        require_rows(calibration, LEAST_ROWS)
+        calibration.require(LEAST_ROWS)
         known = np.asarray(calibration.features["residual"], dtype=np.float64)
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         model.fit(known, calibration.is_member)

@@ -10,8 +10,9 @@ was trained on it.
     score = P(member | f) by gradient-boosted trees on standardised f
 Access: WHITE_BOX. NFE: K forward and 1 backward (gsa), K forward and K backward (gsa2), K = 10 by
 default. A backward is one gradient of a loss, whatever number of U-Net calls it covers.
-Rows never share a gradient: each sample's is taken on its own, with at most `target.chunk` of its
-timesteps in memory together.
+Rows never share a gradient: a batched backward keeps them apart by sample, layer by layer (see
+gradient_norms.py); a module it cannot take apart is asked about one sample at a time. At most
+`target.chunk` questions are in memory together.
 Differs: features are standardised with calibration statistics; the paper standardises target rows
 with their own, which lets rows influence each other's scores. `log=true` (our option) standardises
 logarithms of the norms; trees hardly notice either.
@@ -19,7 +20,7 @@ logarithms of the norms; trees hardly notice either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,6 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks.gradient_norms import recorded, separable
+from mia_bench.chunks import in_chunks
 from mia_bench.errors import MiaError
 from mia_bench.target import Batch, Target
 
@@ -55,29 +58,67 @@ class GSA:
     def nfe(self) -> tuple[int, int]:
         return self.n_timesteps, self.n_timesteps if self.per_timestep else 1
 
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return timesteps(schedule, self.n_timesteps)
+
+    @property
+    def least_rows(self) -> int:
+        return LEAST_ROWS
+
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`log_norm` (B, parameter tensors): natural logarithms, so that a base's subtract well."""
-        z0 = target.view(batch).z0
-        with torch.enable_grad(), trainable(target.unet) as parameters:
-            rows = [
-                self._norms(target, *row, parameters)
-                for row in zip(batch.sample_id, z0, batch.caption, strict=True)
+        z0, path = target.view(batch).z0, timesteps(target.timesteps, self.n_timesteps)
+        target.queries["backward"] += self.nfe[1] * len(batch)
+        together = separable(target.unet) and self._group(path) <= target.chunk
+        with torch.enable_grad():
+            norms = (self._together if together else self._apart)(target, batch, z0, path)
+        return {"log_norm": norms.clamp_min(LEAST_NORM).log()}
+
+    def _group(self, path: list[int]) -> int:
+        """Questions of one sample whose gradients are added up before the norm is taken."""
+        return 1 if self.per_timestep else len(path)
+
+    def _together(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
+        """(B, parameter tensors): many samples and timesteps in each backward."""
+        size, every = self._group(path), [(i, t) for i in range(len(batch)) for t in path]
+
+        def norms(groups: slice) -> Tensor:
+            part = every[groups.start * size : groups.stop * size]
+            with recorded(target.unet, size) as slopes:
+                (losses_of(target, batch, z0, part, whole=True).sum() / size).backward()
+            return slopes.table(parameters, len(part) // size)
+
+        with asking(target.unet, False) as parameters:
+            parts = [
+                found for found, _ in in_chunks(len(every) // size, target.chunk // size, norms)
             ]
-        return {"log_norm": torch.stack(rows).clamp_min(LEAST_NORM).log()}
+        return torch.cat(parts).view(len(batch), -1, len(parameters)).mean(1)
+
+    def _apart(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
+        """(B, parameter tensors) of any module, however large the schedule: row by row."""
+        with asking(target.unet, True) as parameters:
+            return torch.stack(
+                [self._norms(target, batch, z0, i, path, parameters) for i in range(len(batch))]
+            )
 
     def _norms(
-        self, target: Target, sid: str, z0: Tensor, caption: str, parameters: list[nn.Parameter]
+        self,
+        target: Target,
+        batch: Batch,
+        z0: Tensor,
+        row: int,
+        path: list[int],
+        parameters: list[nn.Parameter],
     ) -> Tensor:
         """(parameter tensors,) of one sample."""
-        path = timesteps(target.timesteps, self.n_timesteps)
-        target.queries["backward"] += self.nfe[1]
+        step = 1 if self.per_timestep else target.chunk
+        parts = [path[i : i + step] for i in range(0, len(path), step)]
+        losses = (losses_of(target, batch, z0, [(row, t) for t in part]).sum() for part in parts)
         if self.per_timestep:
-            losses = (losses_at(target, sid, z0, caption, [t]).sum() for t in path)
             return torch.stack([_norm(_slopes(loss, parameters)) for loss in losses]).mean(0)
         total = [torch.zeros_like(p) for p in parameters]
-        for i in range(0, len(path), target.chunk):
-            part = losses_at(target, sid, z0, caption, path[i : i + target.chunk])
-            slopes = _slopes(part.sum() / len(path), parameters)
+        for loss in losses:
+            slopes = _slopes(loss / len(path), parameters)
             total = [a + b for a, b in zip(total, slopes, strict=True)]
         return _norm(total)
 
@@ -112,25 +153,33 @@ def timesteps(total: int, k: int) -> list[int]:
 
 
 @contextmanager
-def trainable(module: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """The floating-point parameters, in the module's order, all asking for gradients meanwhile."""
+def asking(module: nn.Module, gradients: bool) -> Iterator[list[nn.Parameter]]:
+    """The floating-point parameters, in the module's order; meanwhile all or none ask for one."""
     parameters = [p for p in module.parameters() if p.is_floating_point()]
     before = [p.requires_grad for p in parameters]
     try:
         for p in parameters:
-            p.requires_grad_(True)
+            p.requires_grad_(gradients)
         yield parameters
     finally:
         for p, asked in zip(parameters, before, strict=True):
             p.requires_grad_(asked)
 
 
-def losses_at(target: Target, sid: str, z0: Tensor, caption: str, path: list[int]) -> Tensor:
-    """(len(path),) losses L_k of one sample with latents (*latent,), in one U-Net batch."""
+def losses_of(
+    target: Target,
+    batch: Batch,
+    z0: Tensor,
+    questions: Sequence[tuple[int, int]],
+    whole: bool = False,
+) -> Tensor:
+    """(len(questions),) losses L_k at (row of the batch, timestep), in one U-Net batch."""
+    rows, path = [i for i, _ in questions], [k for _, k in questions]
     t = torch.tensor(path, device=z0.device)
-    eps = torch.cat([target.noise([sid], k) for k in path])
-    z_t = target.add_noise(z0.expand_as(eps), eps, t)
-    eps_hat = target.predict_noise(z_t, t, target.embed([caption] * len(path)))
+    eps = torch.cat([target.noise([batch.sample_id[i]], k) for i, k in questions])
+    z_t = target.add_noise(z0[rows], eps, t)
+    cond = target.embed([batch.caption[i] for i in rows])
+    eps_hat = target.predict_noise(z_t, t, cond, whole)
     return (eps_hat.float() - eps).square().flatten(1).mean(1)
 
 
@@ -145,21 +194,10 @@ def _norm(slopes: list[Tensor]) -> Tensor:
     return torch.stack([g.detach().float().norm() for g in slopes])
 
 
-def require_rows(calibration: Calibration, least: int) -> None:
-    """Raises MiaError unless there are `least` calibration rows of each class to fit on."""
-    members, others = int(calibration.is_member.sum()), int((~calibration.is_member).sum())
-    if min(members, others) < least:
-        raise MiaError(
-            f"{members} members and {others} non-members are left to fit a classifier on; at least "
-            f"{least} of each are needed. Use larger data.sizes for the calibration rows, or a "
-            "larger calibration.folds."
-        )
-
-
 def _boosted(table: Floats, calibration: Calibration) -> Any:
     """The released classifier, fitted."""
     from xgboost import XGBClassifier
 
-    require_rows(calibration, LEAST_ROWS)
+    calibration.require(LEAST_ROWS)
     trees = XGBClassifier(n_estimators=200, random_state=calibration.seed, n_jobs=1)
     return trees.fit(table, calibration.is_member.astype(int))

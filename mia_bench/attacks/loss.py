@@ -4,12 +4,13 @@ Paper: Matsumoto, Miura, Yanai, "Membership Inference Attacks against Diffusion 
 arXiv 2302.03262; t = 450 as in CLiD's comparison (arXiv 2405.14800, released code).
 Idea: members were trained on, so the model denoises them better.
     score = - mean_j mean_d ( eps(q(z0, t, e_j), t, c) - e_j )^2          j = 1..n_noise
-Access: GREY_BOX. NFE: n_noise (default 1).
+Access: GREY_BOX. NFE: n_noise (1, and 5 in loss5, as CDI averages its losses).
 Differs: noise is drawn per image, not once per batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,6 +38,9 @@ class Loss:
     @property
     def nfe(self) -> tuple[int, int]:
         return self.n_noise, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return (self.t,)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`loss` (B, n_noise)."""

@@ -8,6 +8,7 @@ Access: GREY_BOX. NFE: len(timesteps) * n_noise (default 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,6 +36,9 @@ class MonteCarlo:
     @property
     def nfe(self) -> tuple[int, int]:
         return len(self.timesteps) * self.n_noise, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return self.timesteps
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`loss` (B, len(timesteps) * n_noise)."""

@@ -24,6 +24,7 @@ points span none in this many dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -72,6 +73,9 @@ class NoiseAgg:
     @property
     def nfe(self) -> tuple[int, int]:
         return self.k * self.n_draw, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return self.steps
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """Every measure as a score, each (B, n_draw): `l2`, `l1`, `centroid`, `density`."""

@@ -20,6 +20,7 @@ cut after its second stage, with torchvision's max-pool.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -32,7 +33,7 @@ from torch.optim import Adam
 from torchvision.transforms import functional as pixels
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.resnet import Maps, Recipe, classify
+from mia_bench.attacks.resnet import FEWEST_ROWS, Maps, Recipe, classify
 from mia_bench.target import Batch, Query, Target, grid_mse
 
 LAMBDAS = tuple(np.linspace(0.95, 0.70, 10).tolist())
@@ -68,6 +69,13 @@ class PFAMI:
     @property
     def nfe(self) -> tuple[int, int]:
         return len(self.timesteps) * (1 + len(self.crops)), 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return self.timesteps
+
+    @property
+    def least_rows(self) -> int:
+        return FEWEST_ROWS if self.decision == "nns" else 0
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`delta` (B, crops, timesteps). Raises ValueError for a t outside the schedule."""

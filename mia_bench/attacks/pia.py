@@ -17,6 +17,7 @@ with 7.5 and rebuilds another schedule than the model's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,6 +47,9 @@ class PIA:
     @property
     def nfe(self) -> tuple[int, int]:
         return 2, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return (0, self.t)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`distance` (B,): R."""

@@ -18,6 +18,7 @@ judges Stable Diffusion by it; `latent_l2` is ours, and both are stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -53,6 +54,9 @@ class ReDiffuse:
     @property
     def nfe(self) -> tuple[int, int]:
         return self.n * (self.t // self.k), 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return range(self.k, self.t + 1, self.k)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`ssim` (B,) similarity and `latent_l2` (B,) distance."""

@@ -22,7 +22,7 @@ from mia_bench.attacks import Floats
 from mia_bench.errors import MiaError
 
 Maps = npt.NDArray[np.floating[Any]]
-FEWEST_ROWS = 20
+FEWEST_ROWS = 10  # of each class
 ROWS_PER_CALL = 256
 
 
@@ -55,10 +55,12 @@ def classify(
     Raises:
         MiaError: fewer calibration rows than a classifier needs.
     """
-    if len(known) < FEWEST_ROWS:
+    members = int(is_member.sum())
+    if min(members, len(known) - members) < FEWEST_ROWS:
         raise MiaError(
-            f"{len(known)} are fewer calibration rows than a classifier needs ({FEWEST_ROWS}): use "
-            "larger data.sizes for the shadow roles, or the same attack with decision: statistic."
+            f"{members} members and {len(known) - members} non-members are fewer calibration rows "
+            f"than a classifier needs ({FEWEST_ROWS} of each): use larger data.sizes for the "
+            "shadow roles, or the same attack with decision: statistic."
         )
     with repeatable(seed), torch.enable_grad():
         net = fit(_tensor(known), torch.tensor(is_member), recipe)

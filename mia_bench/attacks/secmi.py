@@ -19,6 +19,7 @@ evaluated rows and looks at the rest while it picks its checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -29,7 +30,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.resnet import Maps, Recipe, classify
+from mia_bench.attacks.resnet import FEWEST_ROWS, Maps, Recipe, classify
 from mia_bench.target import Batch, Target
 
 
@@ -59,6 +60,13 @@ class SecMI:
     @property
     def nfe(self) -> tuple[int, int]:
         return self.t_sec // self.k + 2, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return range(0, self.t_sec + self.k + 1, self.k)
+
+    @property
+    def least_rows(self) -> int:
+        return FEWEST_ROWS if self.decision == "nns" else 0
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`error` (B,) or, for nns, `map` (B, *latent)."""

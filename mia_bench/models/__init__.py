@@ -17,14 +17,26 @@ class Model(Protocol):
     resolution: int
     finetune: bool
 
+    def fetch(self) -> None:
+        """Download what is not here; raises Missing. Everything else stays off the network."""
+
     def base_hash(self) -> str:
         """Content hash of the weights before fine-tuning."""
 
     def encoder_hash(self) -> str:
         """Content hash of what turns an image into latents: weights, resolution, precision."""
 
-    def load_unet(self, weights: Path | None = None) -> nn.Module:
-        """The U-Net of the base, or the fine-tuned one saved in `weights`."""
+    def timesteps(self) -> int:
+        """Length of the training schedule, known without loading weights."""
+
+    def text_hash(self) -> str:
+        """Content hash of what turns a caption into a condition."""
+
+    def unet_bytes(self) -> int:
+        """Size of the U-Net's weights on disk."""
+
+    def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
+        """The U-Net of the base, or the fine-tuned one saved in `weights`; float32 to train it."""
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
         """The target around `unet`, on the CPU."""

@@ -1,135 +1,256 @@
-"""Targets in Stable Diffusion's layout: U-Net, KL autoencoder, one CLIP text encoder.
+"""Targets in diffusers' directories: Stable Diffusion 1.x, 2.x and XL, bundled, local or hub.
 
-The bundled tiny model and any Stable Diffusion 1.x or 2.x directory load through the same lines.
+The families differ in their text stack alone; which one a directory holds is written in its
+model_index.json. Epsilon or v prediction comes from its scheduler.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
-from mia_bench.store import hash_files, hash_key
+from mia_bench.models import hub
+from mia_bench.models.files import contents, load, read_config, weights
+from mia_bench.store import hash_key
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from mia_bench.target import LatentStore, Target
+    from mia_bench.models.lora import Adapters
+    from mia_bench.target import LatentStore, Target, Text
 
-BUNDLED = Path(__file__).parent.parent / "assets"
-PARTS = ("unet", "vae", "text_encoder")
+FAMILIES = {  # model_index.json's _class_name -> text encoders
+    "StableDiffusionPipeline": ("text_encoder",),
+    "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
+}
+SCHEDULE = {  # what decides alphas_cumprod and the prediction, at Stable Diffusion 1's values
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+    "rescale_betas_zero_snr": False,
+}
 
 
 @dataclass(frozen=True)
 class StableDiffusion:
-    """A diffusers Stable Diffusion directory.
+    """A diffusers directory of the Stable Diffusion family.
 
     Args:
-        path: a directory, or "bundled:<name>" for one that ships with the package.
+        path: a folder, a hub id, or "bundled:<name>" for one that ships with the package.
         resolution: pixels per side that images are resized and cropped to.
-        chunk: rows per U-Net call while scoring (speed only).
+        chunk: rows per U-Net call while scoring (speed and memory only).
         finetune: False audits the model as it is.
+        revision: commit, branch or tag of the hub repository (not of its copies), null for main,
+            or "pinned" for the commit this package knows.
+        variant: of the weight files, e.g. "fp16"; parts without it are read plain.
+        dtype: of U-Net and text encoders while scoring; training holds float32 weights.
+        lora: file, folder or hub id of adapters that are added to the weights: part of the base.
+        attention_slicing: one attention head at a time, slower and smaller.
+        vae_slicing: one image at a time through the autoencoder.
+        vae_tiling: large images tile by tile, which changes latents a little.
+        family: refuse directories of another one, e.g. "StableDiffusionPipeline".
     """
 
     path: str
     resolution: int
     chunk: int = 64
     finetune: bool = True
+    revision: str | None = "pinned"
     variant: str | None = None
     dtype: str = "float32"
+    lora: str | None = None
+    attention_slicing: bool = False
+    vae_slicing: bool = False
+    vae_tiling: bool = False
+    family: str | None = None
 
     @property
     def folder(self) -> Path:
-        prefix, _, name = self.path.partition(":")
-        return BUNDLED / name if prefix == "bundled" else Path(self.path).expanduser()
+        return hub.locate(self.path, self.revision, self.variant)
+
+    def fetch(self) -> None:
+        """Download what is not here. Raises Missing when it cannot be had."""
+        hub.fetch(self.path, self.revision, self.variant)
+        if self.lora is not None:
+            hub.fetch_lora(self.lora)
 
     def base_hash(self) -> str:
-        return hash_files([self._weights(part) for part in PARTS])
+        """Content of the networks, the adapters on them, and a schedule other than SD 1's."""
+        parts = ("unet", "vae", *self._encoders())
+        found = contents(
+            file for part in parts for file in weights(self.folder, part, self.variant)
+        )
+        config = self._scheduler()
+        schedule = {k: config[k] for k, usual in SCHEDULE.items() if config.get(k, usual) != usual}
+        if self.lora is None and not schedule:
+            return found
+        return hash_key([found, schedule, self._lora_hash()])
 
     def encoder_hash(self) -> str:
-        weights = hash_files([self._weights("vae")])
-        return hash_key({"vae": weights, "resolution": self.resolution, "dtype": self.dtype})
+        """Content of the autoencoder, and how images go through it."""
+        found = contents(weights(self.folder, "vae", self.variant))
+        identity = {"vae": found, "resolution": self.resolution, "dtype": self.dtype}
+        return hash_key(identity | ({"tiling": True} if self.vae_tiling else {}))
 
-    def load_unet(self, weights: Path | None = None) -> nn.Module:
-        import torch
+    def timesteps(self) -> int:
+        """Length of the training schedule."""
+        return int(self._scheduler().get("num_train_timesteps", 1000))
+
+    def text_hash(self) -> str:
+        """Content of what turns a caption into a condition."""
+        files = [f for part in self._encoders() for f in weights(self.folder, part, self.variant)]
+        for part in self._encoders():
+            names = ("tokenizer.json", "vocab.json", "merges.txt")
+            folder = self.folder / part.replace("text_encoder", "tokenizer")
+            files += [folder / name for name in names if (folder / name).is_file()]
+        side = self.resolution if len(self._encoders()) == 2 else None
+        return hash_key([contents(files), self._lora_hash(), self.dtype, side])
+
+    def unet_bytes(self) -> int:
+        """Size of the U-Net's weights on disk."""
+        return sum(file.stat().st_size for file in weights(self.folder, "unet", self.variant))
+
+    def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
+        """The base's U-Net, or the one of `weights`: a whole network, or adapters on the base."""
         from diffusers import UNet2DConditionModel
 
-        if weights is None:
-            unet: nn.Module = self._part(UNet2DConditionModel, "unet")
+        from mia_bench.models.lora import fuse_unet, has_lora, load_lora
+
+        dtype = self._dtype("float32" if train else self.dtype)
+        if weights is not None and not has_lora(weights):
+            unet = load(UNet2DConditionModel, weights, torch_dtype=dtype)
         else:
-            unet = _load(UNet2DConditionModel, weights, torch_dtype=self._dtype())
-        return unet.to(memory_format=torch.channels_last)
+            unet = self._part(UNet2DConditionModel, "unet", dtype)
+            if adapters := self._adapters():
+                fuse_unet(unet, adapters)
+            if weights is not None:
+                load_lora(unet, weights)
+        if self.attention_slicing:
+            unet.set_attention_slice("max")
+        plain: nn.Module = unet.to(memory_format=_channels_last())
+        return plain
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
-        from diffusers import AutoencoderKL, DDPMScheduler
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from diffusers import DDPMScheduler
 
-        from mia_bench.models.parts import ClipText, KlCodec
+        from mia_bench.models.parts import KlCodec
         from mia_bench.target import Target
 
-        scheduler = _load(DDPMScheduler, self.folder / "scheduler")
-        vae = self._part(AutoencoderKL, "vae")
-        size = self.resolution // 2 ** (len(vae.config.block_out_channels) - 1)
+        scheduler = load(DDPMScheduler, self.folder / "scheduler")
+        vae = self._vae_config()
+        channels = vae["latent_channels"]
+        if unet.config.in_channels != channels:  # type: ignore[union-attr]
+            raise MiaError(
+                f"the U-Net of {self.path} takes {unet.config.in_channels} channels for latents "  # type: ignore[union-attr]
+                f"of {channels}: in-painting and upscaling models are not text-to-image targets."
+            )
+        shrink = 2 ** (len(vae["block_out_channels"]) - 1)
+        if self.resolution % shrink:
+            raise MiaError(f"model.resolution={self.resolution} must be a multiple of {shrink}.")
         return Target(
             unet,
-            KlCodec(vae),
-            ClipText(
-                self._part(CLIPTextModel, "text_encoder"),
-                _load(CLIPTokenizer, self.folder / "tokenizer"),
-            ),
-            (vae.config.latent_channels, size, size),
+            KlCodec(self._vae, vae.get("scaling_factor", 0.18215)),
+            self._text(),
+            (channels, self.resolution // shrink, self.resolution // shrink),
             scheduler.alphas_cumprod,
             scheduler.config.prediction_type,
             seed,
             self.chunk,
             store,
+            self._dtype(self.dtype),
         ).eval()
 
-    def _part(self, kind: Any, part: str) -> Any:
-        self._weights(part)
-        return _load(
-            kind,
-            self.folder / part,
-            variant=self.variant,
-            torch_dtype=self._dtype(),
-            use_safetensors=True,
+    def _encoders(self) -> tuple[str, ...]:
+        kind = str(read_config(self.folder / "model_index.json").get("_class_name"))
+        if kind not in FAMILIES:
+            raise MiaError(
+                f"{self.path} is a {kind}: there are builders for {', '.join(FAMILIES)}."
+            )
+        if self.family not in (None, kind):
+            raise MiaError(
+                f"{self.path} is a {kind}, not a {self.family}: use model=sdxl for "
+                "StableDiffusionXLPipeline, model=sd15 for StableDiffusionPipeline, or "
+                "model=diffusers, whose resolution and recipe you give yourself."
+            )
+        return FAMILIES[kind]
+
+    def _scheduler(self) -> dict[str, Any]:
+        return read_config(self.folder / "scheduler" / "scheduler_config.json")
+
+    def _vae_config(self) -> dict[str, Any]:
+        config = read_config(self.folder / "vae" / "config.json")
+        if config.get("latents_mean") is not None or config.get("shift_factor"):
+            raise MiaError(f"the autoencoder of {self.path} shifts its latents, which is not read.")
+        return config
+
+    def _vae(self) -> Any:
+        """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""
+        from diffusers import AutoencoderKL
+
+        vae = self._part(AutoencoderKL, "vae", self._dtype("float32"))
+        if self.vae_slicing:
+            vae.enable_slicing()
+        if self.vae_tiling:
+            vae.enable_tiling()
+        return vae
+
+    def _text(self) -> Text:
+        from mia_bench.models.parts import ClipText
+        from mia_bench.models.sdxl import TwoClipTexts
+
+        encoders = self._encoders()
+        if len(encoders) == 1:
+            return ClipText(partial(self._clip, encoders[0]))
+        index = read_config(self.folder / "model_index.json")
+        zero_null = bool(index.get("force_zeros_for_empty_prompt", True))
+        return TwoClipTexts(lambda: [self._clip(e) for e in encoders], self.resolution, zero_null)
+
+    def _clip(self, part: str) -> tuple[Any, Any]:
+        from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+        from mia_bench.models.lora import fuse_text
+
+        kind = CLIPTextModelWithProjection if part == "text_encoder_2" else CLIPTextModel
+        encoder = self._part(kind, part, self._dtype(self.dtype))
+        if adapters := self._adapters():
+            fuse_text(encoder, adapters, part)
+        tokenizer = part.replace("text_encoder", "tokenizer")
+        return encoder, load(CLIPTokenizer, self.folder / tokenizer)
+
+    def _part(self, kind: Any, part: str, dtype: torch.dtype) -> Any:
+        files = weights(self.folder, part, self.variant)
+        variant = self.variant if f".{self.variant}" in files[0].name else None
+        return load(
+            kind, self.folder / part, variant=variant, torch_dtype=dtype, use_safetensors=True
         )
 
-    def _dtype(self) -> torch.dtype:
+    def _adapters(self) -> Adapters | None:
+        from mia_bench.models.lora import read_lora
+
+        return read_lora(hub.locate_lora(self.lora)) if self.lora is not None else None
+
+    def _lora_hash(self) -> str | None:
+        from mia_bench.models.lora import find_lora
+
+        return contents([find_lora(hub.locate_lora(self.lora))]) if self.lora is not None else None
+
+    def _dtype(self, name: str) -> torch.dtype:
         import torch
 
-        found = getattr(torch, self.dtype, None)
-        if not isinstance(found, torch.dtype):
-            raise MiaError(f"model.dtype={self.dtype}: use float32, float16 or bfloat16")
+        found = getattr(torch, name, None)
+        if not isinstance(found, torch.dtype) or not found.is_floating_point:
+            raise MiaError(f"model.dtype={name}: use float32, float16 or bfloat16")
         return found
 
-    def _weights(self, part: str) -> Path:
-        """The safetensors file of a part; pickles are refused because loading one runs its code."""
-        suffix = f".{self.variant}" if self.variant else ""
-        for stem in ("diffusion_pytorch_model", "model"):
-            path = self.folder / part / f"{stem}{suffix}.safetensors"
-            if path.is_file():
-                return path
-        pickles = sorted(p.name for p in (self.folder / part).glob("*.bin"))
-        found = f"; found only {', '.join(pickles)}, which is not loaded" if pickles else ""
-        raise MiaError(
-            f"no safetensors weights in {self.folder / part}{found}. Point model.path at a "
-            "complete diffusers directory, or use model=tiny, which is part of the package."
-        )
 
+def _channels_last() -> torch.memory_format:
+    import torch
 
-def _load(kind: Any, folder: Path, **options: Any) -> Any:
-    """`from_pretrained` on a local folder, with one clear error for files that cannot be read."""
-    from safetensors import SafetensorError
-
-    try:
-        loaded = kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        raise MiaError(
-            f"cannot load {folder}: {str(error).splitlines()[0]} The file may be truncated or from "
-            "another model; fetch it again, or use model=tiny."
-        ) from error
-    return loaded
+    return torch.channels_last

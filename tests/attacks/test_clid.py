@@ -14,7 +14,8 @@ from torch import nn
 from mia_bench.attacks import Calibration, query_fields, score_fields
 from mia_bench.attacks.captions import character_thirds, word_thirds
 from mia_bench.attacks.clid import CLiD
-from mia_bench.diffusion import keyed_noise
+from mia_bench.diffusion import keyed_generator, keyed_noise
+from mia_bench.errors import MiaError
 from mia_bench.target import Batch
 
 ROOTS = np.linspace(0.00085**0.5, 0.012**0.5, 1000)
@@ -25,6 +26,23 @@ def literal_conditions(reduction: str, caption: str) -> list[str]:
     parts: dict[str, Any] = {"thirds": word_thirds, "characters": character_thirds}
     reduced = parts[reduction](caption) if reduction in parts else ()
     return [caption, *reduced, ""]
+
+
+def literal_texts(caption: str, rates: Any, blank: str, text: Any) -> list[str]:
+    """Importance clipping of one caption, word by word: the released rule on our weights."""
+    words = caption.split()
+    full = text.embed([caption])[0][0].double().mean(0)
+    weights = []
+    for i in range(len(words)):
+        rest = text.embed([" ".join(words[:i] + words[i + 1 :])])[0][0].double().mean(0)
+        weights.append(1 - float(full @ rest / (full.norm() * rest.norm())))
+    falling = sorted(weights, reverse=True)
+    clipped = []
+    for rate in rates if words else ():
+        least = falling[int(rate * len(words) - 0.01)] - 1e-7
+        kept = [blank if w >= least else x for x, w in zip(words, weights, strict=True)]
+        clipped.append(" ".join(word for word in kept if word))
+    return clipped or [caption] * len(rates)
 
 
 def known(n: int = 80, gain: float = 0.6, seed: int = 0) -> Calibration:
@@ -74,6 +92,55 @@ def test_features_are_literal_losses(
                 if kind == "v_prediction":
                     eps = a * eps + b * z_t
                 assert found[i, k, j] == pytest.approx(((eps - e) ** 2).mean().item(), rel=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("how", ["pad", "drop", "gaussian"])
+def test_clipped_and_noised_captions_give_literal_losses(
+    how: Any, kind: str, random_target: Any, random_batch: Any
+) -> None:
+    target, drawn, rates = random_target(kind), random_batch(3), (0.3, 0.5, 0.7)
+    batch = Batch(drawn.sample_id, drawn.image, ("lumep", "", drawn.caption[2]))
+    attack = (
+        CLiD((440, 460), "gaussian", rates)
+        if how == "gaussian"
+        else CLiD((440, 460), "importance", rates, clipped=how)
+    )
+    found = attack.features(target, batch)["loss"].numpy()
+    assert found.shape == (3, 5, 2)
+    for i, sid in enumerate(batch.sample_id):
+        z0, caption = target.latents.encode(batch.image[i : i + 1]), batch.caption[i]
+        full, null = (target.text.embed([text])[0] for text in (caption, ""))
+        if how == "gaussian":
+            reduced = []
+            for draw, r in enumerate(rates):
+                n = keyed_generator(0, "text", sid, draw).standard_normal((6, 16), np.float32)
+                reduced.append((1 - r) * full + r * full.std() * torch.tensor(n)[None])
+        else:
+            blank = "<|endoftext|>" if how == "pad" else ""
+            texts = literal_texts(caption, rates, blank, target.text)
+            reduced = [target.text.embed([text])[0] for text in texts]
+        for k, hidden in enumerate([full, *reduced, null]):
+            for j, t in enumerate((440, 460)):
+                a, b = ABAR[t] ** 0.5, (1 - ABAR[t]) ** 0.5
+                e = keyed_noise(0, sid, t, 0, (1, 4, 8, 8))
+                z_t = (a * z0 + b * e).float()
+                eps = target.unet(z_t, torch.tensor([t]), encoder_hidden_states=hidden).sample
+                if kind == "v_prediction":
+                    eps = a * eps + b * z_t
+                assert found[i, k, j] == pytest.approx(((eps - e) ** 2).mean().item(), rel=1e-4)
+
+
+def test_words_are_clipped_by_the_tokenizers_own_padding(
+    random_target: Any, random_batch: Any
+) -> None:
+    target, batch, seen = random_target(), random_batch(1), []
+    target.text.pad_token = "<pad>"
+    embed = target.text.embed
+    target.text.embed = lambda texts: seen.extend(texts) or embed(texts)
+    CLiD(reduction="importance", rates=(1.0,)).features(target, batch)
+    assert " ".join(["<pad>"] * 6) in seen
 
 
 def test_a_network_that_answers_the_caption_can_be_worked_out(
@@ -222,6 +289,14 @@ def test_classifier_is_the_released_one() -> None:
     assert CLiD(decision="classifier").chosen(calibration) == {}
 
 
+def test_a_classifier_needs_rows() -> None:
+    few, attack = known(7), CLiD(decision="classifier")  # 4 members, 3 others
+    with pytest.raises(MiaError, match="4 members and 3 non-members are left"):
+        attack.score(few.features, few)
+    assert attack.least_rows == 4
+    assert CLiD().least_rows == 0
+
+
 def test_classifier_uses_the_seed_of_the_calibration() -> None:
     calibration, other = known(), known(30, seed=1).features
     seeded = Calibration(calibration.features, calibration.is_member, calibration.group, 7)
@@ -256,10 +331,36 @@ def test_decisions_share_their_features() -> None:
     assert query_fields(CLiD(reduction="none")) != query_fields(threshold)
 
 
+def test_options_that_came_later_leave_the_identity_of_stored_features_alone() -> None:
+    assert query_fields(CLiD()) == {"timesteps": (440, 450, 460), "reduction": "thirds"}
+    assert query_fields(CLiD(reduction="importance", rates=(0.3,), clipped="drop")) == {
+        "timesteps": (440, 450, 460),
+        "reduction": "importance",
+        "rates": (0.3,),
+        "clipped": "drop",
+    }
+
+
+def test_without_captions_there_is_nothing_to_compare(
+    random_target: Any, random_batch: Any
+) -> None:
+    drawn = random_batch(2)
+    batch = Batch(drawn.sample_id, drawn.image, ("", ""))
+    for attack in (CLiD(), CLiD(reduction="importance", rates=(0.5,))):
+        assert attack.needs_captions
+        with torch.no_grad():
+            loss = attack.features(random_target(), batch)["loss"].numpy()
+        np.testing.assert_array_equal(literal_terms({"loss": loss})[:, 0], 0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"timesteps": ()}, "at least one timestep"),
+        ({"reduction": "importance"}, "need rates"),
+        ({"rates": (0.5,)}, "the others have none"),
+        ({"reduction": "gaussian", "rates": (0.0, 0.5)}, r"must lie in \(0, 1\], each once"),
+        ({"reduction": "gaussian", "rates": (0.5, 0.5)}, "each once"),
         ({"alpha": 1.1}, "alpha=1.1"),
         ({"alpha": -0.1}, "alpha=-0.1"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +51,7 @@ ON_THE_MEMORIZER: dict[str, tuple[str, dict[str, Any] | None]] = {
 ROWS_AGREE = 2e-3
 
 GREY_BOX = {
-    *("encode", "decode", "view", "embed", "null", "noise", "add_noise"),
+    *("encode", "decode", "view", "embed", "pad_token", "null", "noise", "add_noise"),
     *("predict_noise", "predict_grid", "move", "denoise"),
     *("a", "b", "timesteps", "latent_shape", "chunk", "device", "seed", "queries"),
 }
@@ -82,12 +84,14 @@ class NoGradients(nn.Module):
 
 
 class Answers(NamedTuple):
-    """Features of one batch, the same again, and of its rows one by one with what they cost."""
+    """Features of one batch, the same again, and of its rows one by one with what they cost; and
+    the timesteps that the network was told."""
 
     whole: dict[str, Tensor]
     again: dict[str, Tensor]
     rows: list[dict[str, Tensor]]
     cost: list[tuple[int, int]]
+    timesteps: set[int]
 
 
 def row_of(batch: Batch, i: int) -> Batch:
@@ -128,14 +132,19 @@ def answers(
     batch = Batch(drawn.sample_id, drawn.image, captions[-n:])
     unet = tiny_unet if attack.access is Access.WHITE_BOX else NoGradients(tiny_unet)
     target = random_target("v_prediction", unet=unet, size=size)
+    told: set[int] = set()
+    hook = tiny_unet.register_forward_pre_hook(
+        lambda _, inputs: told.update(inputs[1].flatten().tolist())
+    )
     whole, again = ask(attack, target, batch), ask(attack, target, batch)
+    hook.remove()
     rows, cost = [], []
     for i in range(n):
         before = target.queries.copy()
         rows.append(ask(attack, target, row_of(batch, i)))
         paid = target.queries - before
         cost.append((paid["asked"], paid["backward"]))
-    return Answers(whole, again, rows, cost)
+    return Answers(whole, again, rows, cost, told)
 
 
 def test_the_glob_finds_attacks() -> None:
@@ -144,6 +153,32 @@ def test_the_glob_finds_attacks() -> None:
     assert stems <= NODES.keys()
     for table in (FEW_ROWS, SIZE, ON_THE_MEMORIZER):
         assert table.keys() <= NODES.keys()
+
+
+COST = re.compile(r"NFE (\d+)(?: \+ (\d+) backward)?")
+
+
+def test_its_yaml_says_what_it_costs(name: str, attack: Attack) -> None:
+    (text,) = (path.read_text() for path in FILES if f"\n{name}:\n" in path.read_text())
+    forward, backward = COST.search(text).groups(default="0")
+    assert (int(forward), int(backward)) == attack.nfe
+
+
+def test_the_readme_says_what_attacks_cost() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    told = 0
+    for line in readme.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 5 and cells[2] in ("grey box", "white box"):
+            names = cells[0].split(", ")
+            costs = cells[3].removesuffix(" backward").split(", ")
+            for name, cost in zip(
+                names, costs * (len(names) if len(costs) == 1 else 1), strict=True
+            ):
+                attack = build(NODES[name], name)
+                assert cost == " + ".join(str(n) for n in attack.nfe if n), name
+                told += 1
+    assert told >= 20
 
 
 def test_labels_cannot_be_reached() -> None:
@@ -194,6 +229,10 @@ def test_a_row_costs_what_is_declared(attack: Attack, answers: Answers) -> None:
         assert forward <= attack.nfe[0]
         assert backward <= attack.nfe[1]
     assert answers.cost[-2:] == [attack.nfe, attack.nfe]
+
+
+def test_it_says_at_which_timesteps_it_asks(attack: Attack, answers: Answers) -> None:
+    assert answers.timesteps == set(attack.asks_at(1000))
 
 
 def test_it_finds_members_and_nothing_else(

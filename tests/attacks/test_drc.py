@@ -419,8 +419,58 @@ def test_open_clip_without_weights_names_a_way_on(build, batch, monkeypatch):
 
     monkeypatch.setattr(open_clip, "create_model", refuse)
     attack = replace(SHORT, measures=("open_clip",), compare="open_clip", clip="ViT-Z/nobody")
-    with pytest.raises(MiaError, match=r"'ViT-Z' with pretrained tag 'nobody'.*compare=vae"):
+    with pytest.raises(MiaError, match=r"'ViT-Z/nobody' cannot be loaded \(Runt.*compare=vae"):
         attack.features(build(), batch)
+
+
+def test_what_is_missing_is_known_before_a_model_is_loaded(monkeypatch, tmp_path):
+    import open_clip
+
+    clip = replace(SHORT, measures=("vae", "open_clip"))
+    with pytest.raises(MiaError, match="names no model of open_clip"):
+        replace(clip, clip="ViT-Z/nobody").fetch()
+    with pytest.raises(MiaError, match="known: ViT-B-32/openai"):
+        replace(clip, clip="ViT-B-32/nobody").fetch()
+
+    def refuse(*_args, **_options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", refuse)
+    with pytest.raises(MiaError, match=r"laion2b_s34b_b79k' cannot be loaded \(OSError\).*=vae"):
+        clip.fetch()
+    with pytest.raises(MiaError, match="no safetensors weights in local-dir:"):
+        replace(clip, clip=f"local-dir:{tmp_path}").fetch()
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(MiaError, match="AlexNet weights"):
+        replace(SHORT, measures=("vae", "lpips")).fetch()
+    with pytest.raises(MiaError, match=r"face_box=no\.where cannot be imported"):
+        replace(SHORT, place="face", face_box="no.where").fetch()
+    SHORT.fetch()
+
+
+@pytest.mark.parametrize(
+    ("change", "size", "message"),
+    [
+        ({"tasks": ("inpaint:0.999",)}, 32, "a mask ratio of 0.999 is a square of 32 px"),
+        ({"tasks": ("sr:4",)}, 30, "sr:4 does not divide 30 x 30"),
+        ({"steps": 1001}, 32, "1001 restoration steps do not fit"),
+    ],
+)
+def test_options_that_do_not_fit_a_model_are_known_without_it(change, size, message):
+    with pytest.raises(MiaError, match=message):
+        replace(SHORT, **change).check(1000, size)
+    SHORT.check(1000, 32)
+
+
+def test_semantic_similarity_has_pixel_error_beside_it():
+    name, plain, remark = DRC().plain()
+    assert (name, plain.compare) == ("pixel error", "mse")
+    assert query_fields(plain) == query_fields(DRC())
+    assert "untested offline" in remark
+    clip = DRC(measures=("open_clip", "mse"), compare="open_clip")
+    assert "open_clip does not tell members better" in clip.plain()[2]
+    assert DRC(compare="mse").plain() is None
+    assert DRC(measures=("vae",)).plain() is None
 
 
 def test_open_clip_sees_normalised_crops_of_its_own_size(build, batch, measure, monkeypatch):

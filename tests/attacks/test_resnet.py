@@ -49,7 +49,7 @@ def test_labels_and_rows_stay_together():
 
 
 def test_too_few_rows_are_refused():
-    with pytest.raises(MiaError, match="19 are fewer calibration rows than a classifier needs"):
+    with pytest.raises(MiaError, match="10 members and 9 non-members are fewer calibration rows"):
         classify(maps(5), maps(19), np.arange(19) % 2 == 0, 0, RECIPE)
 
 

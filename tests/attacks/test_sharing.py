@@ -6,7 +6,7 @@ from mia_bench.attacks import query_fields
 
 # what each feature table of attack=all asks about an image with a long caption, on its own
 ALONE = {
-    "CLiD": [15],
+    "CLiD": [15, 15, 6],
     "Loss": [1],
     "MonteCarlo": [3],
     "NoiseAgg": [5, 5],
@@ -18,10 +18,11 @@ ALONE = {
     "DRC": [40],
     "GSA": [10],
 }
-SUM = 140
-# Loss's question and MC's three are CLiD's; PFAMI's clean loss at t = 450 is too; ReDiffuse's first
-# prediction at t = 100 is PFAMI's clean one.
-UNION = 134
+SUM = 161
+# CLiD's three tables have caption and null condition in common. Loss's question and MC's three are
+# CLiD's; PFAMI's clean loss at t = 450 is too; ReDiffuse's first prediction at t = 100 is PFAMI's
+# clean one.
+UNION = 143
 
 
 def test_all_attacks_together_ask_each_question_once(

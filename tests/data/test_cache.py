@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,46 @@ def test_a_failed_write_leaves_no_shard(tmp_path: Path, monkeypatch: pytest.Monk
             cache.put("clean", IDS, latents())
     assert not shards(tmp_path)
     assert cache.get("clean", IDS) is None
+
+
+def test_a_bounded_cache_drops_what_was_not_read_for_longest(tmp_path: Path) -> None:
+    """Room for three shards, of two encoders: the one in use stays, the oldest other goes."""
+    shard = 3 * 4 * 8 * 8 * 4
+    one = TensorCache(tmp_path / "one", limit=int(3.6 * shard))
+    other = TensorCache(tmp_path / "other", limit=int(3.6 * shard))
+    for age, (cache, view) in enumerate([(one, "a"), (one, "b"), (other, "c")]):
+        cache.put(view, IDS, latents(age))
+        for path in {*cache.folder.glob("*")} - {*_dated(tmp_path)}:
+            os.utime(path, (age + 1, age + 1))
+    assert TensorCache(tmp_path / "one").get("a", IDS) is not None  # the oldest, read just now
+    other.put("d", IDS, latents(3))
+    assert TensorCache(tmp_path / "one").get("b", IDS) is None
+    for folder, view in (("one", "a"), ("other", "c"), ("other", "d")):
+        assert TensorCache(tmp_path / folder).get(view, IDS) is not None
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) < 3.6 * shard
+
+
+def test_what_is_larger_than_the_limit_is_kept_until_the_next(tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path / "one", limit=10)
+    for seed in range(3):
+        cache.put("clean", IDS, latents(seed))
+        assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    found = cache.get("clean", IDS)
+    assert found is not None
+    assert torch.equal(found, latents(2))
+
+
+def test_parts_that_a_kill_left_a_day_ago_go_too(tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path / "one", limit=10)
+    cache.folder.mkdir()
+    for name, age in (("old.part", 1.0), ("new.part", None)):
+        (cache.folder / name).write_bytes(b"half")
+        if age:
+            os.utime(cache.folder / name, (age, age))
+    cache.put("clean", IDS, latents())
+    assert {path.name for path in cache.folder.glob("*.part")} == {"new.part"}
+
+
+def _dated(folder: Path) -> list[Path]:
+    """Shards whose time a test already set."""
+    return [path for path in folder.rglob("*.safetensors") if path.stat().st_mtime < 1_000]

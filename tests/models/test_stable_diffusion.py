@@ -12,6 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from mia_bench.errors import MiaError
+from mia_bench.models.lora import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
 
 TINY = StableDiffusion("bundled:tiny", 64)
@@ -93,6 +94,22 @@ def test_a_broken_config_is_one_clear_error(copy):
         copy.load_unet()
 
 
+def test_a_step_folder_may_hold_adapters_instead_of_a_network(tmp_path):
+    tuned = TINY.load_unet()
+    add_lora(tuned, 2)
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    save_lora(tuned, tmp_path)
+    z, hidden = torch.randn(1, 4, 16, 16), torch.randn(1, 77, tuned.config.cross_attention_dim)
+    with torch.no_grad():
+        expected = tuned(z, 300, hidden).sample
+        found = TINY.load_unet(tmp_path)(z, 300, hidden).sample
+        base = TINY.load_unet()(z, 300, hidden).sample
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert not torch.allclose(base, expected, atol=1e-2)
+
+
 def test_an_unknown_dtype_is_refused():
     with pytest.raises(MiaError, match="float32"):
         replace(TINY, dtype="float99").load_unet()
@@ -105,3 +122,23 @@ def test_the_schedule_is_the_models_own():
     betas = torch.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, 1000) ** 2
     assert torch.allclose(target.a[:-1] ** 2, torch.cumprod(1 - betas, 0), atol=1e-5)
     assert Path(TINY.folder).is_dir()
+
+
+def test_the_schedules_length_is_read_without_weights(copy):
+    assert TINY.timesteps() == 1000
+    for part in ("unet", "vae", "text_encoder"):
+        shutil.rmtree(copy.folder / part)
+    config = copy.folder / "scheduler" / "scheduler_config.json"
+    written = json.loads(config.read_text())
+    config.write_text(json.dumps({**written, "num_train_timesteps": 500}))
+    assert copy.timesteps() == 500
+    config.unlink()
+    with pytest.raises(MiaError, match=r"scheduler_config\.json cannot be read.*model=tiny"):
+        copy.timesteps()
+
+
+def test_the_padding_is_the_tokenizers():
+    target = TINY.build(TINY.load_unet(), seed=0)
+    assert target.pad_token == "<|endoftext|>"
+    padded, plain = (target.embed([text]).hidden for text in ("", "<|endoftext|>"))
+    torch.testing.assert_close(padded, plain)  # the literal text is read as the token itself

@@ -1,0 +1,68 @@
+"""`key=value` words of the small commands, checked as strictly as those of the main one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from mia_bench.config import nearest
+from mia_bench.errors import MiaError
+
+
+def parse(
+    words: Sequence[str], known: Mapping[str, str], usage: str, repeated: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Values by key, in the order given; prints `usage` and the known keys, and exits, for --help.
+
+    `known` says what each key means. A key outside `repeated` is given once at most.
+
+    Raises:
+        MiaError: a word that is no key=value, an unknown key (with the nearest one), a second
+            value, an empty value.
+    """
+    if any(word in ("-h", "--help", "help") for word in words):
+        width = max(map(len, known))
+        lines = [f"  {key:<{width}}  {meaning}" for key, meaning in known.items()]
+        print("\n".join([usage, "", *lines]))
+        sys.exit(0)
+    found: dict[str, list[str]] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in known:
+            raise MiaError(f"there is no option '{word}'. {nearest(key, known)}")
+        if not equals or not value:
+            raise MiaError(f"'{word}' has no value: write {key}=...")
+        if key in found and key not in repeated:
+            raise MiaError(f"{key} is given twice.")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def whole(found: Mapping[str, list[str]], key: str, default: int) -> int:
+    """The integer given for `key`. Raises MiaError for anything else."""
+    value = found.get(key, [str(default)])[0]
+    try:
+        return int(value)
+    except ValueError as error:
+        raise MiaError(f"{key}={value} must be a whole number.") from error
+
+
+def yes(found: Mapping[str, list[str]], key: str) -> bool:
+    """Whether `key=true` was given. Raises MiaError for anything but true and false."""
+    value = found.get(key, ["false"])[0].lower()
+    if value not in ("true", "false"):
+        raise MiaError(f"{key}={value} must be true or false.")
+    return value == "true"
+
+
+def command(work: Callable[[Sequence[str]], object]) -> None:
+    """Run `work` on the words of the command line; one message and exit status 1 after an error."""
+    from mia_bench.explain import explain
+
+    try:
+        work(sys.argv[1:])
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        sys.exit(f"error: {message}")

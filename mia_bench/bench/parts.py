@@ -1,0 +1,129 @@
+"""The parts of `make bench`: each takes a number of rounds and gives flat figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Figures = dict[str, Any]
+
+
+def bare(rounds: int) -> Figures:
+    from mia_bench.bench import bare as measured
+    from mia_bench.bench.subjects import tiny
+
+    subject = tiny().cached()
+    chunk = measured.best_chunk(subject, 128)
+    return {
+        "bare.best_chunk": chunk,
+        "bare.mflop": measured.flops(subject, chunk) / 1e6,
+        "bare.share_of_matmul": measured.share_of_matmul(subject, chunk, rounds),
+    }
+
+
+def overhead(rounds: int) -> Figures:
+    from mia_bench.bench.bare import best_chunk
+    from mia_bench.bench.overhead import ATTACKS
+    from mia_bench.bench.overhead import overhead as measured
+    from mia_bench.bench.subjects import tiny
+
+    subject = tiny().cached()
+    chunk = best_chunk(subject, 128)
+    return {f"overhead.{name}": measured(subject, name, rounds, chunk) for name in ATTACKS}
+
+
+def sharing(rounds: int) -> Figures:
+    from mia_bench.bench.sharing import sharing as measured
+    from mia_bench.bench.subjects import everything, tiny
+
+    found = measured(tiny(16).cached(), everything(), max(3, rounds // 2))
+    return {"sharing.time": found.time, "sharing.evaluations": found.evaluations}
+
+
+def literal(rounds: int) -> Figures:
+    from mia_bench.bench.clock import ratio
+    from mia_bench.bench.literal import LITERAL, loop
+    from mia_bench.bench.overhead import scoring
+    from mia_bench.bench.subjects import tiny
+
+    rows, few = 64, 4
+    subject = tiny(rows)
+    images, captions = subject.batch.image[:few], subject.batch.caption[:few]
+    found = {}
+    for name in LITERAL:
+
+        def one_by_one(name: str = name) -> None:
+            loop(subject.target, images, captions, name)
+
+        measured = ratio(one_by_one, scoring(subject, name), max(3, rounds // 2))
+        found[f"literal.{name}"] = measured.times(rows / few)
+    return found
+
+
+def training(rounds: int) -> Figures:
+    from mia_bench.bench import training as measured
+    from mia_bench.bench.subjects import tiny
+
+    steps, few = 20, max(3, rounds // 2)
+    return {
+        "finetune.vs_bare": measured.against_bare(tiny().cached(), steps, few),
+        "finetune.vs_diffusers": measured.against_script(tiny(), steps, few),
+    }
+
+
+def growth(_: int) -> Figures:
+    from mia_bench.bench import growth as measured
+
+    passes = {rows: measured.measure(rows, "loss") for rows in (*measured.SIZES, 50_000)}
+    seconds = [passes[rows]["seconds"] for rows in measured.SIZES]
+    return {
+        "samples.exponent": measured.exponent(measured.SIZES, seconds),
+        "memory.growth": passes[50_000]["peak"] / passes[1_000]["peak"],
+        "memory.peak_mb": passes[50_000]["peak"] / 1e6,
+    }
+
+
+def start(rounds: int) -> Figures:
+    from mia_bench.bench.start import seconds_of
+
+    return {
+        "start.help_seconds": seconds_of("--help", rounds=rounds),
+        "start.plan_seconds": seconds_of("plan_only=true", rounds=rounds),
+    }
+
+
+def large(rounds: int) -> Figures:
+    from mia_bench.bench.bare import flops, share_of_matmul
+    from mia_bench.bench.clock import ratio
+    from mia_bench.bench.literal import loop as one_by_one
+    from mia_bench.bench.overhead import ATTACKS, scoring
+    from mia_bench.bench.overhead import overhead as measured
+    from mia_bench.bench.subjects import sd15
+
+    few, chunk = max(1, rounds // 4), 2
+    cold = sd15(chunk)
+    target, batch = cold.target, cold.batch
+    found: Figures = {
+        "large.gflop": flops(cold, 1) / 1e9,
+        "large.share_of_matmul": share_of_matmul(cold, chunk, 3),
+        "large.cold.clid": measured(cold, "clid", few, chunk),
+        "large.literal.clid": ratio(
+            lambda: one_by_one(target, batch.image, batch.caption, "clid"),
+            scoring(cold, "clid"),
+            few,
+        ),
+    }
+    warm = cold.cached()
+    return found | {f"large.overhead.{n}": measured(warm, n, few, chunk) for n in ATTACKS}
+
+
+PARTS: dict[str, Callable[[int], Figures]] = {
+    "bare": bare,
+    "overhead": overhead,
+    "sharing": sharing,
+    "literal": literal,
+    "training": training,
+    "growth": growth,
+    "start": start,
+    "large": large,
+}

@@ -1,0 +1,176 @@
+"""What is measured: the bundled tiny model on drawings, and a U-Net of Stable Diffusion's size.
+
+The large one has random weights, which cost as much to evaluate as trained ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mia_bench.attacks import Attack
+from mia_bench.config import build, conf_dir
+from mia_bench.data.openmoji import OpenMoji
+from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.runner import Pictures, collate
+from mia_bench.target import Batch, Target, Text
+
+RESOLUTION = 64
+LATENT = 32  # of the large U-Net: 256 px images
+SD15_FACTS = "Stable Diffusion 1.5's U-Net, random weights, 32 x 32 latents"
+
+
+class RememberedText(nn.Module):
+    """A text stack that embeds each caption once, ever."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__()
+        self.text = text
+        self.rows: dict[str, Tensor] = {}
+
+    def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self.rows]
+        if new:
+            self.rows.update(zip(new, self.text.embed(new)[0], strict=True))
+        return torch.stack([self.rows[caption] for caption in captions]), {}
+
+
+class RememberedLatents:
+    """Latents kept in memory: what a warm cache amounts to, without the disk."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Tensor] = {}
+
+    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None:
+        keys = [(view, sid) for sid in sample_id]
+        return (
+            torch.stack([self.rows[k] for k in keys]) if all(k in self.rows for k in keys) else None
+        )
+
+    def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
+        self.rows.update({(view, sid): row.cpu() for sid, row in zip(sample_id, z0, strict=True)})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A target with a batch to ask about."""
+
+    target: Target
+    batch: Batch
+    facts: str
+
+    def cached(self) -> Subject:
+        """The same, with latents and captions encoded once for all."""
+        self.target.store = RememberedLatents()
+        self.target.text = RememberedText(self.target.text)
+        return self
+
+
+def tiny(rows: int = 64) -> Subject:
+    """The bundled model with `rows` real OpenMoji drawings."""
+    model = StableDiffusion("bundled:tiny", RESOLUTION)
+    target = model.build(model.load_unet(), seed=0)
+    pictures = Pictures(OpenMoji().items().items[:rows], RESOLUTION)
+    return Subject(target, collate([pictures[i] for i in range(rows)]), "bundled tiny model")
+
+
+def sd15(rows: int = 2) -> Subject:
+    """The tiny model's image codec and text, widened, around a U-Net of 860 M parameters."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=64,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+        )
+    unet = unet.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for p in unet.parameters():
+        nn.init.normal_(p, std=0.02, generator=generator)
+    unet = unet.to(memory_format=torch.channels_last).eval()
+    alphas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
+    target = Target(
+        unet,
+        Codec(),
+        Words(),
+        (4, LATENT, LATENT),
+        torch.cumprod(1 - alphas, 0),
+    ).eval()
+    drawn = tiny(rows).batch
+    image = nn.functional.interpolate(drawn.image, scale_factor=4.0)
+    return Subject(target, Batch(drawn.sample_id, image, drawn.caption), SD15_FACTS)
+
+
+class Codec(nn.Module):
+    """Stable Diffusion 1.5's autoencoder, random weights: 8 pixels a cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from diffusers import AutoencoderKL
+
+        self.vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+        ).eval()
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        z: Tensor = self.vae.encode(image).latent_dist.mode()
+        return z * 0.18215
+
+    @torch.no_grad()
+    def decode(self, z0: Tensor) -> Tensor:
+        image: Tensor = self.vae.decode(z0 / 0.18215).sample
+        return image
+
+
+class Words(nn.Module):
+    """CLIP ViT-L/14's text tower, random weights: 77 tokens of width 768."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        self.encoder = CLIPTextModel(
+            CLIPTextConfig(
+                hidden_size=768,
+                intermediate_size=3072,
+                num_hidden_layers=12,
+                num_attention_heads=12,
+                projection_dim=768,
+            )
+        ).eval()
+
+    @torch.no_grad()
+    def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = [[ord(c) for c in caption[:77].ljust(77)] for caption in captions]
+        hidden: Tensor = self.encoder(torch.tensor(rows).clamp(max=49407))[0]
+        return hidden, {}
+
+
+def attack(name: str) -> Attack:
+    """An attack of conf/attack with its defaults."""
+    from omegaconf import OmegaConf
+
+    node: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "attack" / f"{name}.yaml"))
+    built: Attack = build(node[name], f"attack.{name}")
+    return built
+
+
+def everything() -> list[Attack]:
+    """The attacks of attack=all."""
+    from hydra import compose, initialize_config_dir
+
+    from mia_bench.config import register_schema, to_experiment
+
+    register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return list(to_experiment(compose("config", overrides=["attack=all"])).attacks.values())

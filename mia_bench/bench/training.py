@@ -1,0 +1,99 @@
+"""A fine-tuning step against the bare one, and against the structure of diffusers' script."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mia_bench.batches import Rows
+from mia_bench.bench.clock import Ratio, ratio
+from mia_bench.bench.subjects import Subject
+from mia_bench.config import TrainerOptions
+from mia_bench.finetune import finetune
+from mia_bench.mitigations import treat
+from mia_bench.recipe import Recipe
+
+BATCH = 32
+LR = 1e-6  # every variant does the same work whatever it learns
+
+
+def against_bare(subject: Subject, steps: int, rounds: int) -> Ratio:
+    """Time of a Lightning fine-tune over as many bare forward, backward and optimiser steps."""
+    return ratio(ours(subject, steps), bare(subject, steps), rounds)
+
+
+def against_script(subject: Subject, steps: int, rounds: int) -> Ratio:
+    """Time of a script that encodes images and captions in every step, over ours."""
+    return ratio(script(subject, steps), ours(subject, steps), rounds)
+
+
+def ours(subject: Subject, steps: int) -> Callable[[], None]:
+    """`steps` of finetune(), from its trainer's start to its saved weights."""
+    target, batch = subject.target, subject.batch
+    rows = Rows(batch.sample_id, target.view(batch).z0.cpu(), target.embed(batch.caption))
+    recipe = Recipe(steps=steps, batch_size=BATCH, lr=LR, val_every=steps, val_rows=1, seed=0)
+    recipe.checkpoint_every = steps
+    plain = treat({}, {}, recipe, len(rows.sample_id), len(rows.sample_id), 1, "32-true")
+
+    def run() -> None:
+        with TemporaryDirectory() as folder:
+            options = TrainerOptions(accelerator="cpu")
+            finetune(target, rows, rows, plain, options, Path(folder), "bench")
+        target.unet.eval()
+
+    return run
+
+
+def bare(subject: Subject, steps: int) -> Callable[[], None]:
+    """The same arithmetic on tensors that are there: nothing is loaded, logged or kept."""
+    target, rows = subject.target, subject.batch.sample_id[:BATCH]
+    z0 = target.view(subject.batch).z0[: len(rows)]
+    hidden = target.embed(subject.batch.caption).hidden[: len(rows)]
+    eps = target.noise(rows, 450)
+    t = torch.full((len(rows),), 450)
+    z_t = target.add_noise(z0, eps, 450)
+
+    def run() -> None:
+        unet, optimizer = _trainee(target.unet)
+        for _ in range(steps):
+            raw = unet(z_t, t, encoder_hidden_states=hidden, return_dict=False)[0]
+            _step(unet, optimizer, F.mse_loss(raw, eps))
+
+    return run
+
+
+def script(subject: Subject, steps: int) -> Callable[[], None]:
+    """The literal structure of train_text_to_image: image codec and text encoder in every step."""
+    target, batch = subject.target, subject.batch
+    image, captions = batch.image[:BATCH], batch.caption[:BATCH]
+
+    def run() -> None:
+        unet, optimizer = _trainee(target.unet)
+        for _ in range(steps):
+            z0 = target.latents.encode(image)
+            hidden, _ = target.text.embed(captions)
+            eps, t = torch.randn_like(z0), torch.randint(target.timesteps, (len(z0),))
+            z_t = target.add_noise(z0, eps, t)
+            raw = unet(z_t, t, encoder_hidden_states=hidden, return_dict=False)[0]
+            _step(unet, optimizer, F.mse_loss(raw, eps)).item()
+
+    return run
+
+
+def _trainee(unet: torch.nn.Module) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    trained = copy.deepcopy(unet).train().requires_grad_(True)
+    return trained, torch.optim.AdamW(trained.parameters(), lr=LR, weight_decay=1e-2)
+
+
+def _step(unet: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach()

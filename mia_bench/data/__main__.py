@@ -1,0 +1,77 @@
+"""`python -m mia_bench.data data=openclipart`: what is in a data set, before it costs anything.
+
+Takes the overrides of `python -m mia_bench` and prints counts, captions, sizes, duplicates, roles
+and what was skipped; writes them, with a contact sheet per role, to
+outputs/reports/data-<name>-<hash>/.
+`export=split.json` also writes the split's manifest there for others: `data.split=split.json`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from mia_bench.errors import MiaError
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if {"-h", "--help"} & set(words):
+        print(__doc__.strip())
+        return
+    if any(word.startswith("-") for word in words):
+        _stop("only key=value words are taken here; see python -m mia_bench.data --help.")
+    export = [word.partition("=")[2] for word in words if word.startswith("export=")]
+    overrides = [word for word in words if not word.startswith("export=")]
+    try:
+        inspect(overrides, Path(export[-1]) if export else None)
+    except Exception as error:
+        from mia_bench.explain import explain
+
+        message = explain(error)
+        if message is None or "debug=true" in words:
+            raise
+        _stop(message)
+
+
+def inspect(overrides: list[str], export: Path | None = None) -> Path:
+    """Print and write the report of the data set that `overrides` choose; returns its folder."""
+    from hydra import compose, initialize_config_dir
+
+    from mia_bench.config import conf_dir, register_schema, to_experiment
+    from mia_bench.data.captions import ask_with
+    from mia_bench.data.overview import overview, text, write_report
+    from mia_bench.data.splits import prepare
+
+    register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        experiment = to_experiment(compose("config", overrides=overrides))
+    data, outputs = experiment.options.data, experiment.outputs
+    listing, split, manifest = prepare(experiment, outputs)
+    items = ask_with(data.captions, listing, split, outputs)
+    facts = overview(experiment.source, split, items, data.split_seed)
+    print(text(facts, split))
+    folder = outputs / "reports" / f"data-{data.name}-{split.content_hash}"
+    write_report(folder, facts, split, items, data.split_seed)
+    print(f"report: {folder}\nsplit: {manifest}")
+    if export is not None:
+        _export(manifest, export)
+    return folder
+
+
+def _export(manifest: Path, export: Path) -> None:
+    if export.exists():
+        raise MiaError(f"export={export} exists. Name another file, or remove it.")
+    export.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(manifest, export)
+    print(f"exported: {export}")
+
+
+def _stop(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

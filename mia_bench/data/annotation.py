@@ -1,0 +1,63 @@
+"""From whatever an annotation file holds to the one caption of a picture.
+
+Rule for several captions: `first` (the default, in the order of the file), `longest` (most words,
+the first of equals) or `random` (fixed by the picture's id). It decides the caption hashes of a
+split, and with them every key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+CaptionRule = Literal["first", "longest", "random"]
+
+# Text encoders read 77 tokens; a whole article as a caption is a mistake in the data.
+MAX_WORDS = 1_000
+MAX_CHARACTERS = 10_000
+
+
+def candidates(value: Any) -> list[str]:
+    """Captions held by `value`: a text, a number, or a list of them, blank ones left out.
+
+    Raises ValueError with the reason when nothing usable is there.
+    """
+    values = value if isinstance(value, list | tuple) else [value]
+    found = [text for text in map(_text, values) if text]
+    if not found:
+        empty = any(isinstance(v, str) for v in values) or (values == [] and value is not None)
+        raise ValueError("the caption is empty" if empty else "no caption")
+    return found
+
+
+def choose(captions: Sequence[str], rule: CaptionRule, key: str) -> str:
+    """One of `captions` by `rule`; `key` (the picture's id) fixes the random one."""
+    if rule == "longest":
+        return max(captions, key=lambda text: len(text.split()))
+    if rule == "random":
+        digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+        return captions[int.from_bytes(digest, "big") % len(captions)]
+    return captions[0]
+
+
+def _text(value: Any) -> str:
+    """`value` as a caption, "" for nothing. Raises ValueError for what no caption can be."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError("the caption is not UTF-8") from error
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"the caption is a {type(value).__name__}, not a text")
+    text = str(value).strip()
+    words = len(text.split())
+    if words > MAX_WORDS or len(text) > MAX_CHARACTERS:
+        raise ValueError(
+            f"the caption has {words:,} words in {len(text):,} characters (at most {MAX_WORDS:,}"
+            f" and {MAX_CHARACTERS:,})"
+        )
+    return text if any(map(str.isprintable, text)) else ""

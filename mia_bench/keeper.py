@@ -1,0 +1,106 @@
+"""What a fine-tune leaves on disk while it runs: weights, history, and where to resume."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from mia_bench.recipe import Recipe
+
+LAST = "last.ckpt"
+HISTORY = "train.csv"
+STEPS = "steps"
+
+
+class Trained(Protocol):
+    """What the keeper asks of the module that trains."""
+
+    result: nn.Module
+    history: list[dict[str, float]]
+
+
+class Keeper(Callback):
+    """Saves weights at the scheduled steps and a checkpoint to resume from, each atomically.
+
+    With `keep_best`, the weights of the lowest validation loss are saved too, and are the only ones
+    beside the scheduled that stay.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, keep_best: bool = False) -> None:
+        self.folder, self.recipe, self.keep_best = folder, recipe, keep_best
+        self.save_at = {*recipe.save_at, recipe.total}
+        self.done = -1
+        self.best, self.best_step = math.inf, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_step = state_dict["best"], state_dict["best_step"]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step == self.done or step == 0:
+            return
+        self.done = step
+        if step in self.save_at and trainer.is_global_zero:
+            self._save(pl_module, step)
+        if step % self.recipe.val_every:  # else after the validation, which a resume would skip
+            self._checkpoint(trainer)
+
+    def _checkpoint(self, trainer: Trainer) -> None:
+        step = trainer.global_step
+        if step % self.recipe.checkpoint_every == 0 and step < self.recipe.total:
+            partial = self.folder / "last.part"
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                os.replace(partial, self.folder / LAST)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        history = cast(Trained, pl_module).history
+        if trainer.is_global_zero:
+            write_history(self.folder / HISTORY, history)
+        loss = history[-1].get("val_heldout", math.inf)
+        if self.keep_best and loss < self.best:
+            before, self.best, self.best_step = self.best_step, loss, trainer.global_step
+            if trainer.is_global_zero:
+                self._save(pl_module, self.best_step)
+                if before not in self.save_at:
+                    shutil.rmtree(self.folder / STEPS / str(before), ignore_errors=True)
+        self._checkpoint(trainer)
+
+    def _save(self, module: LightningModule, step: int) -> None:
+        adapters = self.recipe.lora_rank is not None
+        save_weights(cast(Trained, module).result, self.folder / STEPS / str(step), adapters)
+
+
+def save_weights(unet: nn.Module, folder: Path, adapters: bool = False) -> None:
+    """`folder` in diffusers' layout (safetensors), complete or absent; `adapters`: the LoRA."""
+    partial = folder.with_name(folder.name + ".part")
+    if adapters:
+        from mia_bench.models.lora import save_lora
+
+        save_lora(unet, partial)
+    else:
+        unet.save_pretrained(partial, safe_serialization=True)  # type: ignore[operator]
+    if folder.exists():  # an earlier, killed run wrote the same
+        shutil.rmtree(partial)
+    else:
+        os.replace(partial, folder)
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    if rows:
+        with path.with_suffix(".part").open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(path.with_suffix(".part"), path)

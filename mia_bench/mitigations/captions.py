@@ -1,0 +1,141 @@
+"""Caption mitigations: training sees other words than the attacker will ask with.
+
+All are made once, keyed by (seed, sample id), before training; where a row has several captions a
+step draws one of them. `CaptionDropout` (settings.py) works per step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mia_bench.data.source import printable
+from mia_bench.diffusion import keyed_generator
+from mia_bench.errors import MiaError
+from mia_bench.mitigations import Captions
+from mia_bench.store import hash_file
+
+
+@dataclass(frozen=True)
+class DeleteWords:
+    """Delete a share of the words (10 and 30 % in arXiv 2405.14800); at least one word stays.
+
+    `versions` deletions per caption; 1 deletes once and for all, as the paper does.
+    """
+
+    share: float = 0.1
+    versions: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1 or self.versions < 1:
+            raise ValueError("share lies between 0 and 1, versions is 1 or more")
+
+    def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
+        return [
+            tuple(
+                _delete(text, self.share, seed, sid, i, version)
+                for i, text in enumerate(texts)
+                for version in range(self.versions)
+            )
+            for sid, texts in zip(sample_id, captions, strict=True)
+        ]
+
+
+def _delete(text: str, share: float, *key: int | str) -> str:
+    words = text.split()
+    draw = keyed_generator("delete", *key)
+    wanted = share * len(words)
+    count = int(wanted) + int(draw.random() < wanted % 1)  # the share holds on average
+    gone = set(draw.permutation(len(words))[: min(count, len(words) - 1)].tolist())
+    return " ".join(word for i, word in enumerate(words) if i not in gone)
+
+
+@dataclass(frozen=True)
+class ShuffleCaptions:
+    """Exchange the captions of a share of the pairs (50 % in arXiv 2405.14800).
+
+    Every chosen image gets the caption of another chosen one.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError("share lies between 0 and 1")
+
+    def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
+        chosen = keyed_generator("shuffle", seed).permutation(len(captions))
+        chosen = chosen[: round(self.share * len(captions))]
+        found = list(captions)
+        for here, there in zip(chosen.tolist(), np.roll(chosen, 1).tolist(), strict=True):
+            found[here] = captions[there]
+        return found
+
+
+@dataclass(frozen=True)
+class SeveralCaptions:
+    """`each` captions per image, the data set's own first.
+
+    Without a file, the others are its comma-separated parts in other orders. `file` is JSON,
+    {sample id: [caption, ...]}: rephrased or generated captions; rows with fewer repeat theirs.
+    """
+
+    each: int = 5
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.each < 2:
+            raise ValueError("each must be 2 or more")
+
+    def file_hash(self) -> str:
+        return hash_file(self._path())
+
+    def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
+        given = self._read() if self.file else {}
+        found = [
+            tuple(
+                text
+                for i, text in enumerate(texts)
+                for text in self._several(text, given.get(sid), (seed, sid, i))
+            )
+            for sid, texts in zip(sample_id, captions, strict=True)
+        ]
+        if all(
+            len(set(several)) == len(texts) for several, texts in zip(found, captions, strict=True)
+        ):
+            raise MiaError(
+                "mitigation caption_several: no caption has parts to reorder, and no other is "
+                "given. Give them in a file: mitigation.caption_several.file=captions.json."
+            )
+        return found
+
+    def _several(self, text: str, given: list[str] | None, key: tuple[int | str, ...]) -> list[str]:
+        if given:
+            known = [text, *given]
+            return [known[i % len(known)] for i in range(self.each)]
+        parts = text.split(", ")
+        draws = [keyed_generator("several", *key, i) for i in range(1, self.each)]
+        return [text, *(", ".join(parts[j] for j in d.permutation(len(parts))) for d in draws)]
+
+    def _path(self) -> Path:
+        path = Path(self.file or "").expanduser()
+        if not path.is_file():
+            raise MiaError(f"mitigation.caption_several.file={self.file} does not exist.")
+        return path
+
+    def _read(self) -> dict[str, list[str]]:
+        path = self._path()
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {
+                str(sid): [printable(text) for text in texts if text.strip()]
+                for sid, texts in found.items()
+            }
+        except (ValueError, AttributeError, TypeError) as error:
+            raise MiaError(
+                f"{path} is not JSON of the form {{sample id: [caption, ...]}}: {error}"
+            ) from error

@@ -1,0 +1,83 @@
+"""Mitigations that are a setting of the recipe: how long, which weights, how averaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mia_bench.recipe import LORA_TARGETS, Recipe
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Fewer steps than the recipe: a fixed number, or passes over the members."""
+
+    steps: int | None = None
+    epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("one of steps and epochs is needed, the other null")
+        if (self.steps or self.epochs or 0) <= 0:
+            raise ValueError("the budget must be positive")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, steps=self.steps, epochs=self.epochs)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2022) in place of every weight; `lr` null: the recipe's."""
+
+    rank: int = 16
+    lr: float | None = None
+    targets: tuple[str, ...] = LORA_TARGETS
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.targets:
+            raise ValueError("rank must be positive, and targets name at least one layer")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        lr = recipe.lr if self.lr is None else self.lr
+        return replace(recipe, lora_rank=self.rank, lora_targets=list(self.targets), lr=lr)
+
+
+@dataclass(frozen=True)
+class Ema:
+    """Averaged weights are validated and attacked; null uses the last ones."""
+
+    decay: float | None = 0.999
+
+    def __post_init__(self) -> None:
+        if self.decay is not None and not 0 < self.decay < 1:
+            raise ValueError("decay must lie between 0 and 1, or be null")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, ema_decay=self.decay)
+
+
+@dataclass(frozen=True)
+class WeightDecay:
+    """AdamW's decoupled decay (Loshchilov & Hutter 2019)."""
+
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError("rate must be 0 or more")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, weight_decay=self.rate)
+
+
+@dataclass(frozen=True)
+class CaptionDropout:
+    """The empty caption with probability `p`, drawn at every step (Ho & Salimans 2022)."""
+
+    p: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p <= 1:
+            raise ValueError("p is a probability above 0")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, p_uncond=self.p)

@@ -1,0 +1,1 @@
+"""`python -m mia_bench.report`: a page of what outputs/ holds, recomputed from the scores."""

@@ -1,0 +1,67 @@
+"""`python -m mia_bench.report [paths.outputs=...] [name=...]`: outputs/ as a page to read.
+
+Several folders, as from several machines, are given by commas: paths.outputs=a,b. The page goes to
+the first one, reports/<name>/index.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mia_bench.arguments import command, parse, yes
+from mia_bench.errors import MiaError
+from mia_bench.evidence import safe_name
+
+USAGE = "python -m mia_bench.report [paths.outputs=outputs] [name=report] [attack=a,b] [data=a,b]"
+KNOWN = {
+    "paths.outputs": "folder that runs write to; several, separated by commas, are joined",
+    "name": "the page is written to <outputs>/reports/<name>/index.html",
+    "attack": "only these attacks",
+    "data": "only these data sets",
+    "model": "only these models",
+    "mitigation": "only these mitigations",
+    "intervals": "true or false: draw intervals again, by default up to 200 runs",
+}
+FILTERS = ("attack", "data", "model", "mitigation")
+
+
+def run(words: Sequence[str]) -> Path:
+    """Write the report; its path.
+
+    Raises:
+        MiaError: there is no finished run to report, or none that the filters leave.
+    """
+    from mia_bench.report.page import build, write
+    from mia_bench.report.read import blind_problems, read_outputs
+
+    found = parse(words, KNOWN, USAGE)
+    outputs = [Path(part) for part in found.get("paths.outputs", ["outputs"])[0].split(",")]
+    for folder in outputs:
+        if not folder.is_dir():
+            raise MiaError(f"{folder} is no folder: run `python -m mia_bench` first.")
+    intervals = yes(found, "intervals") if "intervals" in found else None
+    cells, problems, again = read_outputs(outputs, intervals)
+    if not cells:
+        said = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
+        where = ", ".join(str(folder / "runs") for folder in outputs)
+        raise MiaError(f"no finished run under {where}: run `python -m mia_bench` first.{said}")
+    for name in FILTERS:
+        if name in found:
+            allowed = found[name][0].split(",")
+            kept = [cell for cell in cells if getattr(cell, name) in allowed]
+            if not kept:
+                there = ", ".join(sorted({getattr(cell, name) for cell in cells}))
+                raise MiaError(f"no run has {name}={found[name][0]}; there are {there}.")
+            cells = kept
+    name = safe_name(found.get("name", ["report"])[0])
+    report = build(name, cells, [*problems, *blind_problems(outputs)], again)
+    return write(report, outputs[0] / "reports" / name)
+
+
+def main(words: Sequence[str]) -> None:
+    print(f"report: {run(words)}")
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,270 @@
+"""The figures of a report. Each attack keeps its colour on the whole page."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from mia_bench.metrics import Roc
+from mia_bench.report.beside import Training, Utility
+from mia_bench.report.chart import SHAPES, Axis, Key, Plane, decades, linear, padded
+from mia_bench.report.read import FLOOR, Cell, Histogram
+
+TARGETS = 12  # targets whose ROC curves are drawn
+HISTOGRAMS = 16
+TRAJECTORIES = 6
+CURVES = 14  # curves on one plane: beyond that nobody tells them apart
+
+ENDS = ("value", "lo", "hi")
+
+Series = Mapping[str, int]
+UTILITIES = {
+    "frechet": "Fréchet distance of generated images",
+    "heldout_loss": "held-out denoising loss",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart, the stem of its file, and what a reader should know."""
+
+    name: str
+    chart: Markup
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Cells that attack the same model at the same step, best first."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def first(self) -> Cell:
+        return self.cells[0]
+
+    @property
+    def title(self) -> str:
+        one = self.first
+        step = "" if one.step == "base" else f", step {one.step}"
+        return f"{one.model} on {one.data}, {defence(one)}, seed {one.seed}{step}"
+
+
+def series_of(cells: Sequence[Cell]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(sorted({cell.attack for cell in cells}))}
+
+
+def targets_of(cells: Sequence[Cell]) -> list[Target]:
+    """Targets, those that differ most first: one of every (model, data, mitigation), then others.
+
+    Within such a group the target with most attacks, at the latest step, comes first.
+    """
+    by_target: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        by_target[cell.target].append(cell)
+    groups: dict[tuple[str, str, str], list[Target]] = defaultdict(list)
+    for same in by_target.values():
+        target = Target(tuple(sorted(same, key=lambda c: -value(c))))
+        groups[(same[0].model, same[0].data, same[0].mitigation)].append(target)
+    for group in groups.values():
+        group.sort(key=lambda t: (-len(t.cells), -step_of(t.first), t.first.seed))
+    rounds = max(map(len, groups.values()), default=0)
+    ordered = sorted(groups.items())
+    return [group[i] for i in range(rounds) for _, group in ordered if i < len(group)]
+
+
+def defence(cell: Cell) -> str:
+    return "no mitigation" if cell.mitigation == "none" else cell.mitigation
+
+
+def value(cell: Cell) -> float:
+    return float(cell.metrics["auroc"]["value"])
+
+
+def step_of(cell: Cell) -> int:
+    return int(cell.step) if cell.step.isdigit() else 0
+
+
+def roc_figure(target: Target, series: Series, name: str) -> Figure:
+    """ROC curves of one target."""
+    shown = target.cells[:CURVES]
+    curves = [Curve(c.attack, c.roc, value(c), series[c.attack]) for c in shown]
+    hidden = len(target.cells) - len(shown)
+    least = 1 / target.first.metrics["n_nonmembers"]
+    caption = (
+        f"Legend: AUC. One non-member is a false positive rate of {least:.2g}; the dotted line is "
+        "chance."
+    )
+    caption += f" The {hidden} weakest attacks are left out." if hidden else ""
+    return Figure(name, roc_chart(curves, target.title), caption)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An ROC curve and what its legend says."""
+
+    name: str
+    roc: Roc
+    auroc: float
+    series: int
+
+
+def roc_chart(curves: Sequence[Curve], title: str) -> Markup:
+    """Curves with both axes logarithmic, since what counts is the left end; the first on top."""
+    x, y = (decades(FLOOR, 1, label) for label in ("false positive rate", "true positive rate"))
+    plane = Plane(x, y)
+    marks = [plane.diagonal()]
+    for curve in reversed(curves):
+        points = list(zip(curve.roc.fpr.tolist(), curve.roc.tpr.tolist(), strict=True))
+        marks.append(plane.steps(points, curve.series))
+    keys = [Key(f"{curve.name} {curve.auroc:.3f}", curve.series) for curve in curves]
+    return plane.draw(title, marks, keys)
+
+
+def histogram_figure(cell: Cell, name: str) -> Figure:
+    """Scores of one run, and where its calibrated threshold lies."""
+    return Figure(name, histogram_chart(cell.histogram, f"{cell.attack}: {Target((cell,)).title}"))
+
+
+def histogram_chart(bins: Histogram, title: str) -> Markup:
+    """Shares of members and non-members by score; the threshold as a dotted line."""
+    top = float(max(bins.members.max(), bins.nonmembers.max()))
+    x = linear(float(bins.edges[0]), float(bins.edges[-1]), "score (higher: member)")
+    plane = Plane(x, linear(0, top * 1.08, "share of rows"), height=250)
+    edges = bins.edges.tolist()
+    marks = [
+        plane.bars(edges, bins.nonmembers.tolist(), 1),
+        plane.bars(edges, bins.members.tolist(), 0),
+    ]
+    inside = bins.tau is not None and edges[0] <= bins.tau <= edges[-1]
+    marks += [plane.rule(x=bins.tau)] if inside else []
+    return plane.draw(title, marks, (Key("members", 0, "box"), Key("non-members", 1, "box")))
+
+
+def cost_figure(cells: Sequence[Cell], series: Series, title: str, name: str) -> Figure:
+    """AUC against U-Net evaluations per image, backward ones counted as well."""
+    cost = {id(c): max(1.0, cost_of(c)) for c in cells}
+    x = decades(min(cost.values()), max(cost.values()), "U-Net evaluations per image (NFE)")
+    plane = Plane(x, auc_axis(cells))
+    marks = [plane.rule(y=0.5)]
+    for cell in cells:
+        entry, s = cell.metrics["auroc"], series[cell.attack]
+        if entry["lo"] is not None:
+            marks.append(plane.whisker(cost[id(cell)], entry["lo"], entry["hi"], s))
+        marks.append(plane.dot(cost[id(cell)], entry["value"], s, label(cell)))
+    return Figure(name, plane.draw(title, marks, attack_keys(cells, series, "circle")))
+
+
+def cost_of(cell: Cell) -> float:
+    return float(cell.metrics["nfe_forward"]) + float(cell.metrics.get("nfe_backward") or 0)
+
+
+def trajectory_figure(
+    cells: Sequence[Cell], series: Series, name: str, metric: str = "auroc"
+) -> Figure:
+    """A metric of every attack over the steps of one fine-tune, with its interval as a band."""
+    entries: dict[int, Mapping[str, Any]] = {
+        id(c): c.metrics["auroc"] if metric == "auroc" else at_one(c) for c in cells
+    }
+    shown = [c for c in cells if entries[id(c)]["value"] is not None]
+    steps = [step_of(c) for c in cells]
+    x = linear(min(steps), max(steps), "training step")
+    y = auc_axis(cells) if metric == "auroc" else _from_zero(entries.values())
+    plane = Plane(x, y)
+    marks = [plane.rule(y=0.5)] if metric == "auroc" else []
+    for attack in dict.fromkeys(c.attack for c in shown):
+        mine = sorted((c for c in shown if c.attack == attack), key=step_of)
+        s = series[attack]
+        middle, low, high = ([(step_of(c), entries[id(c)][e]) for c in mine] for e in ENDS)
+        if all(bound is not None for _, bound in low) and len(low) > 1:
+            marks.append(plane.band(low, high, s))
+        marks.append(plane.line(middle, s))
+        marks += [plane.dot(t, v, s, f"{attack}, step {t}") for t, v in middle]
+    what = "AUC" if metric == "auroc" else "TPR at 1 % FPR"
+    one = cells[0]
+    title = f"{what} over training: {one.model} on {one.data}, {defence(one)}, seed {one.seed}"
+    return Figure(name, plane.draw(title, marks, attack_keys(shown, series, "line")))
+
+
+def loss_figure(training: Training, title: str, name: str) -> Figure:
+    """Losses of fine-tuning: the gap between members and held-out rows is what attacks live on."""
+    every = [v for values in training.losses.values() for v in values if v > 0]
+    plane = Plane(
+        linear(min(training.steps), max(training.steps), "training step"),
+        padded(every or [0.0], "denoising loss"),
+        height=250,
+    )
+    marks, keys = [], []
+    for i, (loss, values) in enumerate(training.losses.items()):
+        points = [(s, v) for s, v in zip(training.steps, values, strict=True) if v > 0]
+        said = loss.removeprefix("val_").replace("heldout", "held-out").replace("_", " ")
+        marks.append(plane.line(points, i))
+        marks += [plane.dot(s, v, i, f"{said} {v:.4g} at {s:.0f}") for s, v in points]
+        keys.append(Key(said, i))
+    caption = (
+        "Member and held-out losses are on fixed timesteps and noise, the train loss is a running "
+        "mean over random ones."
+    )
+    return Figure(name, plane.draw(title, marks, keys), caption)
+
+
+def utility_figure(
+    cells: Sequence[Cell],
+    utility: Mapping[tuple[str, str], Utility],
+    measure: str,
+    series: Series,
+    name: str,
+) -> Figure | None:
+    """AUC against what the defence costs: colour is the attack, shape the mitigation."""
+    shown = [c for c in cells if measure in utility.get(c.target, _NONE).values]
+    if not shown:
+        return None
+    cost = {id(c): utility[c.target].values[measure] for c in shown}
+    plane = Plane(padded(cost.values(), f"{UTILITIES[measure]} (lower is better)"), auc_axis(shown))
+    kinds = sorted({c.mitigation for c in shown})
+    shape = {kind: SHAPES[i % len(SHAPES)] for i, kind in enumerate(kinds)}
+    marks = [plane.rule(y=0.5)]
+    for cell in shown:
+        said = f"{label(cell)}, {cell.mitigation}, {measure} {cost[id(cell)]:.4g}"
+        s = series[cell.attack]
+        marks.append(plane.dot(cost[id(cell)], value(cell), s, said, shape[cell.mitigation]))
+    keys = attack_keys(shown, series, "box") + [Key(k, 6, shape[k]) for k in kinds]
+    title = f"Privacy and utility: {shown[0].model} on {shown[0].data}"
+    used = {utility[c.target].features for c in shown} - {""}
+    features = f" Features: {', '.join(sorted(used))}." if measure == "frechet" and used else ""
+    caption = f"Towards the lower left: less is leaked and less is lost.{features}"
+    return Figure(name, plane.draw(title, marks, keys), caption)
+
+
+_NONE = Utility({}, "", None)
+
+
+def at_one(cell: Cell) -> Mapping[str, float | None]:
+    entry: Mapping[str, float | None] = cell.metrics["tpr_at_fpr"]["0.01"]
+    return entry
+
+
+def label(cell: Cell) -> str:
+    return f"{cell.attack} {value(cell):.3f}, seed {cell.seed}, step {cell.step}"
+
+
+def attack_keys(cells: Sequence[Cell], series: Series, kind: str) -> list[Key]:
+    names = sorted({cell.attack for cell in cells}, key=lambda name: series[name])
+    return [Key(name, series[name], kind) for name in names]
+
+
+def auc_axis(cells: Iterable[Cell]) -> Axis:
+    """From a little below the lowest interval, chance included, to 1."""
+    ends = [c.metrics["auroc"]["lo"] or value(c) for c in cells]
+    lowest = min([0.5, *ends])
+    return linear(math.floor((lowest - 0.02) * 20) / 20, 1.0, "AUC")
+
+
+def _from_zero(entries: Iterable[Mapping[str, float | None]]) -> Axis:
+    tops = [entry["hi"] or entry["value"] or 0.0 for entry in entries]
+    return linear(0.0, min(1.0, max([0.02, *tops]) * 1.08), "TPR at 1 % FPR")

@@ -1,0 +1,183 @@
+"""What a model is still good for, beside what it gives away: losses, distances, sample pictures.
+
+Every number is made from the `validation` role, never from a scored row, with one seed: models are
+compared on the same captions, noise and number of images, as distances from few images are biased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from mia_bench.batches import VALIDATION_TIMESTEPS
+from mia_bench.data.source import Item
+from mia_bench.runner import Pictures, collate
+from mia_bench.target import Query, Target, grid_mse
+
+if TYPE_CHECKING:
+    Floats = npt.NDArray[np.float64]
+
+FEATURES = "own image encoder, latents averaged to 4x4"
+CELLS = 4  # latents are averaged to CELLS x CELLS before a distance is taken
+STEPS = 20  # DDIM
+SHEET = (8, 4)  # columns and rows of the sample sheet
+LEAST = 128  # pixels per picture on the sheet; smaller ones are enlarged by whole factors
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names its file
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that utility is measured on."""
+
+    members: Sequence[Item]
+    heldout: Sequence[Item]
+    """Their captions are drawn; their images are the reference."""
+    others: Sequence[Item]
+    """More held-out rows: how far real images are from real images."""
+
+
+def assess(
+    target: Target, rows: Rows, resolution: int, seed: int, batch: int, clip: str | None
+) -> tuple[dict[str, Any], Tensor]:
+    """Numbers for utility.json, and the generated images (N, 3, H, W) in [-1, 1].
+
+    Args:
+        clip: "<model>/<pretrained tag or file>" of open_clip, or None for no CLIP score.
+    """
+    heldout, null = losses(target, rows.heldout, resolution, batch)
+    member, _ = losses(target, rows.members, resolution, batch)
+    captions = [item.caption for item in rows.heldout]
+    made = target.generate(captions, seed, STEPS).cpu()
+    real, other = (pictures(items, resolution) for items in (rows.heldout, rows.others))
+    reference = encoded(target, real)
+    found: dict[str, Any] = {
+        "heldout_loss": heldout,
+        "heldout_loss_null": null,
+        "member_loss": member,
+        "frechet": frechet(encoded(target, made), reference),
+        "frechet_real": frechet(encoded(target, other), reference) if len(other) > 1 else None,
+        "frechet_features": FEATURES,
+        "n_images": len(made),
+        "n_members": len(rows.members),
+        "sampler_steps": STEPS,
+        "seed": seed,
+        **inception_distance(made, real),
+        **clip_score(made, captions, clip, target.device),
+    }
+    return found, made
+
+
+def pictures(items: Sequence[Item], resolution: int) -> Tensor:
+    """(N, 3, resolution, resolution) in [-1, 1]."""
+    source = Pictures(items, resolution)
+    images = [source[i][1] for i in range(len(source))]
+    return torch.stack(images) if images else torch.empty(0, 3, resolution, resolution)
+
+
+@torch.no_grad()
+def losses(
+    target: Target, items: Sequence[Item], resolution: int, batch: int
+) -> tuple[float, float]:
+    """Mean denoising loss (Ho et al. 2020, eq. 14) under the captions and under the empty one.
+
+    Over the timesteps of validation, with noise keyed by the evaluation seed.
+    """
+    source = Pictures(items, resolution)
+    sums = torch.zeros(2, dtype=torch.float64)
+    for begin in range(0, len(items), batch):
+        part = collate([source[i] for i in range(begin, min(begin + batch, len(items)))])
+        view = target.view(part)
+        for i, cond in enumerate((target.embed(part.caption), target.null(part))):
+            queries = [Query(t, cond) for t in VALIDATION_TIMESTEPS]
+            sums[i] += grid_mse(target, view, queries).mean(1).sum().double().cpu()
+        target.forget()
+    caption, null = (sums / len(items)).tolist()
+    return caption, null
+
+
+def encoded(target: Target, images: Tensor) -> Floats:
+    """(N, C x CELLS^2) features of images: the target's own latents, averaged in cells.
+
+    Few dimensions, so that a few hundred images give a covariance; they see layout and colour, and
+    little of what a network trained on labels would.
+    """
+    batches = [target.encode(part.to(target.device)).cpu() for part in images.split(target.chunk)]
+    latents = torch.cat(batches)
+    if latents.ndim == 4:
+        latents = F.adaptive_avg_pool2d(latents, CELLS)
+    features: Floats = latents.flatten(1).double().numpy()
+    return features
+
+
+def frechet(x: Floats, y: Floats) -> float:
+    """Squared Fréchet distance of two Gaussians fitted to rows of x and y (Heusel et al. 2017).
+
+    |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x^1/2 S_y S_x^1/2)^1/2), covariances by Ledoit-Wolf, because
+    there are few rows per dimension. Biased upwards: compare equal numbers of rows only.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    (cov_x, _), (cov_y, _) = ledoit_wolf(x), ledoit_wolf(y)
+    values, vectors = np.linalg.eigh(cov_x)
+    root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
+    middle = np.linalg.eigvalsh(root @ cov_y @ root)
+    overlap = np.sqrt(np.clip(middle, 0, None)).sum()
+    shift = np.square(x.mean(0) - y.mean(0)).sum()
+    return float(shift + np.trace(cov_x) + np.trace(cov_y) - 2 * overlap)
+
+
+def inception_distance(made: Tensor, real: Tensor) -> dict[str, Any]:
+    """FID of torchmetrics, when Inception's weights are in torch's hub folder."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
+    if not path.is_file():
+        return {"fid": None, "fid_note": f"Inception weights are not at {path.name} in torch's hub"}
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric: Any = FrechetInceptionDistance(feature_extractor_weights_path=str(path), normalize=True)
+    for images, is_real in ((real, True), (made, False)):
+        for part in images.split(16):
+            metric.update(part / 2 + 0.5, real=is_real)
+    note = f"{len(made)} images for 2048 dimensions: compare equal numbers only"
+    return {"fid": float(metric.compute()), "fid_note": note}
+
+
+@torch.no_grad()
+def clip_score(
+    made: Tensor, captions: Sequence[str], clip: str | None, device: torch.device
+) -> dict[str, Any]:
+    """Mean of max(100 cos(image, caption), 0) (Hessel et al. 2021, without their 2.5).
+
+    Raises:
+        MiaError: the named open_clip model or its weights are not to be had.
+    """
+    if clip is None:
+        return {"clip_score": None, "clip_note": "no open_clip model: set eval.utility_clip"}
+    from mia_bench.attacks.compare import open_clip_encoder, open_clip_text
+
+    images = torch.cat([open_clip_encoder(clip, device)(x.to(device)) for x in made.split(16)])
+    texts = open_clip_text(clip, device)(captions)
+    cosine = F.cosine_similarity(images.float(), texts.float())
+    return {"clip_score": float((100 * cosine).clamp(min=0).mean()), "clip_note": clip}
+
+
+def save_sheet(images: Tensor, path: Path) -> None:
+    """The first images as one PNG: the same captions and noise for every model of a seed."""
+    columns, lines = SHEET
+    size = images.shape[-1]
+    scale = max(1, -(-LEAST // size))
+    shown = ((images[: columns * lines] / 2 + 0.5) * 255).round().byte().permute(0, 2, 3, 1)
+    used = -(-len(shown) // columns)
+    sheet = Image.new("RGB", (columns * size * scale, used * size * scale), "white")
+    for i, picture in enumerate(shown.numpy()):
+        tile = Image.fromarray(picture).resize((size * scale,) * 2, Image.Resampling.NEAREST)
+        sheet.paste(tile, (i % columns * size * scale, i // columns * size * scale))
+    sheet.save(path)

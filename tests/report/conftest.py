@@ -1,0 +1,132 @@
+"""Runs written as `scoring` writes them, from scores that a test chooses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mia_bench.judge import judge
+from mia_bench.store import hash_key, seal, write_json
+
+BASE = {"value": 0.5, "lo": 0.4, "hi": 0.6}
+
+
+def scores(shift: float, seed: int, n: int = 60) -> pd.DataFrame:
+    """n members and 2 n others to evaluate, n and n to calibrate on; members lie `shift` higher."""
+    rng = np.random.default_rng(seed)
+    member = np.repeat([True, False, True, False], [n, 2 * n, n, n])
+    role = np.repeat(
+        ["target_member", "target_nonmember", "shadow_member", "shadow_nonmember"],
+        [n, 2 * n, n, n],
+    )
+    ids = [f"fake:{i:012x}" for i in range(len(member))]
+    return pd.DataFrame(
+        {
+            "sample_id": ids,
+            "group": ids,
+            "role": role,
+            "is_member": member,
+            "score": rng.normal(size=len(member)) + shift * member,
+            "calibration": np.arange(len(member)) >= 3 * n,
+        }
+    )
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "model": {"_target_": "mia_bench.models.x.X", "path": "bundled:tiny", "resolution": 64},
+        "data": {
+            "name": "openmoji",
+            "source": {"_target_": "mia_bench.data.openmoji.OpenMoji"},
+            "split_seed": 0,
+        },
+        "attack": {"clid": {"_target_": "mia_bench.attacks.clid.CLiD"}},
+        "mitigation": {},
+        "finetune": {"steps": 300, "seed": 0},
+        "calibration": {"kind": "shadow"},
+        "eval": {"seed": 0, "resamples": 200},
+        "seed": 0,
+    }
+    return base | changes
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    """write_run(outputs, attack, shift=1.0, model_key=, step=, table=, controls=, **config)."""
+
+    def write(
+        outputs: Path,
+        attack: str = "clid",
+        shift: float = 1.0,
+        model_key: str = "a" * 16,
+        step: str = "300",
+        table: pd.DataFrame | None = None,
+        controls: dict[str, Any] | None = None,
+        access: str = "grey_box",
+        metrics: dict[str, Any] | None = None,
+        key: str | None = None,
+        nfe: float = 15.0,
+        **changes: Any,
+    ) -> Path:
+        cfg = config(**changes)
+        table = scores(shift, cfg["seed"]) if table is None else table
+        key = key or hash_key([attack, model_key, step, cfg])
+        folder = outputs / "runs" / model_key / step / f"{attack}-{key}"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
+        table.to_parquet(folder / "scores.parquet", index=False)
+        found = metrics if metrics is not None else _measured(table, cfg)
+        extra = {"controls": controls if controls is not None else quiet()}
+        extra |= {"nfe_forward": nfe, "nfe_backward": 0, "seconds": 3.0, "chosen": {"alpha": 0.5}}
+        extra["dataset_test"] = {"samples_needed": 20}
+        write_json(folder / "metrics.json", {**found, **extra})
+        seal(folder, {"attack": attack, "access": access, "split": "s" * 16})
+        return folder
+
+    return write
+
+
+def _measured(table: pd.DataFrame, cfg: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return judge(table, cfg["eval"]["seed"], cfg["eval"]["resamples"]).metrics
+    except Exception:  # a test of scores that cannot be judged; what is stored does not matter
+        good = scores(1.0, 0)
+        return judge(good, 0, 200).metrics
+
+
+def quiet(p_image: float = 0.4, p_base: float = 0.6) -> dict[str, Any]:
+    return {
+        "blind_image": {"auroc": 0.52, "p_value": p_image},
+        "base": {"auroc": BASE, "p_value": p_base},
+    }
+
+
+@pytest.fixture(scope="session", name="quiet")
+def fixture_quiet() -> Callable[..., dict[str, Any]]:
+    """quiet(p_image=0.4, p_base=0.6): controls of a run."""
+    return quiet
+
+
+@pytest.fixture(scope="session", name="scores")
+def fixture_scores() -> Callable[..., pd.DataFrame]:
+    """scores(shift, seed, n=60): a scores.parquet."""
+    return scores
+
+
+@pytest.fixture
+def reseal() -> Callable[[Path], None]:
+    """reseal(folder): hashes of a run whose files a test changed, as if written so."""
+
+    def again(folder: Path) -> None:
+        about = json.loads((folder / "manifest.json").read_text())
+        kept = {name: about[name] for name in ("attack", "access", "split")}
+        seal(folder, kept)
+
+    return again

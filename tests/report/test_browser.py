@@ -1,0 +1,217 @@
+"""The page in a real browser: sorting, filtering, keyboard, phone, dark, and a silent console.
+
+Needs chromium or google-chrome with its chromedriver; `make browser` fails where there is none, the
+plain test run leaves these out and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from mia_bench.report.__main__ import run
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--force-color-profile=srgb"),
+)
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+READ = (
+    *("h1", ".facts", ".note", ".badge.bad", ".badge.warn", ".notice li", "td.num", "a", "summary"),
+    *(".chart .n", ".chart .k", "select", "dt"),
+)
+CONTRAST = """
+  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+  const linear = v => v / 255 <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const found = parts(getComputedStyle(element).backgroundColor);
+      if ((found[3] ?? 1) > .9) return found;
+    }
+    return [255, 255, 255];
+  };
+  return arguments[0].map(selector => {
+    const element = document.querySelector(selector), style = getComputedStyle(element);
+    const svg = element.namespaceURI.includes('svg');
+    const text = light(parts(svg ? style.fill : style.color));
+    const back = light(behind(svg ? element.closest('figure') : element));
+    return [selector, (Math.max(text, back) + .05) / (Math.min(text, back) + .05)];
+  })"""
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    chromedriver = shutil.which("chromedriver")
+    if browser is None or chromedriver is None:
+        reason = "no chromium or google-chrome with chromedriver on PATH"
+        if os.environ.get("MIA_BROWSER") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(chromedriver))
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, write_run, quiet):
+    """Five runs: two attacks under two mitigations, one attack that has no TPR at 1 %."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    published = {"source": HOSTILE, "attacks": {"clid": {"auroc": 0.99}}}
+    for i, (attack, shift) in enumerate((("clid", 2.0), ("loss", 1.0))):
+        for mitigation in ("none", "augment"):
+            write_run(
+                *(outputs, attack, shift / (1 + (mitigation != "none")), mitigation.ljust(16, "0")),
+                mitigation={} if mitigation == "none" else {mitigation: {}},
+                nfe=1.0 + 14 * (1 - i),
+                published=published,
+                controls=quiet(p_image=0.001),
+            )
+    few = {"name": HOSTILE, "source": {}}
+    write_run(outputs, "mc", 0.5, "c" * 16, data=few, access="white_box")
+    return run([f"paths.outputs={outputs}"])
+
+
+@pytest.fixture
+def view(driver, page):
+    """view(width=1280, dark=False): the page, freshly loaded."""
+
+    def load(width: int = 1280, dark: bool = False):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        driver.get("about:blank")
+        driver.get_log("browser")
+        driver.get(page.as_uri())
+        return driver
+
+    yield load
+    assert driver.get_log("browser") == []
+
+
+def shown(driver, column: str = "attack") -> list[str]:
+    script = """return [...document.querySelectorAll('#board tbody tr')].filter(r => !r.hidden)
+      .map(r => r.querySelector('[data-label="' + arguments[0] + '"]').textContent.trim())"""
+    return driver.execute_script(script, column)
+
+
+def click(driver, selector: str) -> None:
+    driver.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def choose(driver, selector: str, value: str) -> None:
+    driver.execute_script(
+        "const f = document.querySelector(arguments[0]); f.value = arguments[1];"
+        "for (const e of ['input', 'change']) f.dispatchEvent(new Event(e, {bubbles: true}))",
+        selector,
+        value,
+    )
+
+
+def test_columns_sort_as_numbers_and_say_so(view):
+    driver = view()
+    click(driver, '[data-sort="AUC"]')
+    falling = [float(text.split()[0]) for text in shown(driver, "AUC")]
+    assert falling == sorted(falling, reverse=True)
+    head = "return document.querySelector('[data-sort=\"AUC\"]').closest('th').ariaSort"
+    assert driver.execute_script(head) == "descending"
+    click(driver, '[data-sort="AUC"]')
+    assert [float(text.split()[0]) for text in shown(driver, "AUC")] == falling[::-1]
+    click(driver, '[data-sort="NFE"]')
+    assert shown(driver, "NFE") == ["1", "1", "15", "15", "15"]
+    assert driver.execute_script(head) == "none"
+    click(driver, '[data-sort="attack"]')
+    names = [text.split()[0] for text in shown(driver)]
+    assert names == sorted(names)
+
+
+def test_the_keyboard_sorts(view):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    driver = view()
+    button = driver.find_element(By.CSS_SELECTOR, '[data-sort="NFE"]')
+    driver.execute_script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    assert shown(driver, "NFE")[0] == "1"
+    button.send_keys(Keys.SPACE)
+    assert shown(driver, "NFE")[0] == "15"
+
+
+def test_filters_combine_and_reset(view):
+    driver = view()
+    choose(driver, '[data-filter="mitigation"]', "augment")
+    assert shown(driver, "mitigation") == ["augment", "augment"]
+    choose(driver, 'input[data-filter="attack"]', " CLI ")
+    assert len(shown(driver)) == 1
+    count = "return document.getElementById('count').textContent"
+    assert driver.execute_script(count) == "1 of 5 runs"
+    choose(driver, '[data-filter="data"]', HOSTILE)
+    assert shown(driver) == []
+    click(driver, "#filters [type=reset]")
+    driver.execute_async_script("setTimeout(arguments[0], 50)")
+    assert driver.execute_script(count) == "5 of 5 runs"
+    choose(driver, '[data-filter="access"]', "white box")
+    assert [text.split()[0] for text in shown(driver)] == ["mc"]
+
+
+def test_a_link_opens_its_run(view):
+    driver = view()
+    click(driver, "#board tbody tr a")
+    driver.execute_async_script("setTimeout(arguments[0], 50)")
+    opened = "return document.querySelector('details.run[open] pre.command').textContent"
+    assert driver.execute_script(opened)
+
+
+def test_a_phone_shows_cards_that_fit_and_sort(view):
+    driver = view(width=360)
+    wide = "return document.documentElement.scrollWidth"
+    assert driver.execute_script(wide) <= 360
+    visible = "return getComputedStyle(document.getElementById('sort').parentNode).display"
+    assert driver.execute_script(visible) == "grid"
+    listed = shown(driver)
+    choose(driver, "#sort", "AUC")
+    falling = [float(text.removeprefix("AUC").split()[0]) for text in shown(driver, "AUC")]
+    assert falling == sorted(falling, reverse=True)
+    choose(driver, "#sort", "")
+    assert shown(driver) == listed
+    assert len(driver.get_screenshot_as_png()) > 10_000
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_is_readable_in_both_schemes(view, dark):
+    """WCAG AA: a contrast of 4.5 for text against what lies behind it."""
+    driver = view(dark=dark)
+    found = dict(driver.execute_script(CONTRAST, list(READ)))
+    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
+    paper = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, paper[4:-1].split(","))) < 60) is dark
+
+
+def test_nothing_is_fetched_and_nothing_hostile_runs(view):
+    from selenium.common.exceptions import NoAlertPresentException
+
+    driver = view()
+    fetched = "return performance.getEntriesByType('resource').map(e => e.name)"
+    assert [name for name in driver.execute_script(fetched) if not name.startswith("data:")] == []
+    assert driver.execute_script("return document.scripts.length") == 1
+    with pytest.raises(NoAlertPresentException):
+        driver.switch_to.alert.accept()
+    assert HOSTILE in driver.execute_script("return document.body.textContent")

@@ -1,0 +1,93 @@
+"""Figures: which targets are drawn, how attacks keep their colour, what legends say."""
+
+from __future__ import annotations
+
+import pytest
+
+from mia_bench.report import figures
+from mia_bench.report.beside import Training, Utility
+from mia_bench.report.read import read_outputs
+
+
+@pytest.fixture
+def cells(tmp_path, write_run):
+    for mitigation in ("none", "augment"):
+        for seed in (0, 1):
+            for step in ("100", "300"):
+                for attack in ("clid", "loss")[: 2 - seed]:
+                    node = {} if mitigation == "none" else {mitigation: {}}
+                    key = f"{mitigation}{seed}".ljust(16, "0")
+                    write_run(
+                        tmp_path, attack, 1.0, key, step, seed=seed, mitigation=node, nfe=seed * 9.0
+                    )
+    return read_outputs([tmp_path])[0]
+
+
+def test_different_targets_come_first(cells):
+    """One of every (model, data, mitigation), the fullest and latest; then the others."""
+    targets = figures.targets_of(cells)
+    assert len(targets) == 8
+    assert [t.first.mitigation for t in targets[:2]] == ["augment", "none"]
+    assert all(len(t.cells) == 2 and t.first.step == "300" for t in targets[:2])
+    assert {t.first.seed for t in targets[-2:]} == {1}
+
+
+def test_an_attack_keeps_its_colour(cells):
+    series = figures.series_of(cells)
+    assert series == {"clid": 0, "loss": 1}
+    target = figures.targets_of(cells)[0]
+    drawn = str(figures.roc_figure(target, series, "roc").chart)
+    for cell in target.cells:
+        assert f">{cell.attack} {cell.metrics['auroc']['value']:.3f}</text>" in drawn
+    assert 'class="l s0"' in drawn
+    assert 'class="l s1"' in drawn
+
+
+def test_more_curves_than_one_can_tell_apart_are_counted(cells, monkeypatch):
+    monkeypatch.setattr(figures, "CURVES", 1)
+    target = figures.targets_of(cells)[0]
+    found = figures.roc_figure(target, figures.series_of(cells), "roc")
+    assert "The 1 weakest attacks are left out" in found.caption
+    assert found.chart.count("polyline") == 2
+
+
+def test_a_trajectory_has_a_point_and_a_band_per_attack(cells):
+    same = [c for c in cells if c.model_key.startswith("none0")]
+    series = figures.series_of(cells)
+    found = figures.trajectory_figure(same, series, "t")
+    assert found.chart.count("<circle") == 4
+    assert found.chart.count('class="a b s') == 2
+    assert found.chart.count('class="l s') == 4  # two lines, two legend entries
+    tpr = figures.trajectory_figure(same, series, "t", "tpr")
+    assert "TPR at 1 % FPR" in tpr.chart
+
+
+def test_cost_counts_backward_passes_and_zero_queries_have_a_place(cells):
+    found = figures.cost_figure(cells, figures.series_of(cells), "title", "nfe")
+    assert found.chart.count("<circle") == len(cells) + 2
+    assert figures.cost_of(cells[0]) in (0.0, 9.0)
+
+
+def test_utility_has_a_shape_per_mitigation(cells):
+    series = figures.series_of(cells)
+    assert figures.utility_figure(cells, {}, "frechet", series, "u") is None
+    utility = {c.target: Utility({"frechet": 3.0}, "tiny VAE", None) for c in cells}
+    found = figures.utility_figure(cells, utility, "frechet", series, "u")
+    assert "Features: tiny VAE" in found.caption
+    assert "<circle" in found.chart
+    assert "<polygon" in found.chart
+
+
+def test_losses_are_named_for_people():
+    training = Training((4.0, 8.0), {"train_loss": (0.0, 0.3), "val_heldout": (0.5, 0.4)})
+    drawn = str(figures.loss_figure(training, "t", "l").chart)
+    assert ">held-out</text>" in drawn
+    assert drawn.count("<circle") == 3  # a loss of 0 was not measured
+
+
+def test_a_threshold_outside_the_histogram_is_not_drawn(cells):
+    with_rule = figures.histogram_figure(cells[0], "h").chart
+    assert 'class="r"' in with_rule
+    bins = cells[0].histogram
+    far = figures.Histogram(bins.edges, bins.members, bins.nonmembers, 1e9)
+    assert 'class="r"' not in figures.histogram_chart(far, "t")

@@ -1,0 +1,53 @@
+"""Memory between jobs: what finished work held is free."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import torch
+
+from mia_bench.memory import forget_peak, free, peak
+from mia_bench.workshop import make_plan, train_models
+
+
+def test_circles_are_collected():
+    class Holder:
+        pass
+
+    one, two = Holder(), Holder()
+    one.other, two.other = two, one
+    one.tensor = torch.zeros(4)
+    seen = weakref.ref(one.tensor)
+    gc.disable()
+    try:
+        del one, two
+        assert seen() is not None
+        free()
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_a_fine_tune_leaves_no_network_behind(small, tmp_path, monkeypatch):
+    from mia_bench import workshop
+
+    seen = []
+    load = workshop.load_target
+
+    def watched(*arguments, **options):
+        target = load(*arguments, **options)
+        seen.append(weakref.ref(target.unet))
+        return target
+
+    monkeypatch.setattr(workshop, "load_target", watched)
+    train_models(make_plan(small(outputs=tmp_path)))
+    assert len(seen) == 2
+    assert [ref() for ref in seen] == [None, None]
+
+
+def test_the_peak_is_in_bytes():
+    forget_peak()
+    where, most = peak()
+    assert where in ("GPU", "process")
+    assert most > 50 * 2**20
