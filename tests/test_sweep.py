@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from mia_bench.errors import MiaError
 from mia_bench.failures import read
-from mia_bench.sweep import heading
+from mia_bench.sweep import _end, _launch, heading
+from mia_bench.sweep_plan import Job
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +135,22 @@ def test_a_job_of_another_sweeper_still_has_a_heading(tmp_path):
     (tmp_path / "plan.json").write_text('{"jobs": ["a=1", "a=2"]}')
     assert heading(tmp_path, 1) == "job 2 of 2: a=2"
     assert heading(tmp_path, 5) == "job 6"
+
+
+class Dying:
+    """A launcher whose worker was killed."""
+
+    def launch(self, job_overrides, initial_job_idx):
+        raise RuntimeError("a worker was terminated")
+
+
+def test_a_killed_worker_still_gets_the_table(tmp_path, store_cell, capsys):
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
+    done = Job((), tmp_path, cells=(("clid", store_cell(tmp_path)),), finished=True)
+    killed = Job(("seed=1",), tmp_path, cells=(("pia", tmp_path / "runs" / "a" / "1" / "pia-0"),))
+    stopped = _launch(config, Dying(), [killed], ["seed"])
+    with pytest.raises(MiaError, match=r"a worker was terminated.*goes on from there"):
+        _end([done, killed], [killed], ["seed"], stopped)
+    said = capsys.readouterr().out
+    assert "seed=1: ended without a word" in said
+    assert heading(tmp_path / "sweep", 0) == "job 1 of 1: seed=1"
