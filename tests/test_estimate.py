@@ -51,7 +51,7 @@ def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_pat
     name = "diffusion_pytorch_model.safetensors"
     one, two = (load_file(plan.target.weights / name) for plan in (told, untold))
     assert all(torch.equal(one[key], two[key]) for key in one)
-    assert list(foresee(told))[0].startswith("measured")  # questions are left, training is not
+    assert next(iter(foresee(told))).startswith("measured")  # questions are left, training is not
     assert "steps of" not in "\n".join(foresee(told))
 
 
@@ -83,7 +83,7 @@ def test_a_plan_without_weights_is_a_plan(small, tmp_path, monkeypatch):
     assert "the weights of nobody/nothing are not here" in text
     assert "model=tiny works" in text
     with pytest.raises(MiaError, match="not here"):
-        make_plan(replace_plan_only(run)).base
+        _ = make_plan(replace_plan_only(run)).base
 
 
 def replace_plan_only(run):
