@@ -4,10 +4,11 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real lint types check report browser seeds launchers dashboard tiny bench clean
+.PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
+  launchers dashboard tiny bench clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -41,6 +42,12 @@ browser: .venv/installed ## the report in a real browser (needs chromium or goog
 
 seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a seed on 2 cores)
 	$(BIN)/python -m mia_bench.seeds
+
+mitigations: .venv/installed ## five mitigations under the attacks, one seed, small sizes (under an hour on 2 cores)
+	$(BIN)/python -m mia_bench.mitigation_study 0 --small
+
+mitigations-full: .venv/installed ## the same at full size over three seeds (about 3 hours; resumable)
+	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
 
 launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
 	$(BIN)/python -m pytest -m slow tests/test_sweep.py

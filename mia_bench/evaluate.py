@@ -187,8 +187,8 @@ def remarks(scores: Scores) -> list[str]:
     if found["asr"]["value"] is None:
         said.append(
             f"{scores.name}: no calibration rows, so ASR, TPR and FPR at a calibrated threshold "
-            "are absent; the oracle ASR is chosen on the rows it is measured on. Mark rows of known "
-            "membership with calibration=true to get them."
+            "are absent; the oracle ASR is chosen on the rows it is measured on. Mark rows of "
+            "known membership with calibration=true to get them."
         )
     if found["tpr_at_fpr"]["0.01"].get("reason"):
         said.append(f"{scores.name}: {found['tpr_at_fpr']['0.01']['reason']}.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -102,8 +102,8 @@ def save_strips(
             copy += 1
         strips[-1].save(path)
         paths.append(path)
-    index = [{"file": path.name, **asdict(row)} for path, row in zip(paths, rows, strict=True)]
-    write_json(folder / "index.json", {"rows": index})
+    known = [{"file": path.name, **_known(row)} for path, row in zip(paths, rows, strict=True)]
+    write_json(folder / "index.json", {"rows": known})
     sheet(strips, title).save(page)
     return [*paths, page]
 
@@ -175,6 +175,13 @@ def fit(text: str, font: Any, width: int) -> str:
         fits = font.getlength(line[:middle] + "...") <= width
         low, high = (middle, high) if fits else (low, middle - 1)
     return line[:low] + "..."
+
+
+def _known(row: Shown) -> dict[str, Any]:
+    """The row as JSON can hold it."""
+    score = row.score if np.isfinite(row.score) else None
+    words = {name: printable(getattr(row, name)) for name in ("sample_id", "caption", "why")}
+    return {**words, "score": score, "is_member": bool(row.is_member)}
 
 
 def _fitted(picture: Image.Image, width: int) -> tuple[int, int]:

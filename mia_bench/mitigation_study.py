@@ -7,6 +7,7 @@ goes on where it was. Tables and figure go to outputs/reports/mitigations/, as M
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ def main() -> None:
     given = [*(SMALL if args.small else ()), *args.override]
     names = ["none", *(m for m in args.mitigation or MITIGATIONS if m != "none")]
     found = run(args.seeds, names, given)
-    print(f"table: {report(found, _outputs(given) / 'reports' / 'mitigations', args.small)}")
+    folder = _outputs(given) / "reports" / ("mitigations-small" if args.small else "mitigations")
+    print(f"table: {report(found, folder, ' '.join(sys.argv[1:]))}")
 
 
 def _outputs(overrides: Sequence[str]) -> Path:
@@ -99,7 +101,8 @@ def run_cell(
     register_schema()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
-        experiment = to_experiment(compose("config", overrides=[*chosen, *COMMON, *overrides]))
+        given = [*COMMON, *fitting(overrides, mitigation)]
+        experiment = to_experiment(compose("config", overrides=[*chosen, *given]))
     results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
     plan = make_plan(experiment)
     where = {name: folder for name, (_, folder) in results.items()}
@@ -120,15 +123,25 @@ def run_cell(
     return outcome, where
 
 
-def report(found: Mapping[str, Mapping[int, Outcome]], folder: Path, small: bool) -> Path:
-    """mitigations.md, .json, .png and .svg in `folder`; the path of the first."""
+def fitting(overrides: Sequence[str], mitigation: str) -> list[str]:
+    """`mitigation.<name>.<key>=...` reaches the cells of that name alone."""
+    own = f"mitigation.{mitigation}."
+    return [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]
+
+
+def report(found: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: str = "") -> Path:
+    """mitigations.md, .json, .png and .svg in `folder`; the path of the first.
+
+    Args:
+        arguments: of the command that made them, for the first line.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     plain = {name: {str(s): vars(o) for s, o in rows.items()} for name, rows in found.items()}
     write_json(folder / "mitigations.json", plain)
     draw(found, folder)
-    size = "`make mitigations` (small sizes)" if small else "`make mitigations-full`"
+    command = f"python -m mia_bench.mitigation_study {arguments}".strip()
     parts = [
-        f"Made by {size}; seeds {', '.join(map(str, next(iter(found.values()))))}.",
+        f"`{command}`, seeds {', '.join(map(str, next(iter(found.values()))))}.",
         "",
         *privacy_table(found),
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from rich import box
@@ -17,6 +18,7 @@ Results = Sequence[tuple[str, Mapping[str, Any], Path]]
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 WIDTH = 128
+LINE = 100
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
 * coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: images
@@ -163,7 +165,7 @@ def show(results: Results, title: str) -> None:
     first = results[0][1]
     print(verdict(results))
     for line in comparisons(results):
-        print(line)
+        print(fill(line, LINE, subsequent_indent="  "))
     print(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
         print(f"{name}: {folder}")

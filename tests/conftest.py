@@ -27,7 +27,7 @@ from mia_bench.attacks import Access, Attack, Calibration
 from mia_bench.bootstrap import evaluate
 from mia_bench.config import Experiment, conf_dir, register_schema, to_experiment
 from mia_bench.diffusion import keyed_noise
-from mia_bench.finetune import write_history
+from mia_bench.keeper import write_history
 from mia_bench.metrics import Thresholds, auroc, roc_curve
 from mia_bench.models.memorizer import memorizer, scaled_linear
 from mia_bench.store import hash_key, seal, write_json

@@ -113,7 +113,7 @@ def test_a_claim_beside_a_plain_attack_is_shown(capsys):
         "drc: AUC 0.812, pixel error 0.801, difference 0.011 [-0.01, 0.03]. They"
     )
     show(results, "title")
-    assert line in capsys.readouterr().out
+    assert line in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_ensemble_is_compared_with_the_best_single_attack():

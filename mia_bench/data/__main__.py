@@ -1,7 +1,8 @@
 """`python -m mia_bench.data data=openclipart`: what is in a data set, before it costs anything.
 
-Takes the overrides of `python -m mia_bench` and prints counts, captions, sizes, duplicates, roles and
-what was skipped; writes them with a contact sheet per role to outputs/reports/data-<name>-<hash>/.
+Takes the overrides of `python -m mia_bench` and prints counts, captions, sizes, duplicates, roles
+and what was skipped; writes them, with a contact sheet per role, to
+outputs/reports/data-<name>-<hash>/.
 `export=split.json` also writes the split's manifest there for others: `data.split=split.json`.
 """
 

@@ -92,7 +92,7 @@ def _weights(captioner: str, plan_only: bool) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
 
     repo, _, revision = captioner.partition("@")
-    wanted = ("*.safetensors", "*.json", "*.txt", "*.model")
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
     for local in (True,) if plan_only else (True, False):
         try:
             found = snapshot_download(

@@ -57,9 +57,9 @@ def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
     missing = sorted(wanted - found.keys())
     if missing:
         raise MiaError(
-            f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,} rows,"
-            f" for example {', '.join(missing[:EXAMPLES])}. It needs the columns sample_id and"
-            " caption; python -m mia_bench.data ... export=split.json lists the ids."
+            f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,}"
+            f" rows, for example {', '.join(missing[:EXAMPLES])}. It needs the columns sample_id"
+            " and caption; python -m mia_bench.data ... export=split.json lists the ids."
         )
     return {sid: found[sid] for sid in wanted}
 

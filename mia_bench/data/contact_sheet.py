@@ -39,7 +39,8 @@ def contact_sheet(items: Sequence[Item], title: str) -> Image.Image:
 
 def wrap(text: str, font: Any, width: int, lines: int = LINES) -> list[str]:
     """`text` in at most `lines` lines of `width` pixels; the last one is cut where it must be."""
-    words, found = text[:1000].split(), []
+    words = text[:1000].split()
+    found: list[str] = []
     while words and len(found) < lines - 1:
         taken = 1
         while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:

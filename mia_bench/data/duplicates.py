@@ -27,6 +27,7 @@ MAX_DISTANCE = 6
 # One fixed size, so that the groups, and with them the split, do not depend on the model.
 HASH_RESOLUTION = 64
 MAX_GROUP_SHARE = 0.05
+FEW = 4  # copies of one picture say nothing against a small set
 PROGRESS_FROM = 2_000
 BLOCK_CELLS = 1 << 22  # cells of one block of the distance matrix: 32 MiB of uint64
 
@@ -57,7 +58,8 @@ def perceptual_hashes(
             hashes.append(_phash(item, resolution))
             items.append(item)
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error…
-            reason = printable(f"unreadable: {error}")
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+            reason = printable(f"unreadable: {kind}{error}")
             if stop:
                 raise MiaError(
                     f"{item.name}: {reason}. Repair or remove it, or use data.on_error=skip."
@@ -110,7 +112,7 @@ def require_small_groups(
 ) -> None:
     """Raise MiaError when one group has more than `limit` of the rows: no split is random then."""
     label, size = Counter(groups).most_common(1)[0] if groups else ("", 0)
-    if size <= max(1, limit * len(groups)):
+    if size <= max(FEW, limit * len(groups)):
         return
     inside = [c for c, g in zip(captions, groups, strict=True) if g == label]
     distinct = len({normalise_caption(c) for c in inside})

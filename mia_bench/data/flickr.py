@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mia_bench.data.annotation import CaptionRule
-from mia_bench.data.hub import HubFiles, cached, fetch
+from mia_bench.data.hub import HubFiles, absent, cached, fetch
 from mia_bench.data.pairs import Pairs
 from mia_bench.data.parquet import parquet_files
 from mia_bench.data.source import Listing
@@ -60,12 +60,12 @@ class Flickr:
         root = Path(self.root).expanduser()
         if _annotation(root) or parquet_files(root) or cached(MIRROR):
             return ""
-        return f"data={self.name} is not here; a run would download {MIRROR}, licence {self.licence}. {self._advice()}"
+        return absent(self.name, str(MIRROR), self.licence, self._advice())
 
     def _advice(self) -> str:
         return (
-            f"data=flickr looks in {self.root} for {', '.join(ANNOTATIONS[:-1])} or {ANNOTATIONS[-1]}"
-            f" with the .jpg files, or for parquet files ({MIRROR.command()} --local-dir {self.root});"
+            f"data=flickr looks in {self.root} for {', '.join(ANNOTATIONS)} (one of them) with the"
+            f" .jpg files, or for parquet files ({MIRROR.command()} --local-dir {self.root});"
             " data.source.root=<folder> points elsewhere. data=openmoji works now."
         )
 

@@ -45,6 +45,11 @@ class HubFiles:
         return f"{self.repo}, split {self.split}{part}{f' ({self.size})' if self.size else ''}"
 
 
+def absent(name: str, what: str, licence: str, advice: str) -> str:
+    """What a plan says of data that a run would download."""
+    return f"data={name} is not here; a run would download {what}, licence {licence}. {advice}"
+
+
 def cached(wanted: HubFiles) -> list[Path]:
     """The files, when all of them are in the hub's cache on this machine; else []."""
     from huggingface_hub import snapshot_download
@@ -79,7 +84,8 @@ def fetch(wanted: HubFiles, advice: str) -> list[Path]:
         names = wanted.chosen(list(sizes))
         if not names:
             raise Missing(f"{wanted.repo} has no parquet files of a split {wanted.split}. {advice}")
-        licence = (info.card_data or {}).get("license") or "not stated on the hub"
+        card = info.card_data.to_dict() if info.card_data else {}
+        licence = card.get("license") or "not stated on the hub"
         print(
             f"downloading {wanted.repo} at {info.sha}: {len(names)} files,"
             f" {sum(sizes[name] for name in names) / 1e9:.2f} GB, licence {licence}",

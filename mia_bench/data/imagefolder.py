@@ -42,8 +42,8 @@ class ImageFolder:
         if not root.is_dir():
             raise Missing(
                 f"data={self.name}: {root} is not a folder. Give data.source.root=<folder> with"
-                " pictures and metadata.jsonl (file_name and text), metadata.csv, or one .txt beside"
-                " each picture. data=openmoji works without a folder."
+                " pictures and metadata.jsonl (file_name and text), metadata.csv, or one .txt"
+                " beside each picture. data=openmoji works without a folder."
             )
         pairs = Pairs(self.name, root, self.caption_choice)
         add_folder(pairs, root, (self.caption,) if self.caption else CAPTIONS)

@@ -1,10 +1,10 @@
 """LAION-mi (Dubinski et al., WACV 2024, arXiv 2306.12983): members of Stable Diffusion's training.
 
 Members are LAION-Aesthetics v2 5+ images, non-members LAION-2B-multi images with translated
-captions. The published list holds URLs, many of them dead; the pictures are fetched by the user with
-img2dataset into `root`/members and `root`/nonmembers. Nothing is fine-tuned: a pre-trained model is
-audited as it is. A classifier that reads the captions alone tells members at TPR@1%FPR 8.9 (Das et
-al. 2024, arXiv 2406.16201): look at the blind caption row first.
+captions. The published list holds URLs, many of them dead; the user fetches the pictures with
+img2dataset into `root`/members and `root`/nonmembers. Nothing is fine-tuned: a pre-trained model
+is audited as it is. A classifier that reads the captions alone tells members at TPR@1%FPR 8.9 (Das
+et al. 2024, arXiv 2406.16201): look at the blind caption row first.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class LaionMi:
     def _advice(self, folder: str) -> str:
         return (
             f"data=laion_mi looks for pictures with captions in {self.root}/members and"
-            f" {self.root}/nonmembers, and {folder} is not there. The list antoniaaa/laion_mi of the"
-            " hub holds URLs, many of them dead. To fetch what is left, for each of the two splits:"
-            " pip install img2dataset; hf download antoniaaa/laion_mi --repo-type dataset"
+            f" {self.root}/nonmembers, and {folder} is not there. The list antoniaaa/laion_mi of"
+            " the hub holds URLs, many of them dead. To fetch what is left, for each of the two"
+            " splits: pip install img2dataset; hf download antoniaaa/laion_mi --repo-type dataset"
             " --local-dir laion_mi_urls; img2dataset --url_list <its parquet file> --input_format"
             f" parquet --url_col url --caption_col caption --output_folder {self.root}/{folder}"
             " --output_format files --image_size 512. data=openmoji works now."

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mia_bench.data.annotation import CaptionRule
-from mia_bench.data.hub import HubFiles, cached, fetch
+from mia_bench.data.hub import HubFiles, absent, cached, fetch
 from mia_bench.data.pairs import Pairs
 from mia_bench.data.parquet import parquet_files
 from mia_bench.data.source import Listing
@@ -78,7 +78,7 @@ class Mscoco:
         if not wanted:
             return ""
         what = " and ".join(str(mirror) for mirror in wanted)
-        return f"data={self.name} is not here; a run would download {what}, licence {self.licence}. {self._advice()}"
+        return absent(self.name, what, self.licence, self._advice())
 
     def _advice(self) -> str:
         return ADVICE.format(root=self.root)
@@ -88,20 +88,17 @@ class Mscoco:
         annotation = root / "annotations" / f"captions_{pool}.json"
         return annotation.is_file() or bool(parquet_files(root / pool))
 
-    def _add(self, pairs: Pairs, pool: str, taken: set[int] | None = None) -> None:
+    def _add(self, pairs: Pairs, pool: str, taken: set[int | str] | None = None) -> None:
         folder = pairs.root / pool
         files = parquet_files(folder)
         if not files and self._local(pool):
             self._add_annotated(pairs, pool)
             return
         files = files or fetch(MIRRORS[pool], self._advice())
-        known = taken or set()
-
-        def keep(name: str, row: int) -> bool:
-            return coco_id(name) not in known
+        known = set() if taken is None else taken
 
         before = len(pairs.found)
-        add_tables(pairs, files, COLUMNS[pool], pool, keep)
+        add_tables(pairs, files, COLUMNS[pool], pool, lambda name: coco_id(name) not in known)
         if pool == TRAIN:
             listed = sorted(pairs.found[before:], key=lambda item: _order(item.name))
             pairs.found[before:] = listed[: self.train_rows]

@@ -1,4 +1,4 @@
-"""What is in a data set, as numbers and pages: counts, captions, sizes, duplicates, roles, skips."""
+"""What is in a data set, as numbers and pages: captions, sizes, duplicates, roles, skips."""
 
 from __future__ import annotations
 

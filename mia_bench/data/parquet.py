@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mia_bench.data.annotation import CaptionRule
-from mia_bench.data.hub import HubFiles, cached, fetch
+from mia_bench.data.hub import HubFiles, absent, cached, fetch
 from mia_bench.data.imagefolder import add_folder
 from mia_bench.data.pairs import Pairs
 from mia_bench.data.source import Listing
@@ -56,7 +56,7 @@ class Parquet:
         root = Path(self.root).expanduser()
         if self.hub is None or (root.is_dir() and any(root.iterdir())) or cached(self._hub()):
             return ""
-        return f"data={self.name} is not here; a run would download {self._hub()}, licence {self.licence}. {self._advice()}"
+        return absent(self.name, str(self._hub()), self.licence, self._advice())
 
     def _hub(self) -> HubFiles:
         if self.hub is None:
@@ -67,7 +67,8 @@ class Parquet:
         get = f" ({self._hub().command()} --local-dir {self.root})" if self.hub else ""
         return (
             f"data={self.name} looks for parquet files, or pictures with metadata.jsonl, in"
-            f" {self.root}{get}; data.source.root=<folder> points elsewhere. data=openmoji works now."
+            f" {self.root}{get}; data.source.root=<folder> points elsewhere."
+            " data=openmoji works now."
         )
 
 

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mia_bench.data.source import require_square_enough, to_rgb
 
@@ -34,8 +34,8 @@ UPRIGHT = {
 }
 
 
-def read_picture(path: Path, resolution: int = 0) -> Image.Image:
-    """The picture in the file at `path`; see `decode`. Its own size: `resolution` is not used."""
+def read_picture(path: Path, _: int = 0) -> Image.Image:
+    """The picture in the file at `path`, in its own size; see `decode`."""
     return decode(path.read_bytes())
 
 
@@ -63,7 +63,7 @@ def decode(data: bytes) -> Image.Image:
     except ValueError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error…
-        unknown = isinstance(error, Image.UnidentifiedImageError)  # its text names the buffer
+        unknown = isinstance(error, UnidentifiedImageError)  # its text names the buffer
         why = "of no known picture format" if unknown else f"broken: {error}"
         raise ValueError(f"the file is {why}") from error
 

@@ -34,8 +34,11 @@ def import_split(
     listing: Listing,
     groups: Sequence[str],
     sizes: RoleSizes,
-    allowed: Mapping[Role, str],
-    **facts: Any,
+    *,
+    source: str,
+    seed: int,
+    max_distance: int,
+    allowed: Mapping[Role, str] | None = None,
 ) -> Split:
     """The split of `listing` that the table at `path` describes.
 
@@ -55,11 +58,13 @@ def import_split(
     roles: list[Role | None] = [given.get(item.sample_id) for item in listing.items]
     for i, role in zip(
         open_rows,
-        _others(listing, groups, open_rows, sizes, set(given.values()), allowed, facts["seed"]),
+        _others(listing, groups, open_rows, sizes, set(given.values()), allowed or {}, seed),
         strict=True,
     ):
         roles[i] = role
-    split = make_table(listing, labels, roles, sizes, **facts)
+    split = make_table(
+        listing, labels, roles, sizes, source=source, seed=seed, max_distance=max_distance
+    )
     return replace(split, note=_note(path, given, listing, groups))
 
 
@@ -78,8 +83,8 @@ def read_table(path: Path, key: str = "data.split=") -> list[dict[str, Any]]:
             raise ValueError("it holds no rows")
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise MiaError(
-            f"{key}{path} cannot be read: {error}. It must be csv, jsonl or json (a list of rows, or"
-            " a manifest with 'rows')."
+            f"{key}{path} cannot be read: {error}. It must be csv, jsonl or json (a list of rows,"
+            " or a manifest with 'rows')."
         ) from error
     return rows
 

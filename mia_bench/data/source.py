@@ -28,8 +28,8 @@ class Item:
     RGB picture of any size; vector sources render at `resolution`, files ignore it. It may raise
     anything a decoder raises, and should be picklable (data loader workers). `pool` is the part of
     the source an item belongs to where there are parts (val2017, members): `data.pools` restricts
-    roles to them. `own_caption` is what a model is trained on, `caption` what an attacker asks with;
-    they differ only with `data.captions`.
+    roles to them. `own_caption` is what a model is trained on, `caption` what an attacker asks
+    with; they differ only with `data.captions`.
     """
 
     sample_id: str

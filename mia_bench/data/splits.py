@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +87,16 @@ def _make(data: Data, listing: Listing) -> Split:
     captions = [item.caption for item in listing.items]
     groups = group(ids, hashes, captions, data.max_distance, small, data.max_rmse or 0.0)
     require_small_groups(groups, captions)
-    facts = {"source": data.name, "seed": data.split_seed, "max_distance": data.max_distance}
-    if data.split is None:
-        return make_split(listing, groups, sizes, allowed=allowed, **facts)
-    return import_split(Path(data.split), listing, groups, sizes, allowed, **facts)
+    make = make_split if data.split is None else partial(import_split, Path(data.split))
+    return make(
+        listing,
+        groups,
+        sizes,
+        source=data.name,
+        seed=data.split_seed,
+        max_distance=data.max_distance,
+        allowed=allowed,
+    )
 
 
 def _raise_first(skipped: tuple[Skip, ...]) -> None:

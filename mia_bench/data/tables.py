@@ -31,11 +31,11 @@ def add_tables(
     files: Sequence[Path],
     columns: Columns,
     pool: str = "",
-    keep: Callable[[str, int], bool] | None = None,
+    keep: Callable[[str], bool] | None = None,
 ) -> None:
     """Every row of the parquet `files`; rows with one picture are one pair with several captions.
 
-    `keep(name, row)` may leave rows out before their bytes are read into memory.
+    `keep(name)` may leave rows out.
 
     Raises MiaError for a file that is no parquet, or without the columns.
     """
@@ -44,15 +44,15 @@ def add_tables(
     if columns.image not in table.column_names or not present:
         raise MiaError(
             f"{files[0]} has the columns {', '.join(table.column_names)}: a picture column"
-            f" '{columns.image}' and one of {', '.join(columns.caption)} are needed. Name yours with"
-            " data.source.image=... and data.source.caption=..."
+            f" '{columns.image}' and one of {', '.join(columns.caption)} are needed. Name yours"
+            " with data.source.image=... and data.source.caption=..."
         )
     names = _names(table, columns, files)
     texts: dict[str, list[str]] = {}
     first: dict[str, tuple[str, int]] = {}
     for row, record in enumerate(table.select_columns([columns.image, *present])):
         name = names[row]
-        if keep is not None and not keep(name, row):
+        if keep is not None and not keep(name):
             continue
         try:
             data = _bytes(record[columns.image])
@@ -111,5 +111,5 @@ def _bytes(value: Any) -> bytes:
     raise ValueError("the picture is not in the table" if data is None else "holds no picture")
 
 
-def _load(table: Any, row: int, column: str, resolution: int) -> Image.Image:
+def _load(table: Any, row: int, column: str, _: int) -> Image.Image:
     return decode(_bytes(table[row][column]))

@@ -70,12 +70,15 @@ def chosen_step(
 
     The end is the last recorded step when patience never runs out.
     """
-    best, best_step, waited = float("inf"), steps[0], 0
+    lowest = reference = float("inf")
+    best, waited = steps[0], 0
     for step, loss in zip(steps, losses, strict=True):
-        if loss < best - min_delta:
-            best, best_step, waited = loss, step, 0
+        if loss < lowest:
+            lowest, best = loss, step
+        if loss < reference - min_delta:
+            reference, waited = loss, 0
         else:
             waited += 1
         if waited >= patience:
-            return best_step, step
-    return best_step, steps[-1]
+            return best, step
+    return best, steps[-1]

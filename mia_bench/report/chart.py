@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 320
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 30, 44
+LEFT, RIGHT, TOP, BOTTOM = 60, 12, 30, 44
 LINE = 18
+TITLE = 60  # characters of a title that fit on one line
 GLYPH = 7.2  # mean width of a character of the legend, in pixels
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07a00", "#3d8fc4", "#6b6b6b")
 """Okabe and Ito's palette, its yellow left out and two others darkened for white paper."""
@@ -107,7 +109,7 @@ class Plane:
 
     def band(self, low: Sequence[Point], high: Sequence[Point], series: int) -> str:
         outline = self._points([*low, *reversed(high)])
-        return f'<polygon class="a {paint(series)}" points="{outline}"/>'
+        return f'<polygon class="a b {paint(series)}" points="{outline}"/>'
 
     def bars(self, edges: Sequence[float], heights: Sequence[float], series: int) -> str:
         """The outline of a histogram, filled."""
@@ -141,9 +143,12 @@ class Plane:
     def draw(self, title: str, marks: Iterable[str], keys: Sequence[Key] = ()) -> Markup:
         """The whole chart, with its legend below the plot."""
         rows = _flow(keys, self.width - LEFT - RIGHT)
-        height = self.height + len(rows) * LINE
-        heading = _text(LEFT - 40, 16, title, "t")
-        body = "".join([heading, *self._grid(), *marks, *self._legend(rows)])
+        titles = wrap(title, TITLE, max_lines=3, placeholder="...") or [""]
+        lower = (len(titles) - 1) * LINE
+        height = self.height + len(rows) * LINE + lower
+        headings = [_text(LEFT - 46, 16 + i * LINE, line, "t") for i, line in enumerate(titles)]
+        plot = "".join([*self._grid(), *marks, *self._legend(rows)])
+        body = f'{"".join(headings)}<g transform="translate(0,{lower})">{plot}</g>'
         return Markup(
             f'<svg class="chart" viewBox="0 0 {self.width} {height}" role="img" '
             f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">{body}</svg>'
@@ -163,7 +168,7 @@ class Plane:
         yield _text((LEFT + right) / 2, bottom + 34, self.x.label, "n m")
         middle = (TOP + bottom) / 2
         yield (
-            f'<text class="n m" transform="translate(13,{middle:.0f}) rotate(-90)">'
+            f'<text class="n m" transform="translate(12,{middle:.0f}) rotate(-90)">'
             f"{escape(self.y.label)}</text>"
         )
 
@@ -227,7 +232,7 @@ PLAIN = (
     ".g{stroke:#ddd;fill:none}.f{stroke:#888;fill:none}"
     ".r{stroke:#888;stroke-dasharray:2 3;fill:none}"
     ".l{fill:none;stroke-width:1.8}.w{stroke-width:1.4;fill:none}.a{fill-opacity:.22}"
-    ".o{stroke-width:1.2}"
+    ".b{fill-opacity:.1}.o{stroke-width:1.2}"
 )
 
 

@@ -52,7 +52,7 @@ class Target:
     def title(self) -> str:
         one = self.first
         step = "" if one.step == "base" else f", step {one.step}"
-        return f"{one.model} on {one.data}, {one.mitigation}, seed {one.seed}{step}"
+        return f"{one.model} on {one.data}, {defence(one)}, seed {one.seed}{step}"
 
 
 def series_of(cells: Sequence[Cell]) -> dict[str, int]:
@@ -76,6 +76,10 @@ def targets_of(cells: Sequence[Cell]) -> list[Target]:
     rounds = max(map(len, groups.values()), default=0)
     ordered = sorted(groups.items())
     return [group[i] for i in range(rounds) for _, group in ordered if i < len(group)]
+
+
+def defence(cell: Cell) -> str:
+    return "no mitigation" if cell.mitigation == "none" else cell.mitigation
 
 
 def value(cell: Cell) -> float:
@@ -183,7 +187,7 @@ def trajectory_figure(
         marks += [plane.dot(t, v, s, f"{attack}, step {t}") for t, v in middle]
     what = "AUC" if metric == "auroc" else "TPR at 1 % FPR"
     one = cells[0]
-    title = f"{what} over training: {one.model} on {one.data}, {one.mitigation}, seed {one.seed}"
+    title = f"{what} over training: {one.model} on {one.data}, {defence(one)}, seed {one.seed}"
     return Figure(name, plane.draw(title, marks, attack_keys(shown, series, "line")))
 
 

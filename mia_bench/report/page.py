@@ -26,6 +26,10 @@ from mia_bench.report.figures import Figure, Target
 from mia_bench.report.read import Cell, Problem
 
 PARTS = Path(__file__).parent / "page"
+COLUMNS = (
+    *("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "published", "NFE", "seconds", "set"),
+    *("access", "model", "data", "mitigation", "step", "seed"),
+)
 DRAWN = ("openmoji", "openclipart", "tuxpaint")
 SHOWN_PROBLEMS = 40
 DETAILED = 300  # runs with a manifest of their own on the page; beyond that, the shared lines alone
@@ -90,6 +94,14 @@ class Report:
     @property
     def uncontrolled(self) -> list[verdicts.Family]:
         return [family for family in self.families if not family.controls]
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the leaderboard; published figures have one where there are any."""
+        columns = list(COLUMNS)
+        if not any(row.published for row in self.rows):
+            columns.remove("published")
+        return columns
 
     def options(self, name: str) -> list[str]:
         return sorted({str(getattr(row.cell, name)) for row in self.rows})
@@ -272,7 +284,8 @@ def _losses(targets: Sequence[Target], problems: list[Problem]) -> list[Figure]:
         if isinstance(training, Problem):
             problems.append(training)
         elif training is not None:
-            title = f"Losses: {cell.model} on {cell.data}, {cell.mitigation}, seed {cell.seed}"
+            said = f"{cell.model} on {cell.data}, {figures.defence(cell)}, seed {cell.seed}"
+            title = f"Losses: {said}"
             drawn.append(figures.loss_figure(training, title, f"loss-{len(drawn) + 1}"))
     return drawn[: figures.TRAJECTORIES]
 
@@ -311,7 +324,7 @@ def _samples(
     problems: list[Problem],
 ) -> list[Samples]:
     shown = []
-    for target in targets:
+    for target in targets[: figures.TARGETS]:
         path = utility[target.first.target].samples if target.first.target in utility else None
         picture = album.add(path) if path else None
         if isinstance(picture, Problem):

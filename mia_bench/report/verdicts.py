@@ -96,6 +96,9 @@ class Published:
     value: float
     outside: bool | None
     source: str
+    comparable: str
+    """What the configuration says about comparing, or nothing."""
+    notes: tuple[str, ...] = ()
 
 
 def published(cell: Cell) -> tuple[list[Published], list[Problem]]:
@@ -115,8 +118,14 @@ def published(cell: Cell) -> tuple[list[Published], list[Problem]]:
             problems.append(Problem(f"{cell.attack}-{cell.key}/config.yaml", what))
             continue
         outside = _outside(measured(cell, name), float(value))
-        found.append(Published(label, float(value), outside, str(node.get("source", "no source"))))
+        words = str(node.get("source", "no source")), str(node.get("comparable") or "")
+        found.append(Published(label, float(value), outside, *words, _notes(node)))
     return found, problems
+
+
+def _notes(node: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = node.get("notes")
+    return tuple(map(str, notes)) if isinstance(notes, list) else ()
 
 
 def measured(cell: Cell, name: str) -> Mapping[str, Any]:

@@ -1,14 +1,13 @@
 """A folder of pairs as bad as they come: what each is, and whether it can be used.
 
-`bad_folder(root)` writes it; `EXPECTED` says for every name a word of the reason it is skipped with,
-or None where it must be read.
+`bad_folder` writes it, and returns for every name a word of the reason it is skipped with, or None
+where it must be read.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -196,8 +195,8 @@ def bad_folder(root: Path, beside: Path) -> dict[str, str | None]:
         expected[at] = reason
     expected["caption not utf-8.png"] = "no caption"  # its line was not read
     (beside / "secret.png").write_bytes(encode(picture(500)))
-    os.symlink(beside / "secret.png", root / "linked out.png")
-    os.symlink(root / "nowhere", root / "dangling.png")
+    (root / "linked out.png").symlink_to(beside / "secret.png")
+    (root / "dangling.png").symlink_to(root / "nowhere")
     for name in ("linked out", "dangling"):
         lines.append(json.dumps({"file_name": f"{name}.png", "text": f"{name} fish"}).encode())
     (root / "a folder.png").mkdir()

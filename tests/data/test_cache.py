@@ -163,7 +163,7 @@ def test_a_bounded_cache_drops_what_was_not_read_for_longest(tmp_path: Path) -> 
     other = TensorCache(tmp_path / "other", limit=int(3.6 * shard))
     for age, (cache, view) in enumerate([(one, "a"), (one, "b"), (other, "c")]):
         cache.put(view, IDS, latents(age))
-        for path in {*cache.folder.glob("*")} - {p for p in _dated(tmp_path)}:
+        for path in {*cache.folder.glob("*")} - {*_dated(tmp_path)}:
             os.utime(path, (age + 1, age + 1))
     assert TensorCache(tmp_path / "one").get("a", IDS) is not None  # the oldest, read just now
     other.put("d", IDS, latents(3))

@@ -51,7 +51,8 @@ def test_half_a_download_is_not(hub: Path) -> None:
     assert len(cached(HubFiles("owner/set", "train", COMMIT, files=1))) == 1
 
 
-def test_without_a_hub_the_message_says_what_and_where(hub: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hub")
+def test_without_a_hub_the_message_says_what_and_where(tmp_path: Path) -> None:
     root = str(tmp_path / "faces")
     source = Parquet("faces", "MIT", root, "owner/set", revision=COMMIT, size="2 GB")
     with pytest.raises(Missing) as error:
@@ -62,6 +63,7 @@ def test_without_a_hub_the_message_says_what_and_where(hub: Path, tmp_path: Path
     assert "a run would download owner/set" in source.downloads()
 
 
-def test_advice_stands_beside_the_reason(hub: Path) -> None:
+@pytest.mark.usefixtures("hub")
+def test_advice_stands_beside_the_reason() -> None:
     with pytest.raises(Missing, match="get it yourself"):
         fetch(HubFiles("owner/set", "train", COMMIT), "get it yourself")

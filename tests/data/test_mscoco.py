@@ -51,7 +51,7 @@ def test_a_missing_picture_is_skipped(root: Path) -> None:
 
 
 def test_parquet_mirrors_with_images_of_val_among_train(tmp_path: Path) -> None:
-    """The mirror of train is COCO 2014's: pictures that val2017 has are left out by their number."""
+    """The mirror of train is COCO 2014's: pictures of val2017 are left out by their number."""
     table(
         tmp_path / "val2017/val-0.parquet",
         image=pictures(2),

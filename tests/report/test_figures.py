@@ -56,7 +56,7 @@ def test_a_trajectory_has_a_point_and_a_band_per_attack(cells):
     series = figures.series_of(cells)
     found = figures.trajectory_figure(same, series, "t")
     assert found.chart.count("<circle") == 4
-    assert found.chart.count('class="a s') == 2
+    assert found.chart.count('class="a b s') == 2
     assert found.chart.count('class="l s') == 4  # two lines, two legend entries
     tpr = figures.trajectory_figure(same, series, "t", "tpr")
     assert "TPR at 1 % FPR" in tpr.chart

@@ -68,7 +68,12 @@ def hostile(tmp_path, write_run, scores, quiet):
         model={"_target_": "x", "path": HOSTILE},
         data={"name": HOSTILE, "source": {"_target_": "x.Y", "licence": HOSTILE}},
         mitigation={HOSTILE: {"a": HOSTILE}},
-        published={"source": HOSTILE, "attacks": {FOLDER: {"auroc": 0.9}}},
+        published={
+            "source": HOSTILE,
+            "comparable": HOSTILE,
+            "notes": [HOSTILE],
+            "attacks": {FOLDER: {"auroc": 0.9}},
+        },
     )
     images = {name: torch.zeros(1, 3, 8, 8) for name in PANELS}
     save_strips(folder / "evidence", images, [Shown(HOSTILE, HOSTILE, 0.5, True, HOSTILE)])

@@ -52,7 +52,8 @@ def test_other_rows_are_another_family(tmp_path, write_run):
 
 def test_a_published_figure_is_inside_or_outside_the_interval(tmp_path, write_run):
     figures = {"auroc": 0.999, "asr": 0.7, "tpr_at_fpr_0_01": 0.5}
-    write_run(tmp_path, published={"source": "a paper", "attacks": {"clid": figures}})
+    said = {"source": "a paper", "comparable": "no: other data", "notes": ["one", "two"]}
+    write_run(tmp_path, published={**said, "attacks": {"clid": figures}})
     (cell,) = read(tmp_path)
     found, problems = published(cell)
     assert problems == []
@@ -62,6 +63,8 @@ def test_a_published_figure_is_inside_or_outside_the_interval(tmp_path, write_ru
     assert by_name["ASR"].outside is (not lo <= 0.7 <= hi)
     assert by_name["TPR@1%FPR"].value == 0.5
     assert by_name["AUC"].source == "a paper"
+    assert by_name["AUC"].comparable == "no: other data"
+    assert by_name["AUC"].notes == ("one", "two")
 
 
 @pytest.mark.parametrize("value", [96.5, "0.9", -1, True, float("nan")])

@@ -1,0 +1,56 @@
+"""A whole run on the corpus of bad input: what is left is trained on, asked and reported."""
+
+from __future__ import annotations
+
+import pytest
+from album import make_album
+from corpus import bad_folder
+
+from mia_bench.main import execute
+from mia_bench.target import Target
+
+
+@pytest.fixture(scope="module")
+def corpus_run(small, tmp_path_factory):
+    """corpus_run(*overrides): a run on the corpus, in one outputs folder."""
+    folder = tmp_path_factory.mktemp("bad")
+    bad_folder(folder / "corpus", folder / "beside")
+    make_album(folder / "corpus/good ones", 40)
+    where = ("data=imagefolder", f"data.source.root={folder / 'corpus'}", "data.max_rmse=null")
+
+    def run(*overrides: str):
+        return execute(small(*where, *overrides, outputs=folder / "out"))
+
+    return run
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures each call of Target.encode took; it still encodes."""
+    counts: list[int] = []
+    encode = Target.encode
+
+    def counting(self, image):
+        counts.append(len(image))
+        return encode(self, image)
+
+    monkeypatch.setattr(Target, "encode", counting)
+    return counts
+
+
+def test_a_run_says_what_remained_and_a_second_attack_encodes_nothing(
+    corpus_run, encoded, capsys
+) -> None:
+    """The second asks without captions: CLiD compares the empty caption with itself."""
+    corpus_run("attack=loss")
+    said = capsys.readouterr().out
+    assert "pairs can be used; skipped: " in said
+    assert "the file is missing (bad input)" in said
+    assert 0 < sum(encoded) <= 80  # each picture once: target, shadow and base share latents
+    encoded.clear()
+
+    results = {n: metrics for n, metrics, _ in corpus_run("attack=clid", "data.captions=null")}
+    assert encoded == []
+    assert results["clid"]["auroc"]["value"] == 0.5
+    assert results["clid"]["controls"]["blind_caption"]["auroc"] == 0.5
+    assert "captions asked with: null" in capsys.readouterr().out

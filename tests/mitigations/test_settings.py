@@ -1,0 +1,48 @@
+"""Mitigations that set the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mia_bench.mitigations.settings import Budget, CaptionDropout, Ema, Lora, WeightDecay
+from mia_bench.recipe import Recipe
+
+RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, ema_decay=0.5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("mitigation", "change"),
+    [
+        (Budget(steps=7), {"steps": 7}),
+        (Budget(epochs=2.0), {"steps": None, "epochs": 2.0}),
+        (Lora(rank=4), {"lora_rank": 4}),
+        (
+            Lora(rank=4, lr=0.1, targets=("to_q",)),
+            {"lora_rank": 4, "lr": 0.1, "lora_targets": ["to_q"]},
+        ),
+        (Ema(decay=None), {"ema_decay": None}),
+        (WeightDecay(rate=0.3), {"weight_decay": 0.3}),
+        (CaptionDropout(p=0.2), {"p_uncond": 0.2}),
+    ],
+)
+def test_each_changes_its_setting_alone(mitigation, change):
+    assert mitigation.recipe(RECIPE) == replace(RECIPE, **change)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Budget(),
+        lambda: Budget(steps=3, epochs=1.0),
+        lambda: Budget(steps=-1),
+        lambda: Lora(rank=0),
+        lambda: Ema(decay=1.0),
+        lambda: WeightDecay(rate=-1.0),
+        lambda: CaptionDropout(p=0.0),
+    ],
+)
+def test_senseless_values_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"needed|positive|between|above|or more"):
+        wrong()

@@ -1,0 +1,43 @@
+"""Weights on disk: complete or absent, and in the form they are read in."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from safetensors.torch import load_file
+
+from mia_bench.keeper import save_weights, write_history
+from mia_bench.models.lora import add_lora, has_lora
+
+
+def test_weights_that_are_there_are_kept(tiny_unet, tmp_path):
+    """A killed run writes again what it had written: whoever reads meanwhile is not disturbed."""
+    folder = tmp_path / "steps" / "3"
+    save_weights(tiny_unet, folder)
+    (file,) = folder.glob("*.safetensors")
+    before = file.stat().st_mtime_ns
+    save_weights(tiny_unet, folder)
+    assert file.stat().st_mtime_ns == before
+    assert [p.name for p in folder.parent.iterdir()] == ["3"]
+    assert load_file(file).keys() == tiny_unet.state_dict().keys()
+
+
+def test_adapters_are_saved_alone(tiny_unet, tmp_path):
+    unet = copy.deepcopy(tiny_unet)
+    add_lora(unet, 2)
+    save_weights(unet, tmp_path / "3", adapters=True)
+    assert has_lora(tmp_path / "3")
+    (file,) = (tmp_path / "3").glob("*")
+    small = sum(v.numel() for v in load_file(file).values())
+    assert small < sum(p.numel() for p in tiny_unet.parameters()) / 2
+
+
+def test_history_is_replaced_whole(tmp_path):
+    path = tmp_path / "train.csv"
+    write_history(path, [])
+    assert not path.exists()
+    write_history(path, [{"step": 1.0, "loss": torch.tensor(2.0).item()}])
+    write_history(path, [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.5}])
+    assert path.read_text().splitlines() == ["step,loss", "1.0,2.0", "2.0,1.5"]
+    assert [p.name for p in tmp_path.iterdir()] == ["train.csv"]
