@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mia_bench import estimate
-from mia_bench.errors import MiaError
+from mia_bench.errors import MiaError, Missing
 from mia_bench.estimate import Pace, foresee, hours, measure, outline, training_seconds
 from mia_bench.recipe import Recipe
 from mia_bench.workshop import make_plan, train_models
@@ -77,7 +77,13 @@ def test_a_plan_without_weights_is_a_plan(small, tmp_path, monkeypatch):
     from mia_bench.models import hub
 
     monkeypatch.setattr(hub, "_download", None)
-    run = small("model=sd15", "model.path=nobody/nothing", "plan_only=true", outputs=tmp_path)
+    run = small(
+        "model=sd15",
+        "model.path=nobody/nothing",
+        "plan_only=true",
+        "finetune.epochs=null",
+        outputs=tmp_path,
+    )
     text = "\n".join(outline(run))
     assert re.search(r"target +unknown +12 members, 4 steps of 8 to train", text)
     assert "the weights of nobody/nothing are not here" in text
