@@ -46,7 +46,7 @@ def _named(folder: Path, stem: str, suffix: str) -> list[Path]:
         return []
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MiaError(f"{index} is not the index of a sharded model: {error}") from error
     shards = [folder / Path(name).name for name in sorted(set(listed))]
     if absent := [shard.name for shard in shards if not shard.is_file()]:

@@ -66,6 +66,7 @@ def test_a_file_just_written_is_not_remembered(counted, file):
     assert len(counted) == 2
 
 
+@pytest.mark.usefixtures("counted")
 def test_a_broken_or_unwritable_note_costs_a_read(file, tmp_path, monkeypatch):
     remembered_hash(file)
     (note,) = (tmp_path / "cache").rglob("*.json")
