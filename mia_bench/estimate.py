@@ -50,10 +50,12 @@ def outline(experiment: Experiment) -> Iterator[str]:
             yield f"missing: {too}"
         return
     yield from lines(plan)
+    if not plan.absent:
+        yield from foresee(plan)
 
 
 def lines(plan: Plan) -> Iterator[str]:
-    """What will run, with what it is expected to take."""
+    """What will run."""
     asked = plan.experiment.options.data.captions
     if asked != "own":
         yield f"captions asked with: {asked or 'null'}; models are trained on the data's own"
@@ -61,8 +63,6 @@ def lines(plan: Plan) -> Iterator[str]:
     yield plan.describe()
     if plan.absent:
         yield f"missing: {plan.absent}"
-    else:
-        yield from foresee(plan)
 
 
 def foresee(plan: Plan) -> Iterator[str]:

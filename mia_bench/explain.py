@@ -14,6 +14,14 @@ from mia_bench.config import Root, conf_dir, nearest
 from mia_bench.errors import MiaError
 from mia_bench.store import NOT_WRITABLE
 
+PLUGINS = {
+    ("hydra/launcher", "joblib"): "joblib",
+    ("hydra/launcher", "submitit_slurm"): "slurm",
+    ("hydra/launcher", "submitit_local"): "slurm",
+    ("hydra/launcher", "ray"): "ray",
+}
+"""Options that Hydra's plugins bring, and our extras that install them."""
+
 
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
@@ -33,8 +41,11 @@ def explain(error: BaseException) -> str | None:
 def _configuration(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    if match := re.search(r"Could not (?:find|load) '([\w-]+)/([\w-]+)'", str(error)):
+    if match := re.search(r"Could not (?:find|load) '([\w/-]+)/([\w-]+)'", str(error)):
         group, option = match.groups()
+        if (group, option) in PLUGINS:
+            extra = PLUGINS[group, option]
+            return f"{group}={option} is an extra: pip install 'mia_bench[{extra}]'."
         return f"there is no {group}={option}. {nearest(option, _options(group))}"
     if match := re.search(r"Could not override '([^']+)'", str(error)):
         return _unknown_key(match.group(1))

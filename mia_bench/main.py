@@ -93,7 +93,7 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     Not `alone`: as one job of a sweep, which prints plan and table itself.
     """
     from mia_bench import workshop
-    from mia_bench.estimate import lines, outline
+    from mia_bench.estimate import foresee, lines, outline
     from mia_bench.failures import failure_of, forget, record
     from mia_bench.slots import gpu_slot
     from mia_bench.table import show
@@ -112,6 +112,9 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     cells = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
     try:
         with gpu_slot(experiment.options.trainer.gpu_slots):
+            if alone and global_rank() == 0:
+                for line in foresee(plan):
+                    print(line, flush=True)
             plan, results = carry_out(plan)
     except Exception as error:
         if global_rank() == 0:

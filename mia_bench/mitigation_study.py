@@ -23,6 +23,9 @@ MITIGATIONS = ("none", "augment", "early_stop", "lora", "dp")
 ATTACKS = ("clid", "loss", "secmi", "pfami", "noise_agg")
 RECONSTRUCTED = ("none", "augment")  # DRC, at 40 evaluations an image, for these alone
 COMMON = ("eval.utility=true", "eval.base_rows=[clid]")
+# Chosen by the held-out loss of seed 101, which is in no table: adapters want a larger step, and a
+# clip near the norm of one gradient wastes less of the budget on noise.
+TUNED = ("mitigation.lora.lr=5e-3", "mitigation.dp.lr=5e-3", "mitigation.dp.clip=0.02")
 SMALL = (
     *("finetune.steps=150", "eval.utility_images=100"),
     *("data.sizes.target_member=100", "data.sizes.target_nonmember=200"),
@@ -101,7 +104,7 @@ def run_cell(
     register_schema()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
-        given = [*COMMON, *fitting(overrides, mitigation)]
+        given = [*COMMON, *fitting([*TUNED, *overrides], mitigation)]
         experiment = to_experiment(compose("config", overrides=[*chosen, *given]))
     results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
     plan = make_plan(experiment)

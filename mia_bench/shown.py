@@ -89,7 +89,7 @@ def reworded(target: Target, members: Rows, items: Sequence[Item], treatment: Tr
     for mitigation in treatment.rewords:
         captions = mitigation.captions(members.sample_id, captions, treatment.recipe.seed)
     each = len(captions[0])
-    cond = target.embed([text for texts in captions for text in texts])
+    cond = target.embed([text for texts in captions for text in texts], remember=False).to("cpu")
     return Rows(members.sample_id, members.z0, cond, members.views, each)
 
 

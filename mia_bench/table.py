@@ -11,7 +11,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mia_bench.controls import LEVEL, holm
 from mia_bench.store import read_json
 
 Results = Sequence[tuple[str, Mapping[str, Any], Path]]
@@ -73,6 +72,8 @@ def judged(results: Results) -> dict[str, Any]:
     `alone` are those that the attack's own metrics flag, among its own controls, and the run does
     not: a larger family asks more of each of its members.
     """
+    from mia_bench.controls import LEVEL, holm  # loads torch, which `status` does without
+
     names = {
         (attack, name): base_name(attack) if name == "base" else name
         for attack, metrics, _ in results

@@ -51,6 +51,10 @@ class Condition:
     hidden: Tensor  # (B, tokens, width): diffusers' encoder_hidden_states
     extra: Mapping[str, Tensor] = field(default_factory=dict)  # diffusers' added_cond_kwargs
 
+    def to(self, device: torch.device | str) -> Condition:
+        extra = {name: value.to(device) for name, value in self.extra.items()}
+        return Condition(self.key, self.hidden.to(device), extra)
+
 
 @dataclass(frozen=True)
 class Query:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -21,8 +21,10 @@ from filelock import FileLock
 from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
 from mia_bench.errors import MiaError
-from mia_bench.plan import Plan
 from mia_bench.store import hash_key, read_json, write_json
+
+if TYPE_CHECKING:
+    from mia_bench.plan import Plan
 
 MODES = ("online", "offline", "disabled")
 FINISH_SECONDS = 120.0

@@ -6,6 +6,7 @@ compared on the same captions, noise and number of images, as distances from few
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,11 @@ def frechet(x: Floats, y: Floats) -> float:
 def inception_distance(made: Tensor, real: Tensor) -> dict[str, Any]:
     """FID of torchmetrics, when Inception's weights are in torch's hub folder."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
+    if importlib.util.find_spec("torch_fidelity") is None:
+        return {
+            "fid": None,
+            "fid_note": "torch-fidelity is not installed: pip install mia_bench[fid]",
+        }
     if not path.is_file():
         return {"fid": None, "fid_note": f"Inception weights are not at {path.name} in torch's hub"}
     from torchmetrics.image.fid import FrechetInceptionDistance

@@ -75,6 +75,7 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
         heldout = encode_rows(plan, target, Role.VALIDATION, treatment.recipe.val_rows)
     items = [plan.items[sid] for sid in members.sample_id]
     rows, views = shown(target, members, items, plan.experiment.model.resolution, treatment)
+    target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
     (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
     facts = finetune(
         target,
@@ -254,7 +255,10 @@ def device_of(options: TrainerOptions) -> torch.device:
 
 
 def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> Rows:
-    """Latents and text of the rows of a role, on the CPU, through the latent cache."""
+    """Latents and text of the rows of a role, on the CPU, through the latent cache.
+
+    `target` is left on the device of the run.
+    """
     import torch
     from torch.utils.data import DataLoader
     from tqdm import tqdm
@@ -271,6 +275,5 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     for batch in tqdm(loader, desc=f"encode {role}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()
-    target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
-    cond = target.embed([item.own_caption for item in items])
+    cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")
     return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

@@ -14,6 +14,7 @@ from mia_bench.errors import MiaError
 CONF = conf_dir()
 ATTACKS = sorted(p.stem for p in (CONF / "attack").glob("*.yaml"))
 TRAINERS = sorted(p.stem for p in (CONF / "trainer").glob("*.yaml"))
+MITIGATIONS = sorted(p.stem for p in (CONF / "mitigation").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -33,6 +34,20 @@ def test_every_trainer_option_composes(experiment, choice):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(experiment, name):
     assert experiment(f"experiment={name}").attacks
+
+
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_every_mitigation_builds_under_its_own_name(experiment, name):
+    found = experiment(f"mitigation={name}").mitigations
+    assert list(found) == ([] if name == "none" else [name])
+
+
+def test_mitigations_compose_and_take_options(experiment):
+    found = experiment(
+        "mitigation=[augment,early_stop]", "mitigation.early_stop.patience=7", "attack=loss"
+    )
+    assert list(found.mitigations) == ["augment", "early_stop"]
+    assert found.mitigations["early_stop"].patience == 7
 
 
 def test_lists_and_single_choices_of_attacks(experiment):
@@ -74,11 +89,35 @@ def test_unknown_option_of_an_attack_names_the_nearest(experiment):
         ("finetune.save_at=[400]", "outside 1 to finetune.steps=300"),
         ("checkpoint=77", r"Saved steps: \[300\]"),
         ("eval.resamples=10", "at least 100"),
+        ("eval.utility_images=1", "at least 2"),
+        ("calibration.shadow_mitigation=nnone", "Did you mean 'none'"),
+        ("finetune.epochs=3", "both are given"),
+        ("finetune.steps=null", "neither is given"),
+        ("finetune.optimizer=adam", "Known: adamw"),
     ],
 )
 def test_bad_values_are_refused_with_their_key(experiment, override, message):
     with pytest.raises(MiaError, match=message):
         experiment(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("mitigation=early_stop", "mitigation.early_stop.patience=0"), "must be positive"),
+        (("mitigation=dp", "mitigation.dp.noise=1"), "one of noise and epsilon"),
+        (("mitigation=augment", "mitigation.augment.bank=1"), "same image at every step"),
+        (("mitigation=lora", "+mitigation.lora.rnak=3"), "Did you mean 'rank'"),
+        (
+            ("mitigation=ema", "model.finetune=false", "calibration=split"),
+            "mitigation=ema cannot be applied",
+        ),
+        (("calibration=split", "calibration.shadow_mitigation=none"), "split has none"),
+    ],
+)
+def test_mitigations_that_make_no_sense_are_refused(experiment, overrides, message):
+    with pytest.raises(MiaError, match=message):
+        experiment(*overrides)
 
 
 def test_no_attack_at_all_is_refused(experiment):

@@ -51,3 +51,17 @@ def test_a_full_disk_is_not_a_bug():
 def test_bugs_keep_their_traceback():
     assert explain(ZeroDivisionError("a bug")) is None
     assert explain(OSError(errno.ENOENT, "No such file")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Could not find 'hydra/launcher/ray'", "pip install 'mia_bench[ray]'"),
+        ("Could not load 'hydra/launcher/submitit_slurm'.", "pip install 'mia_bench[slurm]'"),
+        ("Could not find 'hydra/launcher/paralel'", "Did you mean 'parallel'?"),
+    ],
+)
+def test_a_launcher_that_is_not_installed_names_its_extra(text, message):
+    from hydra.errors import MissingConfigException
+
+    assert message in explain(MissingConfigException(f"In 'config': {text}", "x"))

@@ -235,3 +235,23 @@ def test_a_changed_split_is_refused(finished, small, tmp_path):
         manifest.write_text(json.dumps(text))
     with pytest.raises(MiaError, match="was edited"):
         execute(small("attack=loss", outputs=outputs))
+
+
+def test_early_stopping_attacks_the_step_it_chose(small, tmp_path, capsys):
+    stopping = (
+        *("attack=loss", "mitigation=early_stop", "finetune.lr=0.1", "finetune.steps=8"),
+        *("mitigation.early_stop.every=1", "mitigation.early_stop.patience=1"),
+        *("mitigation.early_stop.rows=4", "eval.blind_rows=false", "eval.base_rows=[]"),
+    )
+    ((_, _, folder),) = execute(small(*stopping, outputs=tmp_path))
+    target = tmp_path / "targets" / folder.parts[-3]
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert folder.parent.name == str(manifest["chosen_step"])
+    assert manifest["steps"] < 8
+    assert [p.name for p in (target / "steps").iterdir()] == [folder.parent.name]
+    before = artefacts(tmp_path)
+    execute(small(*stopping, outputs=tmp_path))
+    assert artefacts(tmp_path) == before
+    assert f"done, attacked at step {folder.parent.name}" in capsys.readouterr().out
+    with pytest.raises(MiaError, match=rf"Saved steps: \[{folder.parent.name}\]"):
+        execute(small(*stopping, "checkpoint=8", outputs=tmp_path))

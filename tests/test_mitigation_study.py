@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mia_bench.mitigation_study import report, run, spread
+from mia_bench.mitigation_study import fitting, report, run, spread
 
 CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
 
@@ -26,6 +26,7 @@ def test_every_cell_has_attacks_utility_and_what_was_spent(study):
         private.auroc["loss"]["value"] - none.auroc["loss"]["value"]
     )
     assert private.about["privacy"]["epsilon"] == pytest.approx(80, abs=1)
+    assert private.about["privacy"]["clip"] == 0.02
     assert none.utility["heldout_loss"] != private.utility["heldout_loss"]
     assert none.base == private.base
 
@@ -41,6 +42,12 @@ def test_tables_and_figures_are_written(study, tmp_path):
     assert stored["dp"]["0"]["auroc"]["loss"]["value"] == study["dp"][0].auroc["loss"]["value"]
     assert (tmp_path / "mitigations.png").is_file()
     assert (tmp_path / "mitigations.svg").is_file()
+
+
+def test_an_option_of_a_mitigation_reaches_its_own_cells_alone():
+    given = ["seed=1", "mitigation.dp.clip=2", "mitigation.lora.rank=3"]
+    assert fitting(given, "dp") == ["seed=1", "mitigation.dp.clip=2"]
+    assert fitting(given, "none") == ["seed=1"]
 
 
 def test_means_and_spreads():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mia_bench.errors import MiaError
+from mia_bench.plan import BEST
 from mia_bench.workshop import make_plan
 
 
@@ -31,6 +33,7 @@ def keys(plan):
         "finetune.val_every=1",
         "finetune.checkpoint_every=7",
         "finetune.gradient_checkpointing=true",
+        "eval.utility=true",
         "logger=wandb",
         "debug=true",
     ],
@@ -46,6 +49,9 @@ def test_how_something_is_computed_is_not_part_of_it(plan_of, override):
         ("finetune.steps=5", (True, False, True)),
         ("finetune.seed=3", (True, False, True)),
         ("finetune.lora_rank=2", (True, False, True)),
+        ("mitigation=augment", (True, False, True)),
+        ("mitigation=[augment,ema]", (True, False, True)),
+        ("calibration.shadow_mitigation=none", (False, False, True)),
         ("trainer.precision=bf16-mixed", (True, False, True)),
         ("eval.seed=3", (False, True, True)),
         ("attack.clid.timesteps=[1,2]", (False, True, True)),
@@ -85,3 +91,61 @@ def test_what_controls_see_of_images_decides_their_folder(plan_of):
     plain, seen = plan_of("attack=loss"), plan_of("attack=loss", "eval.blind_encoder=a/b")
     assert plain.blind != seen.blind
     assert plan_of("attack=loss", "eval.blind_encoder=null").blind == plain.blind
+
+
+def test_an_attacker_who_does_not_know_of_the_mitigation_has_the_plain_shadow(plan_of):
+    plain, aware = plan_of("attack=loss"), plan_of("attack=loss", "mitigation=augment")
+    unaware = plan_of("attack=loss", "mitigation=augment", "calibration.shadow_mitigation=none")
+    assert unaware.target.key == aware.target.key != plain.target.key
+    assert unaware.shadow.key == plain.shadow.key != aware.shadow.key
+    assert unaware.cells[0].folder != aware.cells[0].folder
+
+
+def test_the_order_of_mitigations_does_not_matter(plan_of):
+    one, two = (plan_of(f"mitigation=[{m}]") for m in ("ema,augment", "augment,ema"))
+    assert one.target.key == two.target.key
+
+
+def test_epochs_are_counted_by_the_members_of_each_model(plan_of):
+    plan = plan_of(
+        "finetune.steps=null", "finetune.epochs=10", "data.sizes.shadow_member=20", "attack=loss"
+    )
+    assert (plan.target.step, plan.shadow.step) == (15, 25)  # 10 x 12 / 8, 10 x 20 / 8
+
+
+def test_the_step_of_early_stopping_is_open_until_it_is_trained(plan_of):
+    stopping = ("mitigation=early_stop", "mitigation.early_stop.every=1", "attack=loss")
+    plan = plan_of(*stopping)
+    assert plan.target.step == plan.shadow.step == BEST
+    assert plan.settled() is not plan
+    assert plan_of(*stopping, "checkpoint=2", "finetune.save_at=[2]").target.step == 2
+    assert "at most 4 steps" in plan.describe()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("mitigation=early_stop", "data.sizes.validation=0"), "validation role is empty"),
+        (("mitigation=early_stop",), "never reached in 4 steps"),
+        (("mitigation=dp", "mitigation.dp.poisson=false"), "assumes Poisson sampling"),
+        (("mitigation=dp", "finetune.accumulate=2"), "clip several gradients"),
+        (("mitigation=dp", "mitigation.dp.epsilon=1e-7"), "cannot be met by any noise"),
+        (("mitigation=augment", "finetune.cache_latents=true"), "augmentation would do nothing"),
+        (
+            ("mitigation=budget", "mitigation.budget.epochs=2", "checkpoint=4"),
+            r"Saved steps: \[3\]",
+        ),
+        (
+            ("finetune.steps=null", "finetune.epochs=2", "finetune.save_at=[4]"),
+            "lies outside 1 to finetune.steps=3",
+        ),
+    ],
+)
+def test_contradictions_are_refused_before_anything_is_trained(plan_of, overrides, message):
+    with pytest.raises(MiaError, match=message):
+        plan_of("attack=loss", *overrides).describe()
+
+
+def test_the_plan_says_what_is_spent(plan_of):
+    said = plan_of("attack=loss", "mitigation=dp", "mitigation.dp.epsilon=70").describe()
+    assert "epsilon 70 at delta 1e-05 for one pair in 4 steps" in said

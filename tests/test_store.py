@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from mia_bench.errors import MiaError
 from mia_bench.store import (
@@ -20,6 +21,7 @@ from mia_bench.store import (
     hash_file,
     hash_files,
     hash_key,
+    holding,
     is_complete,
     read_json,
     seal,
@@ -301,3 +303,23 @@ def test_other_ranks_take_no_lock_and_seal_nothing(
 
     assert get_or_build(folder, build, together=True)["rows"] == 3
     assert runs == [tmp_path / "key.tmp"]
+
+
+def test_tables_are_asked_for_by_one_process_at_a_time(tmp_path):
+    folders = [tmp_path / "m" / name for name in ("b", "a")]
+    with holding(folders):
+        for folder in folders:
+            lock = FileLock(folder.with_name(f"{folder.name}.asking.lock"))
+            with pytest.raises(Timeout):
+                lock.acquire(timeout=0)
+    with holding(folders[:1]), holding(folders[1:]):
+        pass
+
+
+def test_weights_are_hashed_again_once_they_change(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    before = hash_files([path])
+    assert hash_files([path]) == before
+    path.write_bytes(b"other")
+    assert hash_files([path]) != before

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mia_bench.errors import MiaError
-from mia_bench.main import utility_line
+from mia_bench.table import utility_line
 from mia_bench.trajectory import run
 
 CHOICES = (

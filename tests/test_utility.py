@@ -126,7 +126,7 @@ def test_the_clip_score_is_the_mean_cosine_in_hundreds(tmp_path):
 
 
 def test_an_open_clip_model_that_is_not_there_is_named():
-    with pytest.raises(MiaError, match="'ViT-Z' with pretrained tag 'nobody'"):
+    with pytest.raises(MiaError, match="'ViT-Z/nobody' cannot be loaded"):
         clip_score(torch.zeros(1, 3, 16, 16), ["x"], "ViT-Z/nobody", torch.device("cpu"))
 
 

@@ -84,8 +84,7 @@ def fetch(wanted: HubFiles, advice: str) -> list[Path]:
         names = wanted.chosen(list(sizes))
         if not names:
             raise Missing(f"{wanted.repo} has no parquet files of a split {wanted.split}. {advice}")
-        card = info.card_data.to_dict() if info.card_data else {}
-        licence = card.get("license") or "not stated on the hub"
+        licence = getattr(info.card_data, "license", None) or "not stated on the hub"
         print(
             f"downloading {wanted.repo} at {info.sha}: {len(names)} files,"
             f" {sum(sizes[name] for name in names) / 1e9:.2f} GB, licence {licence}",

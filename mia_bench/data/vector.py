@@ -27,7 +27,7 @@ def render(path: Path, resolution: int) -> Image.Image:
     return wide if wide.height >= resolution else _render(path, height=resolution)
 
 
-def _render(path: Path, **size: int) -> Image.Image:
+def _render(path: Path, width: int | None = None, height: int | None = None) -> Image.Image:
     import resvg_py
 
     text = INCLUDES.sub(r"\1\2data:,", path.read_text(encoding="utf-8"))
@@ -37,6 +37,7 @@ def _render(path: Path, **size: int) -> Image.Image:
         background="white",
         skip_system_fonts=True,
         dpi=DPI,
-        **size,
+        width=width,
+        height=height,
     )
     return Image.open(BytesIO(png)).convert("RGB")

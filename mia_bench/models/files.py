@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def _named(folder: Path, stem: str, suffix: str) -> list[Path]:
         return []
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MiaError(f"{index} is not the index of a sharded model: {error}") from error
     shards = [folder / Path(name).name for name in sorted(set(listed))]
     if absent := [shard.name for shard in shards if not shard.is_file()]:
@@ -109,7 +110,8 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:

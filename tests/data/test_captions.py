@@ -26,8 +26,8 @@ def test_by_default_the_attacker_has_the_captions_of_the_data(folder_run, tmp_pa
 def test_without_captions_the_target_is_the_same_and_the_questions_are_not(
     folder_run, tmp_path
 ) -> None:
-    own = make_plan(folder_run(outputs=tmp_path))
-    null = make_plan(folder_run("data.captions=null", outputs=tmp_path))
+    own = make_plan(folder_run("attack=loss", outputs=tmp_path))
+    null = make_plan(folder_run("attack=loss", "data.captions=null", outputs=tmp_path))
     assert null.target.key == own.target.key
     assert null.split == own.split
     assert null.cells[0].evaluation.folder != own.cells[0].evaluation.folder

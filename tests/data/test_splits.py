@@ -11,9 +11,11 @@ from corpus import encode, picture
 from miniature import coco, write
 from PIL import Image
 
-from mia_bench.data.membership import Role
-from mia_bench.data.splits import prepare
+from mia_bench.config import conf_dir
+from mia_bench.data.membership import Role, RoleSizes
+from mia_bench.data.splits import prepare, role_pools
 from mia_bench.errors import MiaError, Missing
+from mia_bench.main import execute
 
 
 def test_a_split_is_made_once(folder_run, tmp_path) -> None:
@@ -123,3 +125,31 @@ def test_options_at_their_defaults_leave_the_key_of_a_split_alone(small, tmp_pat
     assert data.split_identity("source") == ["source", data.sizes, data.split_seed, 6]
     data.max_rmse = 5.0
     assert data.split_identity("source")[4:] == [{"max_rmse": 5.0}]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml")))
+def test_every_data_set_composes_and_is_planned_without_being_there(
+    name: str, experiment, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Sizes and pools are valid; what is not on this machine is named, and nothing is fetched."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("MIA_BENCH_DATA", str(tmp_path / "data"))
+    audit = ("model.finetune=false", "calibration=split") if name == "laion_mi" else ()
+    here = () if name == "openmoji" else (f"data.source.root={tmp_path / 'nowhere'}",)
+    run = experiment(
+        f"data={name}", *audit, *here, "plan_only=true", f"paths.outputs={tmp_path / 'out'}"
+    )
+    RoleSizes.of(run.options.data.sizes)
+    assert role_pools(run.options.data.pools) or not run.options.data.pools
+    assert run.source.name == name
+    assert execute(run) == []
+    said = capsys.readouterr().out
+    assert ("missing: data=" + name in said) == (name != "openmoji")
+
+
+def test_members_of_a_pre_training_are_not_fine_tuned_on(experiment) -> None:
+    with pytest.raises(MiaError, match=r"add model\.finetune=false calibration=split"):
+        experiment("data=laion_mi")

@@ -38,10 +38,13 @@ def planned(overrides: list[str]):
 
 
 def train(overrides: list[str]) -> dict[str, float]:
-    from mia_bench.workshop import train_models
+    from functools import partial
+
+    from mia_bench.store import get_or_build
+    from mia_bench.workshop import _train
 
     plan = planned(overrides)
-    train_models(plan)
+    get_or_build(plan.target.folder, partial(_train, plan, plan.target), together=True)
     file = next(plan.target.weights.glob("*.safetensors"))
     return {"saved": file.name, "megabytes_saved": round(file.stat().st_size / 1e6, 2)}
 

@@ -11,10 +11,14 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
+from mia_bench.batches import Rows
 from mia_bench.errors import MiaError, Missing
+from mia_bench.finetune import FinetuneModule
 from mia_bench.main import execute
+from mia_bench.mitigations import treat
 from mia_bench.models.lora import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.recipe import Recipe
 
 FAMILIES = ("sd1", "sd2", "sdxl")
 CAPTIONS = ["a small red boat", "", "two dogs " * 60]
@@ -117,6 +121,23 @@ def test_half_precision_scores_and_trains_in_float32(family, model):
     assert not torch.equal(one, two)
     assert half.encoder_hash() != model(family).encoder_hash()
     assert half.base_hash() == model(family).base_hash()
+
+
+def test_a_dropped_caption_drops_the_pooled_text_too(model):
+    builder = model("sdxl")
+    target = builder.build(builder.load_unet(), seed=0)
+    recipe = Recipe(steps=1, batch_size=2, lr=1e-3)
+    rows = Rows(("a", "b"), torch.zeros(2, 4, 8, 8), target.embed(["a red boat", "two dogs"]))
+    module = FinetuneModule(target, rows, rows, treat({}, {}, recipe, 2, 2, 1, "32-true"))
+    hidden, extra = module._text(rows.cond, torch.arange(2), torch.tensor([True, False]))
+    null = target.embed([""])
+    for found, dropped, kept in (
+        (hidden, null.hidden, rows.cond.hidden),
+        (extra["text_embeds"], null.extra["text_embeds"], rows.cond.extra["text_embeds"]),
+    ):
+        assert torch.equal(found[0], dropped[0])
+        assert torch.equal(found[1], kept[1])
+    assert torch.equal(extra["time_ids"], rows.cond.extra["time_ids"])
 
 
 def test_slicing_is_the_same_function(model):
