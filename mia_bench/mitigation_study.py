@@ -94,18 +94,13 @@ def run_cell(
     Args:
         unprotected: run folders without mitigation, to compare with; None when this is that run.
     """
-    from hydra import compose, initialize_config_dir
-
-    from mia_bench.config import conf_dir, register_schema, to_experiment
     from mia_bench.main import execute
+    from mia_bench.session import compose
     from mia_bench.workshop import make_plan
 
     attacks = [*ATTACKS, *(["drc"] if mitigation in RECONSTRUCTED else [])]
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
-        given = [*COMMON, *fitting([*TUNED, *overrides], mitigation)]
-        experiment = to_experiment(compose("config", overrides=[*chosen, *given]))
+    chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
+    experiment = compose(*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation))
     results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
     plan = make_plan(experiment)
     where = {name: folder for name, (_, folder) in results.items()}

@@ -49,25 +49,18 @@ def run(overrides: Sequence[str]) -> Path:
     Raises:
         MiaError: nothing but the last step is saved, or what `python -m mia_bench` would refuse.
     """
-    from hydra import compose, initialize_config_dir
-
-    from mia_bench.config import conf_dir, register_schema, to_experiment
     from mia_bench.main import execute
+    from mia_bench.session import compose
     from mia_bench.workshop import make_plan
 
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        given = [*FINE, "eval.utility=true", *overrides]
-        first = to_experiment(compose("config", overrides=given))
-        plan = make_plan(first)
-        treatment = plan.target.treatment
-        if treatment is None or not treatment.recipe.save_at:
-            raise MiaError("a trajectory needs checkpoints: add finetune.save_at=[50,100,200].")
-        steps = sorted({*treatment.recipe.save_at, treatment.recipe.total})
-        experiments = {
-            step: to_experiment(compose("config", overrides=[*given, f"checkpoint={step}"]))
-            for step in steps
-        }
+    given = [*FINE, "eval.utility=true", *overrides]
+    first = compose(*given)
+    plan = make_plan(first)
+    treatment = plan.target.treatment
+    if treatment is None or not treatment.recipe.save_at:
+        raise MiaError("a trajectory needs checkpoints: add finetune.save_at=[50,100,200].")
+    steps = sorted({*treatment.recipe.save_at, treatment.recipe.total})
+    experiments = {step: compose(*given, f"checkpoint={step}") for step in steps}
     found = {step: execute(experiment) for step, experiment in experiments.items()}
     plans = {step: make_plan(experiment) for step, experiment in experiments.items()}
     names = {name for results in found.values() for name, _, _ in results}

@@ -21,7 +21,6 @@ from mia_bench.target import Batch, Target, Text
 
 RESOLUTION = 64
 LATENT = 32  # of the large U-Net: 256 px images
-SD15_FACTS = "Stable Diffusion 1.5's U-Net, random weights, 32 x 32 latents"
 
 
 class RememberedText(nn.Module):
@@ -61,7 +60,6 @@ class Subject:
 
     target: Target
     batch: Batch
-    facts: str
 
     def cached(self) -> Subject:
         """The same, with latents and captions encoded once for all."""
@@ -75,11 +73,11 @@ def tiny(rows: int = 64) -> Subject:
     model = StableDiffusion("bundled:tiny", RESOLUTION)
     target = model.build(model.load_unet(), seed=0)
     pictures = Pictures(OpenMoji().items().items[:rows], RESOLUTION)
-    return Subject(target, collate([pictures[i] for i in range(rows)]), "bundled tiny model")
+    return Subject(target, collate([pictures[i] for i in range(rows)]))
 
 
 def sd15(rows: int = 2) -> Subject:
-    """The tiny model's image codec and text, widened, around a U-Net of 860 M parameters."""
+    """Random networks of Stable Diffusion 1.5's sizes, and `rows` drawings at 256 px."""
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
@@ -103,7 +101,7 @@ def sd15(rows: int = 2) -> Subject:
     ).eval()
     drawn = tiny(rows).batch
     image = nn.functional.interpolate(drawn.image, scale_factor=4.0)
-    return Subject(target, Batch(drawn.sample_id, image, drawn.caption), SD15_FACTS)
+    return Subject(target, Batch(drawn.sample_id, image, drawn.caption))
 
 
 class Codec(nn.Module):
@@ -167,10 +165,6 @@ def attack(name: str) -> Attack:
 
 def everything() -> list[Attack]:
     """The attacks of attack=all."""
-    from hydra import compose, initialize_config_dir
+    from mia_bench.session import compose
 
-    from mia_bench.config import register_schema, to_experiment
-
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return list(to_experiment(compose("config", overrides=["attack=all"])).attacks.values())
+    return list(compose("attack=all").attacks.values())

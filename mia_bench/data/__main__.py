@@ -37,16 +37,12 @@ def main() -> None:
 
 def inspect(overrides: list[str], export: Path | None = None) -> Path:
     """Print and write the report of the data set that `overrides` choose; returns its folder."""
-    from hydra import compose, initialize_config_dir
-
-    from mia_bench.config import conf_dir, register_schema, to_experiment
     from mia_bench.data.captions import ask_with
     from mia_bench.data.overview import overview, text, write_report
     from mia_bench.data.splits import prepare
+    from mia_bench.session import compose
 
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        experiment = to_experiment(compose("config", overrides=overrides))
+    experiment = compose(*overrides)
     data, outputs = experiment.options.data, experiment.outputs
     listing, split, manifest = prepare(experiment, outputs)
     items = ask_with(data.captions, listing, split, outputs)

@@ -60,7 +60,7 @@ def test_the_literal_gradients_are_gsa2s(fresh_target, random_batch, measure, mo
 
 
 def test_a_cached_subject_encodes_nothing(random_target, random_batch):
-    subject = Subject(random_target(), random_batch(3), "random").cached()
+    subject = Subject(random_target(), random_batch(3)).cached()
     run = overhead.scoring(subject, "clid")
     run()
     before = subject.target.queries["encode"]
@@ -71,7 +71,7 @@ def test_a_cached_subject_encodes_nothing(random_target, random_batch):
 
 
 def test_sharing_counts_the_union(random_target, random_batch):
-    subject = Subject(random_target(), random_batch(2), "random").cached()
+    subject = Subject(random_target(), random_batch(2)).cached()
     found = sharing.sharing(subject, [attack("clid"), attack("loss"), attack("pia")], 1)
     assert found.evaluations == pytest.approx(17 / 18)  # loss's question is one of CLiD's
 
