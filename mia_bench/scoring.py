@@ -27,7 +27,7 @@ from mia_bench.errors import MiaError
 from mia_bench.features import Table, read_table
 from mia_bench.metrics import auroc, fit_thresholds, roc_curve
 from mia_bench.plan import EVALUATED, Cell, Plan, Questions
-from mia_bench.store import read_json, write_json
+from mia_bench.store import checked_manifest, read_json, write_json
 
 MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
 
@@ -259,6 +259,7 @@ def _score(rows: Inputs, fitted_on: Calibration) -> tuple[Floats, Floats | None]
 
 
 def _known(plan: Plan, questions: Questions) -> Known:
+    checked_manifest(questions.folder)
     table = read_table(questions.folder / "features.parquet").select(questions.sample_id)
     row = {r.sample_id: r for r in plan.split.table}
     return Known(

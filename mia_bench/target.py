@@ -86,7 +86,7 @@ class Text(Protocol):
 class LatentStore(Protocol):
     """Where clean latents outlive a run: content-addressed by sample, view and encoder."""
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None: ...
+    def get(self, view: str, sample_id: Sequence[str]) -> list[Tensor | None]: ...
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
 
 
@@ -169,14 +169,25 @@ class Target(nn.Module):
         """Latents of `transform(batch.image)`, encoded once per batch; `name` must identify it."""
         key = (name, batch.sample_id)
         if key not in self._views:
-            z0 = self.store.get(name, batch.sample_id) if self.store else None
-            if z0 is None:
-                image = batch.image.to(self.device)
-                z0 = self.encode(transform(image) if transform else image)
-                if self.store:
-                    self.store.put(name, batch.sample_id, z0)
+            z0 = self._latents(batch, name, transform)
             self._views[key] = View(name, batch.sample_id, z0.to(self.device))
         return self._views[key]
+
+    def _latents(
+        self, batch: Batch, name: str, transform: Callable[[Tensor], Tensor] | None
+    ) -> Tensor:
+        """Stored rows as they are, so that a resumed run goes on from the same bits."""
+        ids = batch.sample_id
+        known = self.store.get(name, ids) if self.store else [None] * len(ids)
+        new = [i for i, row in enumerate(known) if row is None]
+        if new:
+            image = batch.image.to(self.device)
+            fresh = self.encode((transform(image) if transform else image)[new])
+            if self.store:
+                self.store.put(name, [ids[i] for i in new], fresh)
+            for i, row in zip(new, fresh, strict=True):
+                known[i] = row
+        return torch.stack([row.to(self.device) for row in known if row is not None])
 
     @property
     def pad_token(self) -> str:
