@@ -22,6 +22,7 @@ def test_weights_of_a_killed_run_give_way_to_those_of_the_resumed_one(tiny_unet,
     assert file.read_bytes() == expected
     assert [path.name for path in folder.parent.iterdir()] == ["3"]
 
+
 def test_adapters_are_saved_alone(tiny_unet, tmp_path):
     unet = copy.deepcopy(tiny_unet)
     add_lora(unet, 2)
