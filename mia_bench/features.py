@@ -86,5 +86,5 @@ def _digest(ids: Sequence[str], flat: Mapping[str, Array], said: Mapping[str, st
     """Of all a reader sees: parquet itself would hand out flipped bytes."""
     seen = hashlib.blake2b(canonical([list(ids), said["shapes"], said["note"]]).encode())
     for name in sorted(flat):
-        seen.update(np.ascontiguousarray(flat[name]))
+        seen.update(np.ascontiguousarray(flat[name]).tobytes())
     return seen.hexdigest()[:32]
