@@ -32,9 +32,20 @@ def explain(error: BaseException) -> str | None:
             f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
             "write to; what is finished stays usable."
         )
+    if is_lost_rank(error):
+        return (
+            "another process of this run ended, see what it said. Run the same command again: it "
+            f"goes on from what is finished. ({str(error).strip().partition(chr(10))[0]})"
+        )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
     return None
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """A collective operation failed because a process of the group is gone or does not answer."""
+    by_type = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    return by_type or (isinstance(error, RuntimeError) and "gloo/" in str(error))
 
 
 def _configuration(error: BaseException) -> str:
