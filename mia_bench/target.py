@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,77 +17,20 @@ from torch import Tensor, nn
 from mia_bench.attacks import Access
 from mia_bench.chunks import in_chunks
 from mia_bench.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise, signal_and_noise
+from mia_bench.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 
-__all__ = ["Access", "Batch", "Condition", "Query", "Target", "View", "grid_mse"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What an attack knows of B samples. There are no labels in it: an attack cannot cheat."""
-
-    sample_id: tuple[str, ...]
-    image: Tensor  # (B, 3, H, W) in [-1, 1]
-    caption: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.sample_id)
-
-
-@dataclass(frozen=True)
-class View:
-    """The latents of a batch under one image transform. (name, sample id) identifies a row."""
-
-    name: str
-    sample_id: tuple[str, ...]
-    z0: Tensor  # (B, *latent)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Text the U-Net is given, one row per sample. Rows with equal keys are the same question."""
-
-    key: tuple[str, ...]
-    hidden: Tensor  # (B, tokens, width): diffusers' encoder_hidden_states
-    extra: Mapping[str, Tensor] = field(default_factory=dict)  # diffusers' added_cond_kwargs
-
-    def to(self, device: torch.device | str) -> Condition:
-        extra = {name: value.to(device) for name, value in self.extra.items()}
-        return Condition(self.key, self.hidden.to(device), extra)
-
-
-@dataclass(frozen=True)
-class Query:
-    """Ask for eps at timestep `t` under `cond`, on the noise of `draw` (one per t, or shared)."""
-
-    t: int
-    cond: Condition
-    draw: int = 0
-    shared: bool = False
-
-    @property
-    def noise_t(self) -> int | None:
-        return None if self.shared else self.t
-
-
-class Latents(Protocol):
-    """Image codec of a family: images (B, 3, H, W) in [-1, 1], latents as the U-Net sees them."""
-
-    def encode(self, image: Tensor) -> Tensor: ...
-    def decode(self, z0: Tensor) -> Tensor: ...
-
-
-class Text(Protocol):
-    """Text stack of a model family: captions -> (hidden states, added_cond_kwargs)."""
-
-    def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]: ...
-
-
-class LatentStore(Protocol):
-    """Where clean latents outlive a run: content-addressed by sample, view and encoder."""
-
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None: ...
-    def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
-
+__all__ = [
+    "Access",
+    "Batch",
+    "Condition",
+    "LatentStore",
+    "Latents",
+    "Query",
+    "Target",
+    "Text",
+    "View",
+    "grid_mse",
+]
 
 T = TypeVar("T")
 CLIP_PAD = "<|endoftext|>"
