@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,48 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.sample_id)
+
+    @property
+    def decoded(self) -> bool:
+        """The images are there: nothing is read or computed when they are looked at."""
+        return isinstance(vars(self)["image"], Tensor)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Images that are there move now, the others once they are looked at."""
+        if self.decoded:
+            return Batch(self.sample_id, self.image.to(device, non_blocking=True), self.caption)
+        return undecoded(self.sample_id, lambda: self.image.to(device), self.caption)
+
+    def pin_memory(self) -> Batch:
+        """What a data loader calls, so that the copy to a GPU runs beside its work."""
+        if self.decoded:
+            return Batch(self.sample_id, self.image.pin_memory(), self.caption)
+        return self
+
+
+class _Deferred:
+    """`Batch.image`: a tensor, or a function of nothing that gives it when it is first read."""
+
+    def __get__(self, batch: Batch | None, kind: Any = None) -> Tensor:
+        if batch is None:
+            raise AttributeError("image")  # the field has no default
+        held = vars(batch)
+        if not isinstance(held["image"], Tensor):
+            held["image"] = held["image"]()
+        return cast(Tensor, held["image"])
+
+    def __set__(self, batch: Batch, value: Any) -> None:
+        vars(batch)["image"] = value
+
+
+Batch.image = _Deferred()  # type: ignore[assignment]
+
+
+def undecoded(
+    sample_id: tuple[str, ...], image: Callable[[], Tensor], caption: tuple[str, ...]
+) -> Batch:
+    """A batch whose images are made when first looked at: never, where all latents are cached."""
+    return Batch(sample_id, cast(Tensor, image), caption)
 
 
 @dataclass(frozen=True)
@@ -74,5 +116,10 @@ class Text(Protocol):
 class LatentStore(Protocol):
     """Where clean latents outlive a run: content-addressed by sample, view and encoder."""
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None: ...
+    def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
+        """Latents of the samples that are there."""
+
+    def has(self, view: str, sample_id: Sequence[str]) -> set[str]:
+        """The samples that are there."""
+
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
