@@ -81,6 +81,7 @@ class TrainerOptions:
     strategy: str = "auto"
     precision: str = "32-true"
     gpu_slots: int | None = None
+    workers: int = 0
 
 
 @dataclass

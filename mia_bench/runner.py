@@ -16,36 +16,18 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.config import TrainerOptions
-from mia_bench.data.source import Item, pixels
+from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_table, write_table
+from mia_bench.features import Table, read_table
+from mia_bench.pictures import loader
 from mia_bench.progress import RowProgress
 from mia_bench.target import Batch, Target
+from mia_bench.writer import Writer
 
 SHARDS = "shards"
-
-
-class Pictures(Dataset[tuple[str, Tensor, str]]):
-    """Decoded rows: sample id, image (3, H, W) in [-1, 1], caption. No labels."""
-
-    def __init__(self, items: Sequence[Item], resolution: int) -> None:
-        self.items, self.resolution = items, resolution
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> tuple[str, Tensor, str]:
-        item = self.items[i]
-        return item.sample_id, pixels(item.load(self.resolution), self.resolution), item.caption
-
-
-def collate(rows: Sequence[tuple[str, Tensor, str]]) -> Batch:
-    ids, images, captions = zip(*rows, strict=True)
-    return Batch(ids, torch.stack(images), captions)
 
 
 @dataclass
@@ -71,24 +53,27 @@ class Cost:
 class AttackModule(LightningModule):
     """One predict step = every attack on one batch; features go to each attack's own shards."""
 
-    def __init__(self, target: Target, attacks: Mapping[str, tuple[Attack, Path]]) -> None:
+    def __init__(
+        self, target: Target, attacks: Mapping[str, tuple[Attack, Path]], writer: Writer
+    ) -> None:
         super().__init__()
+        self.writer = writer
         self.target = target
         self.attacks = dict(attacks)
         self.done = {name: finished_ids(folder) for name, (_, folder) in attacks.items()}
         self.cost = {name: Cost() for name in attacks}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
-        return Batch(batch.sample_id, batch.image.to(device, non_blocking=True), batch.caption)
+        return batch.to(device)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> int:
-        """Write this batch's shards; the number of rows is all that Lightning gets to see."""
+        """Hand over this batch's shards; the number of rows is all that Lightning gets to see."""
         for name, (attack, folder) in self.attacks.items():
             new = [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
             if new:
                 table = self._ask(name, attack, batch).take(new)
                 shard = f"{self.global_rank:03d}-{table.sample_id[0][-12:]}.parquet"
-                write_table(folder / SHARDS / shard, table)
+                self.writer.write(folder / SHARDS / shard, table)
         self.target.forget()
         return len(batch)
 
@@ -142,12 +127,22 @@ def run_pass(
     """Write the missing feature shards of `items` for every (attack, folder); return their cost."""
     for _, folder in attacks.values():
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-    module = AttackModule(target, attacks)
-    everywhere = set.intersection(*module.done.values())
-    waiting = [item for item in items if item.sample_id not in everywhere]
-    if not waiting:
-        return module.cost
-    trainer = Trainer(
+    with Writer() as writer:
+        module = AttackModule(target, attacks, writer)
+        everywhere = set.intersection(*module.done.values())
+        waiting = [item for item in items if item.sample_id not in everywhere]
+        if waiting:
+            trainer = _trainer(options, RowProgress(label, len(waiting)))
+            mine = waiting[trainer.global_rank :: trainer.world_size]
+            batches = loader(mine, resolution, batch_size, options, target.store)
+            trainer.predict(module, batches, return_predictions=False)
+    if waiting:
+        trainer.strategy.barrier()  # the other ranks' shards are there, too
+    return module.cost
+
+
+def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
+    return Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
@@ -159,13 +154,8 @@ def run_pass(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[RowProgress(label, len(waiting))],
+        callbacks=[progress],
     )
-    mine = waiting[trainer.global_rank :: trainer.world_size]
-    loader = DataLoader(Pictures(mine, resolution), batch_size=batch_size, collate_fn=collate)
-    trainer.predict(module, loader, return_predictions=False)
-    trainer.strategy.barrier()
-    return module.cost
 
 
 def merge(folder: Path, sample_id: Sequence[str]) -> Table:

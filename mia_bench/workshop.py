@@ -197,7 +197,7 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     import torch
 
     from mia_bench.evidence import Illustrated, Shown, choose, save_strips
-    from mia_bench.runner import Pictures, collate
+    from mia_bench.pictures import batch_of
 
     scores = pd.read_parquet(cell.folder / "scores.parquet")
     scores = scores[~scores.calibration].reset_index(drop=True)
@@ -207,8 +207,7 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     records = scores.to_dict("records")
     rows = [(why, records[i]) for why, picked in chosen.items() for i in picked]
     items = [plan.items[row["sample_id"]] for _, row in rows]
-    pictures = Pictures(items, plan.experiment.model.resolution)
-    batch = collate([pictures[i] for i in range(len(items))])
+    batch = batch_of(items, plan.experiment.model.resolution)
     target = load_target(plan, cell.evaluation.subject)
     target.to(device_of(plan.experiment.options.trainer))
     assert isinstance(cell.attack, Illustrated)
@@ -260,19 +259,17 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     `target` is left on the device of the run.
     """
     import torch
-    from torch.utils.data import DataLoader
     from tqdm import tqdm
 
     from mia_bench.batches import Rows
-    from mia_bench.runner import Pictures, collate
+    from mia_bench.pictures import loader
 
     options, model = plan.experiment.options, plan.experiment.model
     items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
-    pictures = Pictures(items, model.resolution)
-    loader = DataLoader(pictures, batch_size=options.eval.batch_size, collate_fn=collate)
     target.to(device_of(options.trainer))
-    latents = []
-    for batch in tqdm(loader, desc=f"encode {role}", leave=False):
+    size, latents = options.eval.batch_size, []
+    batches = loader(items, model.resolution, size, options.trainer, target.store)
+    for batch in tqdm(batches, desc=f"encode {role}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")

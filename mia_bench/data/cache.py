@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,18 +38,22 @@ class TensorCache:
         self._seen: set[Path] = set()
         self._open: dict[Path, Any] = {}
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None:
-        """(B, *latent) when every row is there, else None."""
-        keys = [f"{view}|{sid}" for sid in sample_id]
-        if not all(key in self._where for key in keys):
+    def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
+        """Latents (*latent) of the samples that are there."""
+        keys = {sid: f"{view}|{sid}" for sid in sample_id}
+        if not all(key in self._where for key in keys.values()):
             self._look_again()
-        if not keys or not all(key in self._where for key in keys):
-            return None
+        where = {sid: self._where[key] for sid, key in keys.items() if key in self._where}
         try:
-            return torch.stack([self._shard(self._where[key]).get_tensor(key) for key in keys])
+            return {sid: self._shard(path).get_tensor(keys[sid]) for sid, path in where.items()}
         except (SafetensorError, OSError):  # another process dropped a shard: encode again
             self._where, self._seen, self._open = {}, set(), {}
-            return None
+            return {}
+
+    def has(self, view: str, sample_id: Sequence[str]) -> set[str]:
+        """The samples that are there, without reading them."""
+        self._look_again()
+        return {sid for sid in sample_id if f"{view}|{sid}" in self._where}
 
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         rows = {
