@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config import Root, conf_dir, nearest
 from mia_bench.errors import MiaError
-from mia_bench.store import NOT_WRITABLE
+from mia_bench.store import unwritable
 
 PLUGINS = {
     ("hydra/launcher", "joblib"): "joblib",
@@ -27,11 +27,10 @@ def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
     if isinstance(error, MiaError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
-        where = f" {error.filename}" if error.filename else ""
+    if problem := unwritable(error):
         return (
-            f"cannot write{where}: {error.strerror}. Free some space or point paths.outputs at a "
-            "folder you may write to; what is finished stays usable."
+            f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
+            "write to; what is finished stays usable."
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)

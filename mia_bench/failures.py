@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mia_bench.errors import MiaError
-from mia_bench.store import hash_key, machine, write_json
+from mia_bench.provenance import machine
+from mia_bench.store import hash_key, write_json
 
 FOLDER = "failures"
 

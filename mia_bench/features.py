@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mia_bench.errors import MiaError
+from mia_bench.store import replacing
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -37,18 +37,26 @@ class Table:
         return self.take([where[sid] for sid in sample_id])
 
 
-def write_table(path: Path, table: Table) -> None:
-    """Atomic: a kill leaves no half shard under the final name."""
+def write_table(path: Path, table: Table, note: Mapping[str, Any] | None = None) -> None:
+    """Atomic: a kill leaves no half shard under the final name. `note`: see `read_note`."""
     columns: dict[str, Any] = {"sample_id": pa.array(table.sample_id, pa.string())}
     shapes = {}
     for name, values in table.features.items():
         flat = np.ascontiguousarray(values, dtype=np.float32).reshape(len(values), -1)
         columns[name] = pa.FixedSizeListArray.from_arrays(flat.ravel(), flat.shape[1])
         shapes[name] = list(values.shape[1:])
-    arrow = pa.table(columns).replace_schema_metadata({"shapes": json.dumps(shapes)})
-    partial = path.with_suffix(".part")
-    pq.write_table(arrow, partial)
-    os.replace(partial, path)
+    arrow = pa.table(columns).replace_schema_metadata(
+        {"shapes": json.dumps(shapes), "note": json.dumps(note or {})}
+    )
+    with replacing(path) as partial:
+        pq.write_table(arrow, partial)
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What was written down beside a table, without reading it."""
+    metadata = pq.read_schema(path).metadata
+    note: dict[str, Any] = json.loads(metadata.get(b"note", b"{}"))
+    return note
 
 
 def read_table(path: Path) -> Table:

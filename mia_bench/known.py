@@ -21,6 +21,7 @@ from mia_bench.features import Table, read_table
 if TYPE_CHECKING:
     from mia_bench.ensemble import Ensemble
     from mia_bench.plan import Plan, Questions
+from mia_bench.store import checked_manifest
 
 MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
 
@@ -90,6 +91,7 @@ def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) 
 
 def known_rows(plan: Plan, questions: Questions) -> Known:
     """The stored answers to `questions`, with roles and groups of the split."""
+    checked_manifest(questions.folder)
     table = read_table(questions.folder / "features.parquet").select(questions.sample_id)
     row = {r.sample_id: r for r in plan.split.table}
     return Known(
