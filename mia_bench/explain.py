@@ -22,6 +22,9 @@ PLUGINS = {
 }
 """Options that Hydra's plugins bring, and our extras that install them."""
 
+READERS = ("hydra", "omegaconf", "antlr4", "yaml")
+"""Packages that read the command line and conf/; not all that they raise is of their own kind."""
+
 
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
@@ -35,12 +38,26 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
+    if _raised_by(error).partition(".")[0] in READERS:
+        return f"the command line cannot be read: {_first_line(error)}"
     return None
 
 
-def _configuration(error: BaseException) -> str:
+def _raised_by(error: BaseException) -> str:
+    """Name of the module that raised `error`."""
+    trace, name = error.__traceback__, ""
+    while trace is not None:
+        name, trace = str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_next
+    return name
+
+
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__
+
+
+def _configuration(error: BaseException) -> str:
+    text = _first_line(error)
     if match := re.search(r"Could not (?:find|load) '([\w/-]+)/([\w-]+)'", str(error)):
         group, option = match.groups()
         if (group, option) in PLUGINS:
