@@ -17,7 +17,7 @@ from mia_bench.errors import MiaError, Missing
 from mia_bench.finding import DIFFERS, NOTE, OK, UNCHECKED, Check, Finding, changed, few, verdict
 from mia_bench.plan import EVALUATED, SHADOWED, model_key, run_key
 from mia_bench.recomputed import check_controls, check_metrics, check_roc, check_scores
-from mia_bench.scoring import MEMBERS, folds_of
+from mia_bench.scoring import MEMBERS, calibrating
 from mia_bench.store import MANIFEST, hash_key, read_json
 from mia_bench.stored import NotHere, Stored, own
 
@@ -105,8 +105,8 @@ def check_rows(run: Stored) -> Finding:
         wanted = list(run.rows(*roles))
         if half:
             groups = np.array([row[sid].group for sid in wanted])
-            side = folds_of(groups, 2, options.data.split_seed)
-            wanted = [sid for sid, s in zip(wanted, side, strict=True) if s == int(calibration)]
+            side = calibrating(groups, options.data.split_seed)
+            wanted = [sid for sid, s in zip(wanted, side, strict=True) if s == calibration]
         there = scores[scores.calibration == calibration]
         kind = "calibration" if calibration else "evaluation"
         ids = there.sample_id.tolist()

@@ -66,6 +66,10 @@ class CalibrationOptions:
         found = dict(vars(self))
         if self.shadow_mitigation == "same":
             del found["shadow_mitigation"]
+        if self.kind == "split":
+            found["halves"] = (
+                2  # the second way to halve the rows; the first shared a hash with folds
+            )
         return found
 
 

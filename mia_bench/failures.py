@@ -6,7 +6,6 @@ The key is that of the cells, so that a later success finds and removes the reco
 from __future__ import annotations
 
 import json
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 from mia_bench.store import hash_key, machine, write_json
 
 FOLDER = "failures"
@@ -55,7 +55,7 @@ def record(outputs: Path, failure: Failure) -> Path | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(failure))
     except OSError as problem:
-        print(f"the failure could not be recorded in {path}: {problem}", file=sys.stderr)
+        say(f"the failure could not be recorded in {path}: {problem}", error=True)
         return None
     return path
 
@@ -65,7 +65,7 @@ def forget(outputs: Path, cells: Sequence[str]) -> None:
     try:
         _path(outputs, cells).unlink(missing_ok=True)
     except OSError as problem:
-        print(f"an old failure could not be removed: {problem}", file=sys.stderr)
+        say(f"an old failure could not be removed: {problem}", error=True)
 
 
 def find(outputs: Path, cells: Sequence[str]) -> Failure | None:

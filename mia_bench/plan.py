@@ -302,7 +302,9 @@ class Plan:
         evaluation, calibration, base, base_calibration = asked
         assert evaluation is not None
         assert calibration is not None
-        tables = [None if q is None else (q.subject.key, q.subject.step, q.folder.name) for q in asked]
+        tables = [
+            None if q is None else (q.subject.key, q.subject.step, q.folder.name) for q in asked
+        ]
         key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
         subject = evaluation.subject
         folder = self.folder("runs", subject.key, subject.where, f"{name}-{key}")

@@ -65,6 +65,17 @@ def folds_of(group: npt.NDArray[np.str_], folds: int, seed: int) -> npt.NDArray[
     return np.array([int.from_bytes(h, "little") % folds for h in hashes], dtype=np.intp)
 
 
+def calibrating(group: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.bool_]:
+    """The half of the rows that calibration=split keeps to calibrate on, by their groups alone.
+
+    Labelled "half", so that it cuts across the folds of any number: with the hash of `folds_of`
+    every calibration row would share one of two folds.
+    """
+    labelled = np.array([f"half|{g}" for g in group])
+    half: npt.NDArray[np.bool_] = folds_of(labelled, 2, seed) == 1
+    return half
+
+
 def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) -> Floats:
     """(N,) scores of calibration rows, each from a calibration without its own fold.
 
@@ -284,8 +295,8 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
         calibration = calibration.minus(tables.base_calibration)
         base = None
     if tables.halves:
-        half = folds_of(evaluation.group, 2, split_seed)
-        kept, known = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
+        half = calibrating(evaluation.group, split_seed)
+        kept, known = np.flatnonzero(~half), np.flatnonzero(half)
         calibration = evaluation.take(known)
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)

@@ -22,6 +22,7 @@ from rich.table import Table
 from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import FOLDER, Failure, read
+from mia_bench.plain import say
 from mia_bench.store import MANIFEST
 from mia_bench.table import WIDTH, interval
 
@@ -54,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         show(outputs_of(sys.argv[1:] if words is None else words))
     except MiaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         sys.exit(1)
 
 
@@ -137,14 +138,14 @@ def show(outputs: Path) -> None:
     _show_models(console, models(outputs))
     _show_cells(console, cells(outputs), outputs)
     tables = sum((f / MANIFEST).is_file() for _, _, f in _leaves(outputs / "features"))
-    print(f"feature tables: {tables:,}")
+    say(f"feature tables: {tables:,}")
     for half in halves(outputs):
         state = {True: "in progress", False: "interrupted", None: "unfinished"}[half.alive]
-        print(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
+        say(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
     _show_failures(outputs)
     sizes = {part: disk(outputs / part) for part in PARTS}
     parts = ", ".join(f"{part} {_size(size)}" for part, size in sizes.items() if size)
-    print(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
+    say(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
 
 
 def _show_models(console: Console, found: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -186,12 +187,12 @@ def _show_failures(outputs: Path) -> None:
     found = failures(outputs)
     for failure in found[:MOST]:
         if isinstance(failure, str):
-            print(f"failure: {printable(failure)}")
+            say(f"failure: {printable(failure)}")
             continue
-        print(f"failed {failure.created}: {printable(failure.first_line)}")
-        print(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
+        say(f"failed {failure.created}: {printable(failure.first_line)}")
+        say(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
     if found:
-        print(f"tracebacks: {outputs / FOLDER}; a run that succeeds removes its own")
+        say(f"tracebacks: {outputs / FOLDER}; a run that succeeds removes its own")
 
 
 def _leaves(folder: Path) -> Iterator[tuple[str, str, Path]]:
@@ -260,7 +261,7 @@ def _plain(word: object) -> str:
 
 def _more(rows: Sequence[object]) -> None:
     if len(rows) > MOST:
-        print(f"... and {len(rows) - MOST:,} more, {len(rows):,} in all")
+        say(f"... and {len(rows) - MOST:,} more, {len(rows):,} in all")
 
 
 def _size(size: int) -> str:

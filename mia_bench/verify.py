@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mia_bench.arguments import command, parse, yes
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 
 if TYPE_CHECKING:
     from mia_bench.finding import Check
@@ -49,7 +50,7 @@ def run(words: Sequence[str]) -> None:
         differ += any(c.state == "DIFFERS" for c in found)
         _print(lines(folder, found, yes(given, "all") or len(folders) == 1))
     whole = len(dict.fromkeys(folders)) - half
-    print(f"{whole} runs checked: {whole - differ} agree, {differ} differ; {half} half written")
+    say(f"{whole} runs checked: {whole - differ} agree, {differ} differ; {half} half written")
     if differ or (half and not every):
         sys.exit(1)
 
@@ -127,7 +128,7 @@ def _print(said: Iterable[str]) -> None:
     from mia_bench.data.source import printable
 
     for line in said:
-        print(printable(line), flush=True)
+        say(printable(line))
 
 
 if __name__ == "__main__":

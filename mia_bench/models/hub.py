@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.errors import Missing
+from mia_bench.plain import say
 
 BUNDLED = Path(__file__).parent.parent / "assets"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -145,7 +146,7 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
-        print(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}", flush=True)
+        say(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
         snapshot_download(repo, revision=revision, allow_patterns=wanted)
     except HfHubHTTPError as error:
         return True, _first_line(error)
