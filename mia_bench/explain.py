@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 
@@ -12,7 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config import Root, conf_dir, nearest
 from mia_bench.errors import MiaError
+from mia_bench.plain import plain_lines
 from mia_bench.store import NOT_WRITABLE
+
+MOST = 40  # lines of a message
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 
 PLUGINS = {
     ("hydra/launcher", "joblib"): "joblib",
@@ -28,6 +33,11 @@ READERS = ("hydra", "omegaconf", "antlr4", "yaml")
 
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
+    said = _explained(error)
+    return None if said is None else plain_lines(said, MOST)
+
+
+def _explained(error: BaseException) -> str | None:
     if isinstance(error, MiaError):
         return str(error)
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
@@ -36,6 +46,8 @@ def explain(error: BaseException) -> str | None:
             f"cannot write{where}: {error.strerror}. Free some space or point paths.outputs at a "
             "folder you may write to; what is finished stays usable."
         )
+    if isinstance(error, OSError) and error.errno in NO_PATH:
+        return f"{error.filename} cannot be used as a path: {error.strerror}."
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
     if _raised_by(error).partition(".")[0] in READERS:

@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mia_bench.errors import MiaError
-from mia_bench.plain import say
+from mia_bench.plain import plain_lines, say
 from mia_bench.store import hash_key, machine, write_json
 
 FOLDER = "failures"
+LINES = 2_000  # of a traceback
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def failure_of(error: BaseException, cells: Sequence[str], overrides: Sequence[s
     from mia_bench.explain import explain
 
     return Failure(
-        explain(error) or f"{type(error).__name__}: {error}",
-        "".join(traceback.format_exception(error)),
+        explain(error) or plain_lines(f"{type(error).__name__}: {error}"),
+        plain_lines("".join(traceback.format_exception(error)), LINES),
         tuple(cells),
         tuple(overrides),
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

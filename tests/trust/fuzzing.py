@@ -35,9 +35,23 @@ TARGETS = (
 GARBAGE = (
     *("=", "seed", "seed=", "=3", "a=b=c", "[", "}", "seed=[", "seed='", "--no-such-flag", "-x"),
     *("+", "~", "~seed", "~model", "~attack", "~data.source", "++", "+=1", "seed==1", "se ed=1"),
-    *("seed@x=1", "attack@=clid", "hydra.job.chdir=3", "hydra/launcher=nowhere", "@file", "$HOME=1"),
-    *("+seed=3", "++seed=3", "+attack=loss", "+model=sd15", "attack@other=loss", "~attack.clid"),
-    *("experiment@attack=gap", "data/source=openmoji", "'attack'=loss", "\x1b[2J=1", "日本=1"),
+    *(
+        "seed@x=1",
+        "attack@=clid",
+        "hydra.job.chdir=3",
+        "hydra/launcher=nowhere",
+        "@file",
+        "$HOME=1",
+    ),
+    *("+seed=3", "++seed=3", "+attack=loss", "+model=sd15", "attack@other=loss", "$HOME=1"),
+    *(
+        "~attack.clid",
+        "experiment@attack=gap",
+        "data/source=openmoji",
+        "'attack'=loss",
+        "\x1b[2J=1",
+        "日本=1",
+    ),
 )
 
 
@@ -81,7 +95,7 @@ def command_lines(n: int, seed: int) -> Iterator[list[str]]:
     groups, known = options(), keys()
     for _ in range(n):
         words: list[str] = []
-        for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 4))):
+        for _ in range(draw.choice((1, 1, 1, 1, 1, 2, 2, 3))):
             words += _words(draw, groups, known)
         yield words
 

@@ -65,12 +65,13 @@ def check(outcome: Callable[..., str], n: int, seed: int) -> Counter[str]:
             wrong.append(f"{_short(words)}\n    {type(error).__name__}: {str(error)[:300]}")
             if os.environ.get("FUZZ_TRACE"):
                 import traceback
+
                 traceback.print_exc()
             continue
         seen["plan" if said == "plan" else "message"] += 1
         if not said.strip() or len(said) > MOST or "Traceback" in said:
             wrong.append(f"{_short(words)}\n    unclear: {said[:300]!r} ({len(said)} characters)")
-        elif any(not (c.isprintable() or c == "\n") for c in said):
+        elif any(not c.isprintable() and c not in "\n\u200c\u200d" for c in said):
             wrong.append(f"{_short(words)}\n    control characters: {said[:300]!r}")
     assert not wrong, f"{len(wrong)} of {n}:\n" + "\n".join(wrong)
     return seen
