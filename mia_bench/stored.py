@@ -26,7 +26,7 @@ from mia_bench.errors import MiaError
 from mia_bench.mitigations import Treatment, treat
 from mia_bench.plan import EVALUATED, SHADOWED
 from mia_bench.scoring import Inputs, Tables, arrange, combine, known_rows
-from mia_bench.store import MANIFEST, environment, read_json, read_yaml
+from mia_bench.store import MANIFEST, environment, is_complete, read_json, read_yaml
 
 OWN = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
 
@@ -173,7 +173,10 @@ class Stored:
         """The cells that an ensemble combines."""
         if "cells" not in self.manifest:
             raise NotHere("the manifest does not say which cells it combines: an older version")
-        return [Stored(self.folder.with_name(str(name))) for name in self.manifest["cells"]]
+        found = [Stored(self.folder.with_name(str(name))) for name in self.manifest["cells"]]
+        if absent := [cell.folder.name for cell in found if not is_complete(cell.folder)]:
+            raise NotHere(f"{', '.join(absent)}, which it combines, is not here")
+        return found
 
     @cached_property
     def asked(self) -> Asked:
