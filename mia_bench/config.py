@@ -23,6 +23,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from mia_bench.errors import MiaError
 from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of the root
 from mia_bench.recipe import check_checkpoint, check_recipe
+from mia_bench.secret import advice, in_values
 
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
@@ -171,6 +172,8 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     """
     options = cast(Root, OmegaConf.to_object(cfg))
     resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if (problem := in_values(resolved)) is not None:
+        raise MiaError(advice(problem))
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
     attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
+from mia_bench.secret import refuse_secrets
 from mia_bench.store import global_rank, hash_key, read_json, write_json
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def main() -> None:
     # Hydra would print its own shortened traceback; ours are messages that say what to do.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        refuse_secrets(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except Exception as error:
         _report(error)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 import unicodedata
 
+from mia_bench.secret import blotted
+
 KEPT = frozenset("\u200c\u200d")  # joiners, which emoji and several scripts need
 LINE = 1_000  # characters of a line; the middle of a longer one is left out
 LINES = 200
@@ -17,7 +19,7 @@ LINES = 200
 
 def plain(text: object) -> str:
     """One line: what is not printable is shown as its escape, other spaces as a space."""
-    return _short("".join(map(_plain, str(text))))
+    return _short("".join(map(_plain, blotted(str(text)))))
 
 
 def plain_lines(text: object, most: int = LINES) -> str:

@@ -23,7 +23,7 @@ from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import FOLDER, Failure, read
 from mia_bench.plain import say
-from mia_bench.store import MANIFEST
+from mia_bench.store import MANIFEST, read_yaml
 from mia_bench.table import WIDTH, interval
 
 MOST = 200  # rows of a table; the rest is counted
@@ -172,14 +172,12 @@ def _show_cells(console: Console, found: Sequence[Cell], outputs: Path) -> None:
 
 def _what(target: Path) -> str:
     """'tiny openmoji none seed 0', as its configuration says; the untouched base has none."""
-    import yaml
-
     try:
-        config = yaml.safe_load((target / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(target / "config.yaml")
         model = str(config["model"].get("path", "")).rpartition("/")[2].removeprefix("bundled:")
         mitigation = "+".join(config["mitigation"]) or "none"
         return f"{model} {config['data']['name']} {mitigation} seed {config['seed']}"
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (MiaError, KeyError, TypeError, AttributeError):
         return "-"
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock
 
 from mia_bench.errors import MiaError
+from mia_bench.secret import blotted
 
 MANIFEST = "manifest.json"
 KEY_LENGTH = 16
@@ -211,7 +212,7 @@ def environment() -> dict[str, Any]:
     """What produced an artefact: code, versions, machine, command."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(blotted, sys.argv[1:])],
         "platform": f"{platform.system()} {platform.machine()}",
         "machine": machine(),
         "python": platform.python_version(),

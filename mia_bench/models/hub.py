@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.errors import Missing
+from mia_bench.pickles import is_pickle, refusal
 from mia_bench.plain import say
 
 BUNDLED = Path(__file__).parent.parent / "assets"
@@ -70,6 +71,8 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
     folder = BUNDLED / name if prefix == "bundled" else Path(path).expanduser()
     if folder.is_dir():
         return folder
+    if is_pickle(path):
+        raise Missing(f"model.path: {refusal(path)}")
     if not HUB_ID.fullmatch(path):
         raise Missing(
             f"model.path={path} is neither a folder nor the id of a hub repository (owner/name). "
@@ -162,6 +165,8 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
 def locate_lora(lora: str) -> Path:
     """A LoRA file or folder, or one in the hub's cache: owner/name, or owner/name/file."""
     path = Path(lora).expanduser()
+    if is_pickle(path):
+        raise Missing(f"model.lora: {refusal(lora)}")
     if path.exists():
         return path
     repo, file = _lora_id(lora)
