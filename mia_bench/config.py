@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mia_bench.data.source import Source
     from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 @dataclass
@@ -181,6 +184,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     source = build(resolved["data"]["source"], "data.source")
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
+    _check_names([("data.name", options.data.name), *(("attack", name) for name in attacks)])
     _check_options(options, model, mitigations)
     _check_contracts(attacks, model, source)
     _check_access(options.eval.access, attacks)
@@ -237,6 +241,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     options = sorted(known)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
+
+
+def _check_names(names: Iterable[tuple[str, str]]) -> None:
+    """They become parts of file names under outputs/."""
+    for key, name in names:
+        if not NAME.fullmatch(name):
+            raise MiaError(
+                f"{key}: '{name}' cannot be a name. It becomes a part of file names: use letters, "
+                "digits, dot, dash and underscore, at most 80, the first one a letter or a digit."
+            )
 
 
 def _check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:

@@ -94,10 +94,14 @@ def test_an_untouched_run_agrees_to_the_bit(finished, name) -> None:
 
 
 def test_a_split_calibration_agrees(small, tmp_path) -> None:
-
     """The target is the base itself, and half of its rows calibrate."""
-    words = ("attack=loss", "calibration=split", "model.finetune=false", "data.sizes.target_member=40")
-    [(_, _, folder)] = execute(small(*words, outputs=tmp_path))
+    words = (
+        "attack=loss",
+        "calibration=split",
+        "model.finetune=false",
+        "data.sizes.target_member=40",
+    )
+    [(_, _, folder)] = execute(small(*words, "data.sizes.target_member=40", outputs=tmp_path))
     assert {c.state for c in verdict(folder).values()} == {"ok"}
 
 
@@ -255,7 +259,9 @@ def test_what_is_not_here_is_not_checked_and_no_difference(outputs, capsys) -> N
         shutil.rmtree(outputs / part)
     folder = cell(outputs)
     found = verdict(folder)
-    states = {c.state for n, c in found.items() if n in ("models", "features", "scores", "controls")}
+    states = {
+        c.state for n, c in found.items() if n in ("models", "features", "scores", "controls")
+    }
     assert states == {"not checked"}
     assert differing(folder) == {}
     run([str(folder)])
@@ -331,7 +337,7 @@ def test_runs_are_found_by_folder_name_and_key(outputs) -> None:
     for word in (str(folder), folder.name, key, key[:6]):
         assert find(word, outputs) == [folder], word
     for word in (key[:3], "clid", "nothing-0123456789abcdef"):
-        with pytest.raises(MiaError, match="no run in .* is called"):
+        with pytest.raises(MiaError, match=r"no run in .* is called"):
             find(word, outputs)
     with pytest.raises(MiaError, match="is no run folder"):
         find(str(outputs), outputs)
@@ -355,5 +361,5 @@ def test_a_half_written_run_is_said_to_be(outputs, capsys) -> None:
 def test_words_that_are_wrong(tmp_path) -> None:
     with pytest.raises(MiaError, match="holds no run"):
         run([f"paths.outputs={tmp_path}"])
-    with pytest.raises(MiaError, match="Did you mean 'paths.outputs'"):
+    with pytest.raises(MiaError, match=r"Did you mean 'paths\.outputs'"):
         run(["paths.output=x"])

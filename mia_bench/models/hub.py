@@ -68,6 +68,8 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
         Missing: it is not, with everything a person needs to get it.
     """
     prefix, _, name = path.partition(":")
+    if prefix == "bundled" and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise Missing(f"model.path={path} names no model of the package: model=tiny is one.")
     folder = BUNDLED / name if prefix == "bundled" else Path(path).expanduser()
     if folder.is_dir():
         return folder
@@ -186,6 +188,8 @@ def fetch_lora(lora: str) -> None:
     except Missing as missing:
         from huggingface_hub import constants
 
+        if is_pickle(lora):
+            raise
         if constants.HF_HUB_OFFLINE:
             raise Missing(f"{missing} The hub {OFFLINE}.") from None
         repo, file = _lora_id(lora)
