@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -22,12 +24,15 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from mia_bench.errors import MiaError
 from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of the root
 from mia_bench.recipe import check_checkpoint, check_recipe
+from mia_bench.secret import advice, in_values
 
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.data.source import Source
     from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 @dataclass
@@ -171,6 +176,8 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     """
     options = cast(Root, OmegaConf.to_object(cfg))
     resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if (problem := in_values(resolved)) is not None:
+        raise MiaError(advice(problem))
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
     attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}
@@ -178,8 +185,9 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     source = build(resolved["data"]["source"], "data.source")
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
+    _check_names([("data.name", options.data.name), *(("attack", name) for name in attacks)])
     _check_options(options, model, mitigations)
-    _check_contract(attacks)
+    _check_contracts(attacks, model, source)
     _check_access(options.eval.access, attacks)
     return Experiment(model, source, attacks, mitigations, options, resolved)
 
@@ -193,7 +201,7 @@ def build(node: Any, key: str) -> Any:
         kind = get_object(node["_target_"])
     except Exception as error:
         raise MiaError(f"{key}._target_={node['_target_']} cannot be imported: {error}") from error
-    parameters = inspect.signature(kind).parameters
+    parameters = _parameters(kind, f"{key}._target_={node['_target_']}")
     for name in arguments:
         if name not in parameters:
             raise MiaError(f"{key} has no option '{name}'. {nearest(name, parameters)}")
@@ -206,6 +214,19 @@ def build(node: Any, key: str) -> Any:
         return kind(**typed)
     except ValueError as error:
         raise MiaError(f"{key}: {error}") from error
+
+
+def _parameters(kind: Any, key: str) -> Mapping[str, inspect.Parameter]:
+    """Options of a class or function. Raises MiaError for what has none to check against."""
+    if inspect.isclass(kind) or inspect.isfunction(kind):
+        with suppress(ValueError):  # no signature: written in C
+            found = inspect.signature(kind).parameters
+            if not found:
+                return found
+            hints = get_type_hints(kind if inspect.isfunction(kind) else kind.__init__)
+            if all(name in hints for name in found):
+                return found
+    raise MiaError(f"{key} is no class with typed options: name one as conf/ does.")
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:
@@ -223,17 +244,34 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
 
 
-def _check_contract(attacks: Mapping[str, Attack]) -> None:
-    """An attack from outside the package has everything that will be asked of it."""
-    from mia_bench.attacks import Attack
+def _check_names(names: Iterable[tuple[str, str]]) -> None:
+    """They become parts of file names under outputs/."""
+    for key, name in names:
+        if not NAME.fullmatch(name):
+            raise MiaError(
+                f"{key}: '{name}' cannot be a name. It becomes a part of file names: use letters, "
+                "digits, dot, dash and underscore, at most 80, the first one a letter or a digit."
+            )
 
-    needed = {n for n in (*vars(Attack), *Attack.__annotations__) if not n.startswith("_")}
-    for name, attack in attacks.items():
-        missing = sorted(n for n in needed if not hasattr(attack, n))
+
+def _check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
+    """What comes from outside the package has everything that will be asked of it."""
+    from mia_bench.attacks import Attack
+    from mia_bench.data.source import Source
+    from mia_bench.models import Model
+
+    parts = [(f"attack.{name}", attack, Attack, "attack") for name, attack in attacks.items()]
+    for key, part, protocol, kind in (
+        *parts,
+        ("model", model, Model, "model"),
+        ("data.source", source, Source, "source"),
+    ):
+        declared = (*vars(protocol), *getattr(protocol, "__annotations__", {}))
+        missing = sorted(n for n in declared if not n.startswith("_") and not hasattr(part, n))
         if missing:
             raise MiaError(
-                f"attack.{name}: {type(attack).__name__} has no {', '.join(missing)}, which every "
-                "attack needs: see Attack in mia_bench/attacks/__init__.py."
+                f"{key}: {type(part).__name__} has no {', '.join(missing)}, which every {kind} "
+                f"needs: see {protocol.__name__} in {protocol.__module__.replace('.', '/')}."
             )
 
 

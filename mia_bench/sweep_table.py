@@ -13,6 +13,7 @@ from rich.table import Table
 from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import find
+from mia_bench.plain import say
 from mia_bench.store import is_complete, read_json
 from mia_bench.sweep_plan import Effort, Job, label
 from mia_bench.table import WIDTH, interval
@@ -77,10 +78,10 @@ def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> in
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     console.print(table)
-    print("Brackets: 95 % bootstrap, conditional on each target, shadow and calibration.")
-    print("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
+    say("Brackets: 95 % bootstrap, conditional on each target, shadow and calibration.")
+    say("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
     for problem in problems:
-        print(f"FAILED  {printable(problem)}")
+        say(f"FAILED  {printable(problem)}")
     return failed
 
 
