@@ -36,7 +36,7 @@ from mutmut.mutation.pragma_handling import IgnoredCode
 ROOT = Path(__file__).resolve().parent.parent
 LEAST_SECONDS = 30.0  # before a mutant that does not come back counts as noticed
 SLOWER = 8
-EXAMPLES = 25  # of hypothesis, instead of 100
+EXAMPLES = 15  # of hypothesis, instead of 100
 HEAVY = ("numpy", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "torch")
 HEAVY += ("diffusers", "transformers", "hydra", "hypothesis", "pytest", "xgboost", "torchmetrics")
 
@@ -190,7 +190,9 @@ def main() -> None:
         del entry["code"]
         found.append(entry)
         if outcome == "survived":
-            print(f"\n{mutant.file}:{mutant.line} (mutant {mutant.number})\n{mutant.diff}", flush=True)
+            print(
+                f"\n{mutant.file}:{mutant.line} (mutant {mutant.number})\n{mutant.diff}", flush=True
+            )
     for file in files:
         of = [entry for entry in found if entry["file"] == file]
         left = sum(entry["outcome"] == "survived" for entry in of)
