@@ -1,8 +1,8 @@
 """Which attack bears which precision: AUROC on one trained model, against float32.
 
 `python -m mia_bench.bench.precision [dtype ...] [override ...]` asks a run's models again in every
-dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. What was asked before is reused.
-TF32 needs a GPU.
+dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. What is stored is not asked
+again. TF32 needs a GPU.
 """
 
 from __future__ import annotations
