@@ -26,6 +26,8 @@ from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of
 from mia_bench.recipe import check_checkpoint, check_recipe
 from mia_bench.secret import advice, in_values
 
+DTYPES = ("bfloat16", "float16", "tf32")  # of scoring, beside the model's own
+
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.data.source import Source
@@ -87,6 +89,7 @@ class TrainerOptions:
     precision: str = "32-true"
     gpu_slots: int | None = None
     workers: int = 0
+    compile: str | None = None
 
 
 @dataclass
@@ -110,6 +113,7 @@ class Evaluation:
     utility: bool = False
     utility_images: int = 200
     utility_clip: str | None = None
+    dtype: str | None = None
 
 
 @dataclass
@@ -317,6 +321,7 @@ def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitiga
             + nearest(options.calibration.kind, ("shadow", "split"))
         )
     _check_data(options.data, model)
+    _check_speed(options)
     if not model.finetune and options.calibration.kind == "shadow":
         raise MiaError(
             "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
@@ -330,6 +335,18 @@ def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitiga
         raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
+
+
+def _check_speed(options: Root) -> None:
+    modes = ("default", "reduce-overhead", "max-autotune")
+    if options.trainer.compile not in (None, *modes):
+        raise MiaError(
+            f"trainer.compile={options.trainer.compile}. {nearest(options.trainer.compile, modes)}"
+        )
+    if options.eval.dtype not in (None, *DTYPES):
+        raise MiaError(f"eval.dtype={options.eval.dtype}. {nearest(options.eval.dtype, DTYPES)}")
+    if options.trainer.workers < 0:
+        raise MiaError(f"trainer.workers={options.trainer.workers}: 0 or more processes.")
 
 
 def _check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:

@@ -276,7 +276,7 @@ class Plan:
                 "fields": query_fields(attack),
                 "rows": [(sid, self.items[sid].caption) for sid in rows],
                 "seed": self.experiment.options.eval.seed,
-                "dtype": "float32",
+                "dtype": self.experiment.options.eval.dtype or "float32",
             }
         )
         name = f"{kind.__module__.rpartition('.')[2]}-{key}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ __all__ = [
 
 T = TypeVar("T")
 CLIP_PAD = "<|endoftext|>"
+UNTUNED = 8  # rows per call until the best number is known
 NoiseKey = tuple[str, int | None, int]
 RowKey = tuple[str, str, str, int, int | None, int]
 
@@ -48,7 +49,8 @@ class Target(nn.Module):
         alphas_cumprod: (T,) taken from the model's own scheduler, never rebuilt.
         prediction_type: what the U-Net returns, "epsilon" or "v_prediction".
         seed: evaluation seed, part of every noise key.
-        chunk: rows per U-Net call. Speed and memory only: never part of an identity.
+        chunk: rows per U-Net call, None: found on the device (tune.py). Speed and memory only:
+            never part of an identity.
         store: keeps clean latents across runs, or None.
         dtype: what the U-Net computes in; everything around it is float32.
     """
@@ -65,7 +67,7 @@ class Target(nn.Module):
         alphas_cumprod: Tensor,
         prediction_type: str = "epsilon",
         seed: int = 0,
-        chunk: int = 64,
+        chunk: int | None = 64,
         store: LatentStore | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -77,7 +79,10 @@ class Target(nn.Module):
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape = latent_shape
         self.prediction_type, self.seed = prediction_type, seed
-        self.chunk, self.store, self.dtype = chunk, store, dtype
+        self.store, self.dtype = store, dtype
+        self.tunable, self.chunk = chunk is None, chunk or UNTUNED
+        self._image_chunk: int | None = None  # where the codec takes fewer rows than the U-Net
+        self._compiled: list[Callable[..., Any]] = []  # in a list: not a module of its own
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
@@ -98,12 +103,12 @@ class Target(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> latents (B, *latent): the posterior mean, scaled."""
         self.queries["encode"] += len(image)
-        return torch.cat(self._in_chunks(len(image), lambda rows: self.latents.encode(image[rows])))
+        return torch.cat(self._pictured(len(image), lambda rows: self.latents.encode(image[rows])))
 
     def decode(self, z0: Tensor) -> Tensor:
         """Latents (B, *latent) -> images (B, 3, H, W) in [-1, 1]."""
         self.queries["decode"] += len(z0)
-        images = self._in_chunks(len(z0), lambda rows: self.latents.decode(z0[rows]))
+        images = self._pictured(len(z0), lambda rows: self.latents.decode(z0[rows]))
         return torch.cat(images).clamp(-1, 1)
 
     def view(
@@ -186,7 +191,8 @@ class Target(nn.Module):
         steps = steps.expand(len(z_t))
 
         def ask(rows: slice) -> Tensor:
-            return self._forward(z_t[rows], steps[rows], cond.hidden[rows], _rows(cond.extra, rows))
+            part = _rows(cond.extra, rows)
+            return self._forward(z_t[rows], steps[rows], cond.hidden[rows], part, whole)
 
         chunks = [ask(slice(None))] if whole else self._in_chunks(len(z_t), ask)
         self.queries["forward"] += len(z_t)
@@ -243,10 +249,21 @@ class Target(nn.Module):
         caption = query.cond.key[row]
         return (view.name, view.sample_id[row], caption, query.t, query.noise_t, query.draw)
 
+    def raw(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        """The U-Net's answer in one call that is no question of an attack: it is not counted."""
+        return self._forward(z_t, t, cond.hidden, cond.extra)
+
     def _forward(
-        self, z_t: Tensor, t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
+        self,
+        z_t: Tensor,
+        t: Tensor,
+        hidden: Tensor,
+        extra: Mapping[str, Tensor],
+        watched: bool = False,
     ) -> Tensor:
-        answer = self.unet(
+        plain = watched or torch.is_grad_enabled() or not self._compiled
+        unet = self.unet if plain else self._compiled[0]
+        answer = unet(
             z_t.to(self.dtype),
             t,
             encoder_hidden_states=hidden.to(self.dtype),
@@ -265,6 +282,14 @@ class Target(nn.Module):
         for result, size in in_chunks(n, self.chunk, work):
             results.append(result)
             self.chunk = size
+        return results
+
+    def _pictured(self, n: int, work: Callable[[slice], T]) -> list[T]:
+        """The same for images, which may need more memory than the U-Net does."""
+        results = []
+        for result, size in in_chunks(n, self._image_chunk or self.chunk, work):
+            results.append(result)
+            self._image_chunk = size if size < self.chunk else None
         return results
 
     def _level(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -302,6 +327,20 @@ class Target(nn.Module):
                 eps = free + guidance * (eps - free)
             z = self.move(z, eps, t, s)
         return self.decode(z)
+
+    # --- speed ---------------------------------------------------------------------------------
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Ask a U-Net whose weights are in `dtype`; everything around it stays float32."""
+        self.dtype = dtype
+        self.unet.to(dtype)
+
+    def compile_unet(self, mode: str) -> None:
+        """torch.compile for questions without gradients that nobody watches; equal to last digits.
+
+        `mode`: torch's, e.g. "default", or "reduce-overhead" for CUDA graphs.
+        """
+        self._compiled = [torch.compile(self.unet, mode=mode)]
 
     # --- bookkeeping ---------------------------------------------------------------------------
 

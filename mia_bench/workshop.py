@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -118,16 +119,16 @@ def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Question
     from mia_bench.runner import SHARDS, run_pass
 
     options = plan.experiment.options
-    target = load_target(plan, subject)
-    run_pass(
-        target,
-        {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
-        [plan.items[sid] for sid in rows],
-        plan.experiment.model.resolution,
-        options.eval.batch_size,
-        options.trainer,
-        f"ask {subject.kind}",
-    )
+    with scoring_target(plan, subject) as target:
+        run_pass(
+            target,
+            {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
+            [plan.items[sid] for sid in rows],
+            plan.experiment.model.resolution,
+            options.eval.batch_size,
+            options.trainer,
+            f"ask {subject.kind}",
+        )
     for questions in asked:
         get_or_build(questions.folder, partial(_merged, questions), scrap=(SHARDS,))
 
@@ -212,10 +213,8 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     rows = [(why, records[i]) for why, picked in chosen.items() for i in picked]
     items = [plan.items[row["sample_id"]] for _, row in rows]
     batch = batch_of(items, plan.experiment.model.resolution)
-    target = load_target(plan, cell.evaluation.subject)
-    target.to(device_of(plan.experiment.options.trainer))
     assert isinstance(cell.attack, Illustrated)
-    with torch.no_grad():
+    with scoring_target(plan, cell.evaluation.subject) as target, torch.no_grad():
         images = cell.attack.evidence(target, batch)
     shown = [
         Shown(item.sample_id, item.caption, row["score"], row["is_member"], why)
@@ -248,6 +247,26 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
     unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
+
+
+@contextmanager
+def scoring_target(plan: Plan, subject: Subject) -> Iterator[Target]:
+    """The model on its device, in the precision that scores are asked for, as fast as it can be."""
+    from mia_bench.precision import scoring_in
+    from mia_bench.tune import remember, situation, tuned_chunk
+
+    options, target = plan.experiment.options, load_target(plan, subject)
+    target.to(device_of(options.trainer))
+    if options.trainer.compile is not None:
+        target.compile_unet(options.trainer.compile)
+    with scoring_in(options.eval.dtype, target):
+        key = situation(target)
+        if target.tunable:
+            target.chunk = tuned_chunk(target, plan.folder("cache"))
+        found = target.chunk
+        yield target
+    if target.tunable and target.chunk < found:  # memory did not suffice beside the rest
+        remember(plan.folder("cache"), key, target.chunk)
 
 
 def device_of(options: TrainerOptions) -> torch.device:

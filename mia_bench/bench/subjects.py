@@ -68,10 +68,15 @@ class Subject:
         return self
 
 
+def tiny_target(resolution: int = RESOLUTION) -> Target:
+    """The bundled model."""
+    model = StableDiffusion("bundled:tiny", resolution)
+    return model.build(model.load_unet(), seed=0)
+
+
 def tiny(rows: int = 64) -> Subject:
     """The bundled model with `rows` real OpenMoji drawings."""
-    model = StableDiffusion("bundled:tiny", RESOLUTION)
-    target = model.build(model.load_unet(), seed=0)
+    target = tiny_target()
     batch = batch_of(OpenMoji().items().items[:rows], RESOLUTION)
     return Subject(target, batch)
 

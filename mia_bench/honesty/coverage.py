@@ -122,6 +122,6 @@ def _entries(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counted(found: list[tuple[bool, bool, float]]) -> Covered:
-    below, above = (sum(entry[i] for entry in found) for i in (0, 1))
+    below, above = sum(entry[0] for entry in found), sum(entry[1] for entry in found)
     width = float(np.mean([entry[2] for entry in found]))
     return Covered(len(found), len(found) - below - above, below, above, width)
