@@ -19,7 +19,7 @@ from mia_bench.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, Validatio
 from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.finite import require_gradients, require_losses
-from mia_bench.keeper import LAST, Keeper, whole
+from mia_bench.keeper import LAST, InPlace, Keeper, whole
 from mia_bench.mitigations import Treatment
 from mia_bench.progress import StepProgress
 from mia_bench.recipe import Recipe
@@ -290,6 +290,7 @@ def _trainer(
         enable_model_summary=False,
         default_root_dir=folder,
         callbacks=callbacks,
+        plugins=[InPlace()],
     )
 
 

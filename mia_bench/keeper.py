@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mia_bench.recipe import Recipe
@@ -84,6 +85,18 @@ class Keeper(Callback):
     def _save(self, module: LightningModule, step: int) -> None:
         adapters = self.recipe.lora_rank is not None
         save_weights(cast(Trained, module).result, self.folder / STEPS / str(step), adapters)
+
+
+class InPlace(TorchCheckpointIO):
+    """Checkpoints go where they are to lie: Lightning's own writes to the machine's temporary
+    folder first, which may be small, and leaves gigabytes there when it is killed.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        with Path(path).open("wb") as handle:
+            torch.save(checkpoint, handle)
 
 
 def save_weights(unet: nn.Module, folder: Path, adapters: bool = False) -> None:

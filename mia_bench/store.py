@@ -216,8 +216,12 @@ def unwritable(error: BaseException) -> str | None:
     """
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         return str(error)
-    words = str(error)
-    return next((reason for reason in FULL if reason in words), None)
+    seen: BaseException | None = error
+    while seen is not None:
+        if said := next((reason for reason in FULL if reason in str(seen)), None):
+            return said
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 @contextmanager

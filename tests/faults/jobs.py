@@ -38,6 +38,9 @@ LOOK = 0.003  # seconds between two looks at a file that lives for tens of milli
 STEP = re.compile(r"fine-tune (\w+):[^\r\n]*?(\d+)/(\d+) \[")
 
 
+STARTED: list[Job] = []
+
+
 @dataclass
 class Job:
     """A running `python -m mia_bench`; what it says is in `log`."""
@@ -92,7 +95,8 @@ def start(outputs: Path, *overrides: str, env: Mapping[str, str] | None = None) 
             env={**os.environ, **QUIET, **(env or {})},
             start_new_session=True,
         )
-    return Job(process, log)
+    STARTED.append(Job(process, log))
+    return STARTED[-1]
 
 
 def complete(outputs: Path, *overrides: str, env: Mapping[str, str] | None = None) -> str:
