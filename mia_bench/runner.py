@@ -17,49 +17,18 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.config import TrainerOptions
-from mia_bench.data.source import Item, pixels
+from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_note, read_table, write_table
+from mia_bench.features import Table, read_note, read_table
+from mia_bench.pictures import cut, loader
 from mia_bench.progress import RowProgress
 from mia_bench.target import Batch, Target
+from mia_bench.writer import Writer
 
 SHARDS = "shards"
-
-
-class Pictures(Dataset[tuple[str, Tensor, str]]):
-    """Decoded rows: sample id, image (3, H, W) in [-1, 1], caption. No labels."""
-
-    def __init__(self, items: Sequence[Item], resolution: int) -> None:
-        self.items, self.resolution = items, resolution
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> tuple[str, Tensor, str]:
-        item = self.items[i]
-        return item.sample_id, pixels(item.load(self.resolution), self.resolution), item.caption
-
-
-def collate(rows: Sequence[tuple[str, Tensor, str]]) -> Batch:
-    ids, images, captions = zip(*rows, strict=True)
-    return Batch(ids, torch.stack(images), captions)
-
-
-class Batches(Dataset[Batch]):
-    """Whole batches of rows, each a list of positions in `pictures`."""
-
-    def __init__(self, pictures: Pictures, rows: Sequence[Sequence[int]]) -> None:
-        self.pictures, self.rows = pictures, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> Batch:
-        return collate([self.pictures[row] for row in self.rows[i]])
 
 
 @dataclass
@@ -94,15 +63,17 @@ class AttackModule(LightningModule):
         target: Target,
         attacks: Mapping[str, tuple[Attack, Path]],
         done: Mapping[str, set[str]],
+        writer: Writer,
     ) -> None:
         super().__init__()
-        self.target, self.attacks, self.done = target, dict(attacks), done
+        self.target, self.attacks = target, dict(attacks)
+        self.done, self.writer = done, writer
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
-        return Batch(batch.sample_id, batch.image.to(device, non_blocking=True), batch.caption)
+        return batch.to(device)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> int:
-        """Write this batch's shards; the number of rows is all that Lightning gets to see."""
+        """Hand over this batch's shards; the number of rows is all that Lightning gets to see."""
         new = {
             name: [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
             for name in self.attacks
@@ -115,7 +86,7 @@ class AttackModule(LightningModule):
         for name, (table, cost) in asked.items():  # together, once all are known: see `finished`
             note = {"cost": vars(cost), "beside": beside}
             path = self.attacks[name][1] / SHARDS / beside[name]
-            write_table(path, table.take(new[name]), note)
+            self.writer.write(path, table.take(new[name]), note)
         self.target.forget()
         return len(batch)
 
@@ -145,20 +116,19 @@ class AttackModule(LightningModule):
         return Table(batch.sample_id, arrays), cost
 
 
-def finished(attacks: Mapping[str, Path], rank: int) -> dict[str, set[str]]:
+def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
     """Sample ids that earlier, interrupted passes wrote, by attack.
 
     Unreadable shards are dropped. So are those of a batch that a kill left without the shards of
     other attacks of its pass: asked again as a whole, it gives the same bits, because attacks
-    share answers and a chunk of another size rounds differently. Each rank judges its own.
+    share answers and a chunk of another size rounds differently.
     """
     found = {name: _shards(folder) for name, folder in attacks.items()}
     torn = [
         attacks[name] / SHARDS / shard
         for name, shards in found.items()
         for shard, (_, beside) in shards.items()
-        if shard.startswith(f"{rank:03d}-")
-        and any(other in found and its not in found[other] for other, its in beside.items())
+        if any(other in found and its not in found[other] for other, its in beside.items())
     ]
     for path in torn:
         path.unlink(missing_ok=True)
@@ -201,8 +171,27 @@ def run_pass(
     folders = {name: folder for name, (_, folder) in attacks.items()}
     for folder in folders.values():
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-    bar = RowProgress(label)
-    trainer = Trainer(
+    done = finished(folders)
+    everywhere = set.intersection(*done.values())
+    waiting = sum(item.sample_id not in everywhere for item in items)
+    if not waiting:
+        return
+    trainer = _trainer(options, RowProgress(label, waiting))
+    mine = items[trainer.global_rank :: trainer.world_size]
+    left = [
+        rows
+        for rows in cut(mine, batch_size)
+        if any(item.sample_id not in everywhere for item in rows)
+    ]
+    with Writer() as writer:
+        module = AttackModule(target, attacks, done, writer)
+        batches = loader(left, resolution, options, target.store)
+        trainer.predict(module, batches, return_predictions=False)
+    trainer.strategy.barrier()  # the other ranks' shards are there, too
+
+
+def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
+    return Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
@@ -214,22 +203,8 @@ def run_pass(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[bar],
+        callbacks=[progress],
     )
-    rank, world = trainer.global_rank, trainer.world_size
-    done = finished(folders, rank)
-    everywhere = set.intersection(*done.values())
-    waiting = [item.sample_id for item in items if item.sample_id not in everywhere]
-    if not waiting:
-        return
-    mine = items[rank::world]
-    cut = [range(i, min(i + batch_size, len(mine))) for i in range(0, len(mine), batch_size)]
-    left = [rows for rows in cut if any(mine[i].sample_id not in everywhere for i in rows)]
-    bar.rows = len(waiting)
-    loader = DataLoader(Batches(Pictures(mine, resolution), left), batch_size=None)
-    module = AttackModule(target, attacks, done)
-    trainer.predict(module, loader, return_predictions=False)
-    trainer.strategy.barrier()
 
 
 def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:

@@ -27,6 +27,7 @@ from mia_bench.provenance import environment
 
 MANIFEST = "manifest.json"
 KEY_LENGTH = 16
+YAML_BYTES = 1 << 20  # of a stored config.yaml; ours have a few thousand
 PART = ".part"  # at the end of names of what is not written whole yet
 NOT_WRITABLE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
@@ -69,12 +70,39 @@ def _hash_seen(path: Path, _state: tuple[int, int]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`. Raises MiaError when there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it holds no JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
+    if not isinstance(value, dict):
+        raise MiaError(f"cannot read {path}: it holds no object. Delete its folder and run again.")
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a stored config.yaml: plain values, no tags that make objects, no aliases.
+
+    Aliases, which this package never writes, let a page of text unfold into gigabytes.
+
+    Raises:
+        MiaError: it cannot be read, is too long, or is no such mapping.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a thousand of them are read
+    try:
+        if path.stat().st_size > YAML_BYTES:
+            raise ValueError(f"more than {YAML_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+            raise ValueError("it has aliases, which are not read")
+        value = yaml.load(text, Loader=loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise MiaError(f"cannot read {path}: {reason}. It may be of another version.") from error
+    if not isinstance(value, dict):
+        raise MiaError(f"cannot read {path}: it is no mapping. It may be of another version.")
     return value
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -118,16 +119,16 @@ def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Question
     from mia_bench.runner import SHARDS, run_pass
 
     options = plan.experiment.options
-    target = load_target(plan, subject)
-    run_pass(
-        target,
-        {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
-        [plan.items[sid] for sid in rows],
-        plan.experiment.model.resolution,
-        options.eval.batch_size,
-        options.trainer,
-        f"ask {subject.kind}",
-    )
+    with scoring_target(plan, subject) as target:
+        run_pass(
+            target,
+            {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
+            [plan.items[sid] for sid in rows],
+            plan.experiment.model.resolution,
+            options.eval.batch_size,
+            options.trainer,
+            f"ask {subject.kind}",
+        )
     for questions in asked:
         get_or_build(questions.folder, partial(_merged, questions), scrap=(SHARDS,))
 
@@ -201,7 +202,7 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     import torch
 
     from mia_bench.evidence import Illustrated, Shown, choose, save_strips
-    from mia_bench.runner import Pictures, collate
+    from mia_bench.pictures import batch_of
 
     scores = pd.read_parquet(cell.folder / "scores.parquet")
     scores = scores[~scores.calibration].reset_index(drop=True)
@@ -211,12 +212,9 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     records = scores.to_dict("records")
     rows = [(why, records[i]) for why, picked in chosen.items() for i in picked]
     items = [plan.items[row["sample_id"]] for _, row in rows]
-    pictures = Pictures(items, plan.experiment.model.resolution)
-    batch = collate([pictures[i] for i in range(len(items))])
-    target = load_target(plan, cell.evaluation.subject)
-    target.to(device_of(plan.experiment.options.trainer))
+    batch = batch_of(items, plan.experiment.model.resolution)
     assert isinstance(cell.attack, Illustrated)
-    with torch.no_grad():
+    with scoring_target(plan, cell.evaluation.subject) as target, torch.no_grad():
         images = cell.attack.evidence(target, batch)
     shown = [
         Shown(item.sample_id, item.caption, row["score"], row["is_member"], why)
@@ -251,6 +249,26 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
     return model.build(unet, plan.experiment.options.eval.seed, store)
 
 
+@contextmanager
+def scoring_target(plan: Plan, subject: Subject) -> Iterator[Target]:
+    """The model on its device, in the precision that scores are asked for, as fast as it can be."""
+    from mia_bench.precision import scoring_in
+    from mia_bench.tune import remember, situation, tuned_chunk
+
+    options, target = plan.experiment.options, load_target(plan, subject)
+    target.to(device_of(options.trainer))
+    if options.trainer.compile is not None:
+        target.compile_unet(options.trainer.compile)
+    with scoring_in(options.eval.dtype, target):
+        key = situation(target)
+        if target.tunable:
+            target.chunk = tuned_chunk(target, plan.folder("cache"))
+        found = target.chunk
+        yield target
+    if target.tunable and target.chunk < found:  # memory did not suffice beside the rest
+        remember(plan.folder("cache"), key, target.chunk)
+
+
 def device_of(options: TrainerOptions) -> torch.device:
     """Where work outside a Trainer runs: this process's GPU when the trainer would use one."""
     import torch
@@ -266,19 +284,17 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     `target` is left on the device of the run.
     """
     import torch
-    from torch.utils.data import DataLoader
     from tqdm import tqdm
 
     from mia_bench.batches import Rows
-    from mia_bench.runner import Pictures, collate
+    from mia_bench.pictures import cut, loader
 
     options, model = plan.experiment.options, plan.experiment.model
     items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
-    pictures = Pictures(items, model.resolution)
-    loader = DataLoader(pictures, batch_size=options.eval.batch_size, collate_fn=collate)
     target.to(device_of(options.trainer))
-    latents = []
-    for batch in tqdm(loader, desc=f"encode {role}", leave=False):
+    size, latents = options.eval.batch_size, []
+    batches = loader(cut(items, size), model.resolution, options.trainer, target.store)
+    for batch in tqdm(batches, desc=f"encode {role}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")

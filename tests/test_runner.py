@@ -70,7 +70,7 @@ def killed(monkeypatch, run, step=2, write=None):
 
     with monkeypatch.context() as patch:
         patch.setattr(AttackModule, "predict_step", dies)
-        patch.setattr("mia_bench.runner.write_table", dies_writing)
+        patch.setattr("mia_bench.writer.write_table", dies_writing)
         with pytest.raises(BaseException):  # noqa: B017, PT011 - Lightning turns it into SystemExit
             run()
 

@@ -47,12 +47,18 @@ class TensorCache:
         self._seen: set[Path] = set()
         self._open: dict[Path, Any] = {}
 
-    def get(self, view: str, sample_id: Sequence[str]) -> list[Tensor | None]:
-        """Each row (*latent), or None where it is not there."""
-        keys = [f"{view}|{sid}" for sid in sample_id]
-        if not all(key in self._where for key in keys):
+    def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
+        """Latents (*latent) of the samples that are there."""
+        keys = {sid: f"{view}|{sid}" for sid in sample_id}
+        if not all(key in self._where for key in keys.values()):
             self._look_again()
-        return [self._row(key) for key in keys]
+        rows = {sid: self._row(key) for sid, key in keys.items()}
+        return {sid: row for sid, row in rows.items() if row is not None}
+
+    def has(self, view: str, sample_id: Sequence[str]) -> set[str]:
+        """The samples that are there, without reading them."""
+        self._look_again()
+        return {sid for sid in sample_id if f"{view}|{sid}" in self._where}
 
     def _row(self, key: str) -> Tensor | None:
         if key not in self._where:
