@@ -86,7 +86,9 @@ class Text(Protocol):
 class LatentStore(Protocol):
     """Where clean latents outlive a run: content-addressed by sample, view and encoder."""
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None: ...
+    def get(self, view: str, sample_id: Sequence[str]) -> Mapping[str, Tensor]:
+        """Those of the rows that are there, by sample id."""
+
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
 
 
@@ -169,14 +171,27 @@ class Target(nn.Module):
         """Latents of `transform(batch.image)`, encoded once per batch; `name` must identify it."""
         key = (name, batch.sample_id)
         if key not in self._views:
-            z0 = self.store.get(name, batch.sample_id) if self.store else None
-            if z0 is None:
-                image = batch.image.to(self.device)
-                z0 = self.encode(transform(image) if transform else image)
-                if self.store:
-                    self.store.put(name, batch.sample_id, z0)
-            self._views[key] = View(name, batch.sample_id, z0.to(self.device))
+            self._views[key] = View(name, batch.sample_id, self._latents(batch, name, transform))
         return self._views[key]
+
+    def _latents(
+        self, batch: Batch, name: str, transform: Callable[[Tensor], Tensor] | None
+    ) -> Tensor:
+        """Only rows that are not stored are encoded: the last digits of a latent depend on the
+        batch it was encoded in, so that encoding a row twice would give two answers."""
+        ids = batch.sample_id
+        known = dict(self.store.get(name, ids)) if self.store else {}
+        new = [row for row, sid in enumerate(ids) if sid not in known]
+        if new:
+            image = batch.image.to(self.device)
+            image = transform(image) if transform else image
+            z0 = self.encode(image if len(new) == len(ids) else image[new])
+            if self.store:
+                self.store.put(name, [ids[row] for row in new], z0)
+            if len(new) == len(ids):
+                return z0
+            known |= {ids[row]: latent for row, latent in zip(new, z0, strict=True)}
+        return torch.stack([known[sid].to(self.device) for sid in ids])
 
     @property
     def pad_token(self) -> str:

@@ -44,11 +44,8 @@ class RememberedLatents:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Tensor] = {}
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None:
-        keys = [(view, sid) for sid in sample_id]
-        return (
-            torch.stack([self.rows[k] for k in keys]) if all(k in self.rows for k in keys) else None
-        )
+    def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
+        return {sid: self.rows[view, sid] for sid in sample_id if (view, sid) in self.rows}
 
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         self.rows.update({(view, sid): row.cpu() for sid, row in zip(sample_id, z0, strict=True)})

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,18 +38,17 @@ class TensorCache:
         self._seen: set[Path] = set()
         self._open: dict[Path, Any] = {}
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None:
-        """(B, *latent) when every row is there, else None."""
-        keys = [f"{view}|{sid}" for sid in sample_id]
-        if not all(key in self._where for key in keys):
+    def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
+        """Latents of those rows that are there, by sample id."""
+        keys = {sid: f"{view}|{sid}" for sid in sample_id}
+        if not all(key in self._where for key in keys.values()):
             self._look_again()
-        if not keys or not all(key in self._where for key in keys):
-            return None
+        here = {sid: key for sid, key in keys.items() if key in self._where}
         try:
-            return torch.stack([self._shard(self._where[key]).get_tensor(key) for key in keys])
+            return {sid: self._shard(self._where[k]).get_tensor(k) for sid, k in here.items()}
         except (SafetensorError, OSError):  # another process dropped a shard: encode again
             self._where, self._seen, self._open = {}, set(), {}
-            return None
+            return {}
 
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         rows = {
@@ -95,11 +93,13 @@ class TensorCache:
                 yield seen.st_mtime, seen.st_size, path
 
     def _look_again(self) -> None:
-        for path in set(self.folder.glob("*.safetensors")) - self._seen:
+        # in one order: of a row that two processes encoded at once, all later ones read one
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
             self._seen.add(path)
             try:
                 with safe_open(path, framework="pt") as shard:
-                    self._where.update(dict.fromkeys(shard.keys(), path))
+                    for key in shard.keys():  # noqa: SIM118 - a handle, no mapping
+                        self._where.setdefault(key, path)
             except (SafetensorError, OSError):
                 path.unlink(missing_ok=True)  # a cache entry is rebuilt, never repaired
 
