@@ -15,9 +15,9 @@ from mia_bench.data.membership import Role
 from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError, Missing
 from mia_bench.finding import DIFFERS, NOTE, OK, UNCHECKED, Check, Finding, changed, few, verdict
+from mia_bench.known import MEMBERS, calibrating
 from mia_bench.plan import EVALUATED, SHADOWED, model_key, run_key
 from mia_bench.recomputed import check_controls, check_metrics, check_roc, check_scores
-from mia_bench.scoring import MEMBERS, calibrating
 from mia_bench.store import MANIFEST, hash_key, read_json
 from mia_bench.stored import NotHere, Stored, own
 

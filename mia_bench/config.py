@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mia_bench.errors import MiaError
 from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of the root
-from mia_bench.recipe import check_checkpoint, check_recipe
 from mia_bench.secret import advice, in_values
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from mia_bench.data.source import Source
     from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 @dataclass
@@ -86,6 +82,8 @@ class TrainerOptions:
     strategy: str = "auto"
     precision: str = "32-true"
     gpu_slots: int | None = None
+    workers: int = 0
+    compile: str | None = None
 
 
 @dataclass
@@ -109,6 +107,7 @@ class Evaluation:
     utility: bool = False
     utility_images: int = 200
     utility_clip: str | None = None
+    dtype: str | None = None
 
 
 @dataclass
@@ -173,6 +172,8 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     Raises:
         MiaError: a key, value or combination that cannot be run; names the nearest valid one.
     """
+    from mia_bench.refusals import refuse
+
     options = cast(Root, OmegaConf.to_object(cfg))
     resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     if (problem := in_values(resolved)) is not None:
@@ -184,11 +185,9 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     source = build(resolved["data"]["source"], "data.source")
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
-    _check_names([("data.name", options.data.name), *(("attack", name) for name in attacks)])
-    _check_options(options, model, mitigations)
-    _check_contracts(attacks, model, source)
-    _check_access(options.eval.access, attacks)
-    return Experiment(model, source, attacks, mitigations, options, resolved)
+    experiment = Experiment(model, source, attacks, mitigations, options, resolved)
+    refuse(experiment)
+    return experiment
 
 
 def build(node: Any, key: str) -> Any:
@@ -241,109 +240,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     options = sorted(known)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
-
-
-def _check_names(names: Iterable[tuple[str, str]]) -> None:
-    """They become parts of file names under outputs/."""
-    for key, name in names:
-        if not NAME.fullmatch(name):
-            raise MiaError(
-                f"{key}: '{name}' cannot be a name. It becomes a part of file names: use letters, "
-                "digits, dot, dash and underscore, at most 80, the first one a letter or a digit."
-            )
-
-
-def _check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
-    """What comes from outside the package has everything that will be asked of it."""
-    from mia_bench.attacks import Attack
-    from mia_bench.data.source import Source
-    from mia_bench.models import Model
-
-    parts = [(f"attack.{name}", attack, Attack, "attack") for name, attack in attacks.items()]
-    for key, part, protocol, kind in (
-        *parts,
-        ("model", model, Model, "model"),
-        ("data.source", source, Source, "source"),
-    ):
-        declared = (*vars(protocol), *getattr(protocol, "__annotations__", {}))
-        missing = sorted(n for n in declared if not n.startswith("_") and not hasattr(part, n))
-        if missing:
-            raise MiaError(
-                f"{key}: {type(part).__name__} has no {', '.join(missing)}, which every {kind} "
-                f"needs: see {protocol.__name__} in {protocol.__module__.replace('.', '/')}."
-            )
-
-
-def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
-    from mia_bench.attacks import Access
-
-    names = [level.name.lower() for level in Access]
-    if allowed not in names:
-        raise MiaError(f"eval.access={allowed}. {nearest(allowed, names)}")
-    above = [n for n, a in attacks.items() if a.access > Access[allowed.upper()]]
-    if above:
-        raise MiaError(
-            f"eval.access={allowed} does not allow {', '.join(above)}, which need more: leave them "
-            "out of attack=[...], or raise eval.access."
-        )
-
-
-def _check_data(data: Data, model: Model) -> None:
-    kind, colon, argument = (data.captions or "null").partition(":")
-    needs = {"own": False, "null": False, "file": True, "pseudo": True}
-    if kind not in needs or needs[kind] != bool(colon and argument):
-        raise MiaError(
-            f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
-            " sample_id>, or pseudo:<captioner id or folder>."
-        )
-    if data.on_error not in ("skip", "raise"):
-        raise MiaError(
-            f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
-        )
-    if data.pretraining and model.finetune:
-        raise MiaError(
-            f"data={data.name} knows which rows the base model was pre-trained on, so there is"
-            " nothing to fine-tune: add model.finetune=false calibration=split."
-        )
-
-
-def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
-    """Contradictions that are known before anything is loaded."""
-    _check_mitigation(options, model, mitigations)
-    if options.calibration.kind not in ("shadow", "split"):
-        raise MiaError(
-            f"calibration.kind={options.calibration.kind}. "
-            + nearest(options.calibration.kind, ("shadow", "split"))
-        )
-    _check_data(options.data, model)
-    if not model.finetune and options.calibration.kind == "shadow":
-        raise MiaError(
-            "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
-            "with: add calibration=split."
-        )
-    if model.finetune:
-        check_recipe(options.finetune, options.trainer.precision)
-        if options.finetune.epochs is None and not mitigations:
-            check_checkpoint(options.checkpoint, options.finetune)
-    if options.eval.utility_images < 2:
-        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
-    if options.eval.resamples < 100 or options.eval.batch_size < 1:
-        raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
-
-
-def _check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
-    shadow = options.calibration.shadow_mitigation
-    if shadow not in ("same", "none"):
-        raise MiaError(
-            f"calibration.shadow_mitigation={shadow}. {nearest(shadow, ('same', 'none'))}"
-        )
-    if shadow == "none" and options.calibration.kind == "split":
-        raise MiaError(
-            "calibration.shadow_mitigation=none says how the shadow is trained, and calibration="
-            "split has none: leave it out."
-        )
-    if mitigations and not model.finetune:
-        raise MiaError(
-            f"model.finetune=false audits a model as it is: mitigation={'+'.join(mitigations)} "
-            "cannot be applied to it."
-        )

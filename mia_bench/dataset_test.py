@@ -36,11 +36,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mia_bench import metrics
-from mia_bench.bootstrap import Bootstrap
 from mia_bench.diffusion import keyed_generator
 from mia_bench.errors import MiaError
 from mia_bench.metrics import Floats, Ints
 from mia_bench.plain import plain, say
+from mia_bench.resample import Bootstrap
 
 LEVEL = 0.01
 RESAMPLES = 1000

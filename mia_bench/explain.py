@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mia_bench.config import Root, conf_dir, nearest
 from mia_bench.errors import MiaError
 from mia_bench.plain import plain_lines
-from mia_bench.store import NOT_WRITABLE
+from mia_bench.store import unwritable
 
 MOST = 40  # lines of a message
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
@@ -40,19 +40,29 @@ def explain(error: BaseException) -> str | None:
 def _explained(error: BaseException) -> str | None:
     if isinstance(error, MiaError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
-        where = f" {error.filename}" if error.filename else ""
+    if problem := unwritable(error):
         return (
-            f"cannot write{where}: {error.strerror}. Free some space or point paths.outputs at a "
-            "folder you may write to; what is finished stays usable."
+            f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
+            "write to; what is finished stays usable."
         )
     if isinstance(error, OSError) and error.errno in NO_PATH:
         return f"{error.filename} cannot be used as a path: {error.strerror}."
+    if is_lost_rank(error):
+        return (
+            "another process of this run ended, see what it said. Run the same command again: it "
+            f"goes on from what is finished. ({str(error).strip().partition(chr(10))[0]})"
+        )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
     if _raised_by(error).partition(".")[0] in READERS:
         return f"the command line cannot be read: {_first_line(error)}"
     return None
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """A collective operation failed because a process of the group is gone or does not answer."""
+    by_type = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    return by_type or (isinstance(error, RuntimeError) and "gloo/" in str(error))
 
 
 def _raised_by(error: BaseException) -> str:

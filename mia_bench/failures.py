@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mia_bench.errors import MiaError
 from mia_bench.plain import plain_lines, say
-from mia_bench.store import hash_key, machine, write_json
+from mia_bench.provenance import machine
+from mia_bench.store import hash_key, write_json
 
 FOLDER = "failures"
 LINES = 2_000  # of a traceback

@@ -97,7 +97,8 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     """
     from mia_bench import workshop
     from mia_bench.estimate import foresee, lines, outline
-    from mia_bench.failures import failure_of, forget, record
+    from mia_bench.explain import is_lost_rank
+    from mia_bench.failures import failure_of, find, forget, record
     from mia_bench.slots import gpu_slot
     from mia_bench.table import show
     from mia_bench.tracking import mode_of
@@ -120,7 +121,8 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
                     say(line)
             plan, results = carry_out(plan)
     except Exception as error:
-        if global_rank() == 0:
+        # of several ranks, the first to fail knows why; the others only miss it
+        if not (is_lost_rank(error) and find(plan.outputs, cells)):
             record(plan.outputs, failure_of(error, cells, sys.argv[1:]))
         raise
     if global_rank() == 0:

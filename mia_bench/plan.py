@@ -22,7 +22,7 @@ from mia_bench.mitigations import Treatment, treat
 from mia_bench.recipe import check_checkpoint
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 UTILITY_VERSION = 1  # of the numbers of utility.py
 UNKNOWN = "unknown"  # the key of a model whose weights are not here
 BEST = "best"
@@ -276,7 +276,7 @@ class Plan:
                 "fields": query_fields(attack),
                 "rows": [(sid, self.items[sid].caption) for sid in rows],
                 "seed": self.experiment.options.eval.seed,
-                "dtype": "float32",
+                "dtype": self.experiment.options.eval.dtype or "float32",
             }
         )
         name = f"{kind.__module__.rpartition('.')[2]}-{key}"

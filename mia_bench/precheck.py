@@ -91,7 +91,7 @@ def check_rows(plan: Plan) -> None:
 
 def _fewest_rows(plan: Plan) -> int:
     """Rows of the rarer class in the poorest out-of-fold calibration, as scoring will form them."""
-    from mia_bench.scoring import calibrating, folds_of
+    from mia_bench.known import calibrating, folds_of
 
     options = plan.experiment.options
     roles = SHADOWED if plan.shadow else EVALUATED

@@ -24,7 +24,7 @@ from mia_bench.errors import MiaError
 from mia_bench.failures import FOLDER, Failure, read
 from mia_bench.plain import say
 from mia_bench.store import MANIFEST, read_yaml
-from mia_bench.table import WIDTH, interval
+from mia_bench.table import interval, show_whole
 
 MOST = 200  # rows of a table; the rest is counted
 PARTS = ("targets", "features", "runs", "cache", "utility", "reports", "hydra", "wandb")
@@ -134,7 +134,6 @@ def disk(folder: Path) -> int:
 def show(outputs: Path) -> None:
     """Print it all."""
     console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
     _show_models(console, models(outputs))
     _show_cells(console, cells(outputs), outputs)
     tables = sum((f / MANIFEST).is_file() for _, _, f in _leaves(outputs / "features"))
@@ -153,7 +152,7 @@ def _show_models(console: Console, found: Sequence[tuple[str, dict[str, Any]]]) 
     for key, about in found[:MOST]:
         words = (about.get(n, "") for n in ("kind", "steps", "epochs", "device", "created"))
         table.add_row(key, *(_plain(word) for word in words), _plain(about.get("problem", "")))
-    console.print(table)
+    show_whole(table, console)
     _more(found)
 
 
@@ -166,7 +165,7 @@ def _show_cells(console: Console, found: Sequence[Cell], outputs: Path) -> None:
         auc = "" if cell.auroc is None else interval(cell.auroc)
         words = cell.target, names[cell.target], cell.step, cell.attack
         table.add_row(*(_plain(word) for word in words), auc, _plain(cell.problem))
-    console.print(table)
+    show_whole(table, console)
     _more(found)
 
 

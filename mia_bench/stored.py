@@ -23,10 +23,12 @@ from mia_bench.config import Root, build
 from mia_bench.data.membership import Role, Split, load_split
 from mia_bench.data.splits import manifest_path
 from mia_bench.errors import MiaError
+from mia_bench.known import known_rows
 from mia_bench.mitigations import Treatment, treat
 from mia_bench.plan import EVALUATED, SHADOWED
-from mia_bench.scoring import Inputs, Tables, arrange, combine, known_rows
-from mia_bench.store import MANIFEST, environment, is_complete, read_json, read_yaml
+from mia_bench.provenance import environment
+from mia_bench.scoring import Inputs, Tables, arrange, combine
+from mia_bench.store import MANIFEST, is_complete, read_json, read_yaml
 
 OWN = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
 

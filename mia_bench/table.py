@@ -19,6 +19,7 @@ Results = Sequence[tuple[str, Mapping[str, Any], Path]]
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 WIDTH = 128
+MOST_WIDE = 10_000  # characters
 LINE = 100
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
@@ -151,6 +152,17 @@ def _row(
     )
 
 
+def show_whole(table: Table, console: Console | None = None) -> None:
+    """Print `table` without cutting a cell: a cut figure is worse than a wrapped line."""
+    from rich.measure import Measurement
+
+    console = console or Console(highlight=False)
+    before, options = console.width, console.options.update(max_width=MOST_WIDE)
+    console.width = max(before, WIDTH, Measurement.get(console, options, table).maximum)
+    console.print(table)
+    console.width = before
+
+
 def show(results: Results, title: str) -> None:
     """Print the table of finished cells and where their files are."""
     table = Table(
@@ -164,9 +176,7 @@ def show(results: Results, title: str) -> None:
     for name, metrics, _ in results:
         for row in rows(name, metrics, flagged):
             table.add_row(*map(_cell, row), style="dim" if row[0].startswith(" ") else None)
-    console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)  # a cut figure is worse than a wrapped line
-    console.print(table)
+    show_whole(table)
     first = results[0][1]
     say(verdict(results))
     for line in comparisons(results):

@@ -16,7 +16,7 @@ from mia_bench.attacks import Attack
 from mia_bench.config import build, conf_dir
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.models.stable_diffusion import StableDiffusion
-from mia_bench.runner import Pictures, collate
+from mia_bench.pictures import batch_of
 from mia_bench.target import Batch, Target, Text
 
 RESOLUTION = 64
@@ -47,6 +47,9 @@ class RememberedLatents:
     def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
         return {sid: self.rows[view, sid] for sid in sample_id if (view, sid) in self.rows}
 
+    def has(self, view: str, sample_id: Sequence[str]) -> set[str]:
+        return {sid for sid in sample_id if (view, sid) in self.rows}
+
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         self.rows.update({(view, sid): row.cpu() for sid, row in zip(sample_id, z0, strict=True)})
 
@@ -65,12 +68,17 @@ class Subject:
         return self
 
 
+def tiny_target(resolution: int = RESOLUTION) -> Target:
+    """The bundled model."""
+    model = StableDiffusion("bundled:tiny", resolution)
+    return model.build(model.load_unet(), seed=0)
+
+
 def tiny(rows: int = 64) -> Subject:
     """The bundled model with `rows` real OpenMoji drawings."""
-    model = StableDiffusion("bundled:tiny", RESOLUTION)
-    target = model.build(model.load_unet(), seed=0)
-    pictures = Pictures(OpenMoji().items().items[:rows], RESOLUTION)
-    return Subject(target, collate([pictures[i] for i in range(rows)]))
+    target = tiny_target()
+    batch = batch_of(OpenMoji().items().items[:rows], RESOLUTION)
+    return Subject(target, batch)
 
 
 def sd15(rows: int = 2) -> Subject:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mia_bench.data.cache import TensorCache
-from mia_bench.target import Batch
 
 IDS = ("openmoji:a", "openmoji:b", "openmoji:c")
 
@@ -20,9 +19,11 @@ def latents(seed: int = 0, n: int = 3) -> Tensor:
     return torch.randn(n, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def rows(cache: TensorCache, view: str, ids: Sequence[str]) -> Tensor:
-    found = cache.get(view, ids)
-    return torch.stack([found[sid] for sid in ids])
+def rows(cache: TensorCache, view: str, sample_id: Sequence[str]) -> Tensor | None:
+    """All of them, or None where one is missing."""
+    found = cache.get(view, sample_id)
+    there = bool(sample_id) and set(sample_id) <= found.keys()
+    return torch.stack([found[sid] for sid in sample_id]) if there else None
 
 
 def shards(folder: Path) -> list[Path]:
@@ -31,10 +32,10 @@ def shards(folder: Path) -> list[Path]:
 
 def test_nothing_is_found_before_it_is_put(tmp_path: Path) -> None:
     cache = TensorCache(tmp_path / "not" / "there")
-    assert cache.get("clean", IDS) == {}
+    assert rows(cache, "clean", IDS) is None
     assert not (tmp_path / "not").exists()
     cache.put("clean", IDS, latents())
-    assert cache.get("clean", IDS[:0]) == {}
+    assert rows(cache, "clean", IDS[:0]) is None
 
 
 def test_rows_come_back_in_any_order_bit_by_bit(tmp_path: Path) -> None:
@@ -42,6 +43,7 @@ def test_rows_come_back_in_any_order_bit_by_bit(tmp_path: Path) -> None:
     first.put("clean", IDS, latents())
     for cache in (first, TensorCache(tmp_path)):
         found = rows(cache, "clean", (IDS[2], IDS[0], IDS[2]))
+        assert found is not None
         assert torch.equal(found, latents()[[2, 0, 2]])
     assert [p.suffix for p in tmp_path.iterdir()] == [".safetensors"]
 
@@ -52,6 +54,7 @@ def test_what_was_put_is_a_copy(tmp_path: Path) -> None:
     with torch.no_grad():
         z0.zero_()
     found = rows(cache, "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents())
     assert not found.requires_grad
 
@@ -59,36 +62,42 @@ def test_what_was_put_is_a_copy(tmp_path: Path) -> None:
 def test_views_are_kept_apart(tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
     cache.put("clean", IDS, latents(0))
-    assert cache.get("flip", IDS) == {}
+    assert rows(cache, "flip", IDS) is None
     cache.put("flip", IDS, latents(1))
     for view, seed in (("clean", 0), ("flip", 1)):
         found = rows(cache, view, IDS)
+        assert found is not None
         assert torch.equal(found, latents(seed))
 
 
-def test_rows_that_are_there_are_found_beside_missing_ones(tmp_path: Path) -> None:
+def test_of_rows_that_are_missing_the_others_are_found(tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
     cache.put("clean", IDS, latents())
-    assert list(cache.get("clean", (*IDS, "openmoji:d"))) == list(IDS)
+    assert cache.get("clean", (*IDS, "openmoji:d")).keys() == set(IDS)
+    assert cache.has("clean", (*IDS, "openmoji:d")) == set(IDS)
+    assert cache.has("flip", IDS) == set()
     cache.put("clean", ("openmoji:d",), latents(5, 1))
     found = rows(cache, "clean", ("openmoji:d", IDS[1]))
+    assert found is not None
     assert torch.equal(found, torch.cat([latents(5, 1), latents()[[1]]]))
 
 
 def test_what_another_process_puts_is_found(tmp_path: Path) -> None:
     """Two caches of one folder share no memory, like two processes."""
     one, two = TensorCache(tmp_path), TensorCache(tmp_path)
-    assert two.get("clean", IDS) == {}
+    assert rows(two, "clean", IDS) is None
     one.put("clean", IDS, latents())
     found = rows(two, "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents())
 
 
 def test_the_same_rows_may_be_put_twice(tmp_path: Path) -> None:
     for _ in range(2):
         TensorCache(tmp_path).put("clean", IDS, latents())
-    assert len(shards(tmp_path)) == 2
+    assert len(shards(tmp_path)) == 1
     found = rows(TensorCache(tmp_path), "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents())
 
 
@@ -100,19 +109,21 @@ def test_a_truncated_shard_is_dropped_and_built_again(keep: int, tmp_path: Path)
     broken.write_bytes(broken.read_bytes()[:keep])
 
     cache = TensorCache(tmp_path)
-    assert cache.get("clean", IDS) == {}
+    assert rows(cache, "clean", IDS) is None
     assert not broken.exists()
     kept = rows(cache, "clean", ("openmoji:d",))
+    assert kept is not None
     assert torch.equal(kept, latents(5, 1))
     cache.put("clean", IDS, latents())
     found = rows(TensorCache(tmp_path), "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents())
 
 
 def test_a_file_that_is_no_shard_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "junk.safetensors").write_bytes(b"\xff" * 64)
     (tmp_path / "half.part").write_bytes(b"half")
-    assert TensorCache(tmp_path).get("clean", IDS) == {}
+    assert rows(TensorCache(tmp_path), "clean", IDS) is None
     assert [p.name for p in tmp_path.iterdir()] == ["half.part"]
 
 
@@ -121,6 +132,7 @@ def test_a_shard_that_another_process_drops_meanwhile_is_no_error(tmp_path: Path
     TensorCache(tmp_path).put("clean", IDS, latents())
     (tmp_path / "gone.safetensors").symlink_to(tmp_path / "nowhere")
     found = rows(TensorCache(tmp_path), "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents())
 
 
@@ -133,24 +145,54 @@ def test_a_shard_lost_while_in_use_is_a_miss(change: str, tmp_path: Path) -> Non
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:40])
-    assert cache.get("clean", IDS) == {}
+    assert rows(cache, "clean", IDS) is None
     cache.put("clean", IDS, latents(1))
     found = rows(cache, "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents(1))
 
 
-def test_a_failed_write_leaves_no_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(_: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below a regular file nothing can be made."""
+    (tmp_path / "file").touch()
+    cache = TensorCache(tmp_path / "file" / "latents")
+    for seed in range(2):
+        cache.put("clean", IDS, latents(seed))
+    assert rows(cache, "clean", IDS) is None
+    assert capsys.readouterr().err.count("latents are not kept: cannot write") == 1
 
-    cache = TensorCache(tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr("mia_bench.data.cache.save_file", full_disk)
-        with pytest.raises(OSError, match="No space left"):
-            cache.put("clean", IDS, latents())
+
+def test_flipped_bytes_are_found_before_they_are_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    TensorCache(tmp_path).put("clean", IDS, latents())
+    (shard,) = shards(tmp_path)
+    data = bytearray(shard.read_bytes())
+    data[-5] ^= 1
+    shard.write_bytes(data)
+    assert rows(TensorCache(tmp_path), "clean", IDS) is None
+    assert "is not what was written" in capsys.readouterr().err
     assert not shards(tmp_path)
-    assert cache.get("clean", IDS) == {}
+
+
+def test_rows_that_are_there_are_found_beside_others_that_are_not(tmp_path: Path) -> None:
+    TensorCache(tmp_path).put("clean", IDS[:2], latents()[:2])
+    found = TensorCache(tmp_path).get("clean", IDS)
+    first, second, third = (found.get(sid) for sid in IDS)
+    assert first is not None
+    assert second is not None
+    assert torch.equal(torch.stack([first, second]), latents()[:2])
+    assert third is None
+
+
+def test_of_two_versions_later_processes_read_the_same(tmp_path: Path) -> None:
+    for seed in range(4):
+        TensorCache(tmp_path).put("clean", IDS, latents(seed))
+    found = [rows(TensorCache(tmp_path), "clean", IDS) for _ in range(3)]
+    assert found[0] is not None
+    assert all(other is not None and torch.equal(found[0], other) for other in found)
 
 
 def test_a_bounded_cache_drops_what_was_not_read_for_longest(tmp_path: Path) -> None:
@@ -162,11 +204,11 @@ def test_a_bounded_cache_drops_what_was_not_read_for_longest(tmp_path: Path) -> 
         cache.put(view, IDS, latents(age))
         for path in {*cache.folder.glob("*")} - {*_dated(tmp_path)}:
             os.utime(path, (age + 1, age + 1))
-    assert TensorCache(tmp_path / "one").get("a", IDS)  # the oldest, read just now
+    assert rows(TensorCache(tmp_path / "one"), "a", IDS) is not None  # the oldest, read just now
     other.put("d", IDS, latents(3))
-    assert TensorCache(tmp_path / "one").get("b", IDS) == {}
+    assert rows(TensorCache(tmp_path / "one"), "b", IDS) is None
     for folder, view in (("one", "a"), ("other", "c"), ("other", "d")):
-        assert TensorCache(tmp_path / folder).get(view, IDS)
+        assert rows(TensorCache(tmp_path / folder), view, IDS) is not None
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) < 3.6 * shard
 
 
@@ -176,6 +218,7 @@ def test_what_is_larger_than_the_limit_is_kept_until_the_next(tmp_path: Path) ->
         cache.put("clean", IDS, latents(seed))
         assert len(list(tmp_path.rglob("*.safetensors"))) == 1
     found = rows(cache, "clean", IDS)
+    assert found is not None
     assert torch.equal(found, latents(2))
 
 
@@ -193,39 +236,3 @@ def test_parts_that_a_kill_left_a_day_ago_go_too(tmp_path: Path) -> None:
 def _dated(folder: Path) -> list[Path]:
     """Shards whose time a test already set."""
     return [path for path in folder.rglob("*.safetensors") if path.stat().st_mtime < 1_000]
-
-
-def test_of_a_row_written_twice_every_later_process_reads_the_same(tmp_path: Path) -> None:
-    """Two processes may have encoded it at once, with other last digits."""
-    for seed in range(6):
-        TensorCache(tmp_path).put("clean", IDS, latents(seed))
-    first = rows(TensorCache(tmp_path), "clean", IDS)
-    for _ in range(5):
-        assert torch.equal(rows(TensorCache(tmp_path), "clean", IDS), first)
-
-
-def test_a_target_encodes_only_rows_that_are_not_stored(tmp_path, random_target, random_batch):
-    """A batch of other rows too gives a stored row its stored latent, to the bit."""
-    target, batch = random_target(store=TensorCache(tmp_path)), random_batch(5)
-    part = Batch(batch.sample_id[1:3], batch.image[1:3], batch.caption[1:3])
-    stored = target.view(part).z0 + 0.0
-    target.store.put("clean", ["random:other"], stored[:1])
-    encoded: list[int] = []
-    encode = target.encode
-    target.encode = lambda image: encoded.append(len(image)) or encode(image)
-    target.forget()
-    found = target.view(batch).z0
-    assert encoded == [3]
-    assert torch.equal(found[1:3], stored)
-    again = random_target(store=TensorCache(tmp_path))
-    assert torch.equal(again.view(batch).z0, found)
-    assert torch.allclose(found, random_target().encode(batch.image), atol=1e-6)
-
-
-def test_a_transform_sees_the_whole_batch(tmp_path, random_target, random_batch):
-    """Damage is drawn per row: rows to encode are taken after it."""
-    target, batch = random_target(store=TensorCache(tmp_path)), random_batch(4)
-    scale = torch.arange(1.0, 5.0).view(4, 1, 1, 1)
-    target.store.put("dim", batch.sample_id[:2], target.encode(batch.image * scale)[:2])
-    found = target.view(batch, "dim", lambda image: image * scale).z0
-    assert torch.allclose(found, random_target().encode(batch.image * scale), atol=1e-6)

@@ -17,10 +17,10 @@ import torch
 from album import make_album
 from corpus import encode, picture
 
-from mia_bench.config import _check_names
 from mia_bench.data.__main__ import inspect
 from mia_bench.errors import MiaError
 from mia_bench.main import execute, main
+from mia_bench.refusals import check_names
 from mia_bench.session import compose
 from mia_bench.status import show
 from mia_bench.workshop import make_plan, train_models
@@ -155,7 +155,7 @@ def test_names_that_become_file_names_are_plain(name) -> None:
     with pytest.raises(MiaError, match="cannot be a name"):
         compose(f"data.name='{name}'")
     with pytest.raises(MiaError, match="cannot be a name"):
-        _check_names([("attack", name)])
+        check_names([("attack", name)])
 
 
 @pytest.mark.parametrize("path", ["bundled:..", "bundled:../../..", "bundled:/etc", "bundled:"])
