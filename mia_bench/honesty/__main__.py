@@ -104,7 +104,8 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
     """The figures of all parts, those of `parts` measured now."""
     known: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
     for part in parts:
-        for known[part] in PARTS[part](count, outputs):
+        for found in PARTS[part](count, outputs):
+            known[part] = found
             figures.parent.mkdir(parents=True, exist_ok=True)
             figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
         print(f"{part}: written to {figures}", flush=True)
