@@ -5,7 +5,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
-  launchers dashboard tiny bench clean
+  faults faults-short launchers dashboard tiny bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ mitigations: .venv/installed ## five mitigations under the attacks, one seed, sm
 
 mitigations-full: .venv/installed ## the same at full size over three seeds (about 3 hours; resumable)
 	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
+
+faults-short: .venv/installed ## kills, full disks, damage: the part that runs with the tests (under 5 minutes)
+	$(BIN)/python -m pytest tests/faults
+
+faults: .venv/installed ## all of it: 20 kills each of fine-tuning and scoring, ranks, network (an hour on 2 cores)
+	$(BIN)/python -m pytest -m "slow or not slow" -s tests/faults
 
 launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
 	$(BIN)/python -m pytest -m slow tests/test_sweep.py

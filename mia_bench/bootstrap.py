@@ -1,122 +1,28 @@
-"""95 % percentile intervals from a bootstrap of near-duplicate groups, stratified by membership.
+"""The metrics of metrics.json with 95 % intervals that take near-duplicate groups as the unit.
 
-In each class as many groups as there are get drawn with replacement (Efron & Tibshirani 1993, ch. 8
-and 13): every row gets an integer weight that depends on seed, group labels and membership, not on
-scores or row order. All metrics and all score vectors share the weights: differences are paired.
+TPR at a fixed FPR and differences get percentiles of resampled groups. These are too short near 0
+and 1 and where next to no false positive is allowed: `intervals` has what is used there, and
+docs/honesty.md how often each covers.
 
 Intervals are conditional on target, shadow and calibrated thresholds. The decision rule is that of
-`metrics`: `score > tau`, strictly. Where the sample separates perfectly the interval is [1, 1].
+`metrics`: `score > tau`, strictly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from mia_bench import metrics
-from mia_bench.metrics import BLOCK, Bools, Cuts, Floats, Ints, Thresholds, TprAtFpr
+from mia_bench import intervals, metrics
+from mia_bench.metrics import Bools, Cuts, Floats, Ints, Thresholds, TprAtFpr
+from mia_bench.resample import Bootstrap, Interval
 
 FPRS = (0.01, 0.001)
-KEPT = 1 << 22  # entries of one set of weights that stays in memory, 32 MB
-_kept: dict[tuple[bytes, bytes, int, int], list[Ints]] = {}
-QUANTILES = (0.025, 0.975)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Value on the full data and its 95 % interval; what is None is explained by `reason`."""
-
-    value: float | None
-    lo: float | None
-    hi: float | None
-    reason: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """{"value", "lo", "hi"} and, where there is one, "reason"."""
-        return {k: v for k, v in asdict(self).items() if k != "reason" or v is not None}
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Row weights by resampled groups: `row_group` (N,) indexes `member_group` (G,)."""
-
-    row_group: Ints
-    member_group: Bools
-    seed: int
-    n_resamples: int
-
-    @classmethod
-    def of(
-        cls, is_member: ArrayLike, group: Sequence[str], seed: int, n_resamples: int = 2000
-    ) -> Bootstrap:
-        """From membership (N,) and group labels (N,).
-
-        Raises ValueError when lengths differ, a label is no string, a group holds both classes, or
-        n_resamples < 1.
-        """
-        if n_resamples < 1:
-            raise ValueError(f"n_resamples is {n_resamples}: ask for at least one, better 2000")
-        y = np.asarray(is_member, dtype=np.bool_)
-        labels, row_group = np.unique(_labels(group, y.size), return_inverse=True)
-        member_rows = np.bincount(row_group, weights=y)
-        mixed = np.flatnonzero((member_rows > 0) & (member_rows < np.bincount(row_group)))
-        if mixed.size:
-            raise ValueError(
-                f"{mixed.size} groups hold members and non-members, the first is "
-                f"'{labels[mixed[0]]}': split whole near-duplicate groups, never their rows"
-            )
-        return cls(row_group.astype(np.int64), member_rows > 0, seed, n_resamples)
-
-    @property
-    def reason(self) -> str | None:
-        """Why there can be no interval, or None: one group resampled is that group again."""
-        members = int(self.member_group.sum())
-        for name, n in (("member", members), ("non-member", self.member_group.size - members)):
-            if n < 2:
-                return f"{n} {name} group: an interval needs at least 2 groups in each class"
-        return None
-
-    def weights(self) -> Iterator[Ints]:
-        """Blocks (b, N) of row weights, n_resamples rows in all; the same at every call."""
-        if self.row_group.size * self.n_resamples > KEPT:
-            yield from self._drawn()
-            return
-        key = (self.row_group.tobytes(), self.member_group.tobytes(), self.seed, self.n_resamples)
-        if key not in _kept:  # all cells of a target are judged on the same rows
-            _kept.clear()
-            _kept[key] = list(self._drawn())
-        yield from _kept[key]
-
-    def _drawn(self) -> Iterator[Ints]:
-        strata = [np.flatnonzero(self.member_group), np.flatnonzero(~self.member_group)]
-        # one stream per class, read replicate by replicate: the block size cannot matter
-        streams = [np.random.default_rng([self.seed, stratum]) for stratum in (1, 2)]
-        size = max(1, BLOCK // self.row_group.size)
-        for start in range(0, self.n_resamples, size):
-            b = min(size, self.n_resamples - start)
-            counts = np.empty((b, self.member_group.size), dtype=np.int64)
-            for groups, rng in zip(strata, streams, strict=True):
-                counts[:, groups] = _draw(rng, b, groups.size)
-            yield counts[:, self.row_group]
-
-    def replicates(self, statistic: Callable[[Ints], dict[str, Floats]]) -> dict[str, Floats]:
-        """(1 + n_resamples,) of each metric, full data first; `statistic` maps (b, N) to (b,)."""
-        unit = np.ones((1, self.row_group.size), dtype=np.int64)
-        blocks = [statistic(weights) for weights in chain([unit], self.weights())]
-        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-    def interval(self, replicates: Floats) -> Interval:
-        """Percentile interval of one metric, as `replicates` returns it."""
-        value = float(replicates[0])
-        if self.reason is not None:
-            return Interval(value, None, None, self.reason)
-        lo, hi = np.quantile(replicates[1:], QUANTILES)
-        return Interval(value, float(lo), float(hi))
+FEW = 4  # fewer allowed false positives than this, and percentiles miss the truth too often
+EXTREME = 0.99  # an AUROC beyond which its interval covers less than 95 %
 
 
 def evaluate(
@@ -138,17 +44,17 @@ def evaluate(
 
     def statistic(weights: Ints) -> dict[str, Floats]:
         tp, fp = cuts.count(weights)
-        tpr, false = metrics.rates(tp, fp, cuts.at(thresholds.tau_acc))
-        found = {"auroc": metrics.area(tp, fp), "asr": 0.5 + (tpr - false) / 2}
-        found |= {f"{fpr:g}": metrics.tpr_within(tp, fp, fpr) for fpr in FPRS}
-        if thresholds.tau_fpr01 is not None:
-            tpr, false = metrics.rates(tp, fp, cuts.at(thresholds.tau_fpr01))
-            found |= {"tpr_calibrated": tpr, "realised_fpr": false}
-        return found
+        tails = {f"{fpr:g}": metrics.tpr_within(tp, fp, fpr) for fpr in FPRS}
+        return {"auroc": metrics.area(tp, fp), **tails}
 
-    known = {name: boot.interval(v) for name, v in boot.replicates(statistic).items()}
-    absent = Interval(None, None, None, thresholds.reason or "no threshold was calibrated")
     points = {f"{fpr:g}": metrics.tpr_at_fpr(s, y, fpr) for fpr in FPRS}
+    replicates = boot.replicates(statistic)
+    known = {name: boot.interval(v) for name, v in replicates.items()}
+    known |= _at_thresholds(s, y, boot, thresholds)
+    if boot.reason is None:
+        known["auroc"] = _area(boot, replicates["auroc"])
+        known |= dict(_rare(s, y, boot, points))
+    absent = Interval(None, None, None, thresholds.reason or "no threshold was calibrated")
     names = ("auroc", "asr", "tpr_calibrated", "realised_fpr")
     return {
         **{name: known.get(name, absent).to_json() for name in names},
@@ -158,8 +64,51 @@ def evaluate(
         "n_members": int(y.sum()),
         "n_nonmembers": int((~y).sum()),
         "thresholds": asdict(thresholds),
-        "flags": _flags(points, thresholds, boot),
+        "flags": _flags(points, thresholds, boot, known["auroc"]),
     }
+
+
+def _area(boot: Bootstrap, replicates: Floats) -> Interval:
+    value = float(replicates[0])
+    all_of_them, none_of_them = (
+        intervals.jeffreys(ideal, boot.worth(member=ideal == 1)) for ideal in (1.0, 0.0)
+    )
+    return Interval(value, *intervals.area(value, replicates[1:], all_of_them, none_of_them))
+
+
+def _rare(
+    s: Floats, y: Bools, boot: Bootstrap, points: dict[str, TprAtFpr]
+) -> Iterator[tuple[str, Interval]]:
+    """TPR where 1 <= k < FEW."""
+    for name, point in points.items():
+        if 1 <= point.k < FEW:
+            limits = intervals.rare_tpr(
+                s, y, boot.row_group, float(name), boot.seed, boot.n_resamples
+            )
+            yield name, Interval(point.value, *limits)
+
+
+def _at_thresholds(
+    s: Floats, y: Bools, boot: Bootstrap, thresholds: Thresholds
+) -> dict[str, Interval]:
+    """asr, and where tau_fpr01 is known tpr_calibrated and realised_fpr."""
+
+    def rates(tau: float) -> tuple[intervals.Rate, intervals.Rate]:
+        tpr, fpr = (intervals.rate(s[at] > tau, boot.row_group[at]) for at in (y, ~y))
+        return tpr, fpr
+
+    def interval(value: float, lo: float, hi: float) -> Interval:
+        if boot.reason is not None:
+            return Interval(value, None, None, boot.reason)
+        return Interval(value, lo, hi)
+
+    tpr, fpr = rates(thresholds.tau_acc)
+    found = {"asr": interval(0.5 + (tpr.value - fpr.value) / 2, *intervals.balanced(tpr, fpr))}
+    if thresholds.tau_fpr01 is not None:
+        tpr, fpr = rates(thresholds.tau_fpr01)
+        found["tpr_calibrated"] = interval(tpr.value, tpr.lo, tpr.hi)
+        found["realised_fpr"] = interval(fpr.value, fpr.lo, fpr.hi)
+    return found
 
 
 def paired_difference(
@@ -205,8 +154,14 @@ def _at_fpr(point: TprAtFpr, interval: Interval) -> dict[str, Any]:
     return {**shown.to_json(), "k": point.k, "low_resolution": point.low_resolution}
 
 
-def _flags(points: dict[str, TprAtFpr], thresholds: Thresholds, boot: Bootstrap) -> list[str]:
-    """What a reader of the numbers must know, as stable identifiers."""
+def _flags(
+    points: dict[str, TprAtFpr], thresholds: Thresholds, boot: Bootstrap, auroc: Interval
+) -> list[str]:
+    """What a reader of the numbers must know, as stable identifiers.
+
+    `few_false_positives_*`: an interval that is longer than 95 % asks for. `extreme_auroc`: one
+    that is shorter.
+    """
     resolutions = {f"tpr_{name.replace('.', '_')}": point.k for name, point in points.items()}
     resolutions["tau_fpr01"] = thresholds.fpr01_k
     flags = [
@@ -214,21 +169,11 @@ def _flags(points: dict[str, TprAtFpr], thresholds: Thresholds, boot: Bootstrap)
         for name, k in resolutions.items()
         if k < metrics.LOW_RESOLUTION
     ]
+    flags += [
+        f"few_false_positives_tpr_{name.replace('.', '_')}"
+        for name, point in points.items()
+        if 1 <= point.k < FEW
+    ]
+    if auroc.value is not None and not 1 - EXTREME <= auroc.value <= EXTREME:
+        flags.append("extreme_auroc")
     return flags if boot.reason is None else [*flags, "no_interval"]
-
-
-def _labels(group: Sequence[str], n: int) -> NDArray[np.str_]:
-    """Group labels (n,), refused where a missing label would silently join rows into one group."""
-    if len(group) != n:
-        raise ValueError(f"{len(group)} group labels for {n} rows: pass one label per row")
-    bad = next((i for i, label in enumerate(group) if not isinstance(label, str)), None)
-    if bad is not None:
-        raise ValueError(f"group label {group[bad]!r} at index {bad} is no string: label every row")
-    return np.asarray(group, dtype=np.str_)
-
-
-def _draw(rng: np.random.Generator, b: int, n: int) -> Ints:
-    """How often each of n groups occurs in n draws with replacement, b times over: (b, n)."""
-    drawn = rng.integers(n, size=(b, n))
-    drawn += n * np.arange(b)[:, None]
-    return np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n)

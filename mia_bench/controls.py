@@ -61,7 +61,13 @@ def blind_rows(
         image = image_statistics(items, resolution)
     else:
         image = image_embeddings(items, resolution, encoder)
-    captions = [item.caption for item in items]
+    return cross_fitted(image, [item.caption for item in items], is_member, group, seed)
+
+
+def cross_fitted(
+    image: Floats, captions: list[str], is_member: Labels, group: Groups, seed: int
+) -> list[Blind]:
+    """The blind rows from what is seen of images (N, F) and captions (N)."""
     fold = _folds(group, seed)
     found = []
     for name, inputs in (

@@ -7,20 +7,21 @@ out-of-fold by near-duplicate group: in-sample scores of a flexible classifier w
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mia_bench.attacks import Attack, Calibration, Floats
-from mia_bench.data.membership import Role
+from mia_bench.data.membership import Role, Split
 from mia_bench.errors import MiaError
 from mia_bench.features import Table, read_table
 
 if TYPE_CHECKING:
     from mia_bench.ensemble import Ensemble
-    from mia_bench.plan import Plan, Questions
 
 MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
 
@@ -57,6 +58,17 @@ def folds_of(group: npt.NDArray[np.str_], folds: int, seed: int) -> npt.NDArray[
     return np.array([int.from_bytes(h, "little") % folds for h in hashes], dtype=np.intp)
 
 
+def calibrating(group: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.bool_]:
+    """The half of the rows that calibration=split keeps to calibrate on, by their groups alone.
+
+    Labelled "half", so that it cuts across the folds of any number: with the hash of `folds_of`
+    every calibration row would share one of two folds.
+    """
+    labelled = np.array([f"half|{g}" for g in group])
+    half: npt.NDArray[np.bool_] = folds_of(labelled, 2, seed) == 1
+    return half
+
+
 def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) -> Floats:
     """(N,) scores of calibration rows, each from a calibration without its own fold.
 
@@ -77,10 +89,10 @@ def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) 
     return scores
 
 
-def known_rows(plan: Plan, questions: Questions) -> Known:
-    """The stored answers to `questions`, with roles and groups of the split."""
-    table = read_table(questions.folder / "features.parquet").select(questions.sample_id)
-    row = {r.sample_id: r for r in plan.split.table}
+def known_rows(features: Path, sample_id: Sequence[str], split: Split) -> Known:
+    """The rows `sample_id` of a feature table, with role and group as the split has them."""
+    table = read_table(features).select(sample_id)
+    row = {r.sample_id: r for r in split.table}
     return Known(
         table,
         np.array([str(row[sid].role) for sid in table.sample_id]),

@@ -31,24 +31,26 @@ def batch_of(items: Sequence[Item], resolution: int) -> Batch:
     return undecoded(ids, partial(decode, tuple(items), resolution), captions)
 
 
+def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """`items` in batches of at most `size`."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
 def loader(
-    items: Sequence[Item],
+    batches: Sequence[Sequence[Item]],
     resolution: int,
-    size: int,
     options: TrainerOptions,
     store: LatentStore | None = None,
 ) -> DataLoader[Any]:
-    """Batches of at most `size`; `trainer.workers` processes decode what `store` does not hold."""
+    """One Batch for each of `batches`; `trainer.workers` processes decode what `store` lacks."""
     if not options.workers:
-        return DataLoader(
-            list(items),  # type: ignore[arg-type]
-            batch_size=size,
-            collate_fn=partial(batch_of, resolution=resolution),
-        )
-    cached = store.has("clean", [item.sample_id for item in items]) if store else set()
+        collate = partial(batch_of, resolution=resolution)
+        return DataLoader(list(batches), batch_size=None, collate_fn=collate)  # type: ignore[arg-type]
+    ids = [item.sample_id for batch in batches for item in batch]
+    cached = store.has("clean", ids) if store else set()
     return DataLoader(
-        list(items),  # type: ignore[arg-type]
-        batch_size=size,
+        list(batches),  # type: ignore[arg-type]
+        batch_size=None,
         collate_fn=partial(_ahead, resolution=resolution, cached=cached),
         num_workers=options.workers,
         pin_memory=torch.cuda.is_available() and options.accelerator != "cpu",

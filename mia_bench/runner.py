@@ -21,8 +21,9 @@ from mia_bench.attacks import Access, Attack
 from mia_bench.config import TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_table
-from mia_bench.pictures import loader
+from mia_bench.features import Table, read_note, read_table
+from mia_bench.pictures import cut, loader
+from mia_bench.plain import say
 from mia_bench.progress import RowProgress
 from mia_bench.target import Batch, Target
 from mia_bench.writer import Writer
@@ -32,11 +33,15 @@ SHARDS = "shards"
 
 @dataclass
 class Cost:
-    """What an attack took on the rows of this pass."""
+    """What an attack took on some rows."""
 
     seconds: float = 0.0
     rows: int = 0
     queries: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Cost) -> Cost:
+        queries = self.queries + other.queries
+        return Cost(self.seconds + other.seconds, self.rows + other.rows, queries)
 
     def to_json(self) -> dict[str, float]:
         per_row = max(1, self.rows)
@@ -54,26 +59,34 @@ class AttackModule(LightningModule):
     """One predict step = every attack on one batch; features go to each attack's own shards."""
 
     def __init__(
-        self, target: Target, attacks: Mapping[str, tuple[Attack, Path]], writer: Writer
+        self,
+        target: Target,
+        attacks: Mapping[str, tuple[Attack, Path]],
+        done: Mapping[str, set[str]],
+        writer: Writer,
     ) -> None:
         super().__init__()
-        self.writer = writer
-        self.target = target
-        self.attacks = dict(attacks)
-        self.done = {name: finished_ids(folder) for name, (_, folder) in attacks.items()}
-        self.cost = {name: Cost() for name in attacks}
+        self.target, self.attacks = target, dict(attacks)
+        self.done, self.writer = done, writer
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         return batch.to(device)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> int:
         """Hand over this batch's shards; the number of rows is all that Lightning gets to see."""
-        for name, (attack, folder) in self.attacks.items():
-            new = [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
-            if new:
-                table = self._ask(name, attack, batch).take(new)
-                shard = f"{self.global_rank:03d}-{table.sample_id[0][-12:]}.parquet"
-                self.writer.write(folder / SHARDS / shard, table)
+        new = {
+            name: [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
+            for name in self.attacks
+        }
+        asked = {name: self._ask(name, batch) for name, rows in new.items() if rows}
+        beside = {
+            name: f"{self.global_rank:03d}-{batch.sample_id[new[name][0]][-12:]}.parquet"
+            for name in asked
+        }
+        for name, (table, cost) in asked.items():  # together, once all are known: see `finished`
+            note = {"cost": vars(cost), "beside": beside}
+            path = self.attacks[name][1] / SHARDS / beside[name]
+            self.writer.write(path, table.take(new[name]), note)
         self.target.forget()
         return len(batch)
 
@@ -84,15 +97,14 @@ class AttackModule(LightningModule):
             word = name.partition("-")[0]
             raise MiaError(f"attack {word}: {error}. Change attack.{word} to fit it.") from error
 
-    def _ask(self, name: str, attack: Attack, batch: Batch) -> Table:
-        cost, before, began = self.cost[name], self.target.queries.copy(), time.monotonic()
+    def _ask(self, name: str, batch: Batch) -> tuple[Table, Cost]:
+        attack, before, began = self.attacks[name][0], self.target.queries.copy(), time.monotonic()
         self.target.start_attack()
         with torch.set_grad_enabled(attack.access is Access.WHITE_BOX):
             features = self._features(name, attack, batch)
         arrays = {key: value.detach().float().cpu().numpy() for key, value in features.items()}
-        cost.seconds += time.monotonic() - began
-        cost.rows += len(batch)
-        cost.queries.update(self.target.queries - before)
+        spent = self.target.queries - before
+        cost = Cost(time.monotonic() - began, len(batch), spent)
         for key, values in arrays.items():
             if not np.isfinite(values).all():
                 bad = ~np.isfinite(values.reshape(len(batch), -1)).all(axis=1)
@@ -101,18 +113,46 @@ class AttackModule(LightningModule):
                     f"attack {name}: feature '{key}' is not finite for {ids}. The model may have "
                     "diverged while fine-tuning: see its train.csv, or lower finetune.lr."
                 )
-        return Table(batch.sample_id, arrays)
+        return Table(batch.sample_id, arrays), cost
 
 
-def finished_ids(folder: Path) -> set[str]:
-    """Sample ids that an earlier, interrupted pass already wrote; unreadable shards are dropped."""
-    done: set[str] = set()
+def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Sample ids that earlier, interrupted passes wrote, by attack.
+
+    Unreadable shards are dropped. So are those of a batch that a kill left without the shards of
+    other attacks of its pass: asked again as a whole, it gives the same bits, because attacks
+    share answers and a chunk of another size rounds differently.
+    """
+    found = {name: _shards(folder) for name, folder in attacks.items()}
+    torn = [
+        attacks[name] / SHARDS / shard
+        for name, shards in found.items()
+        for shard, (_, beside) in shards.items()
+        if any(other in found and its not in found[other] for other, its in beside.items())
+    ]
+    for path in torn:
+        path.unlink(missing_ok=True)
+    return {
+        name: {
+            sid
+            for shard, (ids, _) in shards.items()
+            if attacks[name] / SHARDS / shard not in torn
+            for sid in ids
+        }
+        for name, shards in found.items()
+    }
+
+
+def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]]:
+    """(sample ids, shards of other attacks on the batch) of every shard that can be read."""
+    found = {}
     for path in sorted((folder / SHARDS).glob("*.parquet")):
         try:
-            done.update(read_table(path).sample_id)
-        except MiaError:
-            path.unlink()
-    return done
+            found[path.name] = read_table(path).sample_id, read_note(path).get("beside", {})
+        except MiaError as error:
+            say(f"asked again: {str(error).partition('. ')[0]}", error=True)
+            path.unlink(missing_ok=True)
+    return found
 
 
 def run_pass(
@@ -123,22 +163,31 @@ def run_pass(
     batch_size: int,
     options: TrainerOptions,
     label: str,
-) -> dict[str, Cost]:
-    """Write the missing feature shards of `items` for every (attack, folder); return their cost."""
-    for _, folder in attacks.values():
+) -> None:
+    """Write the missing feature shards of `items` for every (attack, folder).
+
+    Batches are cut before what is done is left out: a resumed pass asks the same ones.
+    """
+    folders = {name: folder for name, (_, folder) in attacks.items()}
+    for folder in folders.values():
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
+    done = finished(folders)
+    everywhere = set.intersection(*done.values())
+    waiting = sum(item.sample_id not in everywhere for item in items)
+    if not waiting:
+        return
+    trainer = _trainer(options, RowProgress(label, waiting))
+    mine = items[trainer.global_rank :: trainer.world_size]
+    left = [
+        rows
+        for rows in cut(mine, batch_size)
+        if any(item.sample_id not in everywhere for item in rows)
+    ]
     with Writer() as writer:
-        module = AttackModule(target, attacks, writer)
-        everywhere = set.intersection(*module.done.values())
-        waiting = [item for item in items if item.sample_id not in everywhere]
-        if waiting:
-            trainer = _trainer(options, RowProgress(label, len(waiting)))
-            mine = waiting[trainer.global_rank :: trainer.world_size]
-            batches = loader(mine, resolution, batch_size, options, target.store)
-            trainer.predict(module, batches, return_predictions=False)
-    if waiting:
-        trainer.strategy.barrier()  # the other ranks' shards are there, too
-    return module.cost
+        module = AttackModule(target, attacks, done, writer)
+        batches = loader(left, resolution, options, target.store)
+        trainer.predict(module, batches, return_predictions=False)
+    trainer.strategy.barrier()  # the other ranks' shards are there, too
 
 
 def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
@@ -158,9 +207,13 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
     )
 
 
-def merge(folder: Path, sample_id: Sequence[str]) -> Table:
-    """The shards of `folder` as one table in the order of `sample_id`, each id exactly once."""
-    tables = [read_table(path) for path in sorted((folder / SHARDS).glob("*.parquet"))]
+def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:
+    """The shards of `folder` as one table in the order of `sample_id`, each id exactly once.
+
+    The cost is that of all passes that wrote them.
+    """
+    paths = sorted((folder / SHARDS).glob("*.parquet"))
+    tables = [read_table(path) for path in paths]
     where = {sid: (table, row) for table in tables for row, sid in enumerate(table.sample_id)}
     written = sum(len(table.sample_id) for table in tables)
     missing = [sid for sid in sample_id if sid not in where]
@@ -174,4 +227,9 @@ def merge(folder: Path, sample_id: Sequence[str]) -> Table:
         name: np.stack([where[sid][0].features[name][where[sid][1]] for sid in sample_id])
         for name in names
     }
-    return Table(tuple(sample_id), stacked)
+    return Table(tuple(sample_id), stacked), sum(map(_cost, paths), Cost())
+
+
+def _cost(path: Path) -> Cost:
+    noted = read_note(path).get("cost", {})
+    return Cost(noted.get("seconds", 0.0), noted.get("rows", 0), Counter(noted.get("queries", {})))

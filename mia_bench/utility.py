@@ -140,6 +140,10 @@ def inception_distance(made: Tensor, real: Tensor) -> dict[str, Any]:
         return {"fid": None, "fid_note": f"Inception weights are not at {path.name} in torch's hub"}
     from torchmetrics.image.fid import FrechetInceptionDistance
 
+    from mia_bench.pickles import check_tensors
+
+    check_tensors(path)
+
     metric: Any = FrechetInceptionDistance(feature_extractor_weights_path=str(path), normalize=True)
     for images, is_real in ((real, True), (made, False)):
         for part in images.split(16):

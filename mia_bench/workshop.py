@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from mia_bench.errors import MiaError
 from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
 from mia_bench.precheck import precheck
-from mia_bench.store import canonical, get_or_build, holding
+from mia_bench.store import canonical, checked_manifest, get_or_build, holding, settled
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +54,10 @@ def train_models(plan: Plan) -> None:
     """Target and shadow, each from the same base with the same recipe."""
     for subject in plan.trained:
         if not subject.ready:
-            get_or_build(subject.folder, partial(_train, plan, subject), together=True)
+            from mia_bench.keeper import LAST
+
+            build = partial(_train, plan, subject)
+            get_or_build(subject.folder, build, together=True, scrap=(LAST,))
             free()
 
 
@@ -104,18 +106,21 @@ def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Ques
     if options.devices * options.num_nodes > 1:  # every rank writes shards of its own
         _ask(plan, subject, rows, asked)
         return
+    from mia_bench.runner import SHARDS
+
     with holding([q.folder for q in asked]):
-        waiting = [q for q in asked if not q.ready]  # another job may have asked meanwhile
+        # another job may have asked meanwhile, or one was killed when all was sealed
+        waiting = [q for q in asked if not settled(q.folder, scrap=(SHARDS,))]
         if waiting:
             _ask(plan, subject, rows, waiting)
 
 
 def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
-    from mia_bench.runner import run_pass
+    from mia_bench.runner import SHARDS, run_pass
 
     options = plan.experiment.options
     with scoring_target(plan, subject) as target:
-        cost = run_pass(
+        run_pass(
             target,
             {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
             [plan.items[sid] for sid in rows],
@@ -125,17 +130,16 @@ def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Question
             f"ask {subject.kind}",
         )
     for questions in asked:
-        about = {"model": subject.key, "cost": cost[questions.folder.name].to_json()}
-        get_or_build(questions.folder, partial(_merged, questions, about))
+        get_or_build(questions.folder, partial(_merged, questions), scrap=(SHARDS,))
 
 
-def _merged(questions: Questions, about: dict[str, Any], tmp: Path) -> dict[str, Any]:
+def _merged(questions: Questions, tmp: Path) -> dict[str, Any]:
     from mia_bench.features import write_table
-    from mia_bench.runner import SHARDS, merge
+    from mia_bench.runner import merge
 
-    write_table(tmp / "features.parquet", merge(tmp, questions.sample_id))
-    shutil.rmtree(tmp / SHARDS)
-    return about
+    table, cost = merge(tmp, questions.sample_id)
+    write_table(tmp / "features.parquet", table)
+    return {"model": questions.subject.key, "cost": cost.to_json()}
 
 
 def score_cells(plan: Plan) -> None:
@@ -236,6 +240,8 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
             f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
             f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
         )
+    if subject.weights is not None:
+        checked_manifest(subject.folder, under=subject.weights)
     gigabytes = plan.experiment.options.paths.cache_gb
     limit = None if gigabytes is None else int(gigabytes * 1e9)
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
@@ -281,13 +287,13 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     from tqdm import tqdm
 
     from mia_bench.batches import Rows
-    from mia_bench.pictures import loader
+    from mia_bench.pictures import cut, loader
 
     options, model = plan.experiment.options, plan.experiment.model
     items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
     target.to(device_of(options.trainer))
     size, latents = options.eval.batch_size, []
-    batches = loader(items, model.resolution, size, options.trainer, target.store)
+    batches = loader(cut(items, size), model.resolution, options.trainer, target.store)
     for batch in tqdm(batches, desc=f"encode {role}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mia_bench.features import Table, write_table
 
@@ -26,11 +28,11 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def write(self, path: Path, table: Table) -> None:
+    def write(self, path: Path, table: Table, note: Mapping[str, Any] | None = None) -> None:
         """Raises OSError of an earlier table that could not be written."""
         while self._waiting and (self._waiting[0].done() or len(self._waiting) >= PENDING):
             self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(write_table, path, table))
+        self._waiting.append(self._thread.submit(write_table, path, table, note))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

@@ -11,7 +11,7 @@ from mia_bench.attacks.clid import CLiD
 from mia_bench.data.membership import Role
 from mia_bench.errors import MiaError
 from mia_bench.features import Table
-from mia_bench.known import Known, folds_of, out_of_fold
+from mia_bench.known import Known, calibrating, folds_of, out_of_fold
 from mia_bench.metrics import auroc
 
 
@@ -33,6 +33,17 @@ def test_folds_follow_groups_and_the_seed():
     assert set(fold) == set(range(5))
     assert (folds_of(group, 5, 1) != fold).any()
     assert (folds_of(group[::-1], 5, 0)[::-1] == fold).all()
+
+
+@pytest.mark.parametrize("folds", [2, 4, 5])
+def test_the_calibrating_half_is_spread_over_all_folds(folds):
+    group = np.array([f"g{i}" for i in range(400)])
+    half = calibrating(group, 0)
+    assert 160 < half.sum() < 240
+    inside = np.bincount(folds_of(group, folds, 0)[half], minlength=folds)
+    assert (inside > half.sum() / folds / 2).all()
+    assert (calibrating(group[::-1], 0)[::-1] == half).all()
+    assert (calibrating(group, 1) != half).any()
 
 
 class Spy:

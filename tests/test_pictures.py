@@ -17,7 +17,7 @@ from mia_bench.config import TrainerOptions
 from mia_bench.data.cache import TensorCache
 from mia_bench.data.source import Item
 from mia_bench.features import Table
-from mia_bench.pictures import batch_of, decode, loader
+from mia_bench.pictures import batch_of, cut, decode, loader
 from mia_bench.runner import merge, run_pass
 
 
@@ -55,7 +55,7 @@ def features(folder: Path, target, rows: list[Item], workers: int = 0) -> dict[s
     places = {name: (attack, folder / name) for name, attack in attacks.items()}
     options = TrainerOptions(accelerator="cpu", workers=workers)
     run_pass(target, places, rows, 16, 4, options, "test")
-    return {name: merge(folder / name, [row.sample_id for row in rows]) for name in attacks}
+    return {name: merge(folder / name, [row.sample_id for row in rows])[0] for name in attacks}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -74,7 +74,7 @@ def test_workers_decode_ahead_what_is_not_cached(random_target, tmp_path):
     store = TensorCache(tmp_path)
     random_target(store=store).view(batch_of(items(4), 16))
     options = TrainerOptions(accelerator="cpu", workers=1)
-    batches = list(loader(items(8), 16, 4, options, store))
+    batches = list(loader(cut(items(8), 4), 16, options, store))
     assert [batch.decoded for batch in batches] == [False, True]
     assert torch.equal(batches[1].image, decode(items(8)[4:], 16))
-    assert [batch.decoded for batch in loader(items(8), 16, 4, options)] == [True, True]
+    assert [batch.decoded for batch in loader(cut(items(8), 4), 16, options)] == [True, True]

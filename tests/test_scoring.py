@@ -38,7 +38,7 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
     frames, metrics = [], []
     for name in ("honest", "shuffled"):
         if name == "shuffled":
-            real = scoring.known_rows
+            real = scoring._known
 
             def swapped(plan, questions, real=real):
                 found = real(plan, questions)
@@ -48,7 +48,7 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
                     found, role=np.roll(found.role, 5), group=np.array(found.table.sample_id)
                 )
 
-            monkeypatch.setattr(scoring, "known_rows", swapped)
+            monkeypatch.setattr(scoring, "_known", swapped)
         for cell in plan.cells:
             folder = tmp_path / name / cell.name
             folder.mkdir(parents=True)

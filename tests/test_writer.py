@@ -22,7 +22,7 @@ def write(folder: Path, count: int, then: Exception | None = None) -> None:
             raise then
 
 
-def full_disk(tried: list[Path], path: Path, _: Table) -> None:
+def full_disk(tried: list[Path], path: Path, *_: object) -> None:
     tried.append(path)
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -57,7 +57,7 @@ def test_few_tables_wait(tmp_path, monkeypatch):
     """A disk that is slower than the model holds it up; memory does not grow."""
     go, begun = threading.Event(), []
 
-    def slow(path: Path, _: Table) -> None:
+    def slow(path: Path, *_: object) -> None:
         begun.append(path)
         go.wait(10)
 

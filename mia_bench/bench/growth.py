@@ -49,7 +49,7 @@ def pass_over(rows: int, attack: str, folder: Path) -> dict[str, float]:
     from mia_bench.bench import subjects
     from mia_bench.config import TrainerOptions
     from mia_bench.data.source import Item
-    from mia_bench.runner import merge, run_pass
+    from mia_bench.runner import finished, merge, run_pass
 
     target = subjects.tiny_target(RESOLUTION)
     items = [
@@ -58,13 +58,14 @@ def pass_over(rows: int, attack: str, folder: Path) -> dict[str, float]:
     ]
     places = {attack: (subjects.attack(attack), folder)}
     began, options = time.process_time(), TrainerOptions(accelerator="cpu")
-    cost = run_pass(target, places, items, RESOLUTION, 32, options, "bench")[attack]
+    held = finished({attack: folder})[attack]
+    run_pass(target, places, items, RESOLUTION, 32, options, "bench")
     passed = time.process_time()
-    merged = merge(folder, [item.sample_id for item in items])
+    merged, _ = merge(folder, [item.sample_id for item in items])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "rows": len(merged.sample_id),
-        "asked": cost.rows,
+        "asked": rows - len(held),
         "seconds": time.process_time() - began,
         "merge": time.process_time() - passed,
         "peak": float(peak),

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.data.roles import Role, RoleSizes, assign
+from mia_bench.data.roles import Role as Role
+from mia_bench.data.roles import RoleSizes as RoleSizes
+from mia_bench.data.roles import assign as assign
 from mia_bench.data.source import Listing, Skip, fingerprint
 from mia_bench.errors import MiaError
 from mia_bench.store import hash_key, write_json
-
-__all__ = ["Role", "RoleSizes", "Row", "Split", "assign"]
 
 VERSION = 1
 EXAMPLES = 3

@@ -1,5 +1,6 @@
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ from mia_bench.data.membership import (
     check_split,
     load_split,
     make_split,
+    make_table,
+    reason_kind,
+    reasons,
     save_split,
 )
-from mia_bench.data.source import Item, Listing, listing
+from mia_bench.data.source import Item, Listing, Skip, listing
 from mia_bench.errors import MiaError
 
 QUARTERS = RoleSizes(0.25, 0.25, 0.25, 0.25)
@@ -188,6 +192,78 @@ def test_summary_says_what_was_asked_when_it_was_not_met() -> None:
     assert "20 rows in 2 groups, 16 asked" in split.summary()
 
 
+SKIPPED = (
+    *[Skip(f"{i}.png", f"{i}x20 px is too small: {i} bytes") for i in range(1200)],
+    Skip("a.png", "cannot be decoded: truncated at byte 7", broken=True),
+    Skip("b.png", "cannot be decoded: no image at all", broken=True),
+    Skip("c.png", "cannot be decoded"),
+)
+
+
+def test_reasons_are_counted_by_kind_the_largest_first() -> None:
+    assert reason_kind("31x20 px is too small: what the decoder said: more") == "is too small"
+    assert reason_kind("a side of 31x20 is thin") == "a side of is thin"
+    said = "1,200 is too small, 2 cannot be decoded (bad input), 1 cannot be decoded"
+    assert reasons(SKIPPED) == said
+    assert reasons(SKIPPED, most=1) == "1,200 is too small, 3 for other reasons"
+    several = [Skip("x", f"kind {i}") for i in range(7) for _ in range(9 - i)]
+    assert reasons(several).endswith("4 kind 5, 3 for other reasons")
+    assert reasons(()) == ""
+
+
+def test_the_summary_by_hand() -> None:
+    made, groups = data(6)  # rows 0 to 2 are a group
+    roles = [Role.TARGET_MEMBER] * 3 + [Role.SHADOW_MEMBER, Role.TARGET_NONMEMBER, None]
+    with_skips = Listing(made.items, SKIPPED, duplicates=1234)
+    sizes = RoleSizes(3, 2, 1, 0, 0)
+    split = make_table(with_skips, groups, roles, sizes, source="x", seed=5, max_distance=4)
+    assert (split.seed, split.max_distance, split.sizes) == (5, 4, sizes)
+    assert split.summary().splitlines() == [
+        "5 x rows in 3 near-duplicate groups, the largest of 3 rows; 1,234 exact duplicates merged,"
+        " 1 rows unused",
+        "  target_member          3 rows in 1 groups",
+        "  target_nonmember       1 rows in 1 groups, 2 asked",
+        "  shadow_member          1 rows in 1 groups",
+        "  shadow_nonmember       0 rows in 0 groups",
+        "  validation             0 rows in 0 groups",
+        "  6 of 1,209 pairs can be used; skipped: 1,200 is too small, 2 cannot be decoded (bad"
+        " input), 1 cannot be decoded",
+    ]
+    none = make_table(made, groups, [None] * 6, sizes, source="x", seed=0, max_distance=6)
+    assert none.summary().startswith("0 x rows in 0 near-duplicate groups, the largest of 0 rows;")
+    assert (none.skipped, none.note) == ((), "")
+
+
+def test_groups_between_pools_are_noted() -> None:
+    """Rows 0 and 1 are one group in two pools, as is row 4, of which either pool has a copy."""
+    pools = ["train", "val", "train", "val", "train+val", "val"]
+    items = [Item(f"x:{i}", f"c{i}", f"{i}", blank, pool) for i, pool in enumerate(pools)]
+    groups = ["a", "a", "b", "c", "d", "e"]
+    sizes = RoleSizes(1, 1, 0, 0, 0)
+    made, rules = listing(items), {"source": "x", "seed": 0, "max_distance": 6}
+    allowed = {Role.TARGET_MEMBER: "train", Role.TARGET_NONMEMBER: "val"}
+    split = make_split(made, groups, sizes, allowed=allowed, **rules)  # type: ignore[arg-type]
+    assert (
+        split.note == "3 rows in near-duplicate groups that reach into two pools have no such role"
+    )
+    assert split.summary().endswith(f"\n  {split.note}")
+    assert {row.sample_id for row in split.table if row.role is Role.TARGET_MEMBER} == {"x:2"}
+    assert make_split(made, groups, sizes, **rules).note == ""  # type: ignore[arg-type]
+    apart = make_split(made, list("abcdef"), sizes, allowed=allowed, **rules)  # type: ignore[arg-type]
+    assert apart.note.startswith("1 rows in")
+
+
+def test_the_content_hash_is_that_of_the_rows_alone() -> None:
+    one, made = split_of()
+    elsewhere = replace(one, seed=9, note="imported", skipped=SKIPPED)
+    assert elsewhere.content_hash == one.content_hash
+    for field in ("sample_id", "group", "name", "caption_hash"):
+        changed = replace(one.table[0], **{field: "another"})
+        assert replace(one, table=(changed, *one.table[1:])).content_hash != one.content_hash
+    assert one.content_hash == split_of()[0].content_hash
+    assert made.items[0].caption not in str(one)  # captions are kept as hashes
+
+
 @pytest.mark.parametrize("sizes", [COUNTS, QUARTERS])
 def test_manifest_round_trip(tmp_path: Path, sizes: RoleSizes) -> None:
     split, made = split_of(sizes)
@@ -195,6 +271,10 @@ def test_manifest_round_trip(tmp_path: Path, sizes: RoleSizes) -> None:
     save_split(split, path)
     assert load_split(path) == split
     check_split(load_split(path), made, path)
+    skipping = replace(split, skipped=SKIPPED[-3:], note="imported")
+    save_split(skipping, path)
+    assert load_split(path) == skipping
+    save_split(split, path)
     fields = json.loads(path.read_text())
     assert fields["version"] == 1
     assert fields["hash"] == split.content_hash

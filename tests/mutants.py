@@ -1,0 +1,206 @@
+"""`python tests/mutants.py FILE... [--sample N] [--seed S] [--out JSON]`: do the tests notice?
+
+Every mutant that mutmut's operators make of a file of mia_bench is run against the test file that
+mirrors it, in a forked process that has torch and friends already. mutmut's own runner wants one
+package under test and skips decorated functions; only its operators are used.
+
+A mutant that no test notices survives: a test is missing, or the mutant is equivalent to the code.
+docs/mutants.md says which is which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper
+from mutmut.mutation.file_mutation import MutationVisitor
+from mutmut.mutation.mutators import mutation_operators
+from mutmut.mutation.pragma_handling import IgnoredCode
+
+ROOT = Path(__file__).resolve().parent.parent
+LEAST_SECONDS = 30.0  # before a mutant that does not come back counts as noticed
+SLOWER = 8
+EXAMPLES = 15  # of hypothesis, instead of 100
+HEAVY = ("numpy", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "torch")
+HEAVY += ("diffusers", "transformers", "hydra", "hypothesis", "pytest", "xgboost", "torchmetrics")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`number` counts the mutants of one file; `diff` has its changed lines."""
+
+    file: str
+    number: int
+    line: int
+    diff: str
+    code: str
+
+
+class Visitor(MutationVisitor):
+    """mutmut's, with decorated functions: here nothing is wrapped."""
+
+    def _skip_node_and_children(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.FunctionDef):
+            return False
+        return bool(super()._skip_node_and_children(node))
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """All mutants of a file that differ from it and from each other."""
+    source = path.read_text(encoding="utf-8")
+    wrapper = MetadataWrapper(cst.parse_module(source))
+    visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
+    module = wrapper.visit(visitor)
+    seen = {source}
+    for number, mutation in enumerate(visitor.mutations):
+        code = module.deep_replace(mutation.original_node, mutation.mutated_node).code
+        if code in seen:
+            continue
+        seen.add(code)
+        lines = difflib.unified_diff(source.splitlines(), code.splitlines(), n=0, lineterm="")
+        kept = [line for line in lines if not line.startswith(("---", "+++"))]
+        at = int(kept[0].split()[1].split(",")[0].lstrip("-"))
+        diff = "\n".join(line for line in kept if not line.startswith("@@"))
+        yield Mutant(str(path.relative_to(ROOT)), number, at, diff, code)
+
+
+def mirror(file: str) -> str:
+    """mia_bench/data/x.py is tested by tests/data/test_x.py."""
+    path = Path(file)
+    return str(Path("tests", *path.parts[1:-1], f"test_{path.name}"))
+
+
+class Replaced(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports `name` from `code` instead of its file."""
+
+    def __init__(self, name: str, code: str, path: Path) -> None:
+        self.name, self.code, self.path = name, code, path
+
+    def find_spec(
+        self, fullname: str, path: object, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        spec = importlib.machinery.ModuleSpec(fullname, self, origin=str(self.path))
+        spec.has_location = True
+        return spec
+
+    def get_source(self, fullname: str) -> str:
+        return self.code
+
+
+def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
+    """('survived' | 'killed' | 'timeout', seconds) of the mirrored tests on `code`.
+
+    `bare`: without conftest.py, which imports half the package.
+    """
+    name = file.removesuffix(".py").replace("/", ".")
+    start, child = time.monotonic(), os.fork()
+    if child == 0:
+        os.setsid()
+        silent = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(silent, stream)
+        sys.meta_path.insert(0, Replaced(name, code, ROOT / file))
+        import pytest
+        from hypothesis import settings
+
+        settings.register_profile("mutants", derandomize=True, database=None, max_examples=EXAMPLES)
+        settings.load_profile("mutants")
+        outcome = 3
+        try:
+            options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
+            outcome = int(pytest.main([*options, *["--noconftest"] * bare, mirror(file)]))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(outcome)
+    while time.monotonic() - start < seconds:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            passed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+            return "survived" if passed else "killed", time.monotonic() - start
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "timeout", time.monotonic() - start
+
+
+def warm(files: Sequence[str]) -> None:
+    """Import what the tests import, then forget mia_bench itself: children import it again."""
+    for name in (*HEAVY, *(file.removesuffix(".py").replace("/", ".") for file in files)):
+        importlib.import_module(name)
+    for name in [n for n in sys.modules if n.partition(".")[0] == "mia_bench"]:
+        del sys.modules[name]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Mutants of FILEs that their tests let pass.")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--sample", type=int, help="so many mutants of all files, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", help="only mutants of lines FIRST-LAST")
+    parser.add_argument("--out", type=Path, help="write every outcome as JSON")
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins complain of what is imported early
+    sys.path.insert(0, str(ROOT))
+    files = [str(Path(file).resolve().relative_to(ROOT)) for file in args.files]
+    warm(files)
+    limits = {}
+    for file in files:
+        for bare in (True, False):
+            outcome, seconds = run(file, (ROOT / file).read_text(encoding="utf-8"), 600, bare)
+            if outcome == "survived":
+                break
+        else:
+            sys.exit(f"{mirror(file)} fails on the code as it is: repair it first.")
+        limits[file] = max(LEAST_SECONDS, SLOWER * seconds), bare
+        print(f"{mirror(file)}: {seconds:.1f} s", flush=True)
+    chosen = [mutant for file in files for mutant in mutants(ROOT / file)]
+    if args.sample is not None:
+        chosen = sorted(
+            random.Random(args.seed).sample(chosen, args.sample), key=lambda m: (m.file, m.number)
+        )
+    if args.lines:
+        first, last = map(int, args.lines.split("-"))
+        chosen = [mutant for mutant in chosen if first <= mutant.line <= last]
+    found = []
+    for mutant in chosen:
+        outcome, seconds = run(mutant.file, mutant.code, *limits[mutant.file])
+        entry = {**asdict(mutant), "outcome": outcome, "seconds": round(seconds, 2)}
+        del entry["code"]
+        found.append(entry)
+        if outcome == "survived":
+            print(
+                f"\n{mutant.file}:{mutant.line} (mutant {mutant.number})\n{mutant.diff}", flush=True
+            )
+    for file in files:
+        of = [entry for entry in found if entry["file"] == file]
+        left = sum(entry["outcome"] == "survived" for entry in of)
+        if of:
+            print(f"{file}: {left} of {len(of)} mutants survive, {left / len(of):.1%}", flush=True)
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
