@@ -159,6 +159,15 @@ def test_a_sleep_is_no_computing(kind):
     assert (taken > 0.15) == (kind == "wall")
 
 
+def test_computing_of_child_processes_counts(run_python):
+    clock.use("process")
+    try:
+        taken = clock.elapsed(lambda: run_python("-c", "sum(range(5_000_000))"))
+    finally:
+        clock.use("wall")
+    assert taken > 0.02
+
+
 def test_levers_are_of_the_same_network(random_target, random_batch):
     subject = Subject(random_target(), random_batch(2))
     found = levers.levers(subject, 2, 1, compiled=False)
