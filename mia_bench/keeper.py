@@ -6,7 +6,6 @@ import csv
 import math
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from mia_bench.plain import say
 from mia_bench.recipe import Recipe
 from mia_bench.store import PART, replacing
 
@@ -141,6 +141,6 @@ def whole(checkpoint: Path) -> bool:
         damaged = str(error).partition("\n")[0]
     if damaged is None:
         return True
-    print(f"{checkpoint} is damaged ({damaged}): training begins again.", file=sys.stderr)
+    say(f"{checkpoint} is damaged ({damaged}): training begins again.", error=True)
     checkpoint.unlink()
     return False

@@ -6,7 +6,6 @@ once. Each rank writes shards of its own; a killed pass continues with the rows 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
 from mia_bench.features import Table, read_note, read_table
 from mia_bench.pictures import cut, loader
+from mia_bench.plain import say
 from mia_bench.progress import RowProgress
 from mia_bench.target import Batch, Target
 from mia_bench.writer import Writer
@@ -150,7 +150,7 @@ def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]
         try:
             found[path.name] = read_table(path).sample_id, read_note(path).get("beside", {})
         except MiaError as error:
-            print(f"asked again: {str(error).partition('. ')[0]}", file=sys.stderr)
+            say(f"asked again: {str(error).partition('. ')[0]}", error=True)
             path.unlink(missing_ok=True)
     return found
 

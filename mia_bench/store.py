@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 from mia_bench.provenance import environment
 
 MANIFEST = "manifest.json"
@@ -232,7 +232,7 @@ def locked(path: Path, patience: float = 5.0) -> Iterator[None]:
         lock.acquire(timeout=patience)
     except Timeout:
         what = path.name.partition(".")[0]
-        print(f"waiting for another process that is at work on {what}", file=sys.stderr, flush=True)
+        say(f"waiting for another process that is at work on {what}", error=True)
         lock.acquire()
     try:
         yield

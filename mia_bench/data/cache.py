@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mia_bench.plain import say
 from mia_bench.store import replacing
 
 STALE = 86_400.0  # seconds after which a file that was never renamed belongs to nobody
@@ -68,7 +68,7 @@ class TensorCache:
         except (SafetensorError, OSError) as error:  # dropped by another process, or damaged
             lost = self._where[key]
             if isinstance(error, Damaged):
-                print(f"{error}: encoded again", file=sys.stderr)
+                say(f"{error}: encoded again", error=True)
             self._where = {k: path for k, path in self._where.items() if path != lost}
             self._open.pop(lost, None)
             return None
@@ -87,7 +87,7 @@ class TensorCache:
                 partial.write_bytes(data)
         except OSError as error:
             if not self._silent:
-                print(f"latents are not kept: cannot write {path}: {error}", file=sys.stderr)
+                say(f"latents are not kept: cannot write {path}: {error}", error=True)
             self._silent = True
             return
         self._seen.add(path)
