@@ -5,7 +5,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
-  launchers dashboard tiny bench clean fuzz reproduce audit
+  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -67,6 +67,12 @@ mitigations: .venv/installed ## five mitigations under the attacks, one seed, sm
 mitigations-full: .venv/installed ## the same at full size over three seeds (about 3 hours; resumable)
 	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
 
+faults-short: .venv/installed ## kills, full disks, damage: the part that runs with the tests (under 5 minutes)
+	$(BIN)/python -m pytest tests/faults
+
+faults: .venv/installed ## all of it: 20 kills each of fine-tuning and scoring, ranks, network (an hour on 2 cores)
+	$(BIN)/python -m pytest -m "slow or not slow" -s tests/faults
+
 launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
 	$(BIN)/python -m pytest -m slow tests/test_sweep.py
 
@@ -78,6 +84,17 @@ tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumabl
 
 bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run)
 	$(BIN)/python -m mia_bench.bench
+
+honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (half an hour)
+	$(BIN)/python -m mia_bench.honesty
+
+mutants: .venv/installed ## mutation testing of what everything rests on (an hour; docs/mutants.md)
+	$(BIN)/python -m pip install --quiet -e '.[mutants]'
+	$(BIN)/python tests/mutants.py mia_bench/metrics.py mia_bench/data/membership.py mia_bench/diffusion.py
+	$(BIN)/python tests/mutants.py mia_bench/attacks/*.py --sample 50
+
+coverage: .venv/installed ## branch coverage of the whole suite, those of child processes included
+	$(BIN)/python -m pytest -q --cov --cov-report=term --cov-fail-under=90
 
 clean: ## remove the virtual environment and caches, never outputs/
 	rm -rf .venv .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis

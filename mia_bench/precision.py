@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mia_bench.errors import MiaError
-from mia_bench.target import Target
+
+if TYPE_CHECKING:
+    from mia_bench.target import Target
 
 
 @contextmanager
@@ -17,7 +19,8 @@ def scoring_in(dtype: str | None, target: Target) -> Iterator[None]:
     """Inside, `target` answers in `dtype`: bfloat16, float16, tf32, or None for its own.
 
     Unless TF32 is asked for float32 means float32: torch on its own rounds what convolutions on a
-    GPU multiply to TF32. Training is not touched.
+    GPU multiply to TF32. Training is not touched; images are always encoded exactly, because runs
+    of every dtype share the latents.
 
     Raises:
         MiaError: TF32 without a GPU.
@@ -26,12 +29,12 @@ def scoring_in(dtype: str | None, target: Target) -> Iterator[None]:
         raise MiaError("eval.dtype=tf32 needs a GPU: leave it out here, or use bfloat16.")
     if dtype not in (None, "tf32"):
         target.compute_in(getattr(torch, dtype))
-    with _products("tf32" if dtype == "tf32" else "ieee"):
+    with products("tf32" if dtype == "tf32" else "ieee"):
         yield
 
 
 @contextmanager
-def _products(precision: str) -> Iterator[None]:
+def products(precision: str) -> Iterator[None]:
     """Matrix products and convolutions of float32 tensors on a GPU: "ieee" or "tf32"."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in _switches(precision)]
     for owner, name, value in _switches(precision):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mia_bench.attacks import Access
 from mia_bench.chunks import in_chunks
 from mia_bench.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise, signal_and_noise
+from mia_bench.precision import products
 from mia_bench.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 
 __all__ = [
@@ -103,12 +104,15 @@ class Target(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> latents (B, *latent): the posterior mean, scaled."""
         self.queries["encode"] += len(image)
-        return torch.cat(self._pictured(len(image), lambda rows: self.latents.encode(image[rows])))
+        with products("ieee"):
+            z0 = self._pictured(len(image), lambda rows: self.latents.encode(image[rows]))
+        return torch.cat(z0)
 
     def decode(self, z0: Tensor) -> Tensor:
         """Latents (B, *latent) -> images (B, 3, H, W) in [-1, 1]."""
         self.queries["decode"] += len(z0)
-        images = self._pictured(len(z0), lambda rows: self.latents.decode(z0[rows]))
+        with products("ieee"):
+            images = self._pictured(len(z0), lambda rows: self.latents.decode(z0[rows]))
         return torch.cat(images).clamp(-1, 1)
 
     def view(

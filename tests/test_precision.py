@@ -7,7 +7,8 @@ import torch
 
 from mia_bench.attacks.loss import Loss
 from mia_bench.errors import MiaError
-from mia_bench.precision import _switches, scoring_in
+from mia_bench.precision import _switches, products, scoring_in
+from mia_bench.target import Batch
 
 
 def switched() -> list[object]:
@@ -38,3 +39,23 @@ def test_products_are_exact_while_scoring_and_as_before_after(fresh_target):
     with scoring_in(None, fresh_target()):
         assert switched() == [value for _, _, value in _switches("ieee")]
     assert switched() == before
+
+
+def test_images_are_encoded_exactly_whatever_is_asked(fresh_target, random_batch):
+    """Latents are shared by runs of every dtype."""
+    seen = []
+    target, batch = fresh_target(), random_batch(2)
+
+    class Spy(torch.nn.Module):
+        def encode(self, image):
+            seen.append(switched())
+            return image[:, :1, ::2, ::2].expand(-1, 4, -1, -1)
+
+        decode = encode
+
+    target.latents = Spy()
+    with products("tf32"):
+        target.view(Batch(batch.sample_id, batch.image, batch.caption))
+        target.decode(torch.zeros(2, 4, 8, 8))
+        assert switched() == [value for _, _, value in _switches("tf32")]
+    assert seen == [[value for _, _, value in _switches("ieee")]] * 2

@@ -22,7 +22,10 @@ said. "met" compares the value with the target beside it. How the figures are ma
 
 @dataclass(frozen=True)
 class Line:
-    """One figure: what it is, and what it should be; `bound` "<=" or ">=", "" for none."""
+    """One figure: what it is, and what it should be.
+
+    `bound`: "<=", ">=", "~" for 1 within `target`, "" for none.
+    """
 
     key: str
     text: str
@@ -32,8 +35,14 @@ class Line:
     def verdict(self, value: float) -> str:
         if not self.bound:
             return ""
+        if self.bound == "~":
+            return f"1 within {self.target:g} {_met(abs(value - 1) <= self.target)}"
         met = value <= self.target if self.bound == "<=" else value >= self.target
-        return f"{self.bound} {self.target:g} {'met' if met else '**missed**'}"
+        return f"{self.bound} {self.target:g} {_met(met)}"
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "**missed**"
 
 
 def _overheads(prefix: str, words: str) -> list[Line]:
@@ -130,6 +139,30 @@ LINES: dict[str, tuple[str, list[Line]]] = {
             Line(f"scores.{rows}.{key}", f"{rows:,} rows, {words}")
             for rows in (10_000, 100_000, 1_000_000)
             for key, words in (("seconds", "s"), ("bytes_per_row", "bytes a row"))
+        ],
+    ),
+    "cost": (
+        "The cost model of scale.md",
+        [
+            *(
+                Line(
+                    f"cost.{name}.{state}",
+                    f"{name}, {state}: measured over model",
+                    "~",
+                    0.15,
+                )
+                for name in ("loss", "clid", "secmi", "pfami", "pia", "noise_agg")
+                for state in ("warm", "cold")
+            ),
+            Line("campaign.forward", "ten attacks together: U-Net evaluations a row"),
+            Line("campaign.encode", "images encoded a row"),
+            Line("campaign.decode", "latents decoded a row"),
+            Line("campaign.embed", "texts embedded a row"),
+            Line("campaign.gflop.forward", "Stable Diffusion 1.5 at 512 px: GFLOP an evaluation"),
+            Line("campaign.gflop.encode", "GFLOP an encoding"),
+            Line("campaign.gflop.decode", "GFLOP a decoding"),
+            Line("campaign.gflop.embed", "GFLOP a text"),
+            Line("campaign.tflop_per_row", "TFLOP a row"),
         ],
     ),
     "large": (

@@ -125,6 +125,27 @@ def stored(_: int) -> Figures:
     return {f"stored.{name}": value for name, value in measured(1_000, 10_000).items()}
 
 
+def cost(_: int) -> Figures:
+    from mia_bench.bench import clock
+    from mia_bench.bench import cost as model
+    from mia_bench.bench.subjects import attack, tiny
+
+    before = clock.kind()
+    clock.use("process")  # as `timed` counts
+    priced, rows = model.prices(tiny()), 96
+    found: Figures = {
+        f"cost.{name}.{'warm' if cached else 'cold'}": model.checked(name, rows, priced, cached)
+        for name in model.ATTACKS
+        for cached in (True, False)
+    }
+    clock.use(before)
+    asked = model.questions([attack(name) for name in model.CAMPAIGN])
+    flop = model.flop_of_sd15()
+    found |= {f"campaign.{kind}": asked[kind] for kind in model.KINDS}
+    found |= {f"campaign.gflop.{kind}": flop.of[kind] / 1e9 for kind in model.KINDS}
+    return found | {"campaign.tflop_per_row": flop(asked) / 1e12}
+
+
 def scores(_: int) -> Figures:
     from mia_bench.bench.scale import scoring
 
@@ -176,5 +197,6 @@ PARTS = DEFAULT | {
     "resume": resume,
     "stored": stored,
     "scores": scores,
+    "cost": cost,
     "large": large,
 }

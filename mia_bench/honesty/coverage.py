@@ -41,6 +41,12 @@ class Setting:
         known = {"openmoji": OPENMOJI, "openclipart": OPENCLIPART, "none": {1: 1}}[self.groups]
         return np.repeat(list(known), list(known.values()))
 
+    @property
+    def auroc(self) -> float:
+        from scipy.stats import norm
+
+        return float(norm.cdf(self.shift / np.sqrt(2)))
+
     def truth(self, thresholds: Thresholds) -> dict[str, float]:
         """What each metric estimates; thresholds are taken as they are."""
         from scipy.stats import norm
@@ -49,7 +55,7 @@ class Setting:
             return float(norm.sf(tau - self.shift)), float(norm.sf(tau))
 
         tpr, fpr = rates(thresholds.tau_acc)
-        found = {"auroc": float(norm.cdf(self.shift / np.sqrt(2))), "asr": 0.5 + (tpr - fpr) / 2}
+        found = {"auroc": self.auroc, "asr": 0.5 + (tpr - fpr) / 2}
         found["0.01"] = rates(float(norm.isf(0.01)))[0]
         if thresholds.tau_fpr01 is not None:
             found["tpr_calibrated"], found["realised_fpr"] = rates(thresholds.tau_fpr01)
@@ -122,6 +128,6 @@ def _entries(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counted(found: list[tuple[bool, bool, float]]) -> Covered:
-    below, above = sum(entry[0] for entry in found), sum(entry[1] for entry in found)
+    below, above = (int(sum(entry[i] for entry in found)) for i in (0, 1))
     width = float(np.mean([entry[2] for entry in found]))
     return Covered(len(found), len(found) - below - above, below, above, width)

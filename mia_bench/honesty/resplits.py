@@ -16,6 +16,7 @@ import numpy as np
 from mia_bench.attacks import Calibration, Floats
 from mia_bench.attacks.clid import CLiD
 from mia_bench.bootstrap import evaluate
+from mia_bench.data.membership import Split
 from mia_bench.data.roles import Role, RoleSizes, assign
 from mia_bench.features import Table, read_table
 from mia_bench.metrics import Bools, Thresholds
@@ -32,11 +33,9 @@ class Base:
     group: Sequence[str]
 
     @classmethod
-    def read(cls, features: Path, split: Path) -> Base:
-        """From a stored feature table and the split it belongs to."""
-        from mia_bench.data.membership import load_split
-
-        groups = {row.sample_id: row.group for row in load_split(split).table}
+    def of(cls, features: Path, split: Split) -> Base:
+        """From a stored feature table and the split its rows belong to."""
+        groups = {row.sample_id: row.group for row in split.table}
         table = read_table(features)
         return cls(table, [groups[sid] for sid in table.sample_id])
 

@@ -13,6 +13,7 @@ import torch
 from mia_bench.bench import __main__ as command
 from mia_bench.bench import (
     clock,
+    cost,
     growth,
     kept,
     levers,
@@ -126,6 +127,8 @@ def test_what_misses_its_target_says_so():
     assert Line("k", "t", ">=", 6).verdict(5.9) == ">= 6 **missed**"
     assert Line("k", "t", "<=", 6).verdict(5.9) == "<= 6 met"
     assert Line("k", "t").verdict(5.9) == ""
+    assert Line("k", "t", "~", 0.15).verdict(0.86) == "1 within 0.15 met"
+    assert Line("k", "t", "~", 0.15).verdict(1.16) == "1 within 0.15 **missed**"
 
 
 def test_every_part_has_its_page():
@@ -156,6 +159,15 @@ def test_a_sleep_is_no_computing(kind):
     assert (taken > 0.15) == (kind == "wall")
 
 
+def test_computing_of_child_processes_counts(run_python):
+    clock.use("process")
+    try:
+        taken = clock.elapsed(lambda: run_python("-c", "sum(range(5_000_000))"))
+    finally:
+        clock.use("wall")
+    assert taken > 0.02
+
+
 def test_levers_are_of_the_same_network(random_target, random_batch):
     subject = Subject(random_target(), random_batch(2))
     found = levers.levers(subject, 2, 1, compiled=False)
@@ -169,3 +181,25 @@ def test_metrics_of_many_rows_are_measured():
     found = scale.evaluate_rows(300)
     assert found["seconds"] > 0
     assert found["bytes_per_row"] >= 0
+
+
+def test_the_cost_model_is_a_sum():
+    of = {"forward": 2.0, "encode": 10.0, "decode": 100.0, "embed": 1000.0}
+    asked = {"forward": 3.0, "encode": 1.0, "decode": 0.0, "embed": 2.0}
+    priced = cost.Prices(of, picture=0.5, shard=0.25, start=7.0)
+    assert priced(asked, pictures=4, shards=8) == 6 + 10 + 2000 + 2 + 2 + 7
+
+
+def test_a_timed_pass_says_what_it_asked():
+    seconds, asked, pictures = cost.timed("pia", 3, cached=True)
+    assert seconds > 0
+    assert asked == {"forward": 6.0, "encode": 0.0, "decode": 0.0, "embed": 3.0}
+    assert pictures == 0
+    _, asked, pictures = cost.timed("pia", 3, cached=False)
+    assert asked["encode"] == pictures == 3
+
+
+def test_a_campaign_counts_shared_questions_once():
+    asked = cost.questions([attack("clid"), attack("loss")])
+    assert asked["forward"] == 15
+    assert asked["encode"] == 1

@@ -1,0 +1,130 @@
+"""`python -m mia_bench.honesty [part ...] [--count N]`: keep our statistical promises, or say.
+
+Parts: coverage resplits nulls runs. Each writes its figures into docs/honesty.json; docs/honesty.md
+is made of them. About 20 minutes on one core; parts that are done are measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mia_bench.honesty.coverage import Setting, covered
+from mia_bench.honesty.page import page
+from mia_bench.plain import say
+
+FIGURES, PAGE = Path("docs/honesty.json"), Path("docs/honesty.md")
+SETTINGS = (
+    Setting(180, 400, 0.0),
+    Setting(180, 400, 0.5),
+    Setting(180, 400, 1.5),
+    Setting(180, 400, 3.0),
+    Setting(180, 400, 4.0),
+    Setting(180, 120, 1.5),
+    Setting(180, 250, 1.5),
+    Setting(400, 1200, 0.9, "openclipart"),
+    Setting(400, 1200, 0.9),
+    Setting(1000, 2000, 1.5),
+)
+SETS, RESAMPLES = 1000, 500
+SPLITS, NULLS, PERMUTATIONS, RUNS = 1000, 200, 199, 20
+MEMBERS = 180
+DEFAULT = ("model.finetune=false", "calibration=split", "seed=0", "eval.blind_rows=false")
+
+
+def coverage(count: int | None, outputs: Path) -> Iterator[Any]:
+    """What is known after each setting: a run that is stopped has something to show."""
+    del outputs
+    found = []
+    for setting in SETTINGS:
+        shares = covered(setting, count or SETS, RESAMPLES)
+        found.append(asdict(setting) | {"covered": {n: asdict(c) for n, c in shares.items()}})
+        line = ", ".join(f"{name} {of.share:.3f}" for name, of in shares.items())
+        say(f"{setting}: {line}")
+        yield found
+
+
+def resplits(count: int | None, outputs: Path) -> Iterator[Any]:
+    from mia_bench.honesty.resplits import holds_chance
+
+    base, splits = _base(outputs), count or SPLITS
+    held = holds_chance(base.scores(), base.group, MEMBERS, splits, RESAMPLES)
+    yield {"splits": splits, "held": sum(held), "rows": len(base.group)}
+
+
+def nulls(count: int | None, outputs: Path) -> Iterator[Any]:
+    from mia_bench import session
+    from mia_bench.honesty.nulls import Rows, false_alarms
+
+    base, experiment = _base(outputs), session.compose(*DEFAULT)
+    items = {item.sample_id: item for item in experiment.source.items().items}
+    chosen = [items[sid] for sid in base.table.sample_id]
+    rows = Rows.of(chosen, base.group, base.scores(), experiment.model.resolution)
+    found = false_alarms(rows, MEMBERS, count or NULLS, PERMUTATIONS)
+    names = sorted({name for flagged in found for name in flagged})
+    yield {
+        "runs": len(found),
+        "permutations": PERMUTATIONS,
+        "flagged": sum(bool(flagged) for flagged in found),
+        "by_control": {name: sum(name in flagged for flagged in found) for name in names},
+    }
+
+
+def runs(count: int | None, outputs: Path) -> Iterator[Any]:
+    from mia_bench.honesty.runs import null_runs
+
+    yield [asdict(run) for run in null_runs(outputs, range(count or RUNS))]
+
+
+PARTS: dict[str, Callable[[int | None, Path], Iterator[Any]]] = {
+    "coverage": coverage,
+    "resplits": resplits,
+    "nulls": nulls,
+    "runs": runs,
+}
+
+
+def _base(outputs: Path) -> Any:
+    """CLiD's features of the default evaluation rows on the base, made where they are missing."""
+    from mia_bench import session
+    from mia_bench.honesty.resplits import Base
+    from mia_bench.workshop import make_plan
+
+    words = (*DEFAULT, f"paths.outputs={outputs}")
+    session.run(*words)
+    plan = make_plan(session.compose(*words))
+    (cell,) = plan.cells
+    return Base.of(cell.evaluation.folder / "features.parquet", plan.split)
+
+
+def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Path) -> Any:
+    """The figures of all parts, those of `parts` measured now."""
+    known: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
+    for part in parts:
+        for found in PARTS[part](count, outputs):
+            known[part] = found
+            figures.parent.mkdir(parents=True, exist_ok=True)
+            figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        say(f"{part}: written to {figures}")
+    return known
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m mia_bench.honesty")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=list(PARTS))
+    parser.add_argument("--count", type=int, help="sets, splits or runs, if not all")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs/honesty"))
+    parser.add_argument("--figures", type=Path, default=FIGURES)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    args = parser.parse_args(arguments)
+    known = measure(args.parts, args.count, args.outputs, args.figures)
+    args.page.write_text(page(known))
+    say(f"written: {args.page}")
+
+
+if __name__ == "__main__":
+    main()
