@@ -15,6 +15,7 @@ from typing import Any
 
 from mia_bench.honesty.coverage import Setting, covered
 from mia_bench.honesty.page import page
+from mia_bench.plain import say
 
 FIGURES, PAGE = Path("docs/honesty.json"), Path("docs/honesty.md")
 SETTINGS = (
@@ -43,7 +44,7 @@ def coverage(count: int | None, outputs: Path) -> Iterator[Any]:
         shares = covered(setting, count or SETS, RESAMPLES)
         found.append(asdict(setting) | {"covered": {n: asdict(c) for n, c in shares.items()}})
         line = ", ".join(f"{name} {of.share:.3f}" for name, of in shares.items())
-        print(f"{setting}: {line}", flush=True)
+        say(f"{setting}: {line}")
         yield found
 
 
@@ -108,7 +109,7 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
             known[part] = found
             figures.parent.mkdir(parents=True, exist_ok=True)
             figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-        print(f"{part}: written to {figures}", flush=True)
+        say(f"{part}: written to {figures}")
     return known
 
 
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     known = measure(args.parts, args.count, args.outputs, args.figures)
     args.page.write_text(page(known))
-    print(f"written: {args.page}")
+    say(f"written: {args.page}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,14 @@ GARBAGE = (
         "日本=1",
     ),
 )
+SOUND = (
+    *("seed=3", "eval.seed=5", "finetune.steps=7", "finetune.lr=1e-3", "finetune.batch_size=4"),
+    *("attack=[loss,clid,pia]", "attack=all", "attack=[clid,clid_vec]", "attack.clid.alpha=0.5"),
+    *("mitigation=[flip,weight_decay]", "mitigation=lora", "mitigation=[early_stop,ema]"),
+    *("eval.base_calibrated=true", "eval.ensemble=true", "eval.utility=true", "calibration=split"),
+    *("eval.base_rows=[]", "data.captions=null", "data.max_distance=3", "finetune.save_at=[2]"),
+    *("eval.access=grey_box", "finetune.epochs=2", "data.split_seed=4", "debug=true"),
+)
 
 
 def options() -> dict[str, list[str]]:
@@ -108,16 +116,18 @@ def _words(
         return [draw.choice(GARBAGE)]
     if kind < 0.25:
         return [_choice(draw, groups)]
+    if kind < 0.4:
+        return [draw.choice(SOUND)]
     place = draw.choice([where for where, there in known.items() if there])
     key = draw.choice(known[place])
     chosen = [place] if place and draw.random() < 0.9 else []
-    if kind < 0.35:
+    if kind < 0.48:
         return [*chosen, f"{_misspelt(draw, key)}={draw.choice(VALUES)}"]
-    if kind < 0.42:
-        return [*chosen, f"{key}={draw.choice(VALUES)}", f"{key}={draw.choice(VALUES)}"]
-    if kind < 0.5:
-        return [*chosen, f"{draw.choice(('+', '++', '~'))}{key}={draw.choice(VALUES)}"]
     if kind < 0.54:
+        return [*chosen, f"{key}={draw.choice(VALUES)}", f"{key}={draw.choice(VALUES)}"]
+    if kind < 0.6:
+        return [*chosen, f"{draw.choice(('+', '++', '~'))}{key}={draw.choice(VALUES)}"]
+    if kind < 0.64:
         return [*chosen, f"{key}={draw.choice(LONG)}"]
     values = TARGETS if key.endswith("_target_") else VALUES
     return [*chosen, f"{key}={draw.choice(values)}"]

@@ -1,8 +1,9 @@
 """Two runs from nothing are one: same split, same noise, same scores.
 
 To the bit with the same number of threads; another number of threads adds in another order, and
-scores stay within `TOLERANCE` of their spread. Measured on the default run, 300 steps: 8e-6 at a
-standard deviation of 0.66, and no AUC moved.
+scores stay within `TOLERANCE` of their spread. Measured, in standard deviations of scores: 1.2e-6
+between 1 and 2 threads here; 1.2e-5 between independent runs of the default (300 steps) of several
+versions of this package, whose AUC was the same in every digit.
 """
 
 from __future__ import annotations
