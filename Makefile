@@ -5,7 +5,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
-  launchers dashboard tiny bench honesty mutants coverage clean
+  faults faults-short fuzz reproduce audit launchers dashboard tiny bench honesty mutants coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -34,6 +34,24 @@ types: .venv/installed ## mypy --strict
 
 check: lint types test ## everything the gate runs
 
+fuzz: .venv/installed ## 500 random command lines: each plans or fails with one message (4 minutes)
+	$(BIN)/python -m pytest -m slow -s tests/trust/test_fuzz.py
+
+reproduce: ## two clean installs, two small runs: equal to the bit (minutes; needs the package index)
+	rm -rf .reproduce
+	for n in one two; do \
+	  $(PYTHON) -m venv .reproduce/$$n && .reproduce/$$n/bin/python -m pip install --quiet . && \
+	  (cd .reproduce && OMP_NUM_THREADS=1 $$n/bin/python -m mia_bench paths.outputs=$$n-outputs \
+	    trainer=cpu 'attack=[loss,clid_vec]' finetune.steps=20 eval.resamples=200 \
+	    data.sizes.target_member=40 data.sizes.target_nonmember=40 \
+	    data.sizes.shadow_member=40 data.sizes.shadow_nonmember=40) || exit 1; \
+	done
+	$(PYTHON) tests/trust/same.py .reproduce/one-outputs .reproduce/two-outputs
+
+audit: .venv/installed ## known vulnerabilities of what is installed (needs a network)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
+
 report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
 	$(BIN)/python -m mia_bench.report
 
@@ -48,6 +66,12 @@ mitigations: .venv/installed ## five mitigations under the attacks, one seed, sm
 
 mitigations-full: .venv/installed ## the same at full size over three seeds (about 3 hours; resumable)
 	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
+
+faults-short: .venv/installed ## kills, full disks, damage: the part that runs with the tests (under 5 minutes)
+	$(BIN)/python -m pytest tests/faults
+
+faults: .venv/installed ## all of it: 20 kills each of fine-tuning and scoring, ranks, network (an hour on 2 cores)
+	$(BIN)/python -m pytest -m "slow or not slow" -s tests/faults
 
 launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
 	$(BIN)/python -m pytest -m slow tests/test_sweep.py
@@ -73,4 +97,4 @@ coverage: .venv/installed ## branch coverage of the whole suite, those of child 
 	$(BIN)/python -m pytest -q --cov --cov-report=term --cov-fail-under=90
 
 clean: ## remove the virtual environment and caches, never outputs/
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mia_bench.config import nearest
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 
 
 def parse(
@@ -23,7 +24,7 @@ def parse(
     if any(word in ("-h", "--help", "help") for word in words):
         width = max(map(len, known))
         lines = [f"  {key:<{width}}  {meaning}" for key, meaning in known.items()]
-        print("\n".join([usage, "", *lines]))
+        say("\n".join([usage, "", *lines]))
         sys.exit(0)
     found: dict[str, list[str]] = {}
     for word in words:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
+
+from mia_bench.plain import say
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ def in_chunks(n: int, size: int, work: Callable[[slice], T]) -> Iterator[tuple[T
         result = _attempt(work, rows)
         if result is None:
             size = (rows.stop - begin) // 2
-            print(f"out of memory: {size} rows per call from here on", file=sys.stderr)
+            say(f"out of memory: {size} rows per call from here on", error=True)
             continue
         yield result[0], size
         begin = rows.stop

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -21,7 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mia_bench.errors import MiaError
 from mia_bench.recipe import Recipe as Recipe  # the schema of finetune, part of the root
-from mia_bench.recipe import check_checkpoint, check_recipe
+from mia_bench.secret import advice, in_values
 
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
@@ -66,6 +67,10 @@ class CalibrationOptions:
         found = dict(vars(self))
         if self.shadow_mitigation == "same":
             del found["shadow_mitigation"]
+        if self.kind == "split":
+            found["halves"] = (
+                2  # the second way to halve the rows; the first shared a hash with folds
+            )
         return found
 
 
@@ -77,6 +82,8 @@ class TrainerOptions:
     strategy: str = "auto"
     precision: str = "32-true"
     gpu_slots: int | None = None
+    workers: int = 0
+    compile: str | None = None
 
 
 @dataclass
@@ -100,6 +107,7 @@ class Evaluation:
     utility: bool = False
     utility_images: int = 200
     utility_clip: str | None = None
+    dtype: str | None = None
 
 
 @dataclass
@@ -164,8 +172,12 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     Raises:
         MiaError: a key, value or combination that cannot be run; names the nearest valid one.
     """
+    from mia_bench.refusals import refuse
+
     options = cast(Root, OmegaConf.to_object(cfg))
     resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if (problem := in_values(resolved)) is not None:
+        raise MiaError(advice(problem))
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
     attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}
@@ -173,10 +185,9 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     source = build(resolved["data"]["source"], "data.source")
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
-    _check_options(options, model, mitigations)
-    _check_contract(attacks)
-    _check_access(options.eval.access, attacks)
-    return Experiment(model, source, attacks, mitigations, options, resolved)
+    experiment = Experiment(model, source, attacks, mitigations, options, resolved)
+    refuse(experiment)
+    return experiment
 
 
 def build(node: Any, key: str) -> Any:
@@ -188,7 +199,7 @@ def build(node: Any, key: str) -> Any:
         kind = get_object(node["_target_"])
     except Exception as error:
         raise MiaError(f"{key}._target_={node['_target_']} cannot be imported: {error}") from error
-    parameters = inspect.signature(kind).parameters
+    parameters = _parameters(kind, f"{key}._target_={node['_target_']}")
     for name in arguments:
         if name not in parameters:
             raise MiaError(f"{key} has no option '{name}'. {nearest(name, parameters)}")
@@ -201,6 +212,19 @@ def build(node: Any, key: str) -> Any:
         return kind(**typed)
     except ValueError as error:
         raise MiaError(f"{key}: {error}") from error
+
+
+def _parameters(kind: Any, key: str) -> Mapping[str, inspect.Parameter]:
+    """Options of a class or function. Raises MiaError for what has none to check against."""
+    if inspect.isclass(kind) or inspect.isfunction(kind):
+        with suppress(ValueError):  # no signature: written in C
+            found = inspect.signature(kind).parameters
+            if not found:
+                return found
+            hints = get_type_hints(kind if inspect.isfunction(kind) else kind.__init__)
+            if all(name in hints for name in found):
+                return found
+    raise MiaError(f"{key} is no class with typed options: name one as conf/ does.")
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:
@@ -216,92 +240,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     options = sorted(known)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
-
-
-def _check_contract(attacks: Mapping[str, Attack]) -> None:
-    """An attack from outside the package has everything that will be asked of it."""
-    from mia_bench.attacks import Attack
-
-    needed = {n for n in (*vars(Attack), *Attack.__annotations__) if not n.startswith("_")}
-    for name, attack in attacks.items():
-        missing = sorted(n for n in needed if not hasattr(attack, n))
-        if missing:
-            raise MiaError(
-                f"attack.{name}: {type(attack).__name__} has no {', '.join(missing)}, which every "
-                "attack needs: see Attack in mia_bench/attacks/__init__.py."
-            )
-
-
-def _check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
-    from mia_bench.attacks import Access
-
-    names = [level.name.lower() for level in Access]
-    if allowed not in names:
-        raise MiaError(f"eval.access={allowed}. {nearest(allowed, names)}")
-    above = [n for n, a in attacks.items() if a.access > Access[allowed.upper()]]
-    if above:
-        raise MiaError(
-            f"eval.access={allowed} does not allow {', '.join(above)}, which need more: leave them "
-            "out of attack=[...], or raise eval.access."
-        )
-
-
-def _check_data(data: Data, model: Model) -> None:
-    kind, colon, argument = (data.captions or "null").partition(":")
-    needs = {"own": False, "null": False, "file": True, "pseudo": True}
-    if kind not in needs or needs[kind] != bool(colon and argument):
-        raise MiaError(
-            f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
-            " sample_id>, or pseudo:<captioner id or folder>."
-        )
-    if data.on_error not in ("skip", "raise"):
-        raise MiaError(
-            f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
-        )
-    if data.pretraining and model.finetune:
-        raise MiaError(
-            f"data={data.name} knows which rows the base model was pre-trained on, so there is"
-            " nothing to fine-tune: add model.finetune=false calibration=split."
-        )
-
-
-def _check_options(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
-    """Contradictions that are known before anything is loaded."""
-    _check_mitigation(options, model, mitigations)
-    if options.calibration.kind not in ("shadow", "split"):
-        raise MiaError(
-            f"calibration.kind={options.calibration.kind}. "
-            + nearest(options.calibration.kind, ("shadow", "split"))
-        )
-    _check_data(options.data, model)
-    if not model.finetune and options.calibration.kind == "shadow":
-        raise MiaError(
-            "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
-            "with: add calibration=split."
-        )
-    if model.finetune:
-        check_recipe(options.finetune, options.trainer.precision)
-        if options.finetune.epochs is None and not mitigations:
-            check_checkpoint(options.checkpoint, options.finetune)
-    if options.eval.utility_images < 2:
-        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
-    if options.eval.resamples < 100 or options.eval.batch_size < 1:
-        raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
-
-
-def _check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
-    shadow = options.calibration.shadow_mitigation
-    if shadow not in ("same", "none"):
-        raise MiaError(
-            f"calibration.shadow_mitigation={shadow}. {nearest(shadow, ('same', 'none'))}"
-        )
-    if shadow == "none" and options.calibration.kind == "split":
-        raise MiaError(
-            "calibration.shadow_mitigation=none says how the shadow is trained, and calibration="
-            "split has none: leave it out."
-        )
-    if mitigations and not model.finetune:
-        raise MiaError(
-            f"model.finetune=false audits a model as it is: mitigation={'+'.join(mitigations)} "
-            "cannot be applied to it."
-        )

@@ -157,7 +157,7 @@ def _statistics(picture: Image.Image) -> list[float]:
 
 
 def _folds(group: Groups, seed: int) -> npt.NDArray[np.intp]:
-    from mia_bench.scoring import folds_of
+    from mia_bench.known import folds_of
 
     return folds_of(group, FOLDS, seed)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 from mia_bench.store import read_json, write_json
 from mia_bench.sync import entries, parse
 from mia_bench.tracking import has_key
@@ -37,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         run(sys.argv[1:] if words is None else words)
     except MiaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         sys.exit(1)
 
 
@@ -53,12 +54,12 @@ def run(words: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, built in (("workspace", workspace), ("report", report)):
             write_json(folder / f"{name}.json", as_json(built))
-        print(f"W&B: no API key, so nothing was sent; what would be is in {folder}")
+        say(f"W&B: no API key, so nothing was sent; what would be is in {folder}")
         return
     if options.logger.entity is None:
         raise MiaError("a dashboard belongs to a team or user: add entity=NAME.")
     for kind, url in save(workspace, report, options.outputs).items():
-        print(f"{kind}: {url}")
+        say(f"{kind}: {url}")
 
 
 def build_workspace(found: Sequence[Entry], options: LoggerOptions) -> Workspace:

@@ -39,6 +39,7 @@ from mia_bench import metrics
 from mia_bench.diffusion import keyed_generator
 from mia_bench.errors import MiaError
 from mia_bench.metrics import Floats, Ints
+from mia_bench.plain import plain, say
 from mia_bench.resample import Bootstrap
 
 LEVEL = 0.01
@@ -253,17 +254,18 @@ def show(results: Sequence[tuple[str, Result]]) -> None:
     """Print one line per run."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Dataset test", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("attack", "samples needed", "p with all", "false alarms", "groups"):
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     for name, result in results:
-        table.add_row(name, *_line(result))
+        table.add_row(escape(plain(name)), *_line(result))
     console = Console(highlight=False)
     console.width = max(console.width, 100)
     console.print(table)
-    print(NOTES.format(level=LEVEL, draws=results[0][1]["resamples"]))
+    say(NOTES.format(level=LEVEL, draws=results[0][1]["resamples"]))
 
 
 def _line(result: Result) -> tuple[str, ...]:

@@ -226,7 +226,7 @@ def logistic(table: Floats, calibration: Calibration) -> Line:
     Raises:
         MiaError: no fold by group leaves both classes to fit on.
     """
-    from mia_bench.scoring import folds_of
+    from mia_bench.known import folds_of
 
     y, fold = calibration.is_member, folds_of(calibration.group, FOLDS, calibration.seed)
     losses = np.zeros(len(STRENGTHS))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
-from mia_bench.store import hash_file, hash_key, read_json
+from mia_bench.store import hash_file, hash_key, read_json, read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,18 +235,16 @@ def _images(name: str, paths: Sequence[Path]) -> dict[str, Any]:
 
 def _config(folder: Path) -> dict[str, Any]:
     """The resolved configuration, with flat names to group by."""
-    import yaml
-
     path = folder / "config.yaml"
+    config = read_yaml(path)
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         model = config["model"]
         flat_names = {
             "data_name": str(config["data"]["name"]),
             "model_name": str(model.get("path", model.get("_target_", ""))).rpartition(":")[2],
             "mitigation_name": "+".join(config.get("mitigation") or {}) or "none",
         }
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise MiaError(f"cannot use {path}: {error!r}. It may be of another version.") from error
     return {**config, **flat_names}
 

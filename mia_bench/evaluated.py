@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mia_bench.evidence import safe_name
+from mia_bench.plain import say
 from mia_bench.store import write_json
 from mia_bench.table import interval
 
@@ -73,9 +74,9 @@ def show(files: Sequence[Scores], result: Mapping[str, Any]) -> None:
     if compared:
         lines = [difference(name, found) for name, found in compared.items()]
         printed("Differences on the same images and resamples", DIFFERENCES, lines)
-    print(NOTE)
+    say(NOTE)
     for remark in result["remarks"]:
-        print(f"note: {remark}")
+        say(f"note: {remark}")
 
 
 def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> None:
@@ -107,4 +108,4 @@ def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> N
         lines += [markdown_row(difference(n, found)) for n, found in result["compared"].items()]
     lines += ["", NOTE, *(f"- {markdown(remark)}" for remark in result["remarks"]), ""]
     (folder / "evaluation.md").write_text("\n".join(lines), encoding="utf-8")
-    print(f"written: {folder}")
+    say(f"written: {folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 
@@ -12,7 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config import Root, conf_dir, nearest
 from mia_bench.errors import MiaError
-from mia_bench.store import NOT_WRITABLE
+from mia_bench.plain import plain_lines
+from mia_bench.store import unwritable
+
+MOST = 40  # lines of a message
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 
 PLUGINS = {
     ("hydra/launcher", "joblib"): "joblib",
@@ -22,25 +27,59 @@ PLUGINS = {
 }
 """Options that Hydra's plugins bring, and our extras that install them."""
 
+READERS = ("hydra", "omegaconf", "antlr4", "yaml")
+"""Packages that read the command line and conf/; not all that they raise is of their own kind."""
+
 
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
+    said = _explained(error)
+    return None if said is None else plain_lines(said, MOST)
+
+
+def _explained(error: BaseException) -> str | None:
     if isinstance(error, MiaError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
-        where = f" {error.filename}" if error.filename else ""
+    if problem := unwritable(error):
         return (
-            f"cannot write{where}: {error.strerror}. Free some space or point paths.outputs at a "
-            "folder you may write to; what is finished stays usable."
+            f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
+            "write to; what is finished stays usable."
+        )
+    if isinstance(error, OSError) and error.errno in NO_PATH:
+        return f"{error.filename} cannot be used as a path: {error.strerror}."
+    if is_lost_rank(error):
+        return (
+            "another process of this run ended, see what it said. Run the same command again: it "
+            f"goes on from what is finished. ({str(error).strip().partition(chr(10))[0]})"
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
+    if _raised_by(error).partition(".")[0] in READERS:
+        return f"the command line cannot be read: {_first_line(error)}"
     return None
 
 
-def _configuration(error: BaseException) -> str:
+def is_lost_rank(error: BaseException) -> bool:
+    """A collective operation failed because a process of the group is gone or does not answer."""
+    by_type = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    return by_type or (isinstance(error, RuntimeError) and "gloo/" in str(error))
+
+
+def _raised_by(error: BaseException) -> str:
+    """Name of the module that raised `error`."""
+    trace, name = error.__traceback__, ""
+    while trace is not None:
+        name, trace = str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_next
+    return name
+
+
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__
+
+
+def _configuration(error: BaseException) -> str:
+    text = _first_line(error)
     if match := re.search(r"Could not (?:find|load) '([\w/-]+)/([\w-]+)'", str(error)):
         group, option = match.groups()
         if (group, option) in PLUGINS:

@@ -6,7 +6,6 @@ The key is that of the cells, so that a later success finds and removes the reco
 from __future__ import annotations
 
 import json
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -14,9 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mia_bench.errors import MiaError
-from mia_bench.store import hash_key, machine, write_json
+from mia_bench.plain import plain_lines, say
+from mia_bench.provenance import machine
+from mia_bench.store import hash_key, write_json
 
 FOLDER = "failures"
+LINES = 2_000  # of a traceback
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ def failure_of(error: BaseException, cells: Sequence[str], overrides: Sequence[s
     from mia_bench.explain import explain
 
     return Failure(
-        explain(error) or f"{type(error).__name__}: {error}",
-        "".join(traceback.format_exception(error)),
+        explain(error) or plain_lines(f"{type(error).__name__}: {error}"),
+        plain_lines("".join(traceback.format_exception(error)), LINES),
         tuple(cells),
         tuple(overrides),
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -55,7 +57,7 @@ def record(outputs: Path, failure: Failure) -> Path | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(failure))
     except OSError as problem:
-        print(f"the failure could not be recorded in {path}: {problem}", file=sys.stderr)
+        say(f"the failure could not be recorded in {path}: {problem}", error=True)
         return None
     return path
 
@@ -65,7 +67,7 @@ def forget(outputs: Path, cells: Sequence[str]) -> None:
     try:
         _path(outputs, cells).unlink(missing_ok=True)
     except OSError as problem:
-        print(f"an old failure could not be removed: {problem}", file=sys.stderr)
+        say(f"an old failure could not be removed: {problem}", error=True)
 
 
 def find(outputs: Path, cells: Sequence[str]) -> Failure | None:

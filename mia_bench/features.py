@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mia_bench.errors import MiaError
+from mia_bench.store import canonical, replacing
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -37,28 +38,53 @@ class Table:
         return self.take([where[sid] for sid in sample_id])
 
 
-def write_table(path: Path, table: Table) -> None:
-    """Atomic: a kill leaves no half shard under the final name."""
+def write_table(path: Path, table: Table, note: Mapping[str, Any] | None = None) -> None:
+    """Atomic: a kill leaves no half shard under the final name. `note`: see `read_note`."""
     columns: dict[str, Any] = {"sample_id": pa.array(table.sample_id, pa.string())}
-    shapes = {}
+    shapes, flat = {}, {}
     for name, values in table.features.items():
-        flat = np.ascontiguousarray(values, dtype=np.float32).reshape(len(values), -1)
-        columns[name] = pa.FixedSizeListArray.from_arrays(flat.ravel(), flat.shape[1])
+        flat[name] = np.ascontiguousarray(values, dtype=np.float32).reshape(len(values), -1)
+        columns[name] = pa.FixedSizeListArray.from_arrays(flat[name].ravel(), flat[name].shape[1])
         shapes[name] = list(values.shape[1:])
-    arrow = pa.table(columns).replace_schema_metadata({"shapes": json.dumps(shapes)})
-    partial = path.with_suffix(".part")
-    pq.write_table(arrow, partial)
-    os.replace(partial, path)
+    said = {"shapes": json.dumps(shapes), "note": json.dumps(note or {})}
+    said["digest"] = _digest(table.sample_id, flat, said)
+    arrow = pa.table(columns).replace_schema_metadata(said)
+    with replacing(path) as partial:
+        pq.write_table(arrow, partial)
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What was written down beside a table."""
+    note: dict[str, Any] = json.loads(pq.read_schema(path).metadata.get(b"note", b"{}"))
+    return note
 
 
 def read_table(path: Path) -> Table:
+    """Raises MiaError for a file that cannot be read, or is not what was written."""
     try:
-        arrow = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        return _read(path)
+    except Exception as error:  # whatever a reader trips over in a damaged file
         raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
-    shapes = json.loads(arrow.schema.metadata[b"shapes"])
-    features = {
-        name: arrow.column(name).combine_chunks().flatten().to_numpy().reshape(-1, *shape)
-        for name, shape in shapes.items()
+
+
+def _read(path: Path) -> Table:
+    arrow = pq.read_table(path)
+    said = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
+    shapes = json.loads(said["shapes"])
+    rows, ids = len(arrow), tuple(arrow.column("sample_id").to_pylist())
+    flat = {
+        name: arrow.column(name).combine_chunks().flatten().to_numpy().reshape(rows, -1)
+        for name in shapes
     }
-    return Table(tuple(arrow.column("sample_id").to_pylist()), features)
+    digest = said.pop("digest", None)
+    if digest is not None and digest != _digest(ids, flat, said):
+        raise ValueError("its content changed since it was written")
+    return Table(ids, {name: flat[name].reshape(-1, *shape) for name, shape in shapes.items()})
+
+
+def _digest(ids: Sequence[str], flat: Mapping[str, Array], said: Mapping[str, str]) -> str:
+    """Of all a reader sees: parquet itself would hand out flipped bytes."""
+    seen = hashlib.blake2b(canonical([list(ids), said["shapes"], said["note"]]).encode())
+    for name in sorted(flat):
+        seen.update(np.ascontiguousarray(flat[name]).tobytes())
+    return seen.hexdigest()[:32]

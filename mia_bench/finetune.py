@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,13 +18,14 @@ from torchmetrics import MeanMetric
 from mia_bench.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
 from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
-from mia_bench.errors import MiaError
-from mia_bench.keeper import LAST, Keeper
+from mia_bench.finite import require_gradients, require_losses
+from mia_bench.keeper import LAST, InPlace, Keeper, whole
 from mia_bench.mitigations import Treatment
 from mia_bench.progress import StepProgress
 from mia_bench.recipe import Recipe
 from mia_bench.shown import Views
 from mia_bench.target import Condition, Target
+from mia_bench.trained import average_of, make_optimizer, trained_part
 
 
 class FinetuneModule(LightningModule):
@@ -65,6 +65,7 @@ class FinetuneModule(LightningModule):
         self.register_buffer("b", target.b.clone(), persistent=False)
         self.timesteps = target.timesteps
         self.train_loss = MeanMetric()
+        self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
         self.val_loss = nn.ModuleDict({name: MeanMetric() for name in self.validation})
         self.history: list[dict[str, float]] = []
 
@@ -79,7 +80,7 @@ class FinetuneModule(LightningModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
-        batches = StepBatches(
+        self.batches = StepBatches(
             self.shown,
             self.recipe,
             self.timesteps,
@@ -89,7 +90,7 @@ class FinetuneModule(LightningModule):
             self.private is not None,
             self.views.of_step if self.views is not None else None,
         )
-        return DataLoader(batches, batch_size=None)
+        return DataLoader(self.batches, batch_size=None)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         size = max(1, self.recipe.batch_size // self.recipe.accumulate)
@@ -104,12 +105,8 @@ class FinetuneModule(LightningModule):
             self.unet, self._latents(batch), batch["t"], batch["eps"], hidden, extra
         )
         loss = (losses * batch["weight"]).mean()
-        if not torch.isfinite(loss):
-            ids = ", ".join(self.shown.sample_id[i] for i in batch["row"].tolist()[:8])
-            raise MiaError(
-                f"the training loss became {loss.item()} at step {self.global_step} (rows {ids}, "
-                f"...). Lower finetune.lr (now {self.recipe.lr}) or use trainer.precision=32-true."
-            )
+        ids = [self.shown.sample_id[i] for i in batch["row"].tolist()]
+        require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
         self.train_loss.update(loss.detach())
         self.log("train_loss", loss.detach())
         return loss
@@ -136,6 +133,9 @@ class FinetuneModule(LightningModule):
         for i, timestep in enumerate(VALIDATION_TIMESTEPS):
             t = torch.full_like(index, timestep)
             losses = self._loss(self.result, z0, t, batch["eps"][:, i], hidden, extra)
+            ids = [rows.sample_id[row] for row in index.tolist()]
+            what = f"validation loss ({name})"
+            require_losses(losses, ids, what, self.global_step, self.recipe)
             metric = self.val_loss[name]
             assert isinstance(metric, MeanMetric)
             metric.update(losses)
@@ -155,6 +155,13 @@ class FinetuneModule(LightningModule):
         self.train_loss.reset()
         self.history.append(row)
         self.log_dict({name: row[name] for name in row if name.startswith("val_")})
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """A scaler of half precision meets infinite gradients by design, and skips their step."""
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            rows = self.batches.step(self.global_step)["row"].tolist()
+            ids = [self.shown.sample_id[i] for i in rows]
+            require_gradients(self.unet, self.global_step, ids, self.recipe)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The average follows at once: whoever saves this step's weights sees it."""
@@ -227,36 +234,6 @@ class FinetuneModule(LightningModule):
         return torch.where(dropped, null.to(self.device), said.to(self.device))
 
 
-def trained_part(unet: nn.Module, recipe: Recipe) -> nn.Module:
-    """`unet` as the recipe trains it: whole, or frozen with adapters in place."""
-    if recipe.lora_rank is not None:
-        from mia_bench.models.lora import add_lora
-
-        add_lora(unet, recipe.lora_rank, tuple(recipe.lora_targets), recipe.seed)
-    if recipe.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()  # type: ignore[operator]
-    return unet
-
-
-def average_of(unet: nn.Module) -> nn.Module:
-    """A copy to average into, which shares what is frozen."""
-    frozen = {id(p): p for p in unet.parameters() if not p.requires_grad}
-    return copy.deepcopy(unet, frozen).requires_grad_(False)
-
-
-def make_optimizer(unet: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW over what is trained; `adamw_8bit` keeps its moments in 8 bits (bitsandbytes)."""
-    trained = [p for p in unet.parameters() if p.requires_grad]
-    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "adamw_8bit":
-        from bitsandbytes.optim import AdamW8bit
-
-        compact: torch.optim.Optimizer = AdamW8bit(trained, **options)
-        return compact
-    fused = True if recipe.optimizer == "adamw_fused" else None
-    return torch.optim.AdamW(trained, fused=fused, **options)  # type: ignore[arg-type]
-
-
 def finetune(
     target: Target,
     members: Rows,
@@ -268,20 +245,32 @@ def finetune(
     shown: Rows | None = None,
     views: Views | None = None,
 ) -> dict[str, Any]:
-    """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one.
+    """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one,
+    which stays there until the folder is sealed.
 
     Args:
         heldout: rows of the validation role, or None where there are none.
         shown, views: what is trained on in place of `members` (see shown.py).
 
     Returns: what the manifest should say.
-    Raises: MiaError when the loss stops being finite.
+    Raises: MiaError when a loss or the gradient stops being finite.
     """
-    recipe = treatment.recipe
     module = FinetuneModule(target, members, heldout, treatment, shown, views)
     stopping = [callback for stop in treatment.stops for callback in stop.callbacks()]
-    keeper = Keeper(folder, recipe, keep_best=bool(stopping))
-    trainer = Trainer(
+    keeper = Keeper(folder, treatment.recipe, keep_best=bool(stopping))
+    trainer = _trainer(treatment.recipe, options, folder, [*stopping, keeper, StepProgress(label)])
+    last = folder / LAST
+    resumed, began = whole(last), time.monotonic()
+    trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+    seconds = None if resumed else time.monotonic() - began
+    facts = _facts(module, trainer, len(members.sample_id), seconds)
+    return facts | ({"chosen_step": keeper.best_step} if stopping else {})
+
+
+def _trainer(
+    recipe: Recipe, options: TrainerOptions, folder: Path, callbacks: list[Callback]
+) -> Trainer:
+    return Trainer(
         max_steps=recipe.total,
         max_epochs=-1,
         accelerator=options.accelerator,
@@ -300,24 +289,24 @@ def finetune(
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
-        callbacks=[*stopping, keeper, StepProgress(label)],
+        callbacks=callbacks,
+        plugins=[InPlace()],
     )
-    last = folder / LAST
-    resumed, began = last.exists(), time.monotonic()
-    trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
-    seconds = time.monotonic() - began
-    last.unlink(missing_ok=True)
-    steps = trainer.global_step
+
+
+def _facts(
+    module: FinetuneModule, trainer: Trainer, members: int, seconds: float | None
+) -> dict[str, Any]:
+    steps, treatment = trainer.global_step, module.treatment
+    batch_size = treatment.recipe.batch_size
     facts: dict[str, Any] = {
         "steps": steps,
-        "batch_size": recipe.batch_size,
-        "seconds_per_step": None if resumed or not steps else round(seconds / steps, 5),
-        "epochs": round(steps * recipe.batch_size / len(members.sample_id), 2),
+        "batch_size": batch_size,
+        "seconds_per_step": round(seconds / steps, 5) if seconds and steps else None,
+        "epochs": round(steps * batch_size / members, 2),
         "device": str(trainer.strategy.root_device),
         "history": module.history,
     }
-    if stopping:
-        facts["chosen_step"] = keeper.best_step
     if treatment.private is not None:
         facts["privacy"] = treatment.private.spent(treatment.situation, steps)
     return facts

@@ -6,14 +6,19 @@ import csv
 import math
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from mia_bench.plain import say
 from mia_bench.recipe import Recipe
+from mia_bench.store import PART, replacing
 
 LAST = "last.ckpt"
 HISTORY = "train.csv"
@@ -59,7 +64,7 @@ class Keeper(Callback):
     def _checkpoint(self, trainer: Trainer) -> None:
         step = trainer.global_step
         if step % self.recipe.checkpoint_every == 0 and step < self.recipe.total:
-            partial = self.folder / "last.part"
+            partial = self.folder / f"last{PART}"
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
                 os.replace(partial, self.folder / LAST)
@@ -82,25 +87,54 @@ class Keeper(Callback):
         save_weights(cast(Trained, module).result, self.folder / STEPS / str(step), adapters)
 
 
+class InPlace(TorchCheckpointIO):
+    """Checkpoints go where they are to lie: Lightning's own writes to the machine's temporary
+    folder first, which may be small, and leaves gigabytes there when it is killed.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        with Path(path).open("wb") as handle:
+            torch.save(checkpoint, handle)
+
+
 def save_weights(unet: nn.Module, folder: Path, adapters: bool = False) -> None:
     """`folder` in diffusers' layout (safetensors), complete or absent; `adapters`: the LoRA."""
-    partial = folder.with_name(folder.name + ".part")
+    partial = folder.with_name(folder.name + PART)
     if adapters:
         from mia_bench.models.lora import save_lora
 
         save_lora(unet, partial)
     else:
         unet.save_pretrained(partial, safe_serialization=True)  # type: ignore[operator]
-    if folder.exists():  # an earlier, killed run wrote the same
-        shutil.rmtree(partial)
-    else:
-        os.replace(partial, folder)
+    if folder.exists():  # of a killed run, which came further than its last checkpoint
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     if rows:
-        with path.with_suffix(".part").open("w", newline="") as handle:
+        with replacing(path) as partial, partial.open("w", newline="") as handle:
             writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(path.with_suffix(".part"), path)
+
+
+def whole(checkpoint: Path) -> bool:
+    """A checkpoint to resume from is there, and its records have the checksums they were written
+    with: torch itself would load flipped bytes. One that has not is removed, with a message.
+    """
+    if not checkpoint.exists():
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            damaged = archive.testzip()
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a reader trips over
+        damaged = str(error).partition("\n")[0]
+    if damaged is None:
+        return True
+    say(f"{checkpoint} is damaged ({damaged}): training begins again.", error=True)
+    checkpoint.unlink()
+    return False

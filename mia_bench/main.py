@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
+from mia_bench.secret import refuse_secrets
 from mia_bench.store import global_rank, hash_key, read_json, write_json
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def main() -> None:
     # Hydra would print its own shortened traceback; ours are messages that say what to do.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        refuse_secrets(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except Exception as error:
         _report(error)
@@ -56,11 +59,11 @@ def job(cfg: DictConfig) -> None:
         return
     if cfg.trainer.devices * cfg.trainer.num_nodes > 1:
         raise MiaError(SEVERAL_DEVICES)
-    print(f"\n{heading(Path(hydra.sweep.dir), hydra.job.num)}", flush=True)
+    say(f"\n{heading(Path(hydra.sweep.dir), hydra.job.num)}")
     with command_line(list(hydra.overrides.task)):
         try:
             for name, metrics, folder in execute(to_experiment(cfg), alone=False):
-                print(f"{name}: AUC {interval(metrics['auroc'])}  {folder}", flush=True)
+                say(f"{name}: AUC {interval(metrics['auroc'])}  {folder}")
         except Exception as error:  # recorded where it happened; the sweep's table says so
             _report(error)
     free()  # here, because an error on its way up still holds what failed
@@ -83,8 +86,8 @@ def _report(error: Exception) -> None:
 
     message = explain(error)
     if message is None or any(word.replace(" ", "") == "debug=true" for word in sys.argv[1:]):
-        traceback.print_exception(error)
-    print(f"\nerror: {message or error}", file=sys.stderr)
+        say("".join(traceback.format_exception(error)), error=True)
+    say(f"\nerror: {message or error}", error=True)
 
 
 def execute(experiment: Experiment, alone: bool = True) -> Results:
@@ -94,7 +97,8 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     """
     from mia_bench import workshop
     from mia_bench.estimate import foresee, lines, outline
-    from mia_bench.failures import failure_of, forget, record
+    from mia_bench.explain import is_lost_rank
+    from mia_bench.failures import failure_of, find, forget, record
     from mia_bench.slots import gpu_slot
     from mia_bench.table import show
     from mia_bench.tracking import mode_of
@@ -102,22 +106,23 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     mode_of(experiment.options.logger)
     if experiment.options.plan_only:
         for line in outline(experiment):
-            print(line, flush=True)
+            say(line)
         return []
     experiment.model.fetch()
     plan = workshop.make_plan(experiment)
     if alone and global_rank() == 0:
         for line in lines(plan):
-            print(line, flush=True)
+            say(line)
     cells = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
     try:
         with gpu_slot(experiment.options.trainer.gpu_slots):
             if alone and global_rank() == 0:
                 for line in foresee(plan):
-                    print(line, flush=True)
+                    say(line)
             plan, results = carry_out(plan)
     except Exception as error:
-        if global_rank() == 0:
+        # of several ranks, the first to fail knows why; the others only miss it
+        if not (is_lost_rank(error) and find(plan.outputs, cells)):
             record(plan.outputs, failure_of(error, cells, sys.argv[1:]))
         raise
     if global_rank() == 0:
@@ -153,9 +158,9 @@ def finish(plan: Plan, results: Results, alone: bool) -> None:
     write_json(_report_path(plan, "controls", "json"), judged(results))
     mirror_plan(plan)
     if alone:
-        print(f"figure: {figure}")
+        say(f"figure: {figure}")
         for subject, folder in plan.utility.items():
-            print(f"utility of the {subject.kind}: {utility_line(folder)}")
+            say(f"utility of the {subject.kind}: {utility_line(folder)}")
         mirror_reports([plan.target.key], plan.outputs, plan.experiment.options.logger)
 
 

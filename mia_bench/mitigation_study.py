@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_bench.plain import say
 from mia_bench.seeds import difference
 from mia_bench.store import read_json, write_json
 from mia_bench.table import interval
@@ -59,7 +60,7 @@ def main() -> None:
     names = ["none", *(m for m in args.mitigation or MITIGATIONS if m != "none")]
     found = run(args.seeds, names, given)
     folder = _outputs(given) / "reports" / ("mitigations-small" if args.small else "mitigations")
-    print(f"table: {report(found, folder, ' '.join(sys.argv[1:]))}")
+    say(f"table: {report(found, folder, ' '.join(sys.argv[1:]))}")
 
 
 def _outputs(overrides: Sequence[str]) -> Path:

@@ -6,14 +6,14 @@ paths and loggers stay out. Whatever exists under its key is reused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mia_bench.attacks import Access, Attack, Doubted, query_fields, score_fields
-from mia_bench.config import Experiment
+from mia_bench.config import Experiment, Root
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
@@ -240,17 +240,7 @@ class Plan:
         treatment = self._treatment(kind, member)
         recipe = treatment.recipe
         check_checkpoint(options.checkpoint, recipe)
-        key = hash_key(
-            {
-                "base": self.base.key,
-                "split": self.split.content_hash,
-                "data": self.split.source,
-                "role": member,
-                "recipe": recipe.identity(),
-                "mitigation": treatment.identity(),
-                "precision": options.trainer.precision,
-            }
-        )
+        key = model_key(self.base.key, self.split, member, treatment, options.trainer.precision)
         key = UNKNOWN if self.absent else key
         folder = self.folder("targets", key)
         step: int | str = options.checkpoint or recipe.total
@@ -286,7 +276,7 @@ class Plan:
                 "fields": query_fields(attack),
                 "rows": [(sid, self.items[sid].caption) for sid in rows],
                 "seed": self.experiment.options.eval.seed,
-                "dtype": "float32",
+                "dtype": self.experiment.options.eval.dtype or "float32",
             }
         )
         name = f"{kind.__module__.rpartition('.')[2]}-{key}"
@@ -312,23 +302,12 @@ class Plan:
         evaluation, calibration, base, base_calibration = asked
         assert evaluation is not None
         assert calibration is not None
-        options = self.experiment.options
-        identity: dict[str, Any] = {
-            "name": name,
-            "metrics": METRICS_VERSION,
-            "features": [q and [q.subject.key, q.subject.step, q.folder.name] for q in asked],
-            "score": score_fields(attack),
-            "calibration": options.calibration.identity(),
-            "evaluation": [options.eval.seed, options.eval.resamples],
-            "blind": options.eval.blind_rows,
-            "split": self.split.content_hash,
-        }
-        if options.eval.blind_rows and options.eval.blind_encoder is not None:
-            identity["blind_encoder"] = options.eval.blind_encoder
-        if isinstance(attack, Doubted) and attack.plain() is not None:
-            identity["doubt"] = 1
+        tables = [
+            None if q is None else (q.subject.key, q.subject.step, q.folder.name) for q in asked
+        ]
+        key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
         subject = evaluation.subject
-        folder = self.folder("runs", subject.key, subject.where, f"{name}-{hash_key(identity)}")
+        folder = self.folder("runs", subject.key, subject.where, f"{name}-{key}")
         return Cell(name, attack, evaluation, calibration, base, base_calibration, folder)
 
     def describe(self) -> str:
@@ -347,6 +326,47 @@ class Plan:
             lines.append(f"utility {done_too} of {len(self.utility)} done")
         lines.append(f"cells   {done} of {len(self.cells)} done")
         return "\n".join(lines)
+
+
+def model_key(base: str, split: Split, member: Role, treatment: Treatment, precision: str) -> str:
+    """What a fine-tuned model is: the base of the key `base`, trained on the rows of `member`."""
+    return hash_key(
+        {
+            "base": base,
+            "split": split.content_hash,
+            "data": split.source,
+            "role": member,
+            "recipe": treatment.recipe.identity(),
+            "mitigation": treatment.identity(),
+            "precision": precision,
+        }
+    )
+
+
+def run_key(
+    name: str,
+    attack: Attack,
+    tables: Sequence[tuple[str, int | str | None, str] | None],
+    options: Root,
+    split: str,
+) -> str:
+    """What a cell is, from its feature tables as (model key, step, name of the folder): of the
+    evaluation and calibration rows, and on the base. `split` is its content hash."""
+    identity: dict[str, Any] = {
+        "name": name,
+        "metrics": METRICS_VERSION,
+        "features": [table and list(table) for table in tables],
+        "score": score_fields(attack),
+        "calibration": options.calibration.identity(),
+        "evaluation": [options.eval.seed, options.eval.resamples],
+        "blind": options.eval.blind_rows,
+        "split": split,
+    }
+    if options.eval.blind_rows and options.eval.blind_encoder is not None:
+        identity["blind_encoder"] = options.eval.blind_encoder
+    if isinstance(attack, Doubted) and attack.plain() is not None:
+        identity["doubt"] = 1
+    return hash_key(identity)
 
 
 def _describe(subject: Subject) -> list[str]:

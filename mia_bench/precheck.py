@@ -91,7 +91,7 @@ def check_rows(plan: Plan) -> None:
 
 def _fewest_rows(plan: Plan) -> int:
     """Rows of the rarer class in the poorest out-of-fold calibration, as scoring will form them."""
-    from mia_bench.scoring import folds_of
+    from mia_bench.known import calibrating, folds_of
 
     options = plan.experiment.options
     roles = SHADOWED if plan.shadow else EVALUATED
@@ -99,7 +99,7 @@ def _fewest_rows(plan: Plan) -> int:
     is_member = np.array([row.role == roles[0] for row in rows])
     group = np.array([row.group for row in rows])
     if plan.shadow is None:
-        known = folds_of(group, 2, options.data.split_seed) == 1
+        known = calibrating(group, options.data.split_seed)
         is_member, group = is_member[known], group[known]
     fold = folds_of(group, options.calibration.folds, options.eval.seed)
     return min((_rarer(is_member[fold != k]) for k in np.unique(fold)), default=0)

@@ -46,7 +46,7 @@ class StepProgress(Callback):
 class RowProgress(Callback):
     """Samples scored in a predict pass."""
 
-    def __init__(self, label: str, rows: int) -> None:
+    def __init__(self, label: str, rows: int = 0) -> None:
         self.label, self.rows = label, rows
         self.bar: tqdm[Any] | None = None
 

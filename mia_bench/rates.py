@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mia_bench.errors import MiaError
-from mia_bench.store import MANIFEST, machine, read_json
+from mia_bench.provenance import machine
+from mia_bench.store import MANIFEST, read_json
 
 K = TypeVar("K")
 

@@ -16,45 +16,32 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.config import TrainerOptions
-from mia_bench.data.source import Item, pixels
+from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_table, write_table
+from mia_bench.features import Table, read_note, read_table
+from mia_bench.pictures import cut, loader
+from mia_bench.plain import say
 from mia_bench.progress import RowProgress
 from mia_bench.target import Batch, Target
+from mia_bench.writer import Writer
 
 SHARDS = "shards"
 
 
-class Pictures(Dataset[tuple[str, Tensor, str]]):
-    """Decoded rows: sample id, image (3, H, W) in [-1, 1], caption. No labels."""
-
-    def __init__(self, items: Sequence[Item], resolution: int) -> None:
-        self.items, self.resolution = items, resolution
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> tuple[str, Tensor, str]:
-        item = self.items[i]
-        return item.sample_id, pixels(item.load(self.resolution), self.resolution), item.caption
-
-
-def collate(rows: Sequence[tuple[str, Tensor, str]]) -> Batch:
-    ids, images, captions = zip(*rows, strict=True)
-    return Batch(ids, torch.stack(images), captions)
-
-
 @dataclass
 class Cost:
-    """What an attack took on the rows of this pass."""
+    """What an attack took on some rows."""
 
     seconds: float = 0.0
     rows: int = 0
     queries: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Cost) -> Cost:
+        queries = self.queries + other.queries
+        return Cost(self.seconds + other.seconds, self.rows + other.rows, queries)
 
     def to_json(self) -> dict[str, float]:
         per_row = max(1, self.rows)
@@ -71,24 +58,35 @@ class Cost:
 class AttackModule(LightningModule):
     """One predict step = every attack on one batch; features go to each attack's own shards."""
 
-    def __init__(self, target: Target, attacks: Mapping[str, tuple[Attack, Path]]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        attacks: Mapping[str, tuple[Attack, Path]],
+        done: Mapping[str, set[str]],
+        writer: Writer,
+    ) -> None:
         super().__init__()
-        self.target = target
-        self.attacks = dict(attacks)
-        self.done = {name: finished_ids(folder) for name, (_, folder) in attacks.items()}
-        self.cost = {name: Cost() for name in attacks}
+        self.target, self.attacks = target, dict(attacks)
+        self.done, self.writer = done, writer
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
-        return Batch(batch.sample_id, batch.image.to(device, non_blocking=True), batch.caption)
+        return batch.to(device)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> int:
-        """Write this batch's shards; the number of rows is all that Lightning gets to see."""
-        for name, (attack, folder) in self.attacks.items():
-            new = [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
-            if new:
-                table = self._ask(name, attack, batch).take(new)
-                shard = f"{self.global_rank:03d}-{table.sample_id[0][-12:]}.parquet"
-                write_table(folder / SHARDS / shard, table)
+        """Hand over this batch's shards; the number of rows is all that Lightning gets to see."""
+        new = {
+            name: [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
+            for name in self.attacks
+        }
+        asked = {name: self._ask(name, batch) for name, rows in new.items() if rows}
+        beside = {
+            name: f"{self.global_rank:03d}-{batch.sample_id[new[name][0]][-12:]}.parquet"
+            for name in asked
+        }
+        for name, (table, cost) in asked.items():  # together, once all are known: see `finished`
+            note = {"cost": vars(cost), "beside": beside}
+            path = self.attacks[name][1] / SHARDS / beside[name]
+            self.writer.write(path, table.take(new[name]), note)
         self.target.forget()
         return len(batch)
 
@@ -99,15 +97,14 @@ class AttackModule(LightningModule):
             word = name.partition("-")[0]
             raise MiaError(f"attack {word}: {error}. Change attack.{word} to fit it.") from error
 
-    def _ask(self, name: str, attack: Attack, batch: Batch) -> Table:
-        cost, before, began = self.cost[name], self.target.queries.copy(), time.monotonic()
+    def _ask(self, name: str, batch: Batch) -> tuple[Table, Cost]:
+        attack, before, began = self.attacks[name][0], self.target.queries.copy(), time.monotonic()
         self.target.start_attack()
         with torch.set_grad_enabled(attack.access is Access.WHITE_BOX):
             features = self._features(name, attack, batch)
         arrays = {key: value.detach().float().cpu().numpy() for key, value in features.items()}
-        cost.seconds += time.monotonic() - began
-        cost.rows += len(batch)
-        cost.queries.update(self.target.queries - before)
+        spent = self.target.queries - before
+        cost = Cost(time.monotonic() - began, len(batch), spent)
         for key, values in arrays.items():
             if not np.isfinite(values).all():
                 bad = ~np.isfinite(values.reshape(len(batch), -1)).all(axis=1)
@@ -116,18 +113,46 @@ class AttackModule(LightningModule):
                     f"attack {name}: feature '{key}' is not finite for {ids}. The model may have "
                     "diverged while fine-tuning: see its train.csv, or lower finetune.lr."
                 )
-        return Table(batch.sample_id, arrays)
+        return Table(batch.sample_id, arrays), cost
 
 
-def finished_ids(folder: Path) -> set[str]:
-    """Sample ids that an earlier, interrupted pass already wrote; unreadable shards are dropped."""
-    done: set[str] = set()
+def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Sample ids that earlier, interrupted passes wrote, by attack.
+
+    Unreadable shards are dropped. So are those of a batch that a kill left without the shards of
+    other attacks of its pass: asked again as a whole, it gives the same bits, because attacks
+    share answers and a chunk of another size rounds differently.
+    """
+    found = {name: _shards(folder) for name, folder in attacks.items()}
+    torn = [
+        attacks[name] / SHARDS / shard
+        for name, shards in found.items()
+        for shard, (_, beside) in shards.items()
+        if any(other in found and its not in found[other] for other, its in beside.items())
+    ]
+    for path in torn:
+        path.unlink(missing_ok=True)
+    return {
+        name: {
+            sid
+            for shard, (ids, _) in shards.items()
+            if attacks[name] / SHARDS / shard not in torn
+            for sid in ids
+        }
+        for name, shards in found.items()
+    }
+
+
+def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]]:
+    """(sample ids, shards of other attacks on the batch) of every shard that can be read."""
+    found = {}
     for path in sorted((folder / SHARDS).glob("*.parquet")):
         try:
-            done.update(read_table(path).sample_id)
-        except MiaError:
-            path.unlink()
-    return done
+            found[path.name] = read_table(path).sample_id, read_note(path).get("beside", {})
+        except MiaError as error:
+            say(f"asked again: {str(error).partition('. ')[0]}", error=True)
+            path.unlink(missing_ok=True)
+    return found
 
 
 def run_pass(
@@ -138,16 +163,35 @@ def run_pass(
     batch_size: int,
     options: TrainerOptions,
     label: str,
-) -> dict[str, Cost]:
-    """Write the missing feature shards of `items` for every (attack, folder); return their cost."""
-    for _, folder in attacks.values():
+) -> None:
+    """Write the missing feature shards of `items` for every (attack, folder).
+
+    Batches are cut before what is done is left out: a resumed pass asks the same ones.
+    """
+    folders = {name: folder for name, (_, folder) in attacks.items()}
+    for folder in folders.values():
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-    module = AttackModule(target, attacks)
-    everywhere = set.intersection(*module.done.values())
-    waiting = [item for item in items if item.sample_id not in everywhere]
+    done = finished(folders)
+    everywhere = set.intersection(*done.values())
+    waiting = sum(item.sample_id not in everywhere for item in items)
     if not waiting:
-        return module.cost
-    trainer = Trainer(
+        return
+    trainer = _trainer(options, RowProgress(label, waiting))
+    mine = items[trainer.global_rank :: trainer.world_size]
+    left = [
+        rows
+        for rows in cut(mine, batch_size)
+        if any(item.sample_id not in everywhere for item in rows)
+    ]
+    with Writer() as writer:
+        module = AttackModule(target, attacks, done, writer)
+        batches = loader(left, resolution, options, target.store)
+        trainer.predict(module, batches, return_predictions=False)
+    trainer.strategy.barrier()  # the other ranks' shards are there, too
+
+
+def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
+    return Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
@@ -159,18 +203,17 @@ def run_pass(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[RowProgress(label, len(waiting))],
+        callbacks=[progress],
     )
-    mine = waiting[trainer.global_rank :: trainer.world_size]
-    loader = DataLoader(Pictures(mine, resolution), batch_size=batch_size, collate_fn=collate)
-    trainer.predict(module, loader, return_predictions=False)
-    trainer.strategy.barrier()
-    return module.cost
 
 
-def merge(folder: Path, sample_id: Sequence[str]) -> Table:
-    """The shards of `folder` as one table in the order of `sample_id`, each id exactly once."""
-    tables = [read_table(path) for path in sorted((folder / SHARDS).glob("*.parquet"))]
+def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:
+    """The shards of `folder` as one table in the order of `sample_id`, each id exactly once.
+
+    The cost is that of all passes that wrote them.
+    """
+    paths = sorted((folder / SHARDS).glob("*.parquet"))
+    tables = [read_table(path) for path in paths]
     where = {sid: (table, row) for table in tables for row, sid in enumerate(table.sample_id)}
     written = sum(len(table.sample_id) for table in tables)
     missing = [sid for sid in sample_id if sid not in where]
@@ -184,4 +227,9 @@ def merge(folder: Path, sample_id: Sequence[str]) -> Table:
         name: np.stack([where[sid][0].features[name][where[sid][1]] for sid in sample_id])
         for name in names
     }
-    return Table(tuple(sample_id), stacked)
+    return Table(tuple(sample_id), stacked), sum(map(_cost, paths), Cost())
+
+
+def _cost(path: Path) -> Cost:
+    noted = read_note(path).get("cost", {})
+    return Cost(noted.get("seconds", 0.0), noted.get("rows", 0), Counter(noted.get("queries", {})))

@@ -1,87 +1,28 @@
-"""From stored features to scores, metrics and files of one cell; no model is asked.
-
-Everything fitted comes from calibration rows. Their own scores, from which thresholds come, are
-out-of-fold by near-duplicate group: in-sample scores of a flexible classifier would be too good.
-"""
+"""From stored features to scores, metrics and files of one cell; no model is asked."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from omegaconf import OmegaConf
 
 from mia_bench.attacks import Access, Attack, Calibration, Doubted, Fitted, Floats
 from mia_bench.bootstrap import evaluate, paired_difference
+from mia_bench.config import Root
 from mia_bench.controls import base_p_value, blind_rows, holm, to_json
-from mia_bench.data.membership import Role
 from mia_bench.dataset_test import dataset_test
 from mia_bench.ensemble import Ensemble, columns, compare
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_table
+from mia_bench.features import Table
+from mia_bench.known import MEMBERS, Known, calibrating, known_rows, out_of_fold
 from mia_bench.metrics import auroc, fit_thresholds, roc_curve
 from mia_bench.plan import EVALUATED, Cell, Plan, Questions
-from mia_bench.store import read_json, write_json
-
-MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
-
-
-@dataclass(frozen=True)
-class Known:
-    """Features of some rows with what the protocol, not the attack, knows about them."""
-
-    table: Table
-    role: npt.NDArray[np.str_]
-    group: npt.NDArray[np.str_]
-
-    @property
-    def is_member(self) -> npt.NDArray[np.bool_]:
-        members: npt.NDArray[np.bool_] = np.isin(self.role, [str(role) for role in MEMBERS])
-        return members
-
-    def take(self, rows: npt.NDArray[np.intp]) -> Known:
-        return Known(self.table.take(rows), self.role[rows], self.group[rows])
-
-    def minus(self, base: Known) -> Known:
-        """Base-calibrated features: what the untouched base already says is subtracted."""
-        other = base.table.select(self.table.sample_id)
-        features = {n: values - other.features[n] for n, values in self.table.features.items()}
-        return Known(Table(self.table.sample_id, features), self.role, self.group)
-
-    def calibration(self, seed: int) -> Calibration:
-        return Calibration(self.table.features, self.is_member, self.group, seed)
-
-
-def folds_of(group: npt.NDArray[np.str_], folds: int, seed: int) -> npt.NDArray[np.intp]:
-    """Fold of each row, decided by its group alone."""
-    hashes = (hashlib.blake2b(f"{seed}|{g}".encode(), digest_size=8).digest() for g in group)
-    return np.array([int.from_bytes(h, "little") % folds for h in hashes], dtype=np.intp)
-
-
-def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) -> Floats:
-    """(N,) scores of calibration rows, each from a calibration without its own fold.
-
-    Raises:
-        MiaError: a fold leaves fewer than two rows of a class to fit on.
-    """
-    fold = folds_of(known.group, folds, seed)
-    scores = np.zeros(len(fold))
-    for k in np.unique(fold):
-        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        rest = known.take(outside).calibration(seed)
-        if min(rest.is_member.sum(), (~rest.is_member).sum()) < 2:
-            raise MiaError(
-                f"{len(fold)} calibration rows are too few for {folds} folds by group: use larger "
-                "data.sizes for the shadow roles or a smaller calibration.folds."
-            )
-        scores[inside] = attack.score(known.take(inside).table.features, rest)
-    return scores
+from mia_bench.store import checked_manifest, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -107,26 +48,31 @@ def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     """One classifier over the features of every grey-box attack, fitted on shadow rows."""
     cells = plan.grey_box_cells
-    inputs = [_inputs(plan, cell) for cell in cells]
-    evaluation, calibration = (
-        replace(rows[0], table=Table(rows[0].table.sample_id, columns(tables)))
-        for rows, tables in (
-            (known, {i.name: k.table.features for i, k in zip(inputs, known, strict=True)})
-            for known in ([i.evaluation for i in inputs], [i.calibration for i in inputs])
-        )
-    )
+    together = combine([_inputs(plan, cell) for cell in cells])
     tables = {cell.evaluation.folder: _cost(cell) for cell in cells}
     names = ("nfe_forward", "nfe_backward", "seconds")
     cost = {name: sum(entry[name] for entry in tables.values()) for name in names}
     cost["nfe_forward"] = sum(entry["nfe_paid"] for entry in tables.values())
-    together = Inputs("ensemble", Ensemble(), evaluation, calibration)
     metrics = _measure(plan, together, cost, folder)
-    metrics["left_out"] = Ensemble().left_out(calibration.table.features)
+    metrics["left_out"] = Ensemble().left_out(together.calibration.table.features)
     metrics["compared"] = _compare(plan, folder)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
     folders = [q.folder for cell in cells for q in cell.questions()]
-    return _about(plan, "ensemble", Access.GREY_BOX, folders)
+    about = _about(plan, "ensemble", Access.GREY_BOX, folders)
+    return about | {"cells": [cell.folder.name for cell in cells]}
+
+
+def combine(cells: Sequence[Inputs]) -> Inputs:
+    """The features of several cells side by side, for the ensemble."""
+    evaluation, calibration = (
+        replace(rows[0], table=Table(rows[0].table.sample_id, columns(tables)))
+        for rows, tables in (
+            (known, {i.name: k.table.features for i, k in zip(cells, known, strict=True)})
+            for known in ([i.evaluation for i in cells], [i.calibration for i in cells])
+        )
+    )
+    return Inputs("ensemble", Ensemble(), evaluation, calibration)
 
 
 def _compare(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -153,40 +99,60 @@ def _evaluated(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) -> dict[str, Any]:
     options = plan.experiment.options
+    controls = read_json(plan.blind / "controls.json") if plan.blind else {}
+    table, metrics = measure(rows, controls, options)
+    metrics = {**metrics, **cost}
+    table.to_parquet(folder / "scores.parquet", index=False)
+    judged = _evaluated(table)
+    roc = roc_curve(judged.score.to_numpy(), judged.is_member.to_numpy())
+    pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def measure(
+    rows: Inputs, controls: Mapping[str, Any], options: Root
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of scores, and every metric but costs. `controls`: of the blind rows."""
     seed, folds = options.eval.seed, options.calibration.folds
-    evaluation, calibration, base = rows.evaluation, rows.calibration, rows.base
+    evaluation, calibration = rows.evaluation, rows.calibration
     fitted_on = calibration.calibration(seed)
     out = out_of_fold(rows.attack, calibration, folds, seed)
     known_scores = _finite(rows.name, out, calibration)
     scores, base_scores = _score(rows, fitted_on)
-    thresholds = fit_thresholds(known_scores, calibration.is_member)
-
-    def measured(who: Known, values: Floats) -> dict[str, Any]:
-        groups = who.group.tolist()
-        return evaluate(values, who.is_member, groups, thresholds, seed, options.eval.resamples)
-
-    metrics = measured(evaluation, scores)
     first = _frame(evaluation, scores).assign(calibration=False)
-    metrics["controls"] = read_json(plan.blind / "controls.json") if plan.blind else {}
-    if base is not None and base_scores is not None:
-        p = base_p_value(base_scores, base.is_member, base.group, seed)
-        metrics["controls"]["base"] = measured(base, base_scores) | {"p_value": p}
+    if base_scores is not None:
         first["score_base"] = base_scores
-    judged = holm({name: entry["p_value"] for name, entry in metrics["controls"].items()})
-    metrics["flags"] += [f"control_{name}" for name in judged]
-    groups = evaluation.group.tolist()
-    metrics["dataset_test"] = dataset_test(scores, evaluation.is_member, groups, seed)
-    metrics |= cost
+    second = _frame(calibration, known_scores).assign(calibration=True)
+    table = pd.concat([first, second], ignore_index=True)
+    metrics = metrics_of(table, controls, options)
     if isinstance(rows.attack, Doubted) and (other := rows.attack.plain()) is not None:
         plain_scores, _ = _score(replace(rows, attack=other[1], base=None), fitted_on)
         metrics["plain"] = _beside(scores, plain_scores, evaluation, seed, other[0], other[2])
     metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, Fitted) else {}
-    second = _frame(calibration, known_scores).assign(calibration=True)
-    both = pd.concat([first, second], ignore_index=True)
-    both.to_parquet(folder / "scores.parquet", index=False)
-    roc = roc_curve(scores, evaluation.is_member)
-    pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
-    write_json(folder / "metrics.json", metrics)
+    return table, metrics
+
+
+def metrics_of(table: pd.DataFrame, controls: Mapping[str, Any], options: Root) -> dict[str, Any]:
+    """What follows from scores.parquet alone, and from the p-values of the blind `controls`."""
+    seed, resamples = options.eval.seed, options.eval.resamples
+    judged = _evaluated(table)
+    known = table.drop(judged.index)
+    is_member, group = judged.is_member.to_numpy(dtype=bool), judged.group.to_numpy(dtype=object)
+    thresholds = fit_thresholds(known.score.to_numpy(), known.is_member.to_numpy(dtype=bool))
+
+    def measured(values: Floats) -> dict[str, Any]:
+        return evaluate(values, is_member, group.tolist(), thresholds, seed, resamples)
+
+    scores = judged.score.to_numpy()
+    metrics = {**measured(scores), "controls": dict(controls)}
+    if "score_base" in judged:
+        base = judged.score_base.to_numpy()
+        p = base_p_value(base, is_member, group.astype(np.str_), seed)
+        metrics["controls"]["base"] = measured(base) | {"p_value": p}
+    p_values = {name: entry["p_value"] for name, entry in metrics["controls"].items()}
+    metrics["flags"] = [*metrics["flags"], *(f"control_{name}" for name in holm(p_values))]
+    metrics["dataset_test"] = dataset_test(scores, is_member, group.tolist(), seed)
     return metrics
 
 
@@ -230,17 +196,40 @@ def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
 def _inputs(plan: Plan, cell: Cell) -> Inputs:
     evaluation, calibration = _known(plan, cell.evaluation), _known(plan, cell.calibration)
     base = _known(plan, cell.base) if cell.base is not None else None
-    if cell.base_calibration is not None and base is not None:
+    subtracted = None
+    if cell.base_calibration is not None:
+        subtracted = _known(plan, cell.base_calibration)
+    halves = cell.calibration.folder == cell.evaluation.folder
+    every = Tables(evaluation, calibration, base, subtracted, halves)
+    return arrange(cell.name, cell.attack, every, plan.experiment.options.data.split_seed)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The feature tables of a cell. `halves`: evaluation and calibration are one table, of which
+    calibration gets half; `base_calibration`: base features are subtracted before any fit."""
+
+    evaluation: Known
+    calibration: Known
+    base: Known | None
+    base_calibration: Known | None
+    halves: bool
+
+
+def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Inputs:
+    """What a cell is scored from."""
+    evaluation, calibration, base = tables.evaluation, tables.calibration, tables.base
+    if tables.base_calibration is not None and base is not None:
         evaluation = evaluation.minus(base)
-        calibration = calibration.minus(_known(plan, cell.base_calibration))
+        calibration = calibration.minus(tables.base_calibration)
         base = None
-    if cell.calibration.folder == cell.evaluation.folder:
-        half = folds_of(evaluation.group, 2, plan.experiment.options.data.split_seed)
-        kept, known = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
+    if tables.halves:
+        half = calibrating(evaluation.group, split_seed)
+        kept, known = np.flatnonzero(~half), np.flatnonzero(half)
         calibration = evaluation.take(known)
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)
-    return Inputs(cell.name, cell.attack, evaluation, calibration, base)
+    return Inputs(name, attack, evaluation, calibration, base)
 
 
 def _score(rows: Inputs, fitted_on: Calibration) -> tuple[Floats, Floats | None]:
@@ -259,13 +248,8 @@ def _score(rows: Inputs, fitted_on: Calibration) -> tuple[Floats, Floats | None]
 
 
 def _known(plan: Plan, questions: Questions) -> Known:
-    table = read_table(questions.folder / "features.parquet").select(questions.sample_id)
-    row = {r.sample_id: r for r in plan.split.table}
-    return Known(
-        table,
-        np.array([str(row[sid].role) for sid in table.sample_id]),
-        np.array([row[sid].group for sid in table.sample_id]),
-    )
+    checked_manifest(questions.folder)
+    return known_rows(questions.folder / "features.parquet", questions.sample_id, plan.split)
 
 
 def _finite(name: str, scores: Floats, known: Known) -> Floats:

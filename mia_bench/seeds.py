@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mia_bench.bootstrap import paired_difference
+from mia_bench.plain import plain, say
 from mia_bench.store import write_json
 from mia_bench.table import interval
 
@@ -41,7 +43,7 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, report)
     show(found)
-    print(f"figures: {out}")
+    say(f"figures: {out}")
 
 
 def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | None]]:
@@ -85,7 +87,7 @@ def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
         values = np.array([row[name]["value"] for row in found.values()], dtype=np.float64)
         spread = f" ({values.std(ddof=1):.3f})" if len(values) > 1 else ""
         cells = [interval(row[name]) for row in found.values()]
-        table.add_row(name, *cells, f"{values.mean():.3f}{spread}")
+        table.add_row(escape(plain(name)), *cells, f"{values.mean():.3f}{spread}")
     console = Console(highlight=False)
     console.width = max(console.width, 50 + 24 * len(found))
     console.print(table)

@@ -19,7 +19,9 @@ def compose(*overrides: str) -> Experiment:
     from hydra import initialize_config_dir
 
     from mia_bench.config import conf_dir, register_schema, to_experiment
+    from mia_bench.secret import refuse_secrets
 
+    refuse_secrets(overrides)
     register_schema()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return to_experiment(hydra_compose("config", overrides=list(overrides)))

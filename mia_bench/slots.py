@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _mine: list[str] = []
@@ -73,7 +73,7 @@ def hold_one(devices: Sequence[str], folder: Path, wait: float = 1.0) -> Iterato
             return
         if not said:
             said = True
-            print(f"waiting for one of {len(devices)} GPU slots", file=sys.stderr, flush=True)
+            say(f"waiting for one of {len(devices)} GPU slots", error=True)
         time.sleep(wait)
 
 

@@ -22,8 +22,9 @@ from rich.table import Table
 from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import FOLDER, Failure, read
-from mia_bench.store import MANIFEST
-from mia_bench.table import WIDTH, interval
+from mia_bench.plain import say
+from mia_bench.store import MANIFEST, read_yaml
+from mia_bench.table import interval, show_whole
 
 MOST = 200  # rows of a table; the rest is counted
 PARTS = ("targets", "features", "runs", "cache", "utility", "reports", "hydra", "wandb")
@@ -54,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         show(outputs_of(sys.argv[1:] if words is None else words))
     except MiaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         sys.exit(1)
 
 
@@ -133,18 +134,17 @@ def disk(folder: Path) -> int:
 def show(outputs: Path) -> None:
     """Print it all."""
     console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
     _show_models(console, models(outputs))
     _show_cells(console, cells(outputs), outputs)
     tables = sum((f / MANIFEST).is_file() for _, _, f in _leaves(outputs / "features"))
-    print(f"feature tables: {tables:,}")
+    say(f"feature tables: {tables:,}")
     for half in halves(outputs):
         state = {True: "in progress", False: "interrupted", None: "unfinished"}[half.alive]
-        print(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
+        say(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
     _show_failures(outputs)
     sizes = {part: disk(outputs / part) for part in PARTS}
     parts = ", ".join(f"{part} {_size(size)}" for part, size in sizes.items() if size)
-    print(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
+    say(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
 
 
 def _show_models(console: Console, found: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -152,7 +152,7 @@ def _show_models(console: Console, found: Sequence[tuple[str, dict[str, Any]]]) 
     for key, about in found[:MOST]:
         words = (about.get(n, "") for n in ("kind", "steps", "epochs", "device", "created"))
         table.add_row(key, *(_plain(word) for word in words), _plain(about.get("problem", "")))
-    console.print(table)
+    show_whole(table, console)
     _more(found)
 
 
@@ -165,20 +165,18 @@ def _show_cells(console: Console, found: Sequence[Cell], outputs: Path) -> None:
         auc = "" if cell.auroc is None else interval(cell.auroc)
         words = cell.target, names[cell.target], cell.step, cell.attack
         table.add_row(*(_plain(word) for word in words), auc, _plain(cell.problem))
-    console.print(table)
+    show_whole(table, console)
     _more(found)
 
 
 def _what(target: Path) -> str:
     """'tiny openmoji none seed 0', as its configuration says; the untouched base has none."""
-    import yaml
-
     try:
-        config = yaml.safe_load((target / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(target / "config.yaml")
         model = str(config["model"].get("path", "")).rpartition("/")[2].removeprefix("bundled:")
         mitigation = "+".join(config["mitigation"]) or "none"
         return f"{model} {config['data']['name']} {mitigation} seed {config['seed']}"
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (MiaError, KeyError, TypeError, AttributeError):
         return "-"
 
 
@@ -186,12 +184,12 @@ def _show_failures(outputs: Path) -> None:
     found = failures(outputs)
     for failure in found[:MOST]:
         if isinstance(failure, str):
-            print(f"failure: {printable(failure)}")
+            say(f"failure: {printable(failure)}")
             continue
-        print(f"failed {failure.created}: {printable(failure.first_line)}")
-        print(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
+        say(f"failed {failure.created}: {printable(failure.first_line)}")
+        say(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
     if found:
-        print(f"tracebacks: {outputs / FOLDER}; a run that succeeds removes its own")
+        say(f"tracebacks: {outputs / FOLDER}; a run that succeeds removes its own")
 
 
 def _leaves(folder: Path) -> Iterator[tuple[str, str, Path]]:
@@ -260,7 +258,7 @@ def _plain(word: object) -> str:
 
 def _more(rows: Sequence[object]) -> None:
     if len(rows) > MOST:
-        print(f"... and {len(rows) - MOST:,} more, {len(rows):,} in all")
+        say(f"... and {len(rows) - MOST:,} more, {len(rows):,} in all")
 
 
 def _size(size: int) -> str:

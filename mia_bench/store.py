@@ -11,28 +11,30 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
+from mia_bench.provenance import environment
 
 MANIFEST = "manifest.json"
 KEY_LENGTH = 16
+YAML_BYTES = 1 << 20  # of a stored config.yaml; ours have a few thousand
+PART = ".part"  # at the end of names of what is not written whole yet
 NOT_WRITABLE = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
     *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
 )
+PARENT = os.getppid()  # of a rank above zero: rank 0 itself, or what starts and ends them all
+FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 def canonical(value: Any) -> str:
@@ -52,8 +54,13 @@ def hash_file(path: Path) -> str:
 
 def hash_files(paths: Iterable[Path]) -> str:
     """One key for the content of several files, in the order given; read again once they change."""
-    seen = [(path, path.stat()) for path in paths]
-    return hash_key([_hash_seen(path, (now.st_size, now.st_mtime_ns)) for path, now in seen])
+    return hash_key([hash_once(path) for path in paths])
+
+
+def hash_once(path: Path) -> str:
+    """`hash_file`, read once by a process for as long as the file does not change."""
+    now = path.stat()
+    return _hash_seen(path, (now.st_size, now.st_mtime_ns))
 
 
 @cache
@@ -63,20 +70,59 @@ def _hash_seen(path: Path, _state: tuple[int, int]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`. Raises MiaError when there is none."""
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
+    if not isinstance(value, dict):
+        raise MiaError(f"cannot read {path}: it holds no object. Delete its folder and run again.")
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a stored config.yaml: plain values, no tags that make objects, no aliases.
+
+    Aliases, which this package never writes, let a page of text unfold into gigabytes.
+
+    Raises:
+        MiaError: it cannot be read, is too long, or is no such mapping.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a thousand of them are read
+    try:
+        if path.stat().st_size > YAML_BYTES:
+            raise ValueError(f"more than {YAML_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+            raise ValueError("it has aliases, which are not read")
+        value = yaml.load(text, Loader=loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise MiaError(f"cannot read {path}: {reason}. It may be of another version.") from error
+    if not isinstance(value, dict):
+        raise MiaError(f"cannot read {path}: it is no mapping. It may be of another version.")
     return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Whole file or no file: written beside and renamed. NaN is refused: JSON has none."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(
-        json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    os.replace(partial, path)
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file of this process alone to write to; it becomes `path`, or goes away with an error."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def is_complete(folder: Path) -> bool:
@@ -84,12 +130,16 @@ def is_complete(folder: Path) -> bool:
 
 
 def get_or_build(
-    folder: Path, build: Callable[[Path], Mapping[str, Any]], together: bool = False
+    folder: Path,
+    build: Callable[[Path], Mapping[str, Any]],
+    together: bool = False,
+    scrap: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The manifest of `folder`, built first when it is not there.
 
     `build(tmp)` fills `tmp` (which holds what an interrupted build left) and returns what the
-    manifest should say. A second process waits for the first and then finds the result. Ranks above
+    manifest should say. What `scrap` names in it serves resuming alone, and goes once everything
+    else is sealed. A second process waits for the first and then finds the result. Ranks above
     zero of a distributed run wait too; with `together` they take part in the build, without the
     lock, which rank 0 holds.
 
@@ -98,30 +148,96 @@ def get_or_build(
     """
     if is_complete(folder):
         return checked_manifest(folder)
-    tmp = folder.with_name(folder.name + ".tmp")
+    tmp = _tmp(folder)
     if global_rank() > 0:
         if together:
             build(tmp)
         return _wait_for(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(folder.name + ".lock")):
-            if not is_complete(folder):
+        with locked(folder.with_name(folder.name + ".lock")):
+            if not settled(folder, scrap):
                 tmp.mkdir(exist_ok=True)
                 began = time.monotonic()
                 about = dict(build(tmp))
-                seal(tmp, {"wall_seconds": round(time.monotonic() - began, 2)} | about)
-                if folder.exists():
-                    shutil.rmtree(folder)
-                os.replace(tmp, folder)
-    except OSError as error:
-        if error.errno not in NOT_WRITABLE:
+                wall = {"wall_seconds": round(time.monotonic() - began, 2)}
+                seal(tmp, wall | about, scrap)
+                _publish(tmp, folder, scrap)
+    except Exception as error:
+        problem = unwritable(error)
+        if problem is None or isinstance(error, MiaError):
             raise
         raise MiaError(
-            f"cannot write {folder}: {error}. Free some space or point paths.outputs at a folder "
+            f"cannot write {folder}: {problem}. Free some space or point paths.outputs at a folder "
             "you may write to; what is finished stays usable."
         ) from error
     return checked_manifest(folder)
+
+
+def settled(folder: Path, scrap: Sequence[str] = ()) -> bool:
+    """`folder` is complete, perhaps only now: a build that was killed after its seal is published.
+
+    For who holds the lock. A sealed build that changed since is built again.
+    """
+    tmp = _tmp(folder)
+    if not is_complete(folder) and is_complete(tmp):
+        try:
+            checked_manifest(tmp)
+        except MiaError:
+            (tmp / MANIFEST).unlink()
+        else:
+            _publish(tmp, folder, scrap)
+    return is_complete(folder)
+
+
+def _publish(tmp: Path, folder: Path, scrap: Sequence[str]) -> None:
+    for name in scrap:
+        _remove(tmp / name)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(tmp, folder)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _tmp(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".tmp")
+
+
+def unwritable(error: BaseException) -> str | None:
+    """Why a file could not be written, when that is what went wrong, or None.
+
+    Libraries wrap the system's error in types of their own, and keep its words.
+    """
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        return str(error)
+    seen: BaseException | None = error
+    while seen is not None:
+        if said := next((reason for reason in FULL if reason in str(seen)), None):
+            return said
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+@contextmanager
+def locked(path: Path, patience: float = 5.0) -> Iterator[None]:
+    """Alone with the lock file `path`, which the system frees when a process dies."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        what = path.name.partition(".")[0]
+        say(f"waiting for another process that is at work on {what}", error=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -133,7 +249,7 @@ def holding(folders: Sequence[Path]) -> Iterator[None]:
     with ExitStack() as locks:
         for folder in sorted(folders):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(folder.with_name(folder.name + ".asking.lock")))
+            locks.enter_context(locked(folder.with_name(folder.name + ".asking.lock")))
         yield
 
 
@@ -148,77 +264,48 @@ def global_rank() -> int:
 def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:
     until = time.monotonic() + seconds
     while not is_complete(folder):
+        if os.getppid() != PARENT:
+            raise MiaError(f"rank 0 ended before it finished {folder}: run the same command again.")
         if time.monotonic() > until:
             raise MiaError(f"rank 0 did not finish {folder} within {seconds:.0f} s; see its log.")
         time.sleep(0.05)
     return checked_manifest(folder)
 
 
-def seal(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write the manifest: `about`, the environment, and the hash of every file in `folder`."""
+def seal(folder: Path, about: Mapping[str, Any], scrap: Sequence[str] = ()) -> None:
+    """Write the manifest: `about`, the environment, and the hash of every file in `folder`.
+
+    Parts that a kill left are removed; what `scrap` names is not listed.
+    """
+    for path in sorted(folder.rglob(f"*{PART}"), reverse=True):
+        _remove(path)
     files = {
         path.relative_to(folder).as_posix(): hash_file(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file()
+        and path.name != MANIFEST
+        and path.relative_to(folder).parts[0] not in scrap
     }
-    write_json(folder / MANIFEST, {**about, **environment(), "files": files})
+    said = json.loads(canonical({**about, **environment(), "files": files}))
+    write_json(folder / MANIFEST, {**said, "seal": hash_key(said)})
 
 
-def checked_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, after every file it lists was found unchanged."""
+def checked_manifest(folder: Path, under: Path | None = None) -> dict[str, Any]:
+    """The manifest, after it and every file it lists, or those `under`, were found unchanged."""
     manifest = read_json(folder / MANIFEST)
-    for name, expected in manifest.get("files", {}).items():
+    files, sealed = manifest.get("files"), manifest.get("seal")
+    said = {name: value for name, value in manifest.items() if name != "seal"}
+    if not isinstance(files, dict) or (sealed is not None and sealed != hash_key(said)):
+        raise MiaError(_changed(folder / MANIFEST, folder))
+    for name, expected in files.items():
         path = folder / name
-        if not path.is_file() or hash_file(path) != expected:
-            state = "changed" if path.is_file() else "is missing"
-            raise MiaError(
-                f"{path} {state} since it was written. Delete {folder} to build it again."
-            )
+        if under is not None and not path.is_relative_to(under):
+            continue
+        if not path.is_file() or hash_once(path) != expected:
+            raise MiaError(_changed(path, folder))
     return manifest
 
 
-def environment() -> dict[str, Any]:
-    """What produced an artefact: code, versions, machine, command."""
-    return {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "platform": f"{platform.system()} {platform.machine()}",
-        "machine": machine(),
-        "python": platform.python_version(),
-        **_code(),
-    }
-
-
-def machine() -> str:
-    """Tells this machine from others without naming it: times are only compared within one."""
-    return hash_key([platform.node(), os.cpu_count()])
-
-
-@cache
-def _code() -> dict[str, Any]:
-    packages = ("mia_bench", "torch", "diffusers", "transformers", "lightning", "numpy", "xgboost")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "unknown"
-    return {"versions": versions, **_git()}
-
-
-def _git() -> dict[str, Any]:
-    here = Path(__file__).parent
-
-    def ask(*words: str) -> str:
-        command = ["git", "-C", str(here), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if Path(ask("rev-parse", "--show-toplevel")) != here.parent:
-            return {"git_commit": None}
-        return {
-            "git_commit": ask("rev-parse", "HEAD"),
-            "git_dirty": bool(ask("status", "--porcelain")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return {"git_commit": None}
+def _changed(path: Path, folder: Path) -> str:
+    state = "changed" if path.is_file() else "is missing"
+    return f"{path} {state} since it was written. Delete {folder} to build it again."

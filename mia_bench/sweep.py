@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mia_bench.config import LoggerOptions, to_experiment
 from mia_bench.errors import MiaError
 from mia_bench.explain import explain
+from mia_bench.plain import say
 from mia_bench.plan import BEST
 from mia_bench.rates import measured
 from mia_bench.store import is_complete, read_json, write_json
@@ -63,8 +64,9 @@ def sweep(
     if parallel:
         waiting = spread(waiting)
     rates = measured(Path(config.paths.outputs))
-    print(describe(jobs, waiting, keys, effort(waiting, rates), parallel))
-    print(hint(combinations), end="", flush=True)
+    say(describe(jobs, waiting, keys, effort(waiting, rates), parallel))
+    if said := hint(combinations):
+        say(said.rstrip("\n"))
     if config.plan_only:
         return
     stopped = _launch(config, launcher, waiting, keys) if waiting else None

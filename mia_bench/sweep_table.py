@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import find
+from mia_bench.plain import say
 from mia_bench.store import is_complete, read_json
 from mia_bench.sweep_plan import Effort, Job, label
-from mia_bench.table import WIDTH, interval
+from mia_bench.table import interval, show_whole
 
 FAILED = "FAILED"
 MOST = 40  # jobs named one by one in the plan
@@ -74,13 +74,11 @@ def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> in
             table.add_row(escape(name), *row, style="red" if row[-1] == FAILED else None)
         problems += [f"{name}: {reason}" for reason in why]
         failed += any(row[-1] == FAILED for row in rows)
-    console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
-    console.print(table)
-    print("Brackets: 95 % bootstrap, conditional on each target, shadow and calibration.")
-    print("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
+    show_whole(table)
+    say("Brackets: 95 % bootstrap, conditional on each target, shadow and calibration.")
+    say("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
     for problem in problems:
-        print(f"FAILED  {printable(problem)}")
+        say(f"FAILED  {printable(problem)}")
     return failed
 
 

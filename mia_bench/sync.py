@@ -15,6 +15,7 @@ from typing import Any
 from mia_bench.config import LoggerOptions, nearest
 from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 from mia_bench.status import outputs_of
 from mia_bench.store import MANIFEST
 from mia_bench.tracking import mirror_all
@@ -34,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> None:
         options = parse(sys.argv[1:] if words is None else words)
         left = sync(options)
     except MiaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         sys.exit(1)
     sys.exit(1 if left else 0)
 
@@ -55,7 +56,7 @@ def sync(options: Options) -> int:
     """Send, say what was sent; how many runs are left because of an error."""
     found = list(entries(options.outputs))
     sent, failed = mirror_all(found, options.outputs, options.logger, options.again)
-    print(f"W&B: {len(found)} runs in {options.outputs}, {sent} sent, {failed} not sent")
+    say(f"W&B: {len(found)} runs in {options.outputs}, {sent} sent, {failed} not sent")
     return failed
 
 
@@ -77,7 +78,7 @@ def _readable(
     try:
         yield make(what, outputs)
     except MiaError as error:
-        print(f"left out: {error}", file=sys.stderr)
+        say(f"left out: {error}", error=True)
 
 
 if __name__ == "__main__":

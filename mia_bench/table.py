@@ -9,14 +9,17 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from mia_bench.plain import plain, say
 from mia_bench.store import read_json
 
 Results = Sequence[tuple[str, Mapping[str, Any], Path]]
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 WIDTH = 128
+MOST_WIDE = 10_000  # characters
 LINE = 100
 NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
@@ -149,27 +152,42 @@ def _row(
     )
 
 
+def show_whole(table: Table, console: Console | None = None) -> None:
+    """Print `table` without cutting a cell: a cut figure is worse than a wrapped line."""
+    from rich.measure import Measurement
+
+    console = console or Console(highlight=False)
+    before, options = console.width, console.options.update(max_width=MOST_WIDE)
+    console.width = max(before, WIDTH, Measurement.get(console, options, table).maximum)
+    console.print(table)
+    console.width = before
+
+
 def show(results: Results, title: str) -> None:
     """Print the table of finished cells and where their files are."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=escape(plain(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     flagged = judged(results)["flagged"]
     for row in blind_lines(results[0][1]["controls"], flagged):
-        table.add_row(*row, style="dim")
+        table.add_row(*map(_cell, row), style="dim")
     for name, metrics, _ in results:
         for row in rows(name, metrics, flagged):
-            table.add_row(*row, style="dim" if row[0].startswith(" ") else None)
-    console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)  # a cut figure is worse than a wrapped line
-    console.print(table)
+            table.add_row(*map(_cell, row), style="dim" if row[0].startswith(" ") else None)
+    show_whole(table)
     first = results[0][1]
-    print(verdict(results))
+    say(verdict(results))
     for line in comparisons(results):
-        print(fill(line, LINE, subsequent_indent="  "))
-    print(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
+        say(fill(line, LINE, subsequent_indent="  "))
+    say(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
-        print(f"{name}: {folder}")
+        say(f"{name}: {folder}")
+
+
+def _cell(text: str) -> str:
+    return escape(plain(text))
 
 
 def utility_line(folder: Path) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,80 +17,25 @@ from torch import Tensor, nn
 from mia_bench.attacks import Access
 from mia_bench.chunks import in_chunks
 from mia_bench.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise, signal_and_noise
+from mia_bench.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 
-__all__ = ["Access", "Batch", "Condition", "Query", "Target", "View", "grid_mse"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What an attack knows of B samples. There are no labels in it: an attack cannot cheat."""
-
-    sample_id: tuple[str, ...]
-    image: Tensor  # (B, 3, H, W) in [-1, 1]
-    caption: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.sample_id)
-
-
-@dataclass(frozen=True)
-class View:
-    """The latents of a batch under one image transform. (name, sample id) identifies a row."""
-
-    name: str
-    sample_id: tuple[str, ...]
-    z0: Tensor  # (B, *latent)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Text the U-Net is given, one row per sample. Rows with equal keys are the same question."""
-
-    key: tuple[str, ...]
-    hidden: Tensor  # (B, tokens, width): diffusers' encoder_hidden_states
-    extra: Mapping[str, Tensor] = field(default_factory=dict)  # diffusers' added_cond_kwargs
-
-    def to(self, device: torch.device | str) -> Condition:
-        extra = {name: value.to(device) for name, value in self.extra.items()}
-        return Condition(self.key, self.hidden.to(device), extra)
-
-
-@dataclass(frozen=True)
-class Query:
-    """Ask for eps at timestep `t` under `cond`, on the noise of `draw` (one per t, or shared)."""
-
-    t: int
-    cond: Condition
-    draw: int = 0
-    shared: bool = False
-
-    @property
-    def noise_t(self) -> int | None:
-        return None if self.shared else self.t
-
-
-class Latents(Protocol):
-    """Image codec of a family: images (B, 3, H, W) in [-1, 1], latents as the U-Net sees them."""
-
-    def encode(self, image: Tensor) -> Tensor: ...
-    def decode(self, z0: Tensor) -> Tensor: ...
-
-
-class Text(Protocol):
-    """Text stack of a model family: captions -> (hidden states, added_cond_kwargs)."""
-
-    def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]: ...
-
-
-class LatentStore(Protocol):
-    """Where clean latents outlive a run: content-addressed by sample, view and encoder."""
-
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None: ...
-    def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
-
+__all__ = [
+    "Access",
+    "Batch",
+    "Condition",
+    "LatentStore",
+    "Latents",
+    "Query",
+    "Target",
+    "Text",
+    "View",
+    "grid_mse",
+]
 
 T = TypeVar("T")
 CLIP_PAD = "<|endoftext|>"
+UNTUNED = 8  # rows per call until the best number is known
+NoiseKey = tuple[str, int | None, int]
 RowKey = tuple[str, str, str, int, int | None, int]
 
 
@@ -105,7 +49,8 @@ class Target(nn.Module):
         alphas_cumprod: (T,) taken from the model's own scheduler, never rebuilt.
         prediction_type: what the U-Net returns, "epsilon" or "v_prediction".
         seed: evaluation seed, part of every noise key.
-        chunk: rows per U-Net call. Speed and memory only: never part of an identity.
+        chunk: rows per U-Net call, None: found on the device (tune.py). Speed and memory only:
+            never part of an identity.
         store: keeps clean latents across runs, or None.
         dtype: what the U-Net computes in; everything around it is float32.
     """
@@ -122,7 +67,7 @@ class Target(nn.Module):
         alphas_cumprod: Tensor,
         prediction_type: str = "epsilon",
         seed: int = 0,
-        chunk: int = 64,
+        chunk: int | None = 64,
         store: LatentStore | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -134,14 +79,17 @@ class Target(nn.Module):
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape = latent_shape
         self.prediction_type, self.seed = prediction_type, seed
-        self.chunk, self.store, self.dtype = chunk, store, dtype
+        self.store, self.dtype = store, dtype
+        self.tunable, self.chunk = chunk is None, chunk or UNTUNED
+        self._image_chunk: int | None = None  # where the codec takes fewer rows than the U-Net
+        self._compiled: list[Callable[..., Any]] = []  # in a list: not a module of its own
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
         self.timesteps = len(alphas_cumprod)
         self.queries: Counter[str] = Counter()
         self._eps_hat: dict[RowKey, Tensor] = {}
-        self._noise: dict[tuple[str, int | None, int], Tensor] = {}
+        self._noise: dict[NoiseKey, Tensor] = {}
         self._views: dict[tuple[str, tuple[str, ...]], View] = {}
         self._hidden: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
         self._asked: set[RowKey] = set()
@@ -155,27 +103,34 @@ class Target(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> latents (B, *latent): the posterior mean, scaled."""
         self.queries["encode"] += len(image)
-        return torch.cat(self._in_chunks(len(image), lambda rows: self.latents.encode(image[rows])))
+        return torch.cat(self._pictured(len(image), lambda rows: self.latents.encode(image[rows])))
 
     def decode(self, z0: Tensor) -> Tensor:
         """Latents (B, *latent) -> images (B, 3, H, W) in [-1, 1]."""
         self.queries["decode"] += len(z0)
-        images = self._in_chunks(len(z0), lambda rows: self.latents.decode(z0[rows]))
+        images = self._pictured(len(z0), lambda rows: self.latents.decode(z0[rows]))
         return torch.cat(images).clamp(-1, 1)
 
     def view(
         self, batch: Batch, name: str = "clean", transform: Callable[[Tensor], Tensor] | None = None
     ) -> View:
-        """Latents of `transform(batch.image)`, encoded once per batch; `name` must identify it."""
+        """Latents of `transform(batch.image)`, encoded once per batch; `name` must identify it.
+
+        Rows that the store holds are not encoded again; where it holds all, no image is looked at.
+        """
         key = (name, batch.sample_id)
         if key not in self._views:
-            z0 = self.store.get(name, batch.sample_id) if self.store else None
-            if z0 is None:
+            known = self.store.get(name, batch.sample_id) if self.store else {}
+            new = [i for i, sid in enumerate(batch.sample_id) if sid not in known]
+            if new:
                 image = batch.image.to(self.device)
-                z0 = self.encode(transform(image) if transform else image)
+                z0 = self.encode((transform(image) if transform else image)[new])
+                ids = [batch.sample_id[i] for i in new]
                 if self.store:
-                    self.store.put(name, batch.sample_id, z0)
-            self._views[key] = View(name, batch.sample_id, z0.to(self.device))
+                    self.store.put(name, ids, z0)
+                known = known | dict(zip(ids, z0, strict=True))
+            rows = torch.stack([known[sid].to(self.device) for sid in batch.sample_id])
+            self._views[key] = View(name, batch.sample_id, rows)
         return self._views[key]
 
     @property
@@ -207,11 +162,15 @@ class Target(nn.Module):
 
     def noise(self, sample_id: Sequence[str], t: int | None, draw: int = 0) -> Tensor:
         """(B, *latent) normal noise keyed by (seed, sample id, t, draw); t=None: shared over t."""
-        for sid in sample_id:
-            if (sid, t, draw) not in self._noise:
-                fresh = keyed_noise(self.seed, sid, t, draw, self.latent_shape)
-                self._noise[sid, t, draw] = fresh.to(self.device)
-        return torch.stack([self._noise[sid, t, draw] for sid in sample_id])
+        return self._drawn([(sid, t, draw) for sid in sample_id])
+
+    def _drawn(self, keys: Sequence[NoiseKey]) -> Tensor:
+        """(len(keys), *latent); what is new goes to the device in one copy."""
+        new = [key for key in dict.fromkeys(keys) if key not in self._noise]
+        if new:
+            fresh = [keyed_noise(self.seed, *key, self.latent_shape) for key in new]
+            self._noise.update(zip(new, torch.stack(fresh).to(self.device), strict=True))
+        return torch.stack([self._noise[key] for key in keys])
 
     def add_noise(self, z0: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
         """z_t = a_t z0 + b_t eps."""
@@ -228,10 +187,12 @@ class Target(nn.Module):
         """
         if isinstance(t, int):
             self._check(t)
-        steps = torch.as_tensor(t, device=z_t.device).expand(len(z_t))
+        steps = t if isinstance(t, Tensor) else torch.full((len(z_t),), t, device=z_t.device)
+        steps = steps.expand(len(z_t))
 
         def ask(rows: slice) -> Tensor:
-            return self._forward(z_t[rows], steps[rows], cond.hidden[rows], _rows(cond.extra, rows))
+            part = _rows(cond.extra, rows)
+            return self._forward(z_t[rows], steps[rows], cond.hidden[rows], part, whole)
 
         chunks = [ask(slice(None))] if whole else self._in_chunks(len(z_t), ask)
         self.queries["forward"] += len(z_t)
@@ -272,7 +233,7 @@ class Target(nn.Module):
         self, view: View, queries: Sequence[Query], rows: list[tuple[RowKey, int, int]]
     ) -> None:
         picked = [(queries[q], row) for _, q, row in rows]
-        eps = torch.cat([self.noise([view.sample_id[i]], q.noise_t, q.draw) for q, i in picked])
+        eps = self._drawn([(view.sample_id[i], q.noise_t, q.draw) for q, i in picked])
         t = torch.tensor([q.t for q, _ in picked], device=self.device)
         hidden = torch.stack([q.cond.hidden[i] for q, i in picked])
         extra = {
@@ -288,10 +249,21 @@ class Target(nn.Module):
         caption = query.cond.key[row]
         return (view.name, view.sample_id[row], caption, query.t, query.noise_t, query.draw)
 
+    def raw(self, z_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        """The U-Net's answer in one call that is no question of an attack: it is not counted."""
+        return self._forward(z_t, t, cond.hidden, cond.extra)
+
     def _forward(
-        self, z_t: Tensor, t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
+        self,
+        z_t: Tensor,
+        t: Tensor,
+        hidden: Tensor,
+        extra: Mapping[str, Tensor],
+        watched: bool = False,
     ) -> Tensor:
-        answer = self.unet(
+        plain = watched or torch.is_grad_enabled() or not self._compiled
+        unet = self.unet if plain else self._compiled[0]
+        answer = unet(
             z_t.to(self.dtype),
             t,
             encoder_hidden_states=hidden.to(self.dtype),
@@ -310,6 +282,14 @@ class Target(nn.Module):
         for result, size in in_chunks(n, self.chunk, work):
             results.append(result)
             self.chunk = size
+        return results
+
+    def _pictured(self, n: int, work: Callable[[slice], T]) -> list[T]:
+        """The same for images, which may need more memory than the U-Net does."""
+        results = []
+        for result, size in in_chunks(n, self._image_chunk or self.chunk, work):
+            results.append(result)
+            self._image_chunk = size if size < self.chunk else None
         return results
 
     def _level(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -347,6 +327,20 @@ class Target(nn.Module):
                 eps = free + guidance * (eps - free)
             z = self.move(z, eps, t, s)
         return self.decode(z)
+
+    # --- speed ---------------------------------------------------------------------------------
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Ask a U-Net whose weights are in `dtype`; everything around it stays float32."""
+        self.dtype = dtype
+        self.unet.to(dtype)
+
+    def compile_unet(self, mode: str) -> None:
+        """torch.compile for questions without gradients that nobody watches; equal to last digits.
+
+        `mode`: torch's, e.g. "default", or "reduce-overhead" for CUDA graphs.
+        """
+        self._compiled = [torch.compile(self.unet, mode=mode)]
 
     # --- bookkeeping ---------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +20,7 @@ from filelock import FileLock
 from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 from mia_bench.store import hash_key, read_json, write_json
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def has_key() -> bool:
 
 @cache
 def _say_offline() -> None:
-    print(
+    say(
         "W&B: no API key (WANDB_API_KEY or `wandb login`), so runs are recorded offline; "
         "`python -m mia_bench.sync` sends them later."
     )
@@ -216,9 +216,9 @@ def _no_route(seconds: float = 5.0) -> str | None:
 
 def _give_up(problem: str) -> bool:
     _unreachable.append(problem)
-    print(
+    say(
         f"W&B: {problem}. Nothing is lost: the local files are the record, and `python -m "
         "mia_bench.sync` sends them later.",
-        file=sys.stderr,
+        error=True,
     )
     return False

@@ -15,6 +15,7 @@ from typing import Any
 
 from mia_bench.errors import MiaError
 from mia_bench.mitigations.early_stop import MONITOR, EarlyStop, chosen_step
+from mia_bench.plain import say
 from mia_bench.store import hash_key, read_json, write_json
 
 FINE = ("finetune.val_every=20", "finetune.val_rows=128")  # not part of any identity
@@ -38,7 +39,7 @@ class Trajectory:
 
 def main() -> None:
     try:
-        print(f"figure: {run(sys.argv[1:])}")
+        say(f"figure: {run(sys.argv[1:])}")
     except MiaError as error:
         sys.exit(f"error: {error}")
 

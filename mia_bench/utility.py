@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from mia_bench.batches import VALIDATION_TIMESTEPS
 from mia_bench.data.source import Item
-from mia_bench.runner import Pictures, collate
+from mia_bench.pictures import batch_of, decode
 from mia_bench.target import Query, Target, grid_mse
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def assess(
     member, _ = losses(target, rows.members, resolution, batch)
     captions = [item.caption for item in rows.heldout]
     made = target.generate(captions, seed, STEPS).cpu()
-    real, other = (pictures(items, resolution) for items in (rows.heldout, rows.others))
+    real, other = (decode(items, resolution) for items in (rows.heldout, rows.others))
     reference = encoded(target, real)
     found: dict[str, Any] = {
         "heldout_loss": heldout,
@@ -77,13 +77,6 @@ def assess(
     return found, made
 
 
-def pictures(items: Sequence[Item], resolution: int) -> Tensor:
-    """(N, 3, resolution, resolution) in [-1, 1]."""
-    source = Pictures(items, resolution)
-    images = [source[i][1] for i in range(len(source))]
-    return torch.stack(images) if images else torch.empty(0, 3, resolution, resolution)
-
-
 @torch.no_grad()
 def losses(
     target: Target, items: Sequence[Item], resolution: int, batch: int
@@ -92,10 +85,9 @@ def losses(
 
     Over the timesteps of validation, with noise keyed by the evaluation seed.
     """
-    source = Pictures(items, resolution)
     sums = torch.zeros(2, dtype=torch.float64)
     for begin in range(0, len(items), batch):
-        part = collate([source[i] for i in range(begin, min(begin + batch, len(items)))])
+        part = batch_of(items[begin : begin + batch], resolution)
         view = target.view(part)
         for i, cond in enumerate((target.embed(part.caption), target.null(part))):
             queries = [Query(t, cond) for t in VALIDATION_TIMESTEPS]
@@ -147,6 +139,10 @@ def inception_distance(made: Tensor, real: Tensor) -> dict[str, Any]:
     if not path.is_file():
         return {"fid": None, "fid_note": f"Inception weights are not at {path.name} in torch's hub"}
     from torchmetrics.image.fid import FrechetInceptionDistance
+
+    from mia_bench.pickles import check_tensors
+
+    check_tensors(path)
 
     metric: Any = FrechetInceptionDistance(feature_extractor_weights_path=str(path), normalize=True)
     for images, is_real in ((real, True), (made, False)):

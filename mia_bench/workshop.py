@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from mia_bench.errors import MiaError
 from mia_bench.memory import free
 from mia_bench.plan import Cell, Plan, Questions, Subject
 from mia_bench.precheck import precheck
-from mia_bench.store import canonical, get_or_build, holding
+from mia_bench.store import canonical, checked_manifest, get_or_build, holding, settled
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,10 @@ def train_models(plan: Plan) -> None:
     """Target and shadow, each from the same base with the same recipe."""
     for subject in plan.trained:
         if not subject.ready:
-            get_or_build(subject.folder, partial(_train, plan, subject), together=True)
+            from mia_bench.keeper import LAST
+
+            build = partial(_train, plan, subject)
+            get_or_build(subject.folder, build, together=True, scrap=(LAST,))
             free()
 
 
@@ -103,38 +106,40 @@ def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Ques
     if options.devices * options.num_nodes > 1:  # every rank writes shards of its own
         _ask(plan, subject, rows, asked)
         return
+    from mia_bench.runner import SHARDS
+
     with holding([q.folder for q in asked]):
-        waiting = [q for q in asked if not q.ready]  # another job may have asked meanwhile
+        # another job may have asked meanwhile, or one was killed when all was sealed
+        waiting = [q for q in asked if not settled(q.folder, scrap=(SHARDS,))]
         if waiting:
             _ask(plan, subject, rows, waiting)
 
 
 def _ask(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
-    from mia_bench.runner import run_pass
+    from mia_bench.runner import SHARDS, run_pass
 
     options = plan.experiment.options
-    target = load_target(plan, subject)
-    cost = run_pass(
-        target,
-        {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
-        [plan.items[sid] for sid in rows],
-        plan.experiment.model.resolution,
-        options.eval.batch_size,
-        options.trainer,
-        f"ask {subject.kind}",
-    )
+    with scoring_target(plan, subject) as target:
+        run_pass(
+            target,
+            {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
+            [plan.items[sid] for sid in rows],
+            plan.experiment.model.resolution,
+            options.eval.batch_size,
+            options.trainer,
+            f"ask {subject.kind}",
+        )
     for questions in asked:
-        about = {"model": subject.key, "cost": cost[questions.folder.name].to_json()}
-        get_or_build(questions.folder, partial(_merged, questions, about))
+        get_or_build(questions.folder, partial(_merged, questions), scrap=(SHARDS,))
 
 
-def _merged(questions: Questions, about: dict[str, Any], tmp: Path) -> dict[str, Any]:
+def _merged(questions: Questions, tmp: Path) -> dict[str, Any]:
     from mia_bench.features import write_table
-    from mia_bench.runner import SHARDS, merge
+    from mia_bench.runner import merge
 
-    write_table(tmp / "features.parquet", merge(tmp, questions.sample_id))
-    shutil.rmtree(tmp / SHARDS)
-    return about
+    table, cost = merge(tmp, questions.sample_id)
+    write_table(tmp / "features.parquet", table)
+    return {"model": questions.subject.key, "cost": cost.to_json()}
 
 
 def score_cells(plan: Plan) -> None:
@@ -197,7 +202,7 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     import torch
 
     from mia_bench.evidence import Illustrated, Shown, choose, save_strips
-    from mia_bench.runner import Pictures, collate
+    from mia_bench.pictures import batch_of
 
     scores = pd.read_parquet(cell.folder / "scores.parquet")
     scores = scores[~scores.calibration].reset_index(drop=True)
@@ -207,12 +212,9 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     records = scores.to_dict("records")
     rows = [(why, records[i]) for why, picked in chosen.items() for i in picked]
     items = [plan.items[row["sample_id"]] for _, row in rows]
-    pictures = Pictures(items, plan.experiment.model.resolution)
-    batch = collate([pictures[i] for i in range(len(items))])
-    target = load_target(plan, cell.evaluation.subject)
-    target.to(device_of(plan.experiment.options.trainer))
+    batch = batch_of(items, plan.experiment.model.resolution)
     assert isinstance(cell.attack, Illustrated)
-    with torch.no_grad():
+    with scoring_target(plan, cell.evaluation.subject) as target, torch.no_grad():
         images = cell.attack.evidence(target, batch)
     shown = [
         Shown(item.sample_id, item.caption, row["score"], row["is_member"], why)
@@ -238,11 +240,33 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
             f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
             f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
         )
+    if subject.weights is not None:
+        checked_manifest(subject.folder, under=subject.weights)
     gigabytes = plan.experiment.options.paths.cache_gb
     limit = None if gigabytes is None else int(gigabytes * 1e9)
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
     unet = model.load_unet(subject.weights, train)
     return model.build(unet, plan.experiment.options.eval.seed, store)
+
+
+@contextmanager
+def scoring_target(plan: Plan, subject: Subject) -> Iterator[Target]:
+    """The model on its device, in the precision that scores are asked for, as fast as it can be."""
+    from mia_bench.precision import scoring_in
+    from mia_bench.tune import remember, situation, tuned_chunk
+
+    options, target = plan.experiment.options, load_target(plan, subject)
+    target.to(device_of(options.trainer))
+    if options.trainer.compile is not None:
+        target.compile_unet(options.trainer.compile)
+    with scoring_in(options.eval.dtype, target):
+        key = situation(target)
+        if target.tunable:
+            target.chunk = tuned_chunk(target, plan.folder("cache"))
+        found = target.chunk
+        yield target
+    if target.tunable and target.chunk < found:  # memory did not suffice beside the rest
+        remember(plan.folder("cache"), key, target.chunk)
 
 
 def device_of(options: TrainerOptions) -> torch.device:
@@ -260,19 +284,17 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     `target` is left on the device of the run.
     """
     import torch
-    from torch.utils.data import DataLoader
     from tqdm import tqdm
 
     from mia_bench.batches import Rows
-    from mia_bench.runner import Pictures, collate
+    from mia_bench.pictures import cut, loader
 
     options, model = plan.experiment.options, plan.experiment.model
     items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
-    pictures = Pictures(items, model.resolution)
-    loader = DataLoader(pictures, batch_size=options.eval.batch_size, collate_fn=collate)
     target.to(device_of(options.trainer))
-    latents = []
-    for batch in tqdm(loader, desc=f"encode {role}", leave=False):
+    size, latents = options.eval.batch_size, []
+    batches = loader(cut(items, size), model.resolution, options.trainer, target.store)
+    for batch in tqdm(batches, desc=f"encode {role}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")

@@ -13,8 +13,8 @@ from mia_bench.bootstrap import paired_difference
 from mia_bench.ensemble import Effects, Ensemble, Preparation, columns, compare, distinct
 from mia_bench.errors import MiaError
 from mia_bench.features import Table
+from mia_bench.known import Known, out_of_fold
 from mia_bench.metrics import auroc
-from mia_bench.scoring import Known, out_of_fold
 
 MODELS = ("logistic", "boosted")
 

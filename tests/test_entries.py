@@ -82,7 +82,7 @@ def test_a_folder_of_another_version_is_refused(store_cell, tmp_path):
     with pytest.raises(MiaError, match="another version"):
         attack_entry(folder, tmp_path)
     (folder / "config.yaml").unlink()
-    with pytest.raises(MiaError, match="cannot use"):
+    with pytest.raises(MiaError, match="cannot read"):
         attack_entry(folder, tmp_path)
     (folder / "metrics.json").write_text(json.dumps({"auroc": 0.5})[:5])
     with pytest.raises(MiaError):

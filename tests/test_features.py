@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_table, write_table
+from mia_bench.features import Table, read_note, read_table, write_table
 
 
 def table(n: int = 5) -> Table:
@@ -103,3 +103,23 @@ def test_a_failed_write_leaves_the_old_file(
     with pytest.raises(OSError, match="No space left"):
         write_table(path, table(9))
     assert path.read_bytes() == before
+
+
+def test_flipped_bytes_are_found_wherever_they_are(tmp_path: Path) -> None:
+    path, expected = tmp_path / "shard.parquet", table()
+    write_table(path, expected, {"cost": {"rows": 5}})
+    whole, found = path.read_bytes(), 0
+    for at in np.random.default_rng(0).integers(len(whole), size=150):
+        data = bytearray(whole)
+        data[at] ^= 16
+        path.write_bytes(data)
+        try:
+            seen = read_table(path)
+        except MiaError:
+            found += 1
+            continue
+        assert seen.sample_id == expected.sample_id
+        assert read_note(path) == {"cost": {"rows": 5}}
+        for name, values in expected.features.items():
+            np.testing.assert_array_equal(seen.features[name], values)
+    assert found > 100

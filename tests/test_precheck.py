@@ -114,10 +114,12 @@ def test_a_network_needs_more_calibration_rows_than_a_threshold(attack, small, o
     make_plan(small("attack=[secmi,pfami]", outputs=outputs))
 
 
-@pytest.mark.parametrize("kind", ["shadow", "split"])
-def test_few_calibration_rows_are_counted_as_scoring_will_form_them(kind, small, outputs):
+@pytest.mark.parametrize(("kind", "rows"), [("shadow", 5), ("split", 9)])
+def test_few_calibration_rows_are_counted_as_scoring_will_form_them(kind, rows, small, outputs):
     role = {"shadow": "shadow_member", "split": "target_member"}[kind]
-    few = small("attack=[loss,gsa]", f"calibration={kind}", f"data.sizes.{role}=5", outputs=outputs)
+    few = small(
+        "attack=[loss,gsa]", f"calibration={kind}", f"data.sizes.{role}={rows}", outputs=outputs
+    )
     with pytest.raises(MiaError, match=rf"attack gsa: .*4 members.*{role.split('_')[0]} roles"):
         make_plan(few)
 

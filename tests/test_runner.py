@@ -41,9 +41,38 @@ def pairs(n: int) -> list[Item]:
 def ask(target, folder: Path, items, attacks=None, batch_size=4, resolution=16):
     attacks = attacks or {"loss": Loss()}
     places = {name: (attack, folder / name) for name, attack in attacks.items()}
-    costs = run_pass(target, places, items, resolution, batch_size, CPU, "test")
+    run_pass(target, places, items, resolution, batch_size, CPU, "test")
     ids = [item.sample_id for item in items]
-    return {name: merge(folder / name, ids) for name in attacks}, costs
+    merged = {name: merge(folder / name, ids) for name in attacks}
+    return {n: table for n, (table, _) in merged.items()}, {n: c for n, (_, c) in merged.items()}
+
+
+def identical(one: Table, other: Table) -> bool:
+    names = one.features.keys()
+    same = all(np.array_equal(one.features[n], other.features[n]) for n in names)
+    return same and one.sample_id == other.sample_id and names == other.features.keys()
+
+
+def killed(monkeypatch, run, step=2, write=None):
+    """`run` until batch `step`, or until shard number `write` is to be written."""
+    predict, written = AttackModule.predict_step, []
+
+    def dies(self, batch, batch_idx):
+        if batch_idx == step:
+            raise KeyboardInterrupt
+        return predict(self, batch, batch_idx)
+
+    def dies_writing(*arguments):
+        if len(written) == write:
+            raise KeyboardInterrupt
+        written.append(arguments[0])
+        write_table(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AttackModule, "predict_step", dies)
+        patch.setattr("mia_bench.writer.write_table", dies_writing)
+        with pytest.raises(BaseException):  # noqa: B017, PT011 - Lightning turns it into SystemExit
+            run()
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
@@ -58,24 +87,42 @@ def test_batch_size_and_order_do_not_change_features(fresh_target, tmp_path, bat
 
 def test_a_killed_pass_continues_with_the_missing_rows(fresh_target, tmp_path, monkeypatch):
     items = pairs(10)
-    whole = ask(fresh_target(), tmp_path / "whole", items)[0]["loss"]
-    step, calls = AttackModule.predict_step, []
-
-    def dies(self, batch, batch_idx):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(batch.sample_id)
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AttackModule, "predict_step", dies)
-        with pytest.raises(BaseException):  # noqa: B017, PT011 - Lightning turns it into SystemExit
-            ask(fresh_target(), tmp_path / "part", items)
+    whole, expected = ask(fresh_target(), tmp_path / "whole", items)
+    killed(monkeypatch, lambda: ask(fresh_target(), tmp_path / "part", items))
     target = fresh_target()
-    found, costs = ask(target, tmp_path / "part", items, batch_size=3)
-    assert costs["loss"].rows == 2
+    found, costs = ask(target, tmp_path / "part", items)
     assert target.queries["forward"] == 2
-    np.testing.assert_allclose(found["loss"].features["loss"], whole.features["loss"], rtol=2e-5)
+    assert identical(found["loss"], whole["loss"])
+    assert costs["loss"].rows == expected["loss"].rows == 10
+    assert costs["loss"].queries == expected["loss"].queries
+
+
+def test_a_pass_goes_on_with_another_batch_size(fresh_target, tmp_path, monkeypatch):
+    items = pairs(10)
+    whole = ask(fresh_target(), tmp_path / "whole", items)[0]["loss"]
+    killed(monkeypatch, lambda: ask(fresh_target(), tmp_path / "part", items))
+    found = ask(fresh_target(), tmp_path / "part", items, batch_size=5)[0]["loss"]
+    np.testing.assert_allclose(found.features["loss"], whole.features["loss"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_a_batch_torn_between_attacks_is_asked_again_as_a_whole(
+    fresh_target, tmp_path, monkeypatch, write
+):
+    """What attacks share decides the size of a chunk, and with it the last digits."""
+    items, attacks = pairs(8), {"clid": CLiD(), "loss": Loss()}
+    whole, expected = ask(fresh_target(), tmp_path / "whole", items, attacks)
+    part = tmp_path / "part"
+    killed(monkeypatch, lambda: ask(fresh_target(), part, items, attacks), write=write)
+    assert sum(1 for _ in part.rglob("*.parquet")) == write
+    target = fresh_target()
+    found, costs = ask(target, part, items, attacks)
+    batches = 2 - write // 2
+    assert target.queries["forward"] == batches * 4 * CLiD().nfe[0]
+    for name in attacks:
+        assert identical(found[name], whole[name])
+        for kind in ("asked", "forward"):
+            assert costs[name].queries[kind] == expected[name].queries[kind]
 
 
 def test_attacks_with_different_progress_are_completed_together(fresh_target, tmp_path):
@@ -90,8 +137,9 @@ def test_a_truncated_shard_is_asked_again(fresh_target, tmp_path):
     ask(fresh_target(), tmp_path, items)
     shard = sorted((tmp_path / "loss" / "shards").glob("*.parquet"))[0]
     shard.write_bytes(shard.read_bytes()[:40])
-    found, costs = ask(fresh_target(), tmp_path, items)
-    assert costs["loss"].rows == 4
+    target = fresh_target()
+    found, _ = ask(target, tmp_path, items)
+    assert target.queries["forward"] == 4
     assert len(found["loss"].sample_id) == 8
 
 

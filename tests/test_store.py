@@ -23,8 +23,12 @@ from mia_bench.store import (
     hash_key,
     holding,
     is_complete,
+    locked,
     read_json,
+    read_yaml,
     seal,
+    settled,
+    unwritable,
     write_json,
 )
 
@@ -267,6 +271,150 @@ def test_a_full_disk_is_an_error_with_a_way_out(tmp_path: Path) -> None:
         get_or_build(tmp_path / "key", build)
 
 
+# --- kills, damage, company ----------------------------------------------------------------------
+
+
+def test_a_build_killed_after_its_seal_is_published_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between seal and rename; what resuming needed is gone either way."""
+    folder, runs = tmp_path / "key", []
+
+    def build(tmp: Path) -> dict[str, Any]:
+        (tmp / "shards").mkdir(exist_ok=True)
+        (tmp / "shards" / "0").write_text("part")
+        (tmp / "last.ckpt").write_text("where to resume")
+        return counting(runs)(tmp)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mia_bench.store._publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+    assert not is_complete(folder)
+    manifest = get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+    assert len(runs) == 1
+    assert set(manifest["files"]) == {"data.txt", "sub/more.txt"}
+    assert {p.name for p in folder.iterdir()} == {"manifest.json", "data.txt", "sub"}
+
+
+def test_a_sealed_build_that_changed_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, runs = tmp_path / "key", []
+    with monkeypatch.context() as patch:
+        patch.setattr("mia_bench.store.os.replace", lambda a, b: Path(a).rename(b))
+        patch.setattr("mia_bench.store._publish", lambda *_: None)
+        with pytest.raises(MiaError, match="cannot read"):
+            get_or_build(folder, counting(runs))
+    (tmp_path / "key.tmp" / "data.txt").write_text("edited")
+    assert not settled(folder)
+    get_or_build(folder, counting(runs))
+    assert len(runs) == 2
+    assert (folder / "data.txt").read_text() == "data"
+
+
+def test_parts_of_a_killed_build_are_not_sealed(tmp_path: Path) -> None:
+    tmp = tmp_path / "key.tmp"
+    (tmp / "steps" / "3.part").mkdir(parents=True)
+    (tmp / "steps" / "3.part" / "weights").write_text("half")
+    (tmp / "metrics.json.77.part").write_text("{")
+    manifest = get_or_build(tmp_path / "key", counting([]))
+    assert set(manifest["files"]) == {"data.txt", "sub/more.txt"}
+    assert not list((tmp_path / "key").rglob("*.part"))
+
+
+@pytest.mark.parametrize("old", ['"rows"', "3", '"files"', "data.txt", '"created"'])
+def test_a_manifest_vouches_for_itself(tmp_path: Path, old: str) -> None:
+    folder = tmp_path / "key"
+    get_or_build(folder, counting([]))
+    text = (folder / "manifest.json").read_text()
+    other = old[:-1] + ("4" if old == "3" else "x")
+    (folder / "manifest.json").write_text(text.replace(old, other.replace("x", 'x"'), 1))
+    if old in ("3", "data.txt"):
+        (folder / "manifest.json").write_text(text.replace(old, other, 1))
+    with pytest.raises(MiaError, match=r"manifest\.json"):
+        checked_manifest(folder)
+
+
+def test_only_what_is_reused_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    get_or_build(folder, counting([]))
+    (folder / "data.txt").write_text("edited")
+    assert checked_manifest(folder, under=folder / "sub")["rows"] == 3
+    (folder / "sub" / "more.txt").write_text("edited")
+    with pytest.raises(MiaError, match=r"more\.txt changed"):
+        checked_manifest(folder, under=folder / "sub")
+
+
+def test_who_waits_for_another_process_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "abc.lock"
+    script = """
+import sys, time
+from filelock import FileLock
+
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(0.5)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with locked(path, patience=0.05):
+        assert "waiting for another process that is at work on abc" in capsys.readouterr().err
+    holder.communicate()
+    with locked(path):
+        assert capsys.readouterr().err == ""
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Each has a part of its own: neither finds it renamed under its hands."""
+    script = """
+import sys
+from pathlib import Path
+from mia_bench.store import write_json
+
+for i in range(300):
+    write_json(Path(sys.argv[1]), {"n": i})
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "x.json")]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate(timeout=60)[1] for process in running] == [b"", b""]
+    assert read_json(tmp_path / "x.json") == {"n": 299}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/x"), "Read-only"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left"),
+        (OSError(errno.ENOENT, "No such file"), None),
+        (ValueError("a bug"), None),
+    ],
+)
+def test_errors_of_a_disk_are_known_in_any_wrapping(error: Exception, said: str | None) -> None:
+    wrapped = RuntimeError("the writer failed")
+    wrapped.__cause__ = error
+    found = unwritable(error)
+    assert (found is None) == (said is None)
+    assert said is None or said in str(found)
+    assert (unwritable(wrapped) is not None) == (said == "No space left")
+
+
+def test_a_rank_whose_parent_ended_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("mia_bench.store.PARENT", -1)
+    with pytest.raises(MiaError, match=r"rank 0 ended before it finished .*run the same command"):
+        get_or_build(tmp_path / "key", counting([]))
+
+
 # --- ranks ---------------------------------------------------------------------------------------
 
 
@@ -323,3 +471,34 @@ def test_weights_are_hashed_again_once_they_change(tmp_path):
     assert hash_files([path]) == before
     path.write_bytes(b"other")
     assert hash_files([path]) != before
+
+
+# --- yaml ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x [1]\nb: *x\n", "aliases"),
+        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("- 1", "no mapping"),
+        ("a: [", "expected"),
+        ("a: " + "x" * (1 << 20), "more than 1,048,576 bytes"),
+        ("a: \x00", "not allowed"),
+    ],
+)
+def test_stored_yaml_is_plain_values_in_a_mapping(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: {b: [1, null, x]}")
+    assert read_yaml(path) == {"a": {"b": [1, None, "x"]}}
+    path.write_text(text)
+    with pytest.raises(MiaError, match=said):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "1", "[" * 100_000, "{", "\xff"])
+def test_stored_json_is_an_object(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(MiaError, match="cannot read"):
+        read_json(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from mia_bench.failures import failure_of, record
@@ -70,3 +71,13 @@ def test_a_record_of_another_version_does_not_hide_the_others(tmp_path, capsys):
     assert show([gone], [gone], []) == 1
     assert "cannot read" in capsys.readouterr().out
     shutil.rmtree(path.parent)
+
+
+def test_long_jobs_are_shown_whole_with_their_figures(store_cell, tmp_path, capsys):
+    job = done(store_cell(tmp_path), tmp_path)
+    words = tuple(f"mitigation.augment.option_{i}=0.{i}" for i in range(8))
+    long = replace(job, overrides=(*job.overrides, *words))
+    assert show([long], [], ["attack", *(w.partition("=")[0] for w in words)]) == 0
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert " ".join(("attack=clid", *words)) in said

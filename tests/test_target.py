@@ -363,8 +363,10 @@ def test_latents_outlive_the_target(
         torch.cat([batch.image, more.image]),
         (*batch.caption, *more.caption),
     )
-    torch.testing.assert_close(second.view(both).z0[:5], expected[0])
-    assert second.queries["encode"] == 7
+    mixed = second.view(both).z0
+    assert torch.equal(mixed[:5], expected[0])
+    torch.testing.assert_close(mixed[5:], second.latents.encode(more.image))
+    assert second.queries["encode"] == 2  # of seven rows, those that were not there
     third = random_target(store=TensorCache(tmp_path))
     third.view(more)
     assert third.queries["encode"] == 0
@@ -472,3 +474,47 @@ def test_the_padding_text_is_the_text_stacks_own(random_target):
     assert target.pad_token == "<|endoftext|>"
     target.text.pad_token = "[PAD]"
     assert target.pad_token == "[PAD]"
+
+
+# --- speed ---------------------------------------------------------------------------------------
+
+
+def test_the_compiled_network_answers_what_nobody_watches(
+    random_target: Build, random_batch: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def compiled(unet: nn.Module, mode: str) -> Any:
+        return lambda *args, **rest: asked.append(mode) or unet(*args, **rest)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    target, batch = random_target(), random_batch(2)
+    target.compile_unet("reduce-overhead")
+    assert sum(1 for _ in target.parameters()) == sum(1 for _ in random_target().parameters())
+    cond = target.embed(batch.caption)
+    with torch.no_grad():
+        z0 = target.view(batch).z0
+        plain = target.predict_noise(z0, 5, cond, whole=True)
+        assert not asked
+        assert torch.equal(target.predict_noise(z0, 5, cond), plain)
+        assert asked == ["reduce-overhead"]
+        assert target.queries["forward"] == 4
+    target.predict_noise(z0, 5, cond)
+    assert len(asked) == 1
+
+
+@torch.no_grad()
+def test_images_that_do_not_fit_leave_the_chunk_of_the_network(
+    random_target: Build, random_batch: Draw
+) -> None:
+    class Small(nn.Module):
+        def encode(self, image: Tensor) -> Tensor:
+            if len(image) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return image[:, :1].expand(-1, 4, -1, -1)
+
+    target, batch = random_target(chunk=8), random_batch(8)
+    target.latents = Small()
+    assert target.encode(batch.image).shape == (8, 4, 16, 16)
+    assert target.chunk == 8
+    assert target._image_chunk == 2

@@ -13,7 +13,7 @@ from scipy.linalg import sqrtm
 from mia_bench.batches import VALIDATION_TIMESTEPS
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.runner import collate
+from mia_bench.pictures import batch_of, decode
 from mia_bench.utility import (
     Rows,
     assess,
@@ -21,7 +21,6 @@ from mia_bench.utility import (
     encoded,
     frechet,
     losses,
-    pictures,
     save_sheet,
 )
 
@@ -40,7 +39,7 @@ def items(n: int, start: int = 0) -> list[Item]:
 def test_losses_are_the_literal_means(fresh_target):
     target, rows = fresh_target(), items(5)
     found = losses(target, rows, 16, 2)
-    batch = collate([(i.sample_id, pictures([i], 16)[0], i.caption) for i in rows])
+    batch = batch_of(rows, 16)
     z0 = target.encode(batch.image)
     for value, captions in zip(found, (batch.caption, [""] * 5), strict=True):
         each = []
@@ -75,7 +74,7 @@ def test_utility_repeats_and_tells_its_conditions(fresh_target):
     assert found["clip_score"] is None
     assert "eval.utility_clip" in found["clip_note"]
     target = fresh_target()
-    real = encoded(target, pictures(rows.heldout, 16))
+    real = encoded(target, decode(rows.heldout, 16))
     assert real.shape == (6, 4 * 4 * 4)
     assert found["frechet"] == pytest.approx(frechet(encoded(target, images), real), rel=1e-6)
     other, _ = assess(fresh_target(), rows, 16, 1, 4, None)
@@ -111,7 +110,7 @@ def test_the_clip_score_is_the_mean_cosine_in_hundreds(tmp_path):
         torch.manual_seed(0)
         model = open_clip.create_model("mia-small", pretrained=None).eval()
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    images, captions = pictures(items(4), 16), [f"a thing number {i}" for i in range(4)]
+    images, captions = decode(items(4), 16), [f"a thing number {i}" for i in range(4)]
     clip = f"mia-small/{tmp_path / 'weights.pt'}"
     found = clip_score(images, captions, clip, torch.device("cpu"))
     enlarged = torch.nn.functional.interpolate(images, (32, 32), mode="bicubic", antialias=True)

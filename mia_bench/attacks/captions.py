@@ -59,11 +59,13 @@ def importances(target: Target, captions: Sequence[str]) -> dict[str, tuple[floa
     without = {c: [_without(c, i) for i in range(len(c.split()))] for c in captions}
     texts = dict.fromkeys(text for c, parts in without.items() for text in (c, *parts))
     state = _mean_states(target, list(texts))
-
-    def weight(caption: str, part: str) -> float:
-        return round(1 - F.cosine_similarity(state[caption], state[part], dim=0).item(), DIGITS)
-
-    return {c: tuple(weight(c, part) for part in parts) for c, parts in without.items()}
+    pairs = [(c, part) for c, parts in without.items() for part in parts]
+    if not pairs:
+        return dict.fromkeys(without, ())
+    whole, less = (torch.stack([state[pair[i]] for pair in pairs]) for i in (0, 1))
+    fetched: list[float] = F.cosine_similarity(whole, less, dim=1).tolist()  # once for all words
+    weight = {pair: round(1 - alike, DIGITS) for pair, alike in zip(pairs, fetched, strict=True)}
+    return {c: tuple(weight[c, part] for part in parts) for c, parts in without.items()}
 
 
 def noised(target: Target, batch: Batch, rate: float, draw: int) -> Condition:

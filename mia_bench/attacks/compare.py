@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mia_bench.attacks.degrade import Box
 from mia_bench.errors import MiaError
+from mia_bench.pickles import check_tensors, is_pickle, refusal
 from mia_bench.target import Target
 
 Measure = Literal["vae", "mse", "ssim", "open_clip", "face", "lpips"]
@@ -148,6 +149,8 @@ def fetch_open_clip(clip: str) -> None:
             raise MiaError(f"no safetensors weights in {clip}. Point it at a folder, or {OFFLINE}.")
         return
     name, _, tag = clip.partition("/")
+    if is_pickle(tag):
+        raise MiaError(f"open_clip weights: {refusal(tag)}")
     weights = open_clip.get_pretrained_cfg(name, tag)
     if not weights:
         known = [f"{name}/{t}" for t in open_clip.list_pretrained_tags_by_model(name)]
@@ -177,6 +180,8 @@ def open_clip_model(clip: str, device: torch.device) -> Any:
 
     local = clip.startswith(LOCAL)
     name, _, tag = (clip, "", "") if local else clip.partition("/")
+    if is_pickle(tag):
+        raise MiaError(f"open_clip weights: {refusal(tag)}")
     try:
         model: Any = open_clip.create_model(
             name, pretrained=tag or None, device=device, require_pretrained=True
@@ -228,6 +233,7 @@ def alexnet_weights() -> Path:
             f"lpips needs torchvision's AlexNet weights: fetch {url} to {path}, or compare "
             "offline: compare=vae, with lpips taken out of measures."
         )
+    check_tensors(path)
     return path
 
 

@@ -3,10 +3,11 @@
 A layer's weight gradient is a sum over the batch of products of what enters it and the gradient of
 what leaves it. Kept apart by sample (Goodfellow 2015, arXiv 1510.01799), these products give every
 sample's norm at the price of one batched backward, and no gradient outlives its layer.
-    linear, conv (inputs unfolded):  G = sum_l g_l u_l^T       l over positions of the group
+    linear:         G = sum_l g_l u_l^T                        l over positions of the group
+    conv:           G_k = sum_l g_l u_{l+k}^T                  for every offset k of its kernel
     ||G||^2 is taken from G, or from the Gram matrices, sum_{l,m} (g_l . g_m) (u_l . u_m), whichever
     needs fewer operations: deep layers have many channels and few positions.
-    normalisation:                   sum of g times the normalised input, and sum of g
+    normalisation:  sum of g times the normalised input, and sum of g
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ def _left(norms: Norms, layer: Any, entered: Tensor, slope: Tensor) -> None:
         if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
             per_row = _normalisation(layer, entered, slope)
             both = [g.view(rows, norms.size, -1).sum(1).norm(dim=1) for g in per_row]
+        elif isinstance(layer, nn.Conv2d) and layer.stride == (1, 1):
+            both = [_kernel_norm(layer, entered, slope, rows), _bias_norm(slope, rows)]
         else:
             u, g = _positions(layer, entered, slope, rows)
             both = [_outer_norm(g, u), g.sum(1).norm(dim=1)]
@@ -132,6 +135,51 @@ def _patches(layer: nn.Conv2d, entered: Tensor) -> Tensor:
     height, width = layer.kernel_size
     windows = padded.unfold(1, height, down).unfold(2, width, across)
     return windows.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2)
+
+
+def _kernel_norm(layer: nn.Conv2d, entered: Tensor, slope: Tensor, rows: int) -> Tensor:
+    """(rows,) norms of the weight gradient of a convolution of stride 1, without unfolding it.
+
+    Slopes are laid out over rows as wide as the padded input's, with zeros where they end. A shift
+    by a kernel's offset is then one of the flat position, so that u_{l+k} is a view of u.
+    """
+    (high, wide), (up, left) = layer.kernel_size, (int(n) for n in layer.padding)
+    below = up + (1 if wide > 1 else 0)  # the last shifts read a little beyond the last row
+    u = F.pad(entered.float(), (left, left, up, below)).permute(0, 2, 3, 1).contiguous()
+    width = u.shape[2]
+    g = F.pad(slope.float(), (0, width - slope.shape[3])).permute(0, 2, 3, 1).contiguous()
+    u, g = u.flatten(1, 2), g.flatten(1, 2)
+    shifts = [down * width + across for down in range(high) for across in range(wide)]
+    if rows == len(g) and _few_positions(u, g, len(shifts)):
+        return _shifted_grams(u, g, shifts)
+    groups, n = g.reshape(rows, -1, g.shape[2]), g.shape[1]
+    square = torch.zeros(rows, device=u.device)
+    for shift in shifts:
+        there = u.narrow(1, shift, n).reshape(rows, -1, u.shape[2])
+        square += (groups.mT @ there).flatten(1).square().sum(1)
+    return square.sqrt()
+
+
+def _few_positions(u: Tensor, g: Tensor, shifts: int) -> bool:
+    """Gram matrices of positions cost less than the gradients; an element touched counts as 8."""
+    (_, m, into), (_, n, out) = u.shape, g.shape
+    return m * m * into + n * n * (out + 8 * shifts) < shifts * n * into * out
+
+
+def _shifted_grams(u: Tensor, g: Tensor, shifts: list[int]) -> Tensor:
+    """(rows,) norms: every shift reads another part of one Gram matrix of what enters."""
+    n, slopes, inputs = g.shape[1], g @ g.mT, u @ u.mT
+    square: Tensor = torch.zeros(len(g), device=u.device)
+    for k in shifts:
+        square += (slopes * inputs[:, k : k + n, k : k + n]).sum((1, 2))
+    norm: Tensor = square.clamp_min(0).sqrt()
+    return norm
+
+
+def _bias_norm(slope: Tensor, rows: int) -> Tensor:
+    """(rows,) norms of the bias gradient of a convolution."""
+    norm: Tensor = slope.float().sum((2, 3)).view(rows, -1, slope.shape[1]).sum(1).norm(dim=1)
+    return norm
 
 
 def _outer_norm(g: Tensor, u: Tensor) -> Tensor:

@@ -1,52 +1,45 @@
 """`python -m mia_bench.bench [part ...]`: measure, print a table, keep docs/benchmarks.json.
 
-Parts: bare overhead sharing literal training growth start large. `large` takes a U-Net of 860 M
-parameters (4 GB of memory, minutes on a CPU). Nothing else should run meanwhile.
+Parts that run by default: bare overhead sharing literal training growth start. By name: levers
+(compiles the U-Net), ddp (two processes), resume (100,000 rows, killed half-way), stored (1,000
+finished cells, 10,000 stored runs), scores (a million rows), cost (the model of docs/scale.md),
+large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a CPU). A part's figures replace its
+earlier ones; the others stay. Nothing else should run meanwhile; where it does, --clock process
+counts computing alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from mia_bench.bench import clock, page
 from mia_bench.bench.clock import Ratio
-from mia_bench.bench.parts import PARTS, Figures
-
-OUT = Path("docs/benchmarks.json")
+from mia_bench.bench.kept import OUT, Figures, keep
+from mia_bench.bench.parts import DEFAULT, PARTS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=list(DEFAULT))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clock", choices=clock.CLOCKS, default="wall")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    kept: Figures = json.loads(args.out.read_text()) if args.out.exists() else {}
+    clock.use(args.clock)
     for part in args.parts:
         with quietly():
             found = PARTS[part](args.rounds)
-        for name, value in found.items():
-            kept[name] = to_json(value)
+        keep(part, found, args.out)
         show(part, found)
-    kept["machine"] = machine()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
+    page.write(args.out)
     print(f"figures: {args.out}")
-
-
-def to_json(value: Any) -> Any:
-    if isinstance(value, Ratio):
-        return {"value": round(value.value, 4), "lo": round(value.lo, 4), "hi": round(value.hi, 4)}
-    return round(value, 4)
 
 
 def show(part: str, found: Figures) -> None:
@@ -57,19 +50,6 @@ def show(part: str, found: Figures) -> None:
         else:
             table.add_row(name, f"{value:.4g}", "")
     Console(highlight=False).print(table)
-
-
-def machine() -> dict[str, Any]:
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "torch": torch.__version__,
-    }
 
 
 @contextmanager

@@ -1,10 +1,15 @@
-"""The bare U-Net: the loop nothing can be faster than, and how near it comes to the machine."""
+"""The bare U-Net: the loop nothing can be faster than, and how near it comes to the machine.
+
+Its inputs are rows in memory of their own, as a pass has them: rows that share one caption's memory
+are slower (`expand` leaves them without a layout), which would flatter every ratio.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mia_bench.bench.clock import elapsed
@@ -14,19 +19,29 @@ CHUNKS = (4, 8, 16, 32, 64, 128)
 MATMUL = 1536
 
 
-def loop(subject: Subject, evaluations: int, chunk: int) -> Callable[[], None]:
-    """`evaluations` U-Net evaluations in calls of `chunk`, on inputs that are there already."""
-    target = subject.target
+def loop(
+    subject: Subject,
+    evaluations: int,
+    chunk: int,
+    unet: nn.Module | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Callable[[], None]:
+    """`evaluations` U-Net evaluations in calls of `chunk`, on inputs that are there already.
+
+    `unet` in place of the subject's, with inputs of `dtype`.
+    """
+    target, captions = subject.target, subject.batch.caption
     z = torch.randn(chunk, *target.latent_shape, device=target.device)
     t = torch.full((chunk,), 450, device=target.device)
-    hidden = target.embed([subject.batch.caption[0]]).hidden.expand(chunk, -1, -1)
+    hidden = target.embed([captions[i % len(captions)] for i in range(chunk)]).hidden
+    z, hidden, asked = z.to(dtype), hidden.to(dtype), unet or target.unet
 
     @torch.no_grad()
     def run() -> None:
         left = evaluations
         while left > 0:
             rows = min(chunk, left)
-            target.unet(z[:rows], t[:rows], encoder_hidden_states=hidden[:rows], return_dict=False)
+            asked(z[:rows], t[:rows], encoder_hidden_states=hidden[:rows], return_dict=False)
             left -= rows
 
     return run

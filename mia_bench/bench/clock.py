@@ -9,6 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 Work = Callable[[], object]
+CLOCKS = {"wall": "perf_counter", "process": "process_time"}
+_chosen = ["wall"]
+
+
+def use(kind: str) -> None:
+    """`wall`, or `process`: seconds this process computed, where other work shares the machine.
+
+    The latter only compares work on the same number of threads, and leaves out waiting and GPUs.
+    """
+    _chosen[0] = kind
+
+
+def kind() -> str:
+    return _chosen[0]
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,8 @@ def ratio(a: Work, b: Work, rounds: int = 9, warm: int = 1) -> Ratio:
 
 
 def elapsed(work: Work) -> float:
-    """Wall seconds of one call."""
-    began = time.perf_counter()
+    """Seconds of one call, by the clock in use."""
+    now = getattr(time, CLOCKS[kind()])
+    began = now()
     work()
-    return time.perf_counter() - began
+    return float(now() - began)

@@ -7,7 +7,6 @@ Run as a process of its own, because peak memory belongs to a process:
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from functools import partial
@@ -18,14 +17,20 @@ from typing import Any
 import numpy as np
 
 SIZES = (100, 1_000, 10_000)
+RESOLUTION = 16  # of the pictures: the U-Net costs little, so what grows besides it is seen
 
 
 def measure(rows: int, attack: str) -> dict[str, float]:
     """Seconds and peak memory of one pass over `rows` synthetic pictures, in a new process."""
-    command = [sys.executable, "-m", "mia_bench.bench.growth", str(rows), attack]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
+    done = subprocess.run(command(rows, attack), capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def command(rows: int, attack: str, folder: Path | None = None) -> list[str]:
+    """The process that `measure` starts; with `folder`, one that can be killed and resumed."""
+    words = [sys.executable, "-m", "mia_bench.bench.growth", str(rows), attack]
+    return words if folder is None else [*words, str(folder)]
 
 
 def exponent(sizes: tuple[int, ...], seconds: list[float]) -> float:
@@ -33,30 +38,38 @@ def exponent(sizes: tuple[int, ...], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def pass_over(rows: int, attack: str) -> dict[str, float]:
-    """One predict pass with shards and merge, on pictures made as they are asked for."""
+def pass_over(rows: int, attack: str, folder: Path) -> dict[str, float]:
+    """One predict pass with shards and merge, on pictures made as they are asked for.
+
+    `asked` rows are those that no shard of `folder` held yet. Seconds are of computing.
+    """
     import resource
     import time
 
     from mia_bench.bench import subjects
     from mia_bench.config import TrainerOptions
     from mia_bench.data.source import Item
-    from mia_bench.runner import merge, run_pass
+    from mia_bench.runner import finished, merge, run_pass
 
-    target = subjects.tiny(1).target
+    target = subjects.tiny_target(RESOLUTION)
     items = [
         Item(f"made:{i:012x}", f"made up picture {i}", str(i), partial(_draw, i))
         for i in range(rows)
     ]
-    with TemporaryDirectory() as folder:
-        places = {attack: (subjects.attack(attack), Path(folder))}
-        options = TrainerOptions(accelerator="cpu")
-        began = time.perf_counter()
-        run_pass(target, places, items, subjects.RESOLUTION, 32, options, "bench")
-        merge(Path(folder), [item.sample_id for item in items])
-        seconds = time.perf_counter() - began
+    places = {attack: (subjects.attack(attack), folder)}
+    began, options = time.process_time(), TrainerOptions(accelerator="cpu")
+    held = finished({attack: folder})[attack]
+    run_pass(target, places, items, RESOLUTION, 32, options, "bench")
+    passed = time.process_time()
+    merged, _ = merge(folder, [item.sample_id for item in items])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rows": rows, "seconds": seconds, "peak": float(peak)}
+    return {
+        "rows": len(merged.sample_id),
+        "asked": rows - len(held),
+        "seconds": time.process_time() - began,
+        "merge": time.process_time() - passed,
+        "peak": float(peak),
+    }
 
 
 def _draw(i: int, resolution: int) -> Any:
@@ -66,5 +79,11 @@ def _draw(i: int, resolution: int) -> Any:
     return Image.fromarray(pixels)
 
 
+def main() -> None:
+    rows, attack, *folder = sys.argv[1:]
+    with TemporaryDirectory() as made:
+        print(json.dumps(pass_over(int(rows), attack, Path(folder[0] if folder else made))))
+
+
 if __name__ == "__main__":
-    print(json.dumps(pass_over(int(sys.argv[1]), sys.argv[2])))
+    main()

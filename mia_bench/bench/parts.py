@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-Figures = dict[str, Any]
+from mia_bench.bench.kept import Figures
 
 
 def bare(rounds: int) -> Figures:
@@ -36,8 +35,14 @@ def sharing(rounds: int) -> Figures:
     from mia_bench.bench.sharing import sharing as measured
     from mia_bench.bench.subjects import everything, tiny
 
-    found = measured(tiny(16).cached(), everything(), max(3, rounds // 2))
-    return {"sharing.time": found.time, "sharing.evaluations": found.evaluations}
+    few, attacks = max(2, rounds // 3), everything()
+    warm, cold = measured(tiny(8).cached(), attacks, few), measured(tiny(8), attacks, few)
+    return {
+        "sharing.time": warm.time,
+        "sharing.evaluations": warm.evaluations,
+        "sharing.excess": warm.excess,
+        "sharing.cold": cold.time,
+    }
 
 
 def literal(rounds: int) -> Figures:
@@ -76,10 +81,12 @@ def growth(_: int) -> Figures:
 
     passes = {rows: measured.measure(rows, "loss") for rows in (*measured.SIZES, 50_000)}
     seconds = [passes[rows]["seconds"] for rows in measured.SIZES]
+    few, many = passes[1_000]["peak"], passes[50_000]["peak"]
     return {
         "samples.exponent": measured.exponent(measured.SIZES, seconds),
-        "memory.growth": passes[50_000]["peak"] / passes[1_000]["peak"],
-        "memory.peak_mb": passes[50_000]["peak"] / 1e6,
+        "memory.growth": many / few,
+        "memory.peak_mb": many / 1e6,
+        "memory.bytes_per_row": (many - few) / 49_000,
     }
 
 
@@ -90,6 +97,62 @@ def start(rounds: int) -> Figures:
         "start.help_seconds": seconds_of("--help", rounds=rounds),
         "start.plan_seconds": seconds_of("plan_only=true", rounds=rounds),
     }
+
+
+def levers(rounds: int) -> Figures:
+    from mia_bench.bench.levers import levers as measured
+    from mia_bench.bench.subjects import tiny
+
+    found = measured(tiny(), 64, rounds, compiled=True)
+    return {f"lever.{name}": value for name, value in found.items()}
+
+
+def ddp(_: int) -> Figures:
+    from mia_bench.bench.scale import processes
+
+    return {"ddp.speedup": processes(400)}
+
+
+def resume(_: int) -> Figures:
+    from mia_bench.bench.scale import resume as measured
+
+    return {f"resume.{name}": value for name, value in measured(100_000).items()}
+
+
+def stored(_: int) -> Figures:
+    from mia_bench.bench.scale import stored as measured
+
+    return {f"stored.{name}": value for name, value in measured(1_000, 10_000).items()}
+
+
+def cost(_: int) -> Figures:
+    from mia_bench.bench import clock
+    from mia_bench.bench import cost as model
+    from mia_bench.bench.subjects import attack, tiny
+
+    before = clock.kind()
+    clock.use("process")  # as `timed` counts
+    priced, rows = model.prices(tiny()), 96
+    found: Figures = {
+        f"cost.{name}.{'warm' if cached else 'cold'}": model.checked(name, rows, priced, cached)
+        for name in model.ATTACKS
+        for cached in (True, False)
+    }
+    clock.use(before)
+    asked = model.questions([attack(name) for name in model.CAMPAIGN])
+    flop = model.flop_of_sd15()
+    found |= {f"campaign.{kind}": asked[kind] for kind in model.KINDS}
+    found |= {f"campaign.gflop.{kind}": flop.of[kind] / 1e9 for kind in model.KINDS}
+    return found | {"campaign.tflop_per_row": flop(asked) / 1e12}
+
+
+def scores(_: int) -> Figures:
+    from mia_bench.bench.scale import scoring
+
+    found: Figures = {}
+    for rows in (10_000, 100_000, 1_000_000):
+        found |= {f"scores.{rows}.{name}": value for name, value in scoring(rows).items()}
+    return found
 
 
 def large(rounds: int) -> Figures:
@@ -103,6 +166,7 @@ def large(rounds: int) -> Figures:
     few, chunk = max(1, rounds // 4), 2
     cold = sd15(chunk)
     target, batch = cold.target, cold.batch
+    target.chunk = chunk
     found: Figures = {
         "large.gflop": flops(cold, 1) / 1e9,
         "large.share_of_matmul": share_of_matmul(cold, chunk, 3),
@@ -111,13 +175,14 @@ def large(rounds: int) -> Figures:
             lambda: one_by_one(target, batch.image, batch.caption, "clid"),
             scoring(cold, "clid"),
             few,
+            warm=0,
         ),
     }
     warm = cold.cached()
     return found | {f"large.overhead.{n}": measured(warm, n, few, chunk) for n in ATTACKS}
 
 
-PARTS: dict[str, Callable[[int], Figures]] = {
+DEFAULT: dict[str, Callable[[int], Figures]] = {
     "bare": bare,
     "overhead": overhead,
     "sharing": sharing,
@@ -125,5 +190,13 @@ PARTS: dict[str, Callable[[int], Figures]] = {
     "training": training,
     "growth": growth,
     "start": start,
+}
+PARTS = DEFAULT | {
+    "levers": levers,
+    "ddp": ddp,
+    "resume": resume,
+    "stored": stored,
+    "scores": scores,
+    "cost": cost,
     "large": large,
 }

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from mia_bench.attacks import Attack
 from mia_bench.config import build, conf_dir
 from mia_bench.data.openmoji import OpenMoji
+from mia_bench.data.source import Item
 from mia_bench.models.stable_diffusion import StableDiffusion
-from mia_bench.runner import Pictures, collate
+from mia_bench.pictures import batch_of
 from mia_bench.target import Batch, Target, Text
 
+Items = tuple[Item, ...]
 RESOLUTION = 64
 LATENT = 32  # of the large U-Net: 256 px images
 
@@ -44,11 +46,11 @@ class RememberedLatents:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Tensor] = {}
 
-    def get(self, view: str, sample_id: Sequence[str]) -> Tensor | None:
-        keys = [(view, sid) for sid in sample_id]
-        return (
-            torch.stack([self.rows[k] for k in keys]) if all(k in self.rows for k in keys) else None
-        )
+    def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
+        return {sid: self.rows[view, sid] for sid in sample_id if (view, sid) in self.rows}
+
+    def has(self, view: str, sample_id: Sequence[str]) -> set[str]:
+        return {sid for sid in sample_id if (view, sid) in self.rows}
 
     def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
         self.rows.update({(view, sid): row.cpu() for sid, row in zip(sample_id, z0, strict=True)})
@@ -68,24 +70,33 @@ class Subject:
         return self
 
 
+def tiny_target(resolution: int = RESOLUTION) -> Target:
+    """The bundled model."""
+    model = StableDiffusion("bundled:tiny", resolution)
+    return model.build(model.load_unet(), seed=0)
+
+
 def tiny(rows: int = 64) -> Subject:
     """The bundled model with `rows` real OpenMoji drawings."""
-    model = StableDiffusion("bundled:tiny", RESOLUTION)
-    target = model.build(model.load_unet(), seed=0)
-    pictures = Pictures(OpenMoji().items().items[:rows], RESOLUTION)
-    return Subject(target, collate([pictures[i] for i in range(rows)]))
+    return Subject(tiny_target(), batch_of(drawings(rows), RESOLUTION))
+
+
+def drawings(rows: int) -> Items:
+    """The first of OpenMoji."""
+    return OpenMoji().items().items[:rows]
+
+
+def sd15_unet() -> Any:
+    """The network of Stable Diffusion 1.5, which are diffusers' defaults but for the text."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
 
 
 def sd15(rows: int = 2) -> Subject:
     """Random networks of Stable Diffusion 1.5's sizes, and `rows` drawings at 256 px."""
-    from diffusers import UNet2DConditionModel
-
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            cross_attention_dim=768,
-            attention_head_dim=8,
-        )
+        unet = sd15_unet()
     unet = unet.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for p in unet.parameters():

@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 
 from mia_bench.errors import MiaError
+from mia_bench.plain import say
 
 
 def main() -> None:
     words = sys.argv[1:]
     if {"-h", "--help"} & set(words):
-        print(__doc__.strip())
+        say(__doc__.strip())
         return
     if any(word.startswith("-") for word in words):
         _stop("only key=value words are taken here; see python -m mia_bench.data --help.")
@@ -47,10 +48,10 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     listing, split, manifest = prepare(experiment, outputs)
     items = ask_with(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
-    print(text(facts, split))
+    say(text(facts, split))
     folder = outputs / "reports" / f"data-{data.name}-{split.content_hash}"
     write_report(folder, facts, split, items, data.split_seed)
-    print(f"report: {folder}\nsplit: {manifest}")
+    say(f"report: {folder}\nsplit: {manifest}")
     if export is not None:
         _export(manifest, export)
     return folder
@@ -61,11 +62,11 @@ def _export(manifest: Path, export: Path) -> None:
         raise MiaError(f"export={export} exists. Name another file, or remove it.")
     export.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(manifest, export)
-    print(f"exported: {export}")
+    say(f"exported: {export}")
 
 
 def _stop(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {message}", error=True)
     sys.exit(1)
 
 

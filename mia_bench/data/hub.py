@@ -6,12 +6,12 @@ Only files are fetched: no loading script, no pickle, no code of the repository 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mia_bench.errors import Missing
+from mia_bench.plain import say
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def fetch(wanted: HubFiles, advice: str) -> list[Path]:
         if not names:
             raise Missing(f"{wanted.repo} has no parquet files of a split {wanted.split}. {advice}")
         licence = getattr(info.card_data, "license", None) or "not stated on the hub"
-        print(
+        say(
             f"downloading {wanted.repo} at {info.sha}: {len(names)} files,"
             f" {sum(sizes[name] for name in names) / 1e9:.2f} GB, licence {licence}",
-            file=sys.stderr,
+            error=True,
         )
         folder = Path(
             snapshot_download(

@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from mia_bench.data.annotation import CaptionRule
-from mia_bench.data.imagefolder import CAPTIONS, add_folder
-from mia_bench.data.pairs import Pairs
-from mia_bench.data.parquet import parquet_files
+from mia_bench.data.given import read_pools
 from mia_bench.data.source import Listing
-from mia_bench.data.tables import Columns, add_tables
-from mia_bench.errors import Missing
-
-POOLS = {"members": "member", "nonmembers": "nonmember"}
 
 
 @dataclass(frozen=True)
@@ -36,16 +30,9 @@ class LaionMi:
 
     def items(self) -> Listing:
         """Both pools. Raises Missing when a folder is not there: URLs are not fetched from here."""
-        root = Path(self.root).expanduser()
-        pairs = Pairs(self.name, root, self.caption_choice)
-        for folder, pool in POOLS.items():
-            if not (root / folder).is_dir():
-                raise Missing(self._advice(folder))
-            if _with_pictures(files := parquet_files(root / folder)):
-                add_tables(pairs, files, Columns("image", CAPTIONS), pool)
-            else:
-                add_folder(pairs, root / folder, CAPTIONS, pool)
-        return pairs.listing()
+        return read_pools(
+            Path(self.root).expanduser(), self.name, self.caption_choice, self._advice
+        )
 
     def _advice(self, folder: str) -> str:
         return (
@@ -57,10 +44,3 @@ class LaionMi:
             f" parquet --url_col url --caption_col caption --output_folder {self.root}/{folder}"
             " --output_format files --image_size 512. data=openmoji works now."
         )
-
-
-def _with_pictures(files: list[Path]) -> bool:
-    """img2dataset leaves a parquet log beside each shard of files: those hold no picture."""
-    from pyarrow import parquet
-
-    return bool(files) and "image" in parquet.read_schema(files[0]).names

@@ -59,6 +59,10 @@ class Skip:
     reason: str
     broken: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "reason", printable(self.reason))
+
 
 @dataclass(frozen=True)
 class Listing:

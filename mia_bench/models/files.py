@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.errors import MiaError, Missing
+from mia_bench.pickles import is_pickle
 from mia_bench.store import hash_file, hash_key
 
 STEMS = ("diffusion_pytorch_model", "model")
@@ -60,8 +61,8 @@ def _named(folder: Path, stem: str, suffix: str) -> list[Path]:
 
 def _instead(folder: Path) -> str:
     """What there is that was not asked for."""
-    if pickles := sorted(path.name for path in folder.glob("*.bin")):
-        return f"; found only {', '.join(pickles)}, which is not loaded"
+    if pickles := sorted(path.name for path in folder.glob("*") if is_pickle(path)):
+        return f"; found only pickles ({', '.join(pickles)}), which are programs and not loaded"
     if others := sorted(path.name for path in folder.glob("*.safetensors")):
         word = others[0].split(".")[1]
         return f"; found {', '.join(others)} (model.variant={word}?)"

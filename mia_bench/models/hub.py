@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.errors import Missing
+from mia_bench.pickles import is_pickle, refusal
+from mia_bench.plain import say
 
 BUNDLED = Path(__file__).parent.parent / "assets"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -66,9 +68,13 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
         Missing: it is not, with everything a person needs to get it.
     """
     prefix, _, name = path.partition(":")
+    if prefix == "bundled" and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise Missing(f"model.path={path} names no model of the package: model=tiny is one.")
     folder = BUNDLED / name if prefix == "bundled" else Path(path).expanduser()
     if folder.is_dir():
         return folder
+    if is_pickle(path):
+        raise Missing(f"model.path: {refusal(path)}")
     if not HUB_ID.fullmatch(path):
         raise Missing(
             f"model.path={path} is neither a folder nor the id of a hub repository (owner/name). "
@@ -145,7 +151,7 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
-        print(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}", flush=True)
+        say(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
         snapshot_download(repo, revision=revision, allow_patterns=wanted)
     except HfHubHTTPError as error:
         return True, _first_line(error)
@@ -161,6 +167,8 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
 def locate_lora(lora: str) -> Path:
     """A LoRA file or folder, or one in the hub's cache: owner/name, or owner/name/file."""
     path = Path(lora).expanduser()
+    if is_pickle(path):
+        raise Missing(f"model.lora: {refusal(lora)}")
     if path.exists():
         return path
     repo, file = _lora_id(lora)
@@ -180,6 +188,8 @@ def fetch_lora(lora: str) -> None:
     except Missing as missing:
         from huggingface_hub import constants
 
+        if is_pickle(lora):
+            raise
         if constants.HF_HUB_OFFLINE:
             raise Missing(f"{missing} The hub {OFFLINE}.") from None
         repo, file = _lora_id(lora)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mia_bench.errors import MiaError
 from mia_bench.models import hub
@@ -45,7 +45,8 @@ class StableDiffusion:
     Args:
         path: a folder, a hub id, or "bundled:<name>" for one that ships with the package.
         resolution: pixels per side that images are resized and cropped to.
-        chunk: rows per U-Net call while scoring (speed and memory only).
+        chunk: rows per U-Net call while scoring, "auto": the fastest, found once on the device
+            (speed and memory only).
         finetune: False audits the model as it is.
         revision: commit, branch or tag of the hub repository (not of its copies), null for main,
             or "pinned" for the commit this package knows.
@@ -60,7 +61,7 @@ class StableDiffusion:
 
     path: str
     resolution: int
-    chunk: int = 64
+    chunk: int | Literal["auto"] = 64
     finetune: bool = True
     revision: str | None = "pinned"
     variant: str | None = None
@@ -162,7 +163,7 @@ class StableDiffusion:
             scheduler.alphas_cumprod,
             scheduler.config.prediction_type,
             seed,
-            self.chunk,
+            None if self.chunk == "auto" else self.chunk,
             store,
             self._dtype(self.dtype),
         ).eval()

@@ -9,7 +9,6 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mia_bench.data.emoji_captions import caption_parts, from_codepoints, has_skin_tone
+from mia_bench.data.pictures import decode
 
 # npm package -> folder inside the tarball that holds one image per emoji, named by code points
 SETS = {
@@ -79,8 +79,6 @@ def _members(tarball: Path, folder: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _on_white(data: bytes, resolution: int) -> npt.NDArray[np.uint8]:
-    picture = Image.open(BytesIO(data)).convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture)
-    resized = white.convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
+    """Pictures come from a package registry: they are opened as bounded as any other's."""
+    resized = decode(data).resize((resolution, resolution), Image.Resampling.LANCZOS)
     return np.asarray(resized, dtype=np.uint8)

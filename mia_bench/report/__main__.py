@@ -12,6 +12,7 @@ from pathlib import Path
 from mia_bench.arguments import command, parse, yes
 from mia_bench.errors import MiaError
 from mia_bench.evidence import safe_name
+from mia_bench.plain import say
 
 USAGE = "python -m mia_bench.report [paths.outputs=outputs] [name=report] [attack=a,b] [data=a,b]"
 KNOWN = {
@@ -61,7 +62,7 @@ def run(words: Sequence[str]) -> Path:
 
 
 def main(words: Sequence[str]) -> None:
-    print(f"report: {run(words)}")
+    say(f"report: {run(words)}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def build(
         rows=rows,
         families=judged,
         spreads=tables.over_seeds(cells),
+        compared=_compared(cells, found),
         roc=[figures.roc_figure(t, series, f"roc-{i + 1}") for i, t in enumerate(shown)],
         histograms=[
             figures.histogram_figure(cell, f"scores-{i + 1}")
@@ -80,6 +81,12 @@ def _row(i: int, cell: Cell, suspect: bool, problems: list[Problem]) -> Row:
     bar = interval_bar(cell.metrics["auroc"])
     flags = tuple(tables.notable(cell))
     return Row(f"run-{i + 1}", cell, texts, sort, bar, tuple(said), flags, suspect)
+
+
+def _compared(cells: Sequence[Cell], problems: list[Problem]) -> list[verdicts.Comparison]:
+    compared, wrong = verdicts.compared(cells)
+    problems += wrong
+    return compared
 
 
 def interval_bar(entry: Mapping[str, Any], lo: float = 0.3) -> Markup:

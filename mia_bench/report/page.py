@@ -64,6 +64,7 @@ class Report:
     families: list[verdicts.Family]
     problems: list[Problem]
     spreads: list[tables.Spread]
+    compared: list[verdicts.Comparison]
     roc: list[Figure]
     histograms: list[Figure]
     costs: list[Figure]

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import yaml
 
 from mia_bench.errors import MiaError
 from mia_bench.judge import differences, judge, with_bounds
 from mia_bench.metrics import Roc, auroc
-from mia_bench.store import MANIFEST, hash_file, read_json
+from mia_bench.store import MANIFEST, hash_file, read_json, read_yaml
 
 Floats = npt.NDArray[np.float64]
 CHECKED = ("config.yaml", "metrics.json", "scores.parquet")
@@ -164,7 +163,7 @@ def _cell(root: Path, folder: Path, intervals: bool) -> Cell:
             raise MiaError(f"{name} is missing: written by another version, or by hand")
         if expected is None or hash_file(folder / name) != expected:
             raise MiaError(f"{name} changed since the run was finished; delete the folder, rerun")
-    config = _config(folder / "config.yaml")
+    config = read_yaml(folder / "config.yaml")
     stored = read_json(folder / "metrics.json")
     table = pd.read_parquet(folder / "scores.parquet")
     if missing := sorted({"controls", "nfe_forward", "seconds", "auroc"} - set(stored)):
@@ -198,14 +197,6 @@ def _cell(root: Path, folder: Path, intervals: bool) -> Cell:
         scores_hash=str(manifest["files"]["scores.parquet"]),
         differs=tuple(differs),
     )
-
-
-def _config(path: Path) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a thousand of them are read
-    found = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    if not isinstance(found, dict):
-        raise MiaError("config.yaml is no mapping")
-    return found
 
 
 def model_name(node: Mapping[str, Any]) -> str:

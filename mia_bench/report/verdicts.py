@@ -9,6 +9,7 @@ from typing import Any
 
 from mia_bench.controls import holm
 from mia_bench.report.read import Cell, Problem
+from mia_bench.table import comparisons
 
 METRICS = {"auroc": "AUC", "tpr_at_fpr_0_01": "TPR@1%FPR", "asr": "ASR"}
 
@@ -139,3 +140,26 @@ def _outside(entry: Mapping[str, Any], value: float) -> bool | None:
     if entry.get("lo") is None:
         return None
     return not entry["lo"] <= value <= entry["hi"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An attack beside a plainer one on the same rows, in words."""
+
+    where: str
+    sentence: str
+
+
+def compared(cells: Sequence[Cell]) -> tuple[list[Comparison], list[Problem]]:
+    """What runs say about themselves beside others: the stored paired differences."""
+    found, problems = [], []
+    for cell in cells:
+        where = f"{cell.model} on {cell.data}, {cell.mitigation}, seed {cell.seed}"
+        try:
+            lines = comparisons([(cell.attack, cell.metrics, cell.folder)])
+        except (KeyError, TypeError) as error:
+            what = f"its comparison lacks {error}: written by another version"
+            problems.append(Problem(f"{cell.attack}-{cell.key}/metrics.json", what))
+            continue
+        found += [Comparison(where, line) for line in lines]
+    return found, problems

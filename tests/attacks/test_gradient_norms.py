@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mia_bench.attacks import gradient_norms
 from mia_bench.attacks.gradient_norms import recorded, separable
 
 # sums over positions in another order; roots of Gram products lose half their digits
@@ -20,13 +21,14 @@ class Small(nn.Module):
         self.first = nn.Conv2d(2, 4, 3, padding=1)
         self.norm = nn.GroupNorm(2, 4)
         self.down = nn.Conv2d(4, 32, 3, stride=2, padding=1, bias=False)
+        self.small = nn.Conv2d(32, 32, 3, padding=1)
         self.deep = nn.Conv2d(32, 48, 1)
         self.scale = nn.LayerNorm(48)
         self.head = nn.Linear(48, 3)
         self.idle = nn.Linear(2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.deep(self.down(self.norm(self.first(x)).sin()).tanh())
+        h = self.deep(self.small(self.down(self.norm(self.first(x)).sin()).tanh()))
         return self.head(self.scale(h.flatten(2).mT)).mean(1)
 
 
@@ -54,6 +56,28 @@ def test_equals_autograd_on_each_group(net: Small, size: int, layout: torch.memo
         expected = [0.0 if g is None else g.norm().item() for g in slopes]
         torch.testing.assert_close(row, torch.tensor(expected), **CLOSE)
     assert found[:, -1].eq(0).all()  # `idle` is never asked
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1), (5, 2)])
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize(("channels", "few"), [(2, False), (160, True)])
+def test_kernels_of_any_shape_by_either_way(
+    kernel: tuple[int, int], size: int, channels: int, few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few channels on many positions: gradients; many on few: Gram matrices, of single rows."""
+    torch.manual_seed(0)
+    conv, taken = nn.Conv2d(channels, channels, kernel, padding=(2, 1)), []
+    grams = gradient_norms._shifted_grams
+    monkeypatch.setattr(
+        gradient_norms, "_shifted_grams", lambda *args: taken.append(1) or grams(*args)
+    )
+    x = torch.randn(4, channels, 3, 4)
+    with recorded(conv, size) as norms:
+        conv(x).square().sum().backward()
+    assert bool(taken) == (few and size == 1)
+    for row, group in enumerate(x.split(size)):
+        slope, _ = torch.autograd.grad(conv(group).square().sum(), (conv.weight, conv.bias))
+        torch.testing.assert_close(norms.found[conv.weight][row], slope.norm(), **CLOSE)
 
 
 def test_nothing_stays_behind(net: Small) -> None:

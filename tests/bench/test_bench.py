@@ -11,8 +11,21 @@ import pytest
 import torch
 
 from mia_bench.bench import __main__ as command
-from mia_bench.bench import growth, literal, overhead, sharing
+from mia_bench.bench import (
+    clock,
+    cost,
+    growth,
+    kept,
+    levers,
+    literal,
+    overhead,
+    page,
+    precision,
+    scale,
+    sharing,
+)
 from mia_bench.bench.clock import ratio
+from mia_bench.bench.page import LINES, Line
 from mia_bench.bench.subjects import RememberedLatents, RememberedText, Subject, attack
 
 
@@ -81,21 +94,103 @@ def test_growth_is_the_slope_of_logarithms():
     assert growth.exponent((10, 100, 1000), [1.0, 100.0, 10000.0]) == pytest.approx(2.0)
 
 
-def test_a_pass_over_made_up_pictures_reads_each_once():
-    found = growth.pass_over(3, "loss")
-    assert found["rows"] == 3
-    assert found["seconds"] > 0
-    assert found["peak"] > 1e8
+def test_a_pass_over_made_up_pictures_asks_about_each_once(tmp_path):
+    found = [growth.pass_over(3, "loss", tmp_path) for _ in range(2)]
+    assert [(each["rows"], each["asked"]) for each in found] == [(3, 3), (3, 0)]
+    assert found[0]["seconds"] > 0
+    assert found[0]["peak"] > 1e8
 
 
 def test_figures_of_other_parts_are_kept(tmp_path, monkeypatch, capsys):
     out = tmp_path / "figures.json"
-    out.write_text(json.dumps({"overhead.clid": 1.01, "start.help_seconds": 9}))
+    measured = {"overhead": kept.circumstances() | {"date": "2025-01-02"}}
+    old = {"overhead.clid": {"value": 1.01, "lo": 1.0, "hi": 1.02}, "start.help_seconds": 9}
+    out.write_text(json.dumps(old | {"measured": measured}))
     monkeypatch.setitem(command.PARTS, "start", lambda rounds: {"start.help_seconds": rounds / 2})
-    monkeypatch.setattr(sys, "argv", ["bench", "start", "--rounds", "3", "--out", str(out)])
+    words = ["bench", "start", "--rounds", "3", "--out", str(out), "--clock", "process"]
+    monkeypatch.setattr(sys, "argv", words)
     command.main()
-    kept = json.loads(out.read_text())
-    assert kept["overhead.clid"] == 1.01
-    assert kept["start.help_seconds"] == 1.5
-    assert kept["machine"]["cores"] >= 1
+    clock.use("wall")
+    found = json.loads(out.read_text())
+    assert found["overhead.clid"]["value"] == 1.01
+    assert found["start.help_seconds"] == 1.5
+    assert found["measured"]["overhead"]["date"] == "2025-01-02"
+    assert found["measured"]["start"]["clock"] == "process"
     assert "start.help_seconds" in capsys.readouterr().out
+    page = (tmp_path / "figures.md").read_text()
+    assert "| clid over the bare loop | 1.01 | 1.000 to 1.020 | <= 1.05 met |" in page
+    assert "| --help (s) | 1.5 |  | <= 2 met |" in page
+    assert "2025-01-02" in page
+
+
+def test_what_misses_its_target_says_so():
+    assert Line("k", "t", ">=", 6).verdict(5.9) == ">= 6 **missed**"
+    assert Line("k", "t", "<=", 6).verdict(5.9) == "<= 6 met"
+    assert Line("k", "t").verdict(5.9) == ""
+    assert Line("k", "t", "~", 0.15).verdict(0.86) == "1 within 0.15 met"
+    assert Line("k", "t", "~", 0.15).verdict(1.16) == "1 within 0.15 **missed**"
+
+
+def test_every_part_has_its_page():
+    assert LINES.keys() == command.PARTS.keys()
+
+
+def test_drift_is_shown_by_attack():
+    row = {"float32": 0.8, "change": -0.02, "lo": -0.03, "hi": -0.01, "rank_correlation": 0.99}
+    shown = {"precision.bfloat16.pia": row, "measured": {"precision": kept.circumstances()}}
+    (line,) = [line for line in page._page(shown) if "pia" in line]
+    assert line.endswith("| no |")
+    assert "-0.0300 to -0.0100" in line
+
+
+def test_rank_correlation_sees_order_alone():
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    assert precision.rank_correlation(a, np.exp(a)) == pytest.approx(1)
+    assert precision.rank_correlation(a, -a) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("kind", clock.CLOCKS)
+def test_a_sleep_is_no_computing(kind):
+    clock.use(kind)
+    try:
+        taken = clock.elapsed(lambda: time.sleep(0.2))
+    finally:
+        clock.use("wall")
+    assert (taken > 0.15) == (kind == "wall")
+
+
+def test_levers_are_of_the_same_network(random_target, random_batch):
+    subject = Subject(random_target(), random_batch(2))
+    found = levers.levers(subject, 2, 1, compiled=False)
+    assert found.keys() == {
+        *("contiguous", "plain_attention", "inference_mode", "bfloat16", "float16")
+    }
+    assert next(subject.target.unet.parameters()).dtype is torch.float32
+
+
+def test_metrics_of_many_rows_are_measured():
+    found = scale.evaluate_rows(300)
+    assert found["seconds"] > 0
+    assert found["bytes_per_row"] >= 0
+
+
+def test_the_cost_model_is_a_sum():
+    of = {"forward": 2.0, "encode": 10.0, "decode": 100.0, "embed": 1000.0}
+    asked = {"forward": 3.0, "encode": 1.0, "decode": 0.0, "embed": 2.0}
+    priced = cost.Prices(of, picture=0.5, shard=0.25, start=7.0)
+    assert priced(asked, pictures=4, shards=8) == 6 + 10 + 2000 + 2 + 2 + 7
+
+
+def test_a_timed_pass_says_what_it_asked():
+    seconds, asked, pictures = cost.timed("pia", 3, cached=True)
+    assert seconds > 0
+    assert asked == {"forward": 6.0, "encode": 0.0, "decode": 0.0, "embed": 3.0}
+    assert pictures == 0
+    _, asked, pictures = cost.timed("pia", 3, cached=False)
+    assert asked["encode"] == pictures == 3
+
+
+def test_a_campaign_counts_shared_questions_once():
+    asked = cost.questions([attack("clid"), attack("loss")])
+    assert asked["forward"] == 15
+    assert asked["encode"] == 1

@@ -137,7 +137,7 @@ def test_every_data_set_composes_and_is_planned_without_being_there(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("MIA_BENCH_DATA", str(tmp_path / "data"))
-    audit = ("model.finetune=false", "calibration=split") if name == "laion_mi" else ()
+    audit = ("model.finetune=false", "calibration=split") if name in ("laion_mi", "given") else ()
     here = () if name == "openmoji" else (f"data.source.root={tmp_path / 'nowhere'}",)
     run = experiment(
         f"data={name}", *audit, *here, "plan_only=true", f"paths.outputs={tmp_path / 'out'}"

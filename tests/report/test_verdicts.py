@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mia_bench.report.read import read_outputs
-from mia_bench.report.verdicts import families, published
+from mia_bench.report.verdicts import compared, families, published
+from mia_bench.store import read_json, write_json
 
 
 def read(outputs):
@@ -84,3 +85,18 @@ def test_nothing_published_is_nothing(tmp_path, write_run, node):
     write_run(tmp_path, published=node)
     (cell,) = read(tmp_path)
     assert published(cell) == ([], [])
+
+
+def test_comparisons_are_told_with_their_target_and_old_ones_are_a_problem(
+    tmp_path, write_run, reseal
+):
+    good, old = write_run(tmp_path, "drc"), write_run(tmp_path, "ensemble")
+    apart = {"value": -0.001, "lo": -0.03, "hi": 0.03}
+    plain = {"name": "<pixel>", "auroc": 0.604, "difference": apart, "remark": "They agree."}
+    for folder, more in ((good, {"plain": plain}), (old, {"compared": {}})):
+        write_json(folder / "metrics.json", {**read_json(folder / "metrics.json"), **more})
+        reseal(folder)
+    (said,), (problem,) = compared(read(tmp_path))
+    assert "<pixel> 0.604, difference -0.001 [-0.03, 0.03]. They agree." in said.sentence
+    assert "seed 0" in said.where
+    assert "best_by_calibration" in problem.what

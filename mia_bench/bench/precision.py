@@ -1,0 +1,74 @@
+"""Which attack bears which precision: AUROC on one trained model, against float32.
+
+`python -m mia_bench.bench.precision [dtype ...] [override ...]` asks a run's models again in every
+dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. What is stored is not asked
+again. TF32 needs a GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mia_bench.bench.kept import keep
+
+ATTACKS = (
+    *("loss", "mc", "clid", "noise_agg", "drc_cheap", "secmi", "pia", "pian"),
+    *("pfami", "sima", "rediffuse", "gsa"),
+)
+
+
+def drift(dtype: str, overrides: list[str]) -> dict[str, Any]:
+    """`<attack>`: change of AUROC with its 95 % interval, and the rank correlation of scores."""
+    import pandas as pd
+
+    from mia_bench.bootstrap import paired_difference
+    from mia_bench.session import run
+
+    common = (f"attack=[{','.join(ATTACKS)}]", "eval.base_rows=[]", *overrides)
+    exact, coarse = run(*common), run(*common, f"eval.dtype={dtype}")
+    found = {}
+    for name in ATTACKS:
+        tables = [
+            pd.read_parquet(runs[name][1] / "scores.parquet").query("~calibration")
+            for runs in (exact, coarse)
+        ]
+        a, b = (table.score.to_numpy() for table in tables)
+        group, member = tables[0].group.tolist(), tables[0].is_member.to_numpy()
+        change = paired_difference(b, a, member, group, 0)["auroc"]
+        found[name] = {
+            "float32": exact[name][0]["auroc"]["value"],
+            "change": change["value"],
+            "lo": change["lo"],
+            "hi": change["hi"],
+            "rank_correlation": rank_correlation(a, b),
+        }
+    return found
+
+
+def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Spearman's."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
+
+
+def main() -> None:
+    dtypes = [word for word in sys.argv[1:] if "=" not in word] or ["bfloat16", "float16"]
+    overrides = [word for word in sys.argv[1:] if "=" in word]
+    for dtype in dtypes:
+        found = drift(dtype, overrides)
+        keep("precision", {f"precision.{dtype}.{name}": row for name, row in found.items()})
+        for name, row in found.items():
+            print(
+                f"{dtype} {name:<10} {row['float32']:.3f} {row['change']:+.4f} "
+                f"[{row['lo']:+.4f}, {row['hi']:+.4f}], rank correlation "
+                f"{row['rank_correlation']:.4f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What thousands of rows, cells and runs cost: resuming, sweeping, looking through the stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from mia_bench.bench import growth
+from mia_bench.bench.clock import elapsed
+
+SMALL = (
+    "trainer=cpu",
+    "finetune.steps=2",
+    "finetune.val_every=2",
+    "finetune.val_rows=4",
+    "eval.resamples=100",
+    "calibration.folds=2",
+    *("data.sizes.target_member=12", "data.sizes.target_nonmember=24"),
+    *("data.sizes.shadow_member=12", "data.sizes.shadow_nonmember=12"),
+)
+
+
+def resume(rows: int, attack: str = "loss") -> dict[str, float]:
+    """Kill a pass without warning when half of its rows are written, and finish it.
+
+    `kept`: rows on disk at the kill; `asked`: by the second pass, which must be all the others.
+    """
+    with TemporaryDirectory() as name:
+        folder, quiet = Path(name), subprocess.DEVNULL
+        words = growth.command(rows, attack, folder)
+        first = subprocess.Popen(words, stdout=quiet, stderr=quiet)
+        began = time.monotonic()
+        while _shards(folder) * 32 < rows / 2 and first.poll() is None:
+            time.sleep(0.2)
+        first.kill()
+        first.wait()
+        half = time.monotonic() - began
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return {
+        "rows": found["rows"],
+        "kept": rows - found["asked"],
+        "asked": found["asked"],
+        "first_seconds": half,
+        "merge_seconds": found["merge"],
+    }
+
+
+def _shards(folder: Path) -> int:
+    return sum(1 for _ in (folder / "shards").glob("*.parquet")) if folder.exists() else 0
+
+
+def finished_cells(outputs: Path, count: int) -> list[str]:
+    """A small run, and its finished cell under the names of `count` other values of CLiD's alpha.
+
+    Returns: the values, as a sweep over them names them.
+    """
+    from mia_bench.main import execute
+    from mia_bench.session import compose
+    from mia_bench.workshop import make_plan
+
+    experiment = compose(*SMALL, f"paths.outputs={outputs}")
+    execute(experiment)
+    plan = make_plan(experiment)
+    (cell,) = plan.cells
+    values = [f"{(i + 1) / (count + 1):.6f}" for i in range(count)]
+    for value in values:
+        other = replace(cell.attack, alpha=float(value))  # type: ignore[type-var]
+        for new in replace(plan, experiment=replace(experiment, attacks={"clid": other})).cells:
+            if not new.folder.exists():
+                shutil.copytree(cell.folder, new.folder, copy_function=os.link)
+    return values
+
+
+def stored(cells: int, runs: int) -> dict[str, float]:
+    """Seconds to skip `cells` finished ones through Hydra, to report them; of status on `runs`."""
+    with TemporaryDirectory() as name:
+        outputs = Path(name) / "outputs"
+        values, there = finished_cells(outputs, cells), f"paths.outputs={outputs}"
+        sweep = ["-m", f"attack.clid.alpha={','.join(values)}", *SMALL, there]
+        found = {
+            "cells_seconds": elapsed(lambda: _command("mia_bench", *sweep)),
+            "report_seconds": elapsed(lambda: _command("mia_bench.report", there)),
+        }
+        finished = sorted(p.parent for p in outputs.glob("runs/*/*/*/manifest.json"))
+        for i in range(runs - len(finished)):
+            copy = finished[0].with_name(f"clid-{i:016x}")
+            shutil.copytree(finished[0], copy, copy_function=os.link)
+        status = elapsed(lambda: _command("mia_bench.status", there))
+    return found | {"status_seconds": status}
+
+
+def _command(module: str, *words: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *words], check=True, capture_output=True)
+
+
+def scoring(rows: int) -> dict[str, float]:
+    """Seconds and bytes per row of metrics with 2,000 resamples, in a process of its own."""
+    words = [sys.executable, "-m", "mia_bench.bench.scale", str(rows)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def evaluate_rows(rows: int) -> dict[str, Any]:
+    import resource
+
+    from mia_bench.bootstrap import evaluate
+    from mia_bench.metrics import fit_thresholds
+
+    rng = np.random.default_rng(0)
+    member = np.arange(rows) % 4 < 2
+    scores = rng.normal(size=rows) + member
+    group = [f"group {i // 2}" for i in range(rows)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    thresholds = fit_thresholds(scores, member)
+    seconds = elapsed(lambda: evaluate(scores, member, group, thresholds, 0, 2000))
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": seconds, "bytes_per_row": taken * 1024 / rows}
+
+
+def processes(rows: int) -> float:
+    """Wall seconds of one process over those of two, on a pass over `rows` with one thread each."""
+    with TemporaryDirectory() as name:
+        found = []
+        for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu"]):
+            outputs = Path(name) / trainer[0]
+            sizes = [
+                f"data.sizes.target_nonmember={rows}",
+                *("data.sizes.target_member=12", "data.sizes.shadow_member=12"),
+                "data.sizes.shadow_nonmember=12",
+            ]
+            words = [*SMALL[:-4], *sizes, *trainer, "eval.blind_rows=false", "eval.base_rows=[]"]
+            words += [f"paths.outputs={outputs}", "attack=[clid,secmi]"]
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            subprocess.run(
+                [sys.executable, "-m", "mia_bench", *words],
+                check=True,
+                capture_output=True,
+                env=environment,
+            )
+            manifests = outputs.glob("features/*/2/*/manifest.json")
+            costs = [json.loads(path.read_text())["cost"] for path in manifests]
+            most = max(
+                cost["rows"] for cost in costs
+            )  # the target's; of rank 0 where there are two
+            found.append(sum(cost["seconds"] for cost in costs if cost["rows"] == most))
+    return float(found[0] / found[1])
+
+
+if __name__ == "__main__":
+    print(json.dumps(evaluate_rows(int(sys.argv[1]))))

@@ -1,0 +1,149 @@
+"""Names, values and combinations that cannot be run, refused before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from mia_bench.config import nearest
+from mia_bench.errors import MiaError
+from mia_bench.recipe import check_checkpoint, check_recipe
+
+if TYPE_CHECKING:
+    from mia_bench.attacks import Attack
+    from mia_bench.config import Data, Experiment, Root
+    from mia_bench.data.source import Source
+    from mia_bench.mitigations import Mitigation
+    from mia_bench.models import Model
+
+DTYPES = ("bfloat16", "float16", "tf32")  # of scoring, beside the model's own
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def refuse(experiment: Experiment) -> None:
+    """Raises MiaError that names the key and what would do."""
+    options, attacks = experiment.options, experiment.attacks
+    check_names([("data.name", options.data.name), *(("attack", name) for name in attacks)])
+    check_options(options, experiment.model, experiment.mitigations)
+    check_contracts(attacks, experiment.model, experiment.source)
+    check_access(options.eval.access, attacks)
+
+
+def check_names(names: Iterable[tuple[str, str]]) -> None:
+    """They become parts of file names under outputs/."""
+    for key, name in names:
+        if not NAME.fullmatch(name):
+            raise MiaError(
+                f"{key}: '{name}' cannot be a name. It becomes a part of file names: use letters, "
+                "digits, dot, dash and underscore, at most 80, the first one a letter or a digit."
+            )
+
+
+def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
+    """What comes from outside the package has everything that will be asked of it."""
+    from mia_bench.attacks import Attack
+    from mia_bench.data.source import Source
+    from mia_bench.models import Model
+
+    parts = [(f"attack.{name}", attack, Attack, "attack") for name, attack in attacks.items()]
+    for key, part, protocol, kind in (
+        *parts,
+        ("model", model, Model, "model"),
+        ("data.source", source, Source, "source"),
+    ):
+        declared = (*vars(protocol), *getattr(protocol, "__annotations__", {}))
+        missing = sorted(n for n in declared if not n.startswith("_") and not hasattr(part, n))
+        if missing:
+            raise MiaError(
+                f"{key}: {type(part).__name__} has no {', '.join(missing)}, which every {kind} "
+                f"needs: see {protocol.__name__} in {protocol.__module__.replace('.', '/')}."
+            )
+
+
+def check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
+    from mia_bench.attacks import Access
+
+    names = [level.name.lower() for level in Access]
+    if allowed not in names:
+        raise MiaError(f"eval.access={allowed}. {nearest(allowed, names)}")
+    above = [n for n, a in attacks.items() if a.access > Access[allowed.upper()]]
+    if above:
+        raise MiaError(
+            f"eval.access={allowed} does not allow {', '.join(above)}, which need more: leave them "
+            "out of attack=[...], or raise eval.access."
+        )
+
+
+def check_data(data: Data, model: Model) -> None:
+    kind, colon, argument = (data.captions or "null").partition(":")
+    needs = {"own": False, "null": False, "file": True, "pseudo": True}
+    if kind not in needs or needs[kind] != bool(colon and argument):
+        raise MiaError(
+            f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
+            " sample_id>, or pseudo:<captioner id or folder>."
+        )
+    if data.on_error not in ("skip", "raise"):
+        raise MiaError(
+            f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
+        )
+    if data.pretraining and model.finetune:
+        raise MiaError(
+            f"data={data.name} knows which rows the base model was pre-trained on, so there is"
+            " nothing to fine-tune: add model.finetune=false calibration=split."
+        )
+
+
+def check_options(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
+    """Contradictions that are known before anything is loaded."""
+    check_mitigation(options, model, mitigations)
+    if options.calibration.kind not in ("shadow", "split"):
+        raise MiaError(
+            f"calibration.kind={options.calibration.kind}. "
+            + nearest(options.calibration.kind, ("shadow", "split"))
+        )
+    check_data(options.data, model)
+    check_speed(options)
+    if not model.finetune and options.calibration.kind == "shadow":
+        raise MiaError(
+            "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
+            "with: add calibration=split."
+        )
+    if model.finetune:
+        check_recipe(options.finetune, options.trainer.precision)
+        if options.finetune.epochs is None and not mitigations:
+            check_checkpoint(options.checkpoint, options.finetune)
+    if options.eval.utility_images < 2:
+        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
+    if options.eval.resamples < 100 or options.eval.batch_size < 1:
+        raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
+
+
+def check_speed(options: Root) -> None:
+    modes = ("default", "reduce-overhead", "max-autotune")
+    if options.trainer.compile not in (None, *modes):
+        raise MiaError(
+            f"trainer.compile={options.trainer.compile}. {nearest(options.trainer.compile, modes)}"
+        )
+    if options.eval.dtype not in (None, *DTYPES):
+        raise MiaError(f"eval.dtype={options.eval.dtype}. {nearest(options.eval.dtype, DTYPES)}")
+    if options.trainer.workers < 0:
+        raise MiaError(f"trainer.workers={options.trainer.workers}: 0 or more processes.")
+
+
+def check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:
+    shadow = options.calibration.shadow_mitigation
+    if shadow not in ("same", "none"):
+        raise MiaError(
+            f"calibration.shadow_mitigation={shadow}. {nearest(shadow, ('same', 'none'))}"
+        )
+    if shadow == "none" and options.calibration.kind == "split":
+        raise MiaError(
+            "calibration.shadow_mitigation=none says how the shadow is trained, and calibration="
+            "split has none: leave it out."
+        )
+    if mitigations and not model.finetune:
+        raise MiaError(
+            f"model.finetune=false audits a model as it is: mitigation={'+'.join(mitigations)} "
+            "cannot be applied to it."
+        )

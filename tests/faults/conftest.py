@@ -1,0 +1,55 @@
+"""The modules beside these tests can be imported by name; one finished run serves most of them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """What a test that failed left running."""
+    from jobs import STARTED
+
+    yield
+    while STARTED:
+        STARTED.pop().kill()
+
+
+@pytest.fixture(scope="session")
+def whole(experiment, tmp_path_factory) -> Path:
+    """The outputs of an uninterrupted run, not to be written to."""
+    from jobs import RUN
+
+    from mia_bench.main import execute
+
+    outputs = tmp_path_factory.mktemp("whole") / "outputs"
+    execute(experiment(*RUN, f"paths.outputs={outputs}"))
+    return outputs
+
+
+@pytest.fixture
+def again(experiment) -> Callable[..., None]:
+    """again(outputs, *overrides): the same run once more, in this process."""
+    from jobs import RUN
+
+    from mia_bench.main import execute
+
+    def run(outputs: Path, *overrides: str) -> None:
+        given = {override.partition("=")[0] for override in overrides}
+        kept = [word for word in RUN if word.partition("=")[0] not in given]
+        execute(experiment(*kept, f"paths.outputs={outputs}", *overrides))
+
+    return run
+
+
+@pytest.fixture
+def copied(whole, tmp_path) -> Path:
+    """A copy of the finished run, to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "outputs"))

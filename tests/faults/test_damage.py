@@ -1,0 +1,131 @@
+"""Bytes flipped, files cut or gone: refused with one message, or repaired to the same results."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import assert_same, results
+
+from mia_bench.errors import MiaError
+from mia_bench.features import read_table
+
+DAMAGES = ("flipped", "cut", "gone")
+
+
+def damage(path: Path, kind: str, seed: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    if kind == "gone":
+        path.unlink()
+    elif kind == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        data[np.random.default_rng(seed).integers(len(data))] ^= 2
+        path.write_bytes(data)
+
+
+def one(outputs: Path, pattern: str) -> Path:
+    return sorted(outputs.glob(pattern))[0]
+
+
+def without(outputs: Path, *parts: str) -> Path:
+    for part in parts:
+        shutil.rmtree(outputs / part)
+    return outputs
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize(
+    ("pattern", "asked_again"),
+    [
+        ("runs/*/*/loss-*/scores.parquet", ()),
+        ("runs/*/*/clid-*/metrics.json", ()),
+        ("features/*/base/loss-*/features.parquet", ("runs",)),
+    ],
+)
+def test_finished_work_that_changed_is_refused(copied, again, pattern, asked_again, kind):
+    path = one(without(copied, *asked_again), pattern)
+    damage(path, kind)
+    with pytest.raises(MiaError) as error:
+        again(copied)
+    said = str(error.value)
+    assert str(path.name) in said
+    assert f"Delete {path.parent} to build it again" in said
+    shutil.rmtree(path.parent)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_weights_that_changed_are_not_asked(copied, again, kind):
+    outputs = without(copied, "runs", "features")
+    for path in outputs.glob("targets/*/steps/6/*.safetensors"):
+        damage(path, kind)
+    with pytest.raises(
+        MiaError, match=r"diffusion_pytorch_model\.safetensors .* since it was writ"
+    ):
+        again(outputs)
+    assert not list(outputs.glob("features/**/*.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut"])
+def test_a_manifest_that_changed_is_refused(copied, again, kind):
+    path = one(copied, "runs/*/*/loss-*/manifest.json")
+    damage(path, kind)
+    with pytest.raises(MiaError, match=r"manifest\.json|cannot read"):
+        again(copied)
+
+
+def test_what_is_deleted_as_the_message_says_comes_back_the_same(copied, again, whole):
+    """A finished folder without its manifest is unfinished."""
+    shutil.rmtree(copied / "runs")
+    for path in copied.glob("features/*/base/*/manifest.json"):
+        path.unlink()
+    again(copied)
+    assert_same(results(whole), results(copied))
+
+
+def test_damaged_latents_are_encoded_again(copied, again, capsys):
+    """In a batch with other rows than the first time, so their last digits may differ."""
+    without(copied, "runs")
+    table = one(copied, "features/*/base/loss-*/features.parquet")
+    expected = read_table(table)
+    shutil.rmtree(table.parent)
+    for i, path in enumerate(sorted(copied.glob("cache/latents/*/*"))):
+        damage(path, DAMAGES[i % 3])
+    again(copied)
+    assert "is not what was written: encoded again" in capsys.readouterr().err
+    found = read_table(table).features["loss"]
+    np.testing.assert_allclose(found, expected.features["loss"], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("asked_again", [(), ("runs",), ("runs", "features")])
+def test_any_file_damaged_is_refused_or_changes_nothing(whole, again, tmp_path, kind, asked_again):
+    """Every file there is, one after the other, with a different byte each time."""
+    refused = same = 0
+    expected, left_out = results(whole), {*asked_again, "hydra", "reports", "cache"}
+    files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+    for seed, name in enumerate(name for name in files if name.parts[0] not in left_out):
+        outputs = without(Path(shutil.copytree(whole, tmp_path / "outputs")), *asked_again)
+        damage(outputs / name, kind, seed)
+        message = _message(lambda outputs=outputs: again(outputs))
+        if message is None:
+            assert_same(expected, results(outputs))
+            same += 1
+        else:
+            assert len(message.splitlines()) < 4
+            refused += 1
+        shutil.rmtree(outputs)
+    print(f"{kind}, without {asked_again}: {refused} refused, {same} identical")
+    assert refused
+
+
+def _message(run: Callable[[], None]) -> str | None:
+    try:
+        run()
+    except MiaError as error:
+        return str(error)
+    return None

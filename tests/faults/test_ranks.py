@@ -1,0 +1,96 @@
+"""Two processes on one model (DDP on gloo): one dies, the other says so and ends, both go on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import RUN, Job, assert_same, complete, results, shards, start, steps_shown
+
+from mia_bench.features import read_table
+
+pytestmark = pytest.mark.slow
+DDP = tuple("trainer=ddp" if word == "trainer=cpu" else word for word in RUN)
+DDP += ("trainer.accelerator=cpu",)
+SOON = 90.0  # seconds in which everything must be over; a hang would last a day
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """The outputs of two processes that nobody interrupted."""
+    outputs = tmp_path_factory.mktemp("together") / "outputs"
+    complete(outputs, *DDP)
+    return outputs
+
+
+def ranks(job: Job) -> list[int]:
+    """Rank 0, and the processes it started with its own command line."""
+    children = Path(f"/proc/{job.process.pid}/task/{job.process.pid}/children").read_text()
+    said = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
+    return [job.process.pid, *(pid for pid, words in said.items() if b"mia_bench" in words)]
+
+
+def rows(history: str) -> list[list[str]]:
+    return list(csv.reader(history.splitlines()))
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_every_id_once_and_the_scores_of_one_process(together, whole):
+    """Half batches sum gradients in another order than whole ones."""
+    one, two = (
+        {path.parent.name: read_table(path) for path in outputs.glob("features/*/*/*/*.parquet")}
+        for outputs in (whole, together)
+    )
+    assert one.keys() == two.keys()
+    for name, table in one.items():
+        assert two[name].sample_id == table.sample_id
+        assert set(Counter(two[name].sample_id).values()) == {1}
+        for feature, values in table.features.items():
+            np.testing.assert_allclose(two[name].features[feature], values, rtol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("victim", "stage"),
+    [(0, "fine-tuning"), (1, "fine-tuning"), (0, "scoring"), (1, "scoring")],
+)
+def test_one_process_is_killed(together, tmp_path, victim, stage):
+    outputs = tmp_path / "outputs"
+    job = start(outputs, *DDP)
+    if stage == "fine-tuning":
+        assert job.until(lambda: steps_shown(job) > 3)
+    else:
+        assert job.until(lambda: shards(outputs) > 1)
+    pids = ranks(job)
+    assert len(pids) == 2
+    os.kill(pids[victim], signal.SIGKILL)
+    end = time.monotonic() + SOON
+    while not all(gone(pid) for pid in pids) and time.monotonic() < end:
+        job.process.poll()
+        time.sleep(0.1)
+    left = [pid for pid in pids if not gone(pid)]
+    took = time.monotonic() - end + SOON
+    job.kill()
+    print(f"rank {victim} killed in {stage}: over after {took:.1f} s\n{job.said[-1500:]}")
+    assert not left, f"still there after {SOON} s: {left}\n{job.said[-3000:]}"
+    assert job.process.returncode not in (0, None)
+    assert "Traceback" not in job.said
+    assert not list(outputs.glob("runs/*/*/*/metrics.json"))
+    complete(outputs, *DDP)
+    expected, found = results(together), results(outputs)
+    for path in together.glob("targets/*/train.csv"):
+        # the mean training loss of an interrupted interval holds rank 0's losses before the kill
+        name = path.relative_to(together).as_posix()
+        assert [r[3:] for r in rows(found.pop(name))] == [r[3:] for r in rows(expected.pop(name))]
+    assert_same(expected, found)
