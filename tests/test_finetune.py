@@ -201,21 +201,21 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
 
 
 def test_two_kills_between_two_checkpoints_amid_a_step(fresh_target, tmp_path, monkeypatch):
-    """The second, two micro-batches after the first resume, finds no checkpoint from amid a step."""
+    """The second comes two micro-batches after the first resume, which left no new checkpoint."""
     recipe = replace(RECIPE, accumulate=4, val_every=6)
     expected, about = train(fresh_target, tmp_path / "whole", recipe)
-    step, taken = FinetuneModule.training_step, []
+    step, left = FinetuneModule.training_step, []
 
     def killed(self, batch, batch_idx):
-        taken.append(batch["row"].tolist())
-        if len(taken) == limit:
+        left[0] -= 1
+        if left[0] == 0:
             raise KilledError
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
         patch.setattr(FinetuneModule, "training_step", killed)
-        for limit in (2 * 4 + 3, 3):
-            taken.clear()
+        for micro_batches in (2 * 4 + 3, 3):
+            left[:] = [micro_batches]
             with pytest.raises(KilledError):
                 train(fresh_target, tmp_path / "killed", recipe)
     found, about_found = train(fresh_target, tmp_path / "killed", recipe)
