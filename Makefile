@@ -5,7 +5,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
-  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny bench clean
+  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny bench \
+  bench-scale clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -84,6 +85,9 @@ tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumabl
 
 bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run)
 	$(BIN)/python -m mia_bench.bench
+
+bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 cells (an hour)
+	$(BIN)/python -m mia_bench.bench levers ddp resume stored scores cost
 
 honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (half an hour)
 	$(BIN)/python -m mia_bench.honesty

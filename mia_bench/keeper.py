@@ -51,6 +51,12 @@ class Keeper(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.best_step = state_dict["best"], state_dict["best_step"]
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A resumed step is not over at the end of its first micro-batch: its checkpoint is there,
+        and one from amid the step would leave out the gradients accumulated so far.
+        """
+        self.done = trainer.global_step
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         step = trainer.global_step
         if step == self.done or step == 0:

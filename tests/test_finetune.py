@@ -200,6 +200,29 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
     assert left_again == left
 
 
+def test_two_kills_between_two_checkpoints_amid_a_step(fresh_target, tmp_path, monkeypatch):
+    """The second, two micro-batches after the first resume, finds no checkpoint from amid a step."""
+    recipe = replace(RECIPE, accumulate=4, val_every=6)
+    expected, about = train(fresh_target, tmp_path / "whole", recipe)
+    step, taken = FinetuneModule.training_step, []
+
+    def killed(self, batch, batch_idx):
+        taken.append(batch["row"].tolist())
+        if len(taken) == limit:
+            raise KilledError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "training_step", killed)
+        for limit in (2 * 4 + 3, 3):
+            taken.clear()
+            with pytest.raises(KilledError):
+                train(fresh_target, tmp_path / "killed", recipe)
+    found, about_found = train(fresh_target, tmp_path / "killed", recipe)
+    assert same(found, expected)
+    assert about_found["history"] == about["history"]
+
+
 def test_accumulation_gives_the_same_weights(fresh_target, tmp_path):
     one, _ = train(fresh_target, tmp_path / "1")
     two, _ = train(fresh_target, tmp_path / "2", replace(RECIPE, accumulate=2))

@@ -18,16 +18,13 @@ import numpy as np
 from mia_bench.bench import growth
 from mia_bench.bench.clock import elapsed
 
-SMALL = (
-    "trainer=cpu",
-    "finetune.steps=2",
-    "finetune.val_every=2",
-    "finetune.val_rows=4",
-    "eval.resamples=100",
-    "calibration.folds=2",
-    *("data.sizes.target_member=12", "data.sizes.target_nonmember=24"),
-    *("data.sizes.shadow_member=12", "data.sizes.shadow_nonmember=12"),
+SHORT = (
+    *("trainer=cpu", "finetune.steps=2", "finetune.val_every=2", "finetune.val_rows=4"),
+    *("eval.resamples=100", "calibration.folds=2"),
+    *("data.sizes.target_member=12", "data.sizes.shadow_member=12"),
+    "data.sizes.shadow_nonmember=12",
 )
+SMALL = (*SHORT, "data.sizes.target_nonmember=24")
 
 
 def resume(rows: int, attack: str = "loss") -> dict[str, float]:
@@ -65,12 +62,12 @@ def finished_cells(outputs: Path, count: int) -> list[str]:
 
     Returns: the values, as a sweep over them names them.
     """
-    from mia_bench.main import execute
     from mia_bench.session import compose
     from mia_bench.workshop import make_plan
 
-    experiment = compose(*SMALL, f"paths.outputs={outputs}")
-    execute(experiment)
+    words = (*SMALL, f"paths.outputs={outputs}")
+    _command("mia_bench", *words)
+    experiment = compose(*words)
     plan = make_plan(experiment)
     (cell,) = plan.cells
     values = [f"{(i + 1) / (count + 1):.6f}" for i in range(count)]
@@ -101,7 +98,9 @@ def stored(cells: int, runs: int) -> dict[str, float]:
 
 
 def _command(module: str, *words: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *words], check=True, capture_output=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", module, *words]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
 
 
 def scoring(rows: int) -> dict[str, float]:
@@ -131,31 +130,23 @@ def evaluate_rows(rows: int) -> dict[str, Any]:
 
 def processes(rows: int) -> float:
     """Wall seconds of one process over those of two, on a pass over `rows` with one thread each."""
-    with TemporaryDirectory() as name:
-        found = []
-        for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu"]):
-            outputs = Path(name) / trainer[0]
-            sizes = [
-                f"data.sizes.target_nonmember={rows}",
-                *("data.sizes.target_member=12", "data.sizes.shadow_member=12"),
-                "data.sizes.shadow_nonmember=12",
-            ]
-            words = [*SMALL[:-4], *sizes, *trainer, "eval.blind_rows=false", "eval.base_rows=[]"]
-            words += [f"paths.outputs={outputs}", "attack=[clid,secmi]"]
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            subprocess.run(
-                [sys.executable, "-m", "mia_bench", *words],
-                check=True,
-                capture_output=True,
-                env=environment,
-            )
-            manifests = outputs.glob("features/*/2/*/manifest.json")
-            costs = [json.loads(path.read_text())["cost"] for path in manifests]
-            most = max(
-                cost["rows"] for cost in costs
-            )  # the target's; of rank 0 where there are two
-            found.append(sum(cost["seconds"] for cost in costs if cost["rows"] == most))
-    return float(found[0] / found[1])
+    one = _seconds_of_pass(rows, "trainer=cpu")
+    two = _seconds_of_pass(rows, "trainer=ddp", "trainer.accelerator=cpu")
+    return one / (two / 2)
+
+
+def _seconds_of_pass(rows: int, *trainer: str) -> float:
+    """Of CLiD and SecMI on the target's rows, summed over ranks, which have as many rows each."""
+    with TemporaryDirectory() as outputs:
+        words = [
+            *(*SHORT, *trainer, f"data.sizes.target_nonmember={rows}", "attack=[clid,secmi]"),
+            *("eval.blind_rows=false", "eval.base_rows=[]", f"paths.outputs={outputs}"),
+        ]
+        _command("mia_bench", *words)
+        manifests = Path(outputs).glob("features/*/2/*/manifest.json")
+        costs = [json.loads(path.read_text())["cost"] for path in manifests]
+    most = max(cost["rows"] for cost in costs)  # the shadow's rows are fewer
+    return float(sum(cost["seconds"] for cost in costs if cost["rows"] == most))
 
 
 if __name__ == "__main__":

@@ -321,6 +321,20 @@ def test_data_that_changed_is_refused(tmp_path: Path) -> None:
     assert f"delete {path} to make a new split" in str(error.value)
 
 
+def test_a_message_names_three_examples_and_counts_the_rest(tmp_path: Path) -> None:
+    split, made = split_of(QUARTERS)
+    left = [item for item in made.items if int(item.name[:-4]) >= 5]
+    with pytest.raises(MiaError, match=r"5 of 200 rows are missing and 0 have another") as error:
+        check_split(split, listing(left), tmp_path)
+    examples = "x:0000 (0.png), x:0001 (1.png), x:0002 (2.png)"
+    assert f"for example {examples}. Restore the data" in str(error.value)
+
+
+def test_a_split_without_skips_or_note_has_none() -> None:
+    bare = Split("x", "print", 0, COUNTS, 6, 0, 0, ())
+    assert (bare.skipped, bare.note) == ((), "")
+
+
 def test_data_that_grew_or_was_renamed_still_fits(tmp_path: Path) -> None:
     split, made = split_of(QUARTERS)
     renamed = [Item(i.sample_id, i.caption, f"new/{i.name}", blank) for i in made.items]

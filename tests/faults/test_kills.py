@@ -81,11 +81,7 @@ def kill_training(outputs: Path, moment: Moment) -> bool:
     )
 
 
-SCORING = (
-    "features/*/*/*.tmp/shards/*.part",
-    "features/*/*/*.tmp/features.parquet*",
-    "runs/*/*/*.tmp",
-)
+SCORING = ("features/*/*/*.tmp/features.parquet*", "runs/*/*/*.tmp")
 
 
 def kill_scoring(outputs: Path, moment: Moment) -> bool:
@@ -102,7 +98,7 @@ def test_a_run_killed_now_and_then_ends_as_if_it_had_not_been(whole, tmp_path):
     outputs = tmp_path / "outputs"
     assert kill_training(outputs, Moment(1, None, 0.2))
     assert kill_training(outputs, Moment(0, TRAINING[0], 0.0))
-    assert kill_scoring(outputs, Moment(3, SCORING[0], 0.0))
+    assert kill_scoring(outputs, Moment(3, None, 0.1))
     complete(outputs, *RUN)
     assert_same(results(whole), results(outputs))
     assert not list(outputs.rglob("*.tmp"))

@@ -19,7 +19,7 @@ from mia_bench import scoring
 from mia_bench.data.membership import Role
 from mia_bench.features import Table, write_table
 from mia_bench.plan import Plan
-from mia_bench.store import write_json
+from mia_bench.store import seal
 from mia_bench.workshop import make_plan
 
 SIZES = ("data.sizes.shadow_member=40", "data.sizes.shadow_nonmember=110")
@@ -48,7 +48,7 @@ def stored(plan: Plan) -> Plan:
             table = Table(tuple(questions.sample_id), features(plan, questions))
             write_table(folder / "features.parquet", table)
             cost = {"rows": 1, "nfe_forward": 1.0, "nfe_paid": 1.0, "nfe_backward": 0.0}
-            write_json(folder / "manifest.json", {"cost": cost | {"seconds": 1.0}})
+            seal(folder, {"cost": cost | {"seconds": 1.0}})
     return plan
 
 
