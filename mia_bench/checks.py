@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mia_bench.data.membership import Role
-from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError, Missing
 from mia_bench.finding import DIFFERS, NOTE, OK, UNCHECKED, Check, Finding, changed, few, verdict
 from mia_bench.known import MEMBERS, calibrating
-from mia_bench.plan import EVALUATED, SHADOWED, model_key, run_key
+from mia_bench.plan import EVALUATED, METRICS_VERSION, SHADOWED, model_key
 from mia_bench.recomputed import check_controls, check_metrics, check_roc, check_scores
 from mia_bench.store import MANIFEST, hash_key, read_json
 from mia_bench.stored import NotHere, Stored, own
@@ -75,17 +74,16 @@ def check_versions(run: Stored) -> Finding:
 
 def check_key(run: Stored) -> Finding:
     """Configuration and feature tables give the key that the folder is named after."""
-    if run.is_ensemble:
-        key = hash_key([Ensemble.version, *(cell.folder.name for cell in run.cells)])
-    else:
-        name = run.name if run.name in run.attacks else run.name.removesuffix("-base")
-        attack = run.attacks.get(name) or run.attack
-        key = run_key(run.name, attack, run.asked.named(), run.options, str(run.says("split")))
-    stored = run.folder.name.rpartition("-")[2]
-    if key != stored:
+    stored, version = run.folder.name.rpartition("-")[2], run.metrics_version
+    if version is None:
         return DIFFERS, (
-            f"configuration and tables give the key {key}, not {stored}: config.yaml was edited, "
-            "or the run is of another version"
+            f"configuration and tables give the key {run.key()}, not {stored}: config.yaml was "
+            "edited, or the run is of another version"
+        )
+    if version < METRICS_VERSION:
+        return NOTE, (
+            f"made with version {version} of the metrics, here {METRICS_VERSION}: what is drawn at "
+            "random is not compared; the same command makes the run again"
         )
     return OK, f"configuration and tables give {stored}"
 

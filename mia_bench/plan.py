@@ -349,12 +349,13 @@ def run_key(
     tables: Sequence[tuple[str, int | str | None, str] | None],
     options: Root,
     split: str,
+    metrics: int = METRICS_VERSION,
 ) -> str:
     """What a cell is, from its feature tables as (model key, step, name of the folder): of the
     evaluation and calibration rows, and on the base. `split` is its content hash."""
     identity: dict[str, Any] = {
         "name": name,
-        "metrics": METRICS_VERSION,
+        "metrics": metrics,
         "features": [table and list(table) for table in tables],
         "score": score_fields(attack),
         "calibration": options.calibration.identity(),

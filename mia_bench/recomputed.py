@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mia_bench.errors import MiaError
 from mia_bench.finding import DIFFERS, OK, Finding, changed, verdict
 from mia_bench.metrics import auroc, roc_curve
+from mia_bench.plan import METRICS_VERSION
 from mia_bench.scoring import measure, metrics_of
 from mia_bench.store import MANIFEST, read_json
 from mia_bench.stored import NotHere, Stored
@@ -84,12 +87,22 @@ def check_metrics(run: Stored) -> Finding:
     """Every figure that follows from scores.parquet."""
     stored = run.metrics
     found = metrics_of(run.scores, run.blind, run.options)
-    same = not run.other_versions
-    differs = differing({n: stored.get(n) for n in found}, found, VALUES if same else DRAWN)
+    drawn = DRAWN if run.other_versions else VALUES
+    if _of_older_metrics(run):
+        drawn = math.inf
+    differs = differing({n: stored.get(n) for n in found}, found, drawn)
     strange = sorted(set(stored) - set(found) - COSTS - FROM_FEATURES)
     differs += [f"{name} is no entry of this version" for name in strange]
     value = found["auroc"]["value"]
     return verdict(differs, f"AUC {value:.4f} and the rest follow from the scores")
+
+
+def _of_older_metrics(run: Stored) -> bool:
+    try:
+        version = run.metrics_version
+    except MiaError:  # the check of the key says so
+        return False
+    return version is not None and version < METRICS_VERSION
 
 
 def check_controls(run: Stored) -> Finding:

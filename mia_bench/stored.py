@@ -22,13 +22,14 @@ from mia_bench.attacks import Attack
 from mia_bench.config import Root, build
 from mia_bench.data.membership import Role, Split, load_split
 from mia_bench.data.splits import manifest_path
+from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError
 from mia_bench.known import known_rows
 from mia_bench.mitigations import Treatment, treat
-from mia_bench.plan import EVALUATED, SHADOWED
+from mia_bench.plan import EVALUATED, METRICS_VERSION, SHADOWED, run_key
 from mia_bench.provenance import environment
 from mia_bench.scoring import Inputs, Tables, arrange, combine
-from mia_bench.store import MANIFEST, is_complete, read_json, read_yaml
+from mia_bench.store import MANIFEST, hash_key, is_complete, read_json, read_yaml
 
 OWN = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
 
@@ -143,6 +144,23 @@ class Stored:
                 f"config.yaml has no attack {self.name}, which the folder is named after"
             )
         return self.attacks[self.name]
+
+    def key(self, metrics: int = METRICS_VERSION) -> str:
+        """The key that configuration and tables give under a version of the metrics."""
+        if self.is_ensemble:
+            return hash_key([Ensemble.version, *(cell.folder.name for cell in self.cells)])
+        name = self.name if self.name in self.attacks else self.name.removesuffix("-base")
+        attack, split = self.attacks.get(name) or self.attack, str(self.says("split"))
+        return run_key(self.name, attack, self.asked.named(), self.options, split, metrics)
+
+    @cached_property
+    def metrics_version(self) -> int | None:
+        """The version of the metrics under which the folder has its key; None: under none."""
+        stored = self.folder.name.rpartition("-")[2]
+        if self.is_ensemble:
+            return self.cells[0].metrics_version if self.key() == stored else None
+        versions = range(METRICS_VERSION, 0, -1)
+        return next((version for version in versions if self.key(version) == stored), None)
 
     @cached_property
     def split(self) -> Split:

@@ -22,6 +22,7 @@ from mia_bench.features import Table, read_table, write_table
 from mia_bench.finding import Check
 from mia_bench.main import execute
 from mia_bench.store import hash_file, read_json, write_json
+from mia_bench.stored import Stored
 from mia_bench.verify import check, find, run
 
 ATTACKS = ("attack=[loss,clid]", "eval.ensemble=true", "eval.base_calibrated=true")
@@ -252,6 +253,20 @@ def test_other_versions_are_said_and_are_no_difference(outputs) -> None:
     assert "torch 1.0, here 2" in found["versions"].said
     assert "jax 3, here absent" in found["versions"].said
     assert differing(folder) == {}
+
+
+def test_a_run_of_older_metrics_is_said_to_be_and_its_bounds_are_not_compared(outputs) -> None:
+    folder = cell(outputs)
+    older = folder.rename(folder.with_name(f"clid-{Stored(folder).key(metrics=1)}"))
+    edit_json(older / "metrics.json", lambda m: m["asr"].update(lo=0.123))
+    mend(older, "metrics.json")
+    found = verdict(older)
+    assert found["key"].state == "note"
+    assert "version 1 of the metrics" in found["key"].said
+    assert differing(older) == {}
+    edit_json(older / "metrics.json", lambda m: m["asr"].update(value=0.123))
+    mend(older, "metrics.json")
+    assert "asr.value" in differing(older)["metrics"]
 
 
 def test_what_is_not_here_is_not_checked_and_no_difference(outputs, capsys) -> None:
