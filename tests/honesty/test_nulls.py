@@ -12,7 +12,7 @@ from mia_bench.data.source import Item
 from mia_bench.honesty.nulls import Rows, false_alarms, flagged
 from mia_bench.honesty.resplits import split
 
-RUNS, N = 20, 60
+RUNS, N = 12, 60
 WORDS = ("river", "stone", "cloud", "lamp", "horse", "train", "apple", "violin")
 
 
@@ -27,10 +27,10 @@ def made(seed: int = 0) -> Rows:
 
 
 def test_null_runs_are_flagged_as_rarely_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 % of 20 are 1; five or more have a probability of 0.3 %. p of 99 permutations is 0.01 or
+    """5 % of 12 are 0.6; four or more have a probability of 0.2 %. p of 99 permutations is 0.01 or
     more, and Holm asks for 0.0125 first: enough to be flagged. Three that do as well end it."""
     monkeypatch.setattr(controls, "ENOUGH", 3)
-    assert sum(bool(names) for names in false_alarms(made(), 20, RUNS, 99)) < 5
+    assert sum(bool(names) for names in false_alarms(made(), 20, RUNS, 99)) < 4
     assert controls.PERMUTATIONS == 999
 
 
