@@ -5,7 +5,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
-  faults faults-short launchers dashboard tiny bench bench-scale clean
+  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny bench \
+  bench-scale clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,6 +34,24 @@ types: .venv/installed ## mypy --strict
 	$(BIN)/mypy
 
 check: lint types test ## everything the gate runs
+
+fuzz: .venv/installed ## 500 random command lines: each plans or fails with one message (4 minutes)
+	$(BIN)/python -m pytest -m slow -s tests/trust/test_fuzz.py
+
+reproduce: ## two clean installs, two small runs: equal to the bit (minutes; needs the package index)
+	rm -rf .reproduce
+	for n in one two; do \
+	  $(PYTHON) -m venv .reproduce/$$n && .reproduce/$$n/bin/python -m pip install --quiet . && \
+	  (cd .reproduce && OMP_NUM_THREADS=1 $$n/bin/python -m mia_bench paths.outputs=$$n-outputs \
+	    trainer=cpu 'attack=[loss,clid_vec]' finetune.steps=20 eval.resamples=200 \
+	    data.sizes.target_member=40 data.sizes.target_nonmember=40 \
+	    data.sizes.shadow_member=40 data.sizes.shadow_nonmember=40) || exit 1; \
+	done
+	$(PYTHON) tests/trust/same.py .reproduce/one-outputs .reproduce/two-outputs
+
+audit: .venv/installed ## known vulnerabilities of what is installed (needs a network)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
 
 report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
 	$(BIN)/python -m mia_bench.report
@@ -70,5 +89,16 @@ bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothi
 bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 cells (an hour)
 	$(BIN)/python -m mia_bench.bench levers ddp resume stored scores cost
 
+honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (half an hour)
+	$(BIN)/python -m mia_bench.honesty
+
+mutants: .venv/installed ## mutation testing of what everything rests on (an hour; docs/mutants.md)
+	$(BIN)/python -m pip install --quiet -e '.[mutants]'
+	$(BIN)/python tests/mutants.py mia_bench/metrics.py mia_bench/data/membership.py mia_bench/diffusion.py
+	$(BIN)/python tests/mutants.py mia_bench/attacks/*.py --sample 50
+
+coverage: .venv/installed ## branch coverage of the whole suite, those of child processes included
+	$(BIN)/python -m pytest -q --cov --cov-report=term --cov-fail-under=90
+
 clean: ## remove the virtual environment and caches, never outputs/
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis

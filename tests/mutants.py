@@ -1,4 +1,4 @@
-"""`python tests/mutants.py FILE... [--sample N] [--seed S] [--out JSON]`: do the tests notice?
+"""`python tests/mutants.py FILE... [--sample N] [--out JSON] [--again JSON]`: do tests notice?
 
 Every mutant that mutmut's operators make of a file of mia_bench is run against the test file that
 mirrors it, in a forked process that has torch and friends already. mutmut's own runner wants one
@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many mutants of all files, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lines", help="only mutants of lines FIRST-LAST")
+    parser.add_argument("--again", type=Path, help="only what survived in this JSON")
     parser.add_argument("--out", type=Path, help="write every outcome as JSON")
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -183,6 +184,10 @@ def main() -> None:
     if args.lines:
         first, last = map(int, args.lines.split("-"))
         chosen = [mutant for mutant in chosen if first <= mutant.line <= last]
+    if args.again:
+        left = [e for e in json.loads(args.again.read_text()) if e["outcome"] == "survived"]
+        survivors = {(entry["file"], entry["number"]) for entry in left}
+        chosen = [mutant for mutant in chosen if (mutant.file, mutant.number) in survivors]
     found = []
     for mutant in chosen:
         outcome, seconds = run(mutant.file, mutant.code, *limits[mutant.file])

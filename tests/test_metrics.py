@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu, rankdata
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
@@ -280,3 +281,131 @@ def test_bad_arguments_are_named() -> None:
         permuted_oracle(HAND_SCORES, HAND_LABELS, seed=0, n=0)
     with pytest.raises(ValueError, match="tau_fpr01 is inf"):
         Thresholds(0.0, np.inf, 3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        (
+            [1, 2, 3],
+            [1, 0],
+            "scores have shape (3,) and is_member (2,): pass one score and one label per row, both "
+            "of shape (N,)",
+        ),
+        (
+            [1, 2],
+            [1, 2],
+            "is_member must be boolean or 0/1: pass True for members, False for the rest",
+        ),
+        (
+            [1, np.inf, 3, np.nan],
+            [1, 0, 1, 0],
+            "scores hold 2 non-finite values of 4, the first is inf at index 1: find out why the "
+            "attack produced them, no row is dropped silently",
+        ),
+        (
+            [1, 2],
+            [0, 0],
+            "is_member has no members among 2 rows: score rows of both classes",
+        ),
+        (
+            [1, 2],
+            [1, 1],
+            "is_member has no non-members among 2 rows: score rows of both classes",
+        ),
+    ],
+)
+def test_messages_to_the_letter(scores: list[float], labels: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        auroc(scores, labels)
+
+
+def test_other_messages_to_the_letter() -> None:
+    for call, message in (
+        (
+            lambda: tpr_at_fpr(HAND_SCORES, HAND_LABELS, 1.5),
+            "fpr is 1.5: give a rate strictly between 0 and 1",
+        ),
+        (
+            lambda: permuted_oracle(HAND_SCORES, HAND_LABELS, seed=0, n=-1),
+            "n is -1: ask for at least one permutation",
+        ),
+        (
+            lambda: Thresholds(np.nan, 0.5, 3),
+            "tau_acc is nan: fit it on finite scores with fit_thresholds",
+        ),
+        (
+            lambda: Thresholds(0.5, -np.inf, 3),
+            "tau_fpr01 is -inf: fit it on finite scores with fit_thresholds",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            call()
+
+
+def test_one_row_of_a_class_is_enough_and_one_permutation() -> None:
+    assert auroc([1, 0], [1, 0]) == 1
+    assert permuted_oracle([1, 0], [1, 0], seed=0, n=1) in (0.5, 1.0)
+
+
+def test_scores_of_any_type_are_compared_as_numbers() -> None:
+    """Minus an unsigned 1 is 255: what is ranked must be float64, and float32 must stay exact."""
+    assert auroc(np.array([200, 1, 0], dtype=np.uint8), [1, 0, 0]) == 1
+    assert auroc([True, False], [True, False]) == 1
+    scores, labels = metrics.validate(np.float32([0.1, 0.2]), [1, 0])
+    assert (scores.dtype, labels.dtype) == (np.float64, np.bool_)
+
+
+def test_found_values_say_what_they_rest_on() -> None:
+    s, y = draw(0, n=600)
+    found = tpr_at_fpr(s, y, 0.01)
+    assert (found.reason, type(found.value), type(found.k)) == (None, float, int)
+    fitted = fit_thresholds(s, y)
+    assert (fitted.reason, type(fitted.tau_fpr01), type(fitted.fpr01_k)) == (None, float, int)
+    assert Thresholds(0.0, None, 0).reason is None
+    few = f"{(~y[:20]).sum()} non-members allow no false positive at FPR 0.01"
+    assert tpr_at_fpr(s[:20], y[:20], 0.01).reason == f"{few}: at least 100 are needed"
+
+
+def test_cuts_count_weights_as_repeated_rows() -> None:
+    cuts = metrics.Cuts.of(HAND_SCORES, HAND_LABELS)
+    weights = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [2, 0, 1, 3, 0, 1, 1, 2]])
+    tp, fp = cuts.count(weights)
+    assert tp.dtype == fp.dtype == np.int64
+    np.testing.assert_array_equal(tp, [[0, 1, 3, 4, 4], [0, 2, 3, 6, 6]])
+    np.testing.assert_array_equal(fp, [[0, 0, 1, 2, 4], [0, 0, 0, 1, 4]])
+    np.testing.assert_array_equal(cuts.count()[0], tp[0])
+    assert [cuts.at(tau) for tau in (3.5, 3, 2.5, 0.0, -1)] == [0, 0, 1, 3, 4]
+    assert [cuts.tau(cut) for cut in range(4)] == [3, 2.5, 1.5, 0.5]
+    np.testing.assert_array_equal(cuts.order, [0, 1, 2, 4, 3, 5, 6, 7])  # ties in row order
+    np.testing.assert_array_equal(metrics.gain(tp[0], fp[0]), [0, 4, 8, 8, 0])
+    np.testing.assert_array_equal(metrics.budget_cut(fp, 0.3), [2, 3])
+    np.testing.assert_array_equal(metrics.false_positive_budget([4, 99, 100], 0.3), [1, 29, 30])
+
+
+@given(labelled(), st.floats(0.01, 0.99))
+@settings(deadline=None)
+def test_tpr_at_fpr_is_a_literal_loop_over_thresholds(
+    data: tuple[np.ndarray, np.ndarray], fpr: float
+) -> None:
+    s, y = data
+    k = int(np.floor((~y).sum() * fpr + 1e-9))
+    found = tpr_at_fpr(s, y, fpr)
+    assert found.k == min(k, (~y).sum() - 1)
+    assert found.value == (None if k < 1 or found.k < 1 else literal_tpr(s, y, found.k)[0])
+
+
+@given(labelled())
+@settings(deadline=None)
+def test_sklearn_and_scipy_agree_on_any_scores(data: tuple[np.ndarray, np.ndarray]) -> None:
+    s, y = data
+    assert auroc(s, y) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
+    u = mannwhitneyu(s[y], s[~y], method="asymptotic").statistic
+    assert auroc(s, y) == pytest.approx(u / (y.sum() * (~y).sum()), abs=1e-12)
+    fpr, tpr, _ = sklearn_roc_curve(y, s, drop_intermediate=False)
+    roc = roc_curve(s, y)
+    np.testing.assert_allclose(roc.fpr, fpr, atol=1e-12)
+    np.testing.assert_allclose(roc.tpr, tpr, atol=1e-12)
+    for tau in (float(np.median(s)), float(s.max()), float(s.min()) - 0.5):
+        expected = balanced_accuracy_score(y, s > tau)
+        assert balanced_accuracy(s, y, tau) == pytest.approx(expected, abs=1e-12)

@@ -25,6 +25,7 @@ from mia_bench.store import (
     is_complete,
     locked,
     read_json,
+    read_yaml,
     seal,
     settled,
     unwritable,
@@ -470,3 +471,34 @@ def test_weights_are_hashed_again_once_they_change(tmp_path):
     assert hash_files([path]) == before
     path.write_bytes(b"other")
     assert hash_files([path]) != before
+
+
+# --- yaml ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x [1]\nb: *x\n", "aliases"),
+        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("- 1", "no mapping"),
+        ("a: [", "expected"),
+        ("a: " + "x" * (1 << 20), "more than 1,048,576 bytes"),
+        ("a: \x00", "not allowed"),
+    ],
+)
+def test_stored_yaml_is_plain_values_in_a_mapping(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: {b: [1, null, x]}")
+    assert read_yaml(path) == {"a": {"b": [1, None, "x"]}}
+    path.write_text(text)
+    with pytest.raises(MiaError, match=said):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "1", "[" * 100_000, "{", "\xff"])
+def test_stored_json_is_an_object(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(MiaError, match="cannot read"):
+        read_json(path)

@@ -11,8 +11,9 @@ from PIL import Image
 from mia_bench.data.source import MAX_ASPECT, require_square_enough
 
 DPI = 96  # of CSS; without one, sizes in points or millimetres are no sizes
-# The renderer would read any file that an image element names: it gets an empty one instead.
-INCLUDES = re.compile(r"""(<(?:\w+:)?image\b[^>]*href\s*=\s*)(["'])(?!data:|#)[^"']*""")
+# The renderer would read any file that an image or a filter names: all references but those to the
+# drawing itself are emptied, whatever element and quoting they are in.
+INCLUDES = re.compile(r"""(\bhref\s*=\s*)(["'])(?!data:|#)[^"']*""")
 
 
 def render(path: Path, resolution: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""`python -m mia_bench.honesty [part ...] [outputs=FOLDER]`: keep our statistical promises, or say.
+"""`python -m mia_bench.honesty [part ...] [--count N]`: keep our statistical promises, or say.
 
 Parts: coverage resplits nulls runs. Each writes its figures into docs/honesty.json; docs/honesty.md
 is made of them. About 20 minutes on one core; parts that are done are measured again.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,28 +35,27 @@ MEMBERS = 180
 DEFAULT = ("model.finetune=false", "calibration=split", "seed=0", "eval.blind_rows=false")
 
 
-def coverage(count: int | None, outputs: Path) -> Any:
+def coverage(count: int | None, outputs: Path) -> Iterator[Any]:
+    """What is known after each setting: a run that is stopped has something to show."""
     del outputs
-    sets = count or SETS
     found = []
     for setting in SETTINGS:
-        shares = covered(setting, sets, RESAMPLES)
+        shares = covered(setting, count or SETS, RESAMPLES)
         found.append(asdict(setting) | {"covered": {n: asdict(c) for n, c in shares.items()}})
-        print(
-            f"{setting}: {', '.join(f'{n} {c.share:.3f}' for n, c in shares.items())}", flush=True
-        )
-    return found
+        line = ", ".join(f"{name} {of.share:.3f}" for name, of in shares.items())
+        print(f"{setting}: {line}", flush=True)
+        yield found
 
 
-def resplits(count: int | None, outputs: Path) -> Any:
+def resplits(count: int | None, outputs: Path) -> Iterator[Any]:
     from mia_bench.honesty.resplits import holds_chance
 
     base, splits = _base(outputs), count or SPLITS
     held = holds_chance(base.scores(), base.group, MEMBERS, splits, RESAMPLES)
-    return {"splits": splits, "held": sum(held), "rows": len(base.group)}
+    yield {"splits": splits, "held": sum(held), "rows": len(base.group)}
 
 
-def nulls(count: int | None, outputs: Path) -> Any:
+def nulls(count: int | None, outputs: Path) -> Iterator[Any]:
     from mia_bench import session
     from mia_bench.honesty.nulls import Rows, false_alarms
 
@@ -66,7 +65,7 @@ def nulls(count: int | None, outputs: Path) -> Any:
     rows = Rows.of(chosen, base.group, base.scores(), experiment.model.resolution)
     found = false_alarms(rows, MEMBERS, count or NULLS, PERMUTATIONS)
     names = sorted({name for flagged in found for name in flagged})
-    return {
+    yield {
         "runs": len(found),
         "permutations": PERMUTATIONS,
         "flagged": sum(bool(flagged) for flagged in found),
@@ -74,13 +73,13 @@ def nulls(count: int | None, outputs: Path) -> Any:
     }
 
 
-def runs(count: int | None, outputs: Path) -> Any:
+def runs(count: int | None, outputs: Path) -> Iterator[Any]:
     from mia_bench.honesty.runs import null_runs
 
-    return [asdict(run) for run in null_runs(outputs, range(count or RUNS))]
+    yield [asdict(run) for run in null_runs(outputs, range(count or RUNS))]
 
 
-PARTS: dict[str, Callable[[int | None, Path], Any]] = {
+PARTS: dict[str, Callable[[int | None, Path], Iterator[Any]]] = {
     "coverage": coverage,
     "resplits": resplits,
     "nulls": nulls,
@@ -105,9 +104,10 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
     """The figures of all parts, those of `parts` measured now."""
     known: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
     for part in parts:
-        known[part] = PARTS[part](count, outputs)
-        figures.parent.mkdir(parents=True, exist_ok=True)
-        figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        for found in PARTS[part](count, outputs):
+            known[part] = found
+            figures.parent.mkdir(parents=True, exist_ok=True)
+            figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
         print(f"{part}: written to {figures}", flush=True)
     return known
 

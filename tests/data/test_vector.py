@@ -1,9 +1,12 @@
+import base64
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from corpus import encode, picture
 from miniature import SVG, write
+from PIL import Image
 
 from mia_bench.data.vector import render
 
@@ -38,3 +41,47 @@ def test_a_drawing_cannot_include_other_files(name: str, tmp_path: Path) -> None
     path = write(tmp_path / "a.svg", drawing.format(name, tmp_path))
     pixels = np.asarray(render(path, 32))
     assert (pixels == (255, 0, 0)).all()
+
+
+LINKED = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+SIZE = 'width="40" height="20"'
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        f'<image a=">" xlink:href="FILE" {SIZE}/>',
+        f'<image href="FILE" xlink:href="#x" {SIZE}/>',
+        f"<image href = 'FILE' {SIZE}/>",
+        f'<filter id="f" x="0" y="0" {SIZE} filterUnits="userSpaceOnUse">'
+        f'<feImage xlink:href="FILE" x="0" y="0" {SIZE}/></filter>'
+        f'<rect {SIZE} fill="blue" filter="url(#f)"/>',
+        f'<image href="&file;" {SIZE}/>',
+        "&element;",
+        f'<image href="data:image/svg+xml;base64,NESTED" {SIZE}/>',
+    ],
+)
+def test_no_reference_leads_out_of_a_drawing(inside: str, tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.png", encode(Image.new("RGB", (40, 20), (255, 0, 0))))
+    nested = f'<svg {LINKED} {SIZE}><image href="{secret}" {SIZE}/></svg>'
+    text = (
+        f'<!DOCTYPE svg [<!ENTITY file "{secret}"> '
+        f"<!ENTITY element \"<image href='{secret}' width='40' height='20'/>\">]>"
+        f"<svg {LINKED} {SIZE}>{inside}</svg>"
+    )
+    text = text.replace("FILE", str(secret))
+    text = text.replace("NESTED", base64.b64encode(nested.encode()).decode())
+    try:
+        pixels = np.asarray(render(write(tmp_path / "a.svg", text), 20))
+    except ValueError:
+        return
+    red = (pixels[..., 0] > 200) & (pixels[..., 1] < 60)
+    assert not red.any()
+
+
+def test_entities_that_unfold_are_refused_at_once(tmp_path: Path) -> None:
+    names = "abcdefghij"
+    unfold = "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in pairwise(names))
+    text = f'<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa">{unfold}]><svg {LINKED}><text>&j;</text></svg>'
+    with pytest.raises(ValueError, match="entity reference loop"):
+        render(write(tmp_path / "bomb.svg", text), 16)

@@ -12,7 +12,7 @@ from mia_bench.data.source import Item
 from mia_bench.honesty.nulls import Rows, false_alarms, flagged
 from mia_bench.honesty.resplits import split
 
-RUNS, N = 30, 60
+RUNS, N = 20, 60
 WORDS = ("river", "stone", "cloud", "lamp", "horse", "train", "apple", "violin")
 
 
@@ -27,10 +27,10 @@ def made(seed: int = 0) -> Rows:
 
 
 def test_null_runs_are_flagged_as_rarely_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 % of 30 are 1.5; six or more have a probability of 0.3 %. p of 99 permutations is 0.01 or
+    """5 % of 20 are 1; five or more have a probability of 0.3 %. p of 99 permutations is 0.01 or
     more, and Holm asks for 0.0125 first: enough to be flagged. Three that do as well end it."""
     monkeypatch.setattr(controls, "ENOUGH", 3)
-    assert sum(bool(names) for names in false_alarms(made(), 20, RUNS, 99)) < 6
+    assert sum(bool(names) for names in false_alarms(made(), 20, RUNS, 99)) < 5
     assert controls.PERMUTATIONS == 999
 
 
@@ -54,14 +54,14 @@ def drawings(count: int, inside: range, among: bool) -> list[Item]:
     return kept[:count]
 
 
-@pytest.mark.parametrize("block", [range(0x1F600, 0x1F650), range(0x1F680, 0x1F700)])
-def test_a_split_by_style_is_flagged_on_real_drawings(
-    block: range, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Members are all faces, or all vehicles; the same drawings, dealt at random, raise nothing."""
+FACES = range(0x1F600, 0x1F650)
+
+
+def test_a_split_by_style_is_flagged_on_real_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members are all faces; the same drawings, dealt at random, raise nothing."""
     monkeypatch.setattr(controls, "PERMUTATIONS", 59)  # 1 / 60 is what Holm asks of three
     monkeypatch.setattr(controls, "ENOUGH", 3)
-    items = [*drawings(40, block, True), *drawings(60, block, False)]
+    items = [*drawings(40, FACES, True), *drawings(60, FACES, False)]
     member = np.arange(100) < 40
     group = np.array([item.sample_id for item in items])
     rows = {row.name: row for row in blind_rows(items, member, group, 64, 0)}

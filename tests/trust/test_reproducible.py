@@ -16,11 +16,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same import computed
 
 from mia_bench.diffusion import keyed_noise
 from mia_bench.features import read_table
 from mia_bench.main import execute
-from mia_bench.store import hash_file
 
 TOLERANCE = 1e-3  # of the standard deviation of the scores
 WORDS = ("attack=[loss,clid_vec]", "eval.base_rows=[loss]", "finetune.steps=2")
@@ -38,12 +38,6 @@ def twice(small, tmp_path_factory) -> tuple[Path, Path]:
     return found[0], found[1]
 
 
-def files(outputs: Path, *patterns: str) -> dict[str, str]:
-    """Hash by path under outputs/ of what matches."""
-    paths = sorted(p for pattern in patterns for p in outputs.glob(pattern) if p.is_file())
-    return {path.relative_to(outputs).as_posix(): hash_file(path) for path in paths}
-
-
 def scores(outputs: Path, attack: str) -> pd.DataFrame:
     [path] = outputs.glob(f"runs/*/*/{attack}-*/scores.parquet")
     return pd.read_parquet(path)
@@ -52,17 +46,8 @@ def scores(outputs: Path, attack: str) -> pd.DataFrame:
 def test_everything_that_is_computed_is_equal_to_the_bit(twice) -> None:
     """Splits, weights, features, scores, metrics and curves; manifests hold times."""
     one, other = twice
-    patterns = (
-        "splits/*.json",
-        "targets/*/steps/*/*.safetensors",
-        "features/**/features.parquet",
-        "controls/*/*.parquet",
-        "controls/*/controls.json",
-        "runs/*/*/*/scores.parquet",
-        "runs/*/*/*/roc.parquet",
-    )
-    found = files(one, *patterns)
-    assert found == files(other, *patterns)
+    found = computed(one)
+    assert found == computed(other)
     kinds = {name.partition("/")[0] for name in found}
     assert kinds == {"splits", "targets", "features", "controls", "runs"}
     assert len(found) > 10

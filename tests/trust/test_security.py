@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +173,31 @@ def test_an_imported_split_names_rows_and_no_files(tmp_path, beside) -> None:
     words = ("data=imagefolder", f"data.source.root={root}", f"data.split={table}")
     with pytest.raises(MiaError, match="2 of 2 rows are not in the data"):
         make_plan(compose(*words, f"paths.outputs={tmp_path / 'outputs'}"))
+
+
+def test_members_of_an_archive_stay_in_memory_and_below_a_size(tmp_path, monkeypatch) -> None:
+    from mia_bench.pretrain import corpus
+
+    monkeypatch.setattr(corpus, "MAX_IMAGE_BYTES", 5_000)
+    data = encode(picture(3))
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        for name, content in (
+            ("package/img/good.png", data),
+            ("package/img/../../../evil.png", data),
+            ("/package/img/absolute.png", data),
+            ("package/img/large.png", bytes(6_000)),
+            ("package/img/program.sh", b"#!"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+            member = tarfile.TarInfo("package/img/link.png")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    before = sorted(tmp_path.rglob("*"))
+    assert list(corpus._members(tmp_path / "a.tgz", "package/img")) == [("good", data)]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 # --- what is shown --------------------------------------------------------------------------------
