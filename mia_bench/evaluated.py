@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEADINGS = ("scores", "members", "others", "AUC", "TPR@1%FPR", "TPR@0.1%FPR", "ASR", "ASR oracle")
 DIFFERENCES = ("scores", "minus", "images", "AUC", "p", "TPR@1%FPR")
-NOTE = """Brackets: 95 % bootstrap over groups, conditional on the scores. ASR: balanced accuracy at
+NOTE = """Brackets: 95 % intervals over groups, conditional on the scores. ASR: balanced accuracy at
 the threshold of the calibration rows; oracle: at the best threshold of the rows themselves, beside
 what permuted labels give. * fewer than 10 false positives allowed."""
 SHOWN = 14  # curves on one figure

@@ -75,7 +75,7 @@ def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> in
         problems += [f"{name}: {reason}" for reason in why]
         failed += any(row[-1] == FAILED for row in rows)
     show_whole(table)
-    say("Brackets: 95 % bootstrap, conditional on each target, shadow and calibration.")
+    say("Brackets: 95 % intervals, conditional on each target, shadow and calibration.")
     say("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
     for problem in problems:
         say(f"FAILED  {printable(problem)}")

@@ -21,7 +21,7 @@ COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", 
 WIDTH = 128
 MOST_WIDE = 10_000  # characters
 LINE = 100
-NOTES = """Brackets: 95 % bootstrap over near-duplicate groups, conditional on this
+NOTES = """Brackets: 95 % intervals over near-duplicate groups, conditional on this
 target, shadow and calibration. Parentheses: mean of the oracle under permuted labels.
 * coarse: fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: images
 needed to tell a set of members (p < 0.01, arXiv 2411.12858)."""

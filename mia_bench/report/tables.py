@@ -23,7 +23,7 @@ HEADINGS = (
 )
 TEXT_COLUMNS = 5
 NOTE = (
-    "Brackets: 95 % bootstrap over near-duplicate groups, conditional on target, shadow and "
+    "Brackets: 95 % intervals over near-duplicate groups, conditional on target, shadow and "
     "calibration. * fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: "
     "images needed to tell a set of members (p < 0.01, arXiv 2411.12858)."
 )
