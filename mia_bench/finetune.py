@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
+from mia_bench.bars import StepProgress
 from mia_bench.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
 from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
 from mia_bench.finite import require_gradients, require_losses
 from mia_bench.keeper import LAST, InPlace, Keeper, whole
 from mia_bench.mitigations import Treatment
-from mia_bench.progress import StepProgress
 from mia_bench.recipe import Recipe
 from mia_bench.shown import Views
 from mia_bench.target import Condition, Target

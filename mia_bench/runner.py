@@ -18,13 +18,13 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
+from mia_bench.bars import RowProgress
 from mia_bench.config import TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
 from mia_bench.features import Table, read_note, read_table
 from mia_bench.pictures import cut, loader
 from mia_bench.plain import say
-from mia_bench.progress import RowProgress
 from mia_bench.target import Batch, Target
 from mia_bench.writer import Writer
 
