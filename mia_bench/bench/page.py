@@ -103,6 +103,7 @@ LINES: dict[str, tuple[str, list[Line]]] = {
         "Growth with the number of samples (16 px pictures, attack loss)",
         [
             Line("samples.exponent", "exponent of time, 100 to 10,000 rows", "<=", 1.03),
+            Line("samples.exponent_large", "the same, 10,000 to 50,000 rows", "<=", 1.03),
             Line("memory.growth", "peak memory, 50,000 rows over 1,000", "<=", 1.05),
             Line("memory.peak_mb", "peak memory, 50,000 rows (MB)"),
             Line("memory.bytes_per_row", "bytes a row adds"),

@@ -84,6 +84,10 @@ def growth(_: int) -> Figures:
     few, many = passes[1_000]["peak"], passes[50_000]["peak"]
     return {
         "samples.exponent": measured.exponent(measured.SIZES, seconds),
+        # without what a pass costs before its first row
+        "samples.exponent_large": measured.exponent(
+            (10_000, 50_000), [passes[rows]["seconds"] for rows in (10_000, 50_000)]
+        ),
         "memory.growth": many / few,
         "memory.peak_mb": many / 1e6,
         "memory.bytes_per_row": (many - few) / 49_000,
