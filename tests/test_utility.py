@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from scipy.linalg import sqrtm
 
 from mia_bench.batches import VALIDATION_TIMESTEPS
@@ -109,9 +110,9 @@ def test_the_clip_score_is_the_mean_cosine_in_hundreds(tmp_path):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = open_clip.create_model("mia-small", pretrained=None).eval()
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
     images, captions = decode(items(4), 16), [f"a thing number {i}" for i in range(4)]
-    clip = f"mia-small/{tmp_path / 'weights.pt'}"
+    clip = f"mia-small/{tmp_path / 'weights.safetensors'}"
     found = clip_score(images, captions, clip, torch.device("cpu"))
     enlarged = torch.nn.functional.interpolate(images, (32, 32), mode="bicubic", antialias=True)
     mean, std = (
