@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import weakref
 
+import numpy as np
 import torch
 
-from mia_bench.memory import forget_peak, free, peak
+from mia_bench.memory import forget_peak, free, peak, peak_of_process
 from mia_bench.workshop import make_plan, train_models
 
 
@@ -51,3 +52,12 @@ def test_the_peak_is_in_bytes():
     where, most = peak()
     assert where in ("GPU", "process")
     assert most > 50 * 2**20
+
+
+def test_the_peak_of_a_program_is_not_its_parents(run_python):
+    ballast = np.ones(400 << 20, np.uint8)
+    done = run_python(
+        "-c", "from mia_bench.memory import peak_of_process; print(peak_of_process())"
+    )
+    assert 1 << 20 < int(done.stdout) < ballast.nbytes
+    assert peak_of_process() > ballast.nbytes

@@ -43,12 +43,12 @@ def pass_over(rows: int, attack: str, folder: Path) -> dict[str, float]:
 
     `asked` rows are those that no shard of `folder` held yet. Seconds are of computing.
     """
-    import resource
     import time
 
     from mia_bench.bench import subjects
     from mia_bench.config import TrainerOptions
     from mia_bench.data.source import Item
+    from mia_bench.memory import peak_of_process
     from mia_bench.runner import finished, merge, run_pass
 
     target = subjects.tiny_target(RESOLUTION)
@@ -62,7 +62,7 @@ def pass_over(rows: int, attack: str, folder: Path) -> dict[str, float]:
     run_pass(target, places, items, RESOLUTION, 32, options, "bench")
     passed = time.process_time()
     merged, _ = merge(folder, [item.sample_id for item in items])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_of_process()
     return {
         "rows": len(merged.sample_id),
         "asked": rows - len(held),

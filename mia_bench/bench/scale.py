@@ -112,20 +112,19 @@ def scoring(rows: int) -> dict[str, float]:
 
 
 def evaluate_rows(rows: int) -> dict[str, Any]:
-    import resource
-
     from mia_bench.bootstrap import evaluate
+    from mia_bench.memory import peak_of_process
     from mia_bench.metrics import fit_thresholds
 
     rng = np.random.default_rng(0)
     member = np.arange(rows) % 4 < 2
     scores = rng.normal(size=rows) + member
     group = [f"group {i // 2}" for i in range(rows)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_of_process()
     thresholds = fit_thresholds(scores, member)
     seconds = elapsed(lambda: evaluate(scores, member, group, thresholds, 0, 2000))
-    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": seconds, "bytes_per_row": taken * 1024 / rows}
+    taken = peak_of_process() - before
+    return {"seconds": seconds, "bytes_per_row": taken / rows}
 
 
 def processes(rows: int) -> float:
