@@ -146,11 +146,8 @@ def check_models(run: Stored) -> Finding:
         if base_key is not None and manifest.get("base") != base_key:
             found.append(f"{kind} was trained from the base {manifest.get('base')}, not {base_key}")
         seen.append(f"{kind} {key}")
-    if found:
-        return verdict(found, "")
-    if absent:
-        return UNCHECKED, f"{', '.join(absent)} not here any more"
-    return OK, f"{', '.join(seen)}: files, split and recipe"
+    gone = f"{', '.join(absent)} not here any more" if absent else ""
+    return verdict(found, f"{', '.join(seen)}: files, split and recipe", gone)
 
 
 def _other_key(run: Stored, kind: str, key: str, base: str) -> list[str]:
@@ -185,8 +182,5 @@ def check_features(run: Stored) -> Finding:
         found += [f"{where}: {words}" for words in changed(folder, manifest.get("files", {}))]
         if manifest.get("model") != folder.parents[1].name:
             found.append(f"{where}: of the model {manifest.get('model')}")
-    if found:
-        return verdict(found, "")
-    if absent:
-        return UNCHECKED, f"not here any more: {few(absent)}"
-    return OK, f"{len(tables)} tables are unchanged"
+    gone = f"not here any more: {few(absent)}" if absent else ""
+    return verdict(found, f"{len(tables)} tables are unchanged", gone)

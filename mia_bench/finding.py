@@ -24,10 +24,10 @@ class Check:
     said: str
 
 
-def verdict(found: Sequence[str], otherwise: str) -> Finding:
-    """OK with `otherwise` where nothing was found to differ."""
+def verdict(found: Sequence[str], otherwise: str, unchecked: str = "") -> Finding:
+    """OK with `otherwise` where nothing was found to differ and nothing is `unchecked`."""
     if not found:
-        return OK, otherwise
+        return (UNCHECKED, unchecked) if unchecked else (OK, otherwise)
     rest = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
     return DIFFERS, "; ".join(found[:MOST]) + rest
 

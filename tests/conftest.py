@@ -33,6 +33,7 @@ from mia_bench.models.memorizer import memorizer, scaled_linear
 from mia_bench.store import hash_key, seal, write_json
 from mia_bench.target import Batch, Target
 
+sys.path.insert(0, str(Path(__file__).parent))  # samples.py
 torch.set_num_threads(1)
 
 IMAGE = 16  # pixels per side; latents are half of it

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from samples import all_weights, mixed_groups
 from sklearn.metrics import roc_auc_score
 
 from mia_bench import intervals, metrics
@@ -23,19 +24,6 @@ def draw(seed: int, n: int = 300, digits: int = 1, size: int = 1) -> tuple[Any, 
     s = np.round(rng.normal(size=y.size) + 0.7 * y, digits)
     group = [f"g{i:04d}" for i in range(y.size)]
     return np.repeat(s, size), np.repeat(y, size), list(np.repeat(group, size))
-
-
-def mixed_groups(seed: int) -> tuple[Any, Any, list[str]]:
-    """Tied scores in groups of one to eight rows, in random order: 220 members, 230 others."""
-    rng = np.random.default_rng(seed)
-    y = rng.permutation(np.arange(450) < 220)
-    s = np.round(rng.normal(size=y.size) + 0.7 * y, 1)
-    group = [f"{'mn'[int(not m)]}{rng.integers(100)}" for m in y]
-    return s, y, group
-
-
-def all_weights(boot: Bootstrap) -> Any:
-    return np.concatenate(list(boot.weights()))
 
 
 def width(interval: dict[str, Any]) -> float:

@@ -147,6 +147,20 @@ class KilledError(Exception):
     pass
 
 
+def killed_at_step_5(monkeypatch, run) -> None:
+    step = FinetuneModule.training_step
+
+    def killed(self, batch, batch_idx):
+        if self.global_step == 5:
+            raise KilledError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "training_step", killed)
+        with pytest.raises(KilledError):
+            run()
+
+
 TREATED = {
     "plain": (RECIPE, {}),
     "average": (replace(RECIPE, ema_decay=0.9), {}),
@@ -171,15 +185,7 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
     expected, about = run("whole")
     step = FinetuneModule.training_step
 
-    def killed(self, batch, batch_idx):
-        if self.global_step == 5:
-            raise KilledError
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FinetuneModule, "training_step", killed)
-        with pytest.raises(KilledError):
-            run("killed")
+    killed_at_step_5(monkeypatch, lambda: run("killed"))
     assert (tmp_path / "killed" / "last.ckpt").exists()
     steps = []
 
@@ -299,17 +305,7 @@ def test_a_damaged_checkpoint_is_said_and_training_begins_again(
     fresh_target, tmp_path, monkeypatch, capsys, damage
 ):
     expected, _ = train(fresh_target, tmp_path / "whole")
-    step = FinetuneModule.training_step
-
-    def killed(self, batch, batch_idx):
-        if self.global_step == 5:
-            raise KilledError
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FinetuneModule, "training_step", killed)
-        with pytest.raises(KilledError):
-            train(fresh_target, tmp_path / "killed")
+    killed_at_step_5(monkeypatch, lambda: train(fresh_target, tmp_path / "killed"))
     checkpoint = tmp_path / "killed" / "last.ckpt"
     data = bytearray(checkpoint.read_bytes())
     data[len(data) // 2] ^= 4

@@ -6,24 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from samples import known
 
 from mia_bench.attacks.clid import CLiD
-from mia_bench.data.membership import Role
 from mia_bench.errors import MiaError
 from mia_bench.features import Table
-from mia_bench.known import Known, calibrating, folds_of, out_of_fold
+from mia_bench.known import calibrating, folds_of, out_of_fold
 from mia_bench.metrics import auroc
-
-
-def known(n: int = 60, signal: float = 1.0, seed: int = 0) -> Known:
-    rng = np.random.default_rng(seed)
-    member = rng.random(n) < 0.5
-    loss = rng.normal(1.0, 0.2, (n, 5, 3))
-    loss[:, 0] -= signal * 0.2 * member[:, None]
-    role = np.where(member, str(Role.SHADOW_MEMBER), str(Role.SHADOW_NONMEMBER))
-    ids = tuple(f"x:{i}" for i in range(n))
-    group = np.array([f"g{i // 2}{'m' if m else 'n'}" for i, m in enumerate(member)])
-    return Known(Table(ids, {"loss": loss.astype(np.float32)}), role, group)
 
 
 def test_folds_follow_groups_and_the_seed():

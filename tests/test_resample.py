@@ -8,24 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import all_weights, mixed_groups
 from sklearn.metrics import roc_auc_score
 
 from mia_bench import metrics, resample
 from mia_bench.metrics import Cuts
 from mia_bench.resample import Bootstrap, Interval
-
-
-def mixed_groups(seed: int) -> tuple[Any, Any, list[str]]:
-    """Tied scores in groups of one to eight rows, in random order: 220 members, 230 others."""
-    rng = np.random.default_rng(seed)
-    y = rng.permutation(np.arange(450) < 220)
-    s = np.round(rng.normal(size=y.size) + 0.7 * y, 1)
-    group = [f"{'mn'[int(not m)]}{rng.integers(100)}" for m in y]
-    return s, y, group
-
-
-def all_weights(boot: Bootstrap) -> Any:
-    return np.concatenate(list(boot.weights()))
 
 
 def literal_tpr(s: Any, y: Any, fpr: float) -> float:

@@ -6,23 +6,10 @@ import json
 from dataclasses import replace
 
 import numpy as np
+from samples import known
 
-from mia_bench.data.membership import Role
-from mia_bench.features import Table
-from mia_bench.known import Known
 from mia_bench.metrics import auroc
 from mia_bench.scoring import _beside
-
-
-def known(n: int = 60, signal: float = 1.0, seed: int = 0) -> Known:
-    rng = np.random.default_rng(seed)
-    member = rng.random(n) < 0.5
-    loss = rng.normal(1.0, 0.2, (n, 5, 3))
-    loss[:, 0] -= signal * 0.2 * member[:, None]
-    role = np.where(member, str(Role.SHADOW_MEMBER), str(Role.SHADOW_NONMEMBER))
-    ids = tuple(f"x:{i}" for i in range(n))
-    group = np.array([f"g{i // 2}{'m' if m else 'n'}" for i, m in enumerate(member)])
-    return Known(Table(ids, {"loss": loss.astype(np.float32)}), role, group)
 
 
 def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, monkeypatch):

@@ -107,44 +107,44 @@ def test_a_run_killed_now_and_then_ends_as_if_it_had_not_been(whole, tmp_path):
 
 @pytest.mark.slow
 def test_twenty_kills_of_fine_tuning(whole, tmp_path):
-    expected, landed, rounds = results(whole), 0, 0
-    outputs = tmp_path / "0"
-    for moment in moments(seed=8, count=60, most=3, signs=TRAINING):
-        if landed == 20:
-            break
-        done = kill_training(outputs, moment)
-        landed += done
-        print(f"{landed:>3} kills of fine-tuning: {moment}{'' if done else ' was too late'}")
-        if not done:
-            rounds += 1
-            complete(outputs, *RUN)
-            assert_same(expected, results(outputs))
-            outputs = tmp_path / str(rounds)
-    complete(outputs, *RUN)
-    assert_same(expected, results(outputs))
-    assert landed == 20
-    print(f"{landed} kills of fine-tuning in {rounds + 1} runs: identical")
+    struck = moments(seed=8, count=60, most=3, signs=TRAINING)
+    twenty("fine-tuning", whole, struck, kill_training, lambda i: tmp_path / str(i))
 
 
 @pytest.mark.slow
 def test_twenty_kills_of_scoring(whole, tmp_path):
+    def fresh(i: int) -> Path:
+        return _trained_only(whole, tmp_path / str(i))
+
+    struck = moments(seed=9, count=60, most=4, signs=SCORING)
+    twenty("scoring", whole, struck, kill_scoring, fresh)
+
+
+def twenty(
+    what: str,
+    whole: Path,
+    struck: Iterator[Moment],
+    strike: Callable[[Path, Moment], bool],
+    fresh: Callable[[int], Path],
+) -> None:
+    """Kills in `fresh` outputs until twenty landed; every run they hit ends as `whole` did."""
     expected, landed, rounds = results(whole), 0, 0
-    outputs = _trained_only(whole, tmp_path / "0")
-    for moment in moments(seed=9, count=60, most=4, signs=SCORING):
+    outputs = fresh(0)
+    for moment in struck:
         if landed == 20:
             break
-        done = kill_scoring(outputs, moment)
+        done = strike(outputs, moment)
         landed += done
-        print(f"{landed:>3} kills of scoring: {moment}{'' if done else ' was too late'}")
+        print(f"{landed:>3} kills of {what}: {moment}{'' if done else ' was too late'}")
         if not done:
             rounds += 1
             complete(outputs, *RUN)
             assert_same(expected, results(outputs))
-            outputs = _trained_only(whole, tmp_path / str(rounds))
+            outputs = fresh(rounds)
     complete(outputs, *RUN)
     assert_same(expected, results(outputs))
     assert landed == 20
-    print(f"{landed} kills of scoring in {rounds + 1} runs: identical")
+    print(f"{landed} kills of {what} in {rounds + 1} runs: identical")
 
 
 def _trained_only(whole: Path, outputs: Path) -> Path:

@@ -9,7 +9,6 @@ Prints the seconds and the peak resident memory of the stage as JSON.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -82,11 +81,13 @@ def score(overrides: list[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    from mia_bench.memory import peak_of_process
+
     stage, *arguments = sys.argv[1:]
     start = time.monotonic()
     facts = (
         {"train": train, "score": score}[stage](arguments) if stage != "save" else save(*arguments)
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_of_process()
     seconds = round(time.monotonic() - start, 1)
     print(json.dumps({**facts, "seconds": seconds, "peak_gigabytes": round(peak / 1e9, 2)}))
