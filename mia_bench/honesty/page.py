@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mia_bench.honesty.coverage import NAMES, Covered, Setting
+from mia_bench.honesty.runs import Run
 from mia_bench.metrics import false_positive_budget
 
 TITLES = {
@@ -79,8 +80,8 @@ def page(figures: Mapping[str, Any]) -> str:
         parts.append(NULLS.format(**found, share=found["flagged"] / found["runs"], which=said))
     if "runs" in figures:
         found = figures["runs"]
-        held = sum(run["lo"] <= 0.5 <= run["hi"] for run in found)
-        values = [run["value"] for run in found]
+        every = [Run(**run) for run in found]
+        held, values = sum(run.holds for run in every), [run.value for run in every]
         parts.append(RUNS.format(held=held, runs=len(found), least=min(values), most=max(values)))
     return "".join([*parts, REMARKS])
 
