@@ -85,6 +85,11 @@ class TrainerOptions:
     workers: int = 0
     compile: str | None = None
 
+    @property
+    def ranks(self) -> int:
+        """Processes that work together on every model."""
+        return self.devices * self.num_nodes
+
 
 @dataclass
 class LoggerOptions:

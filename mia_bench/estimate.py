@@ -70,7 +70,7 @@ def foresee(plan: Plan) -> Iterator[str]:
     model, options = plan.experiment.model, plan.experiment.options
     waiting = [subject for subject in plan.trained if not subject.ready]
     asked = sum(q.attack.nfe[0] * len(rows) for (_, rows), qs in plan.missing().items() for q in qs)
-    processes = options.trainer.devices * options.trainer.num_nodes
+    processes = options.trainer.ranks
     if not (waiting or asked) or model.unet_bytes() < SMALL or processes > 1:
         return
     pace = measure(plan, waiting[0] if waiting else None)

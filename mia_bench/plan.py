@@ -167,12 +167,17 @@ class Plan:
         return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
 
     @cached_property
+    def grey_box(self) -> list[Cell]:
+        """Cells that need no more than a grey box, without those that subtract the base's."""
+        cells = [c for c in self.cells if c.base_calibration is None]
+        return [c for c in cells if c.attack.access <= Access.GREY_BOX]
+
+    @cached_property
     def grey_box_cells(self) -> list[Cell]:
-        """Cells of the ensemble: one per feature table, without those that subtract the base's."""
+        """Cells of the ensemble: of the grey box's, one per feature table."""
         tables: dict[Path, Cell] = {}
-        for cell in self.cells:
-            if cell.attack.access <= Access.GREY_BOX and cell.base_calibration is None:
-                tables.setdefault(cell.evaluation.folder, cell)
+        for cell in self.grey_box:
+            tables.setdefault(cell.evaluation.folder, cell)
         return list(tables.values())
 
     @cached_property
@@ -258,7 +263,7 @@ class Plan:
             options.finetune,
             len(self.rows(member)),
             len(self.rows(Role.VALIDATION)),
-            options.trainer.devices * options.trainer.num_nodes,
+            options.trainer.ranks,
             options.trainer.precision,
         )
 

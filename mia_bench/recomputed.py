@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError
 from mia_bench.finding import DIFFERS, OK, Finding, changed, verdict
 from mia_bench.metrics import auroc, roc_curve
 from mia_bench.plan import METRICS_VERSION
-from mia_bench.scoring import measure, metrics_of
+from mia_bench.scoring import compared, measure, metrics_of
 from mia_bench.store import MANIFEST, read_json
 from mia_bench.stored import NotHere, Stored
 
@@ -32,12 +33,17 @@ def check_scores(run: Stored) -> Finding:
         if not folder.is_dir():
             raise NotHere(f"the features {folder.name} are not here any more")
     stored = run.scores
-    table, metrics = measure(run.inputs(), run.blind, run.options)
+    inputs = run.inputs()
+    table, metrics = measure(inputs, run.blind, run.options)
     found = _score_differences(stored, table)
     known = run.metrics
     for name in ("chosen", "plain"):
         found += differing({name: known.get(name)}, {name: metrics.get(name)}, VALUES)
-    if not run.is_ensemble:
+    if isinstance(inputs.attack, Ensemble):
+        left_out = inputs.attack.left_out(inputs.calibration.table.features)
+        found += differing(known.get("left_out"), left_out, name="left_out")
+        found += _comparison_differences(run, known)
+    else:
         found += _cost_differences(run, known)
     equal = all(
         np.array_equal(stored[name], table[name], equal_nan=True)
@@ -69,6 +75,19 @@ def _score_differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
                     f"{other[name].iloc[first]:.6g}, stored {one[name].iloc[first]:.6g}"
                 )
     return found
+
+
+def _comparison_differences(run: Stored, known: Mapping[str, Any]) -> list[str]:
+    """The ensemble against single attacks, from all their scores; older runs do not name these."""
+    folders = [run.folder.with_name(name) for name in run.manifest.get("compared", [])]
+    if not all((folder / MANIFEST).is_file() for folder in folders):
+        raise NotHere("an attack that the ensemble was compared with is not here any more")
+    if not folders:
+        return []
+    frames = {cell.name: cell.scores for cell in map(Stored, folders)}
+    found = compared(run.scores, frames, run.options.eval.seed)
+    drawn = DRAWN if run.other_versions else VALUES
+    return differing(known.get("compared"), found, drawn, "compared")
 
 
 def _cost_differences(run: Stored, known: Mapping[str, Any]) -> list[str]:

@@ -55,12 +55,17 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     cost["nfe_forward"] = sum(entry["nfe_paid"] for entry in tables.values())
     metrics = _measure(plan, together, cost, folder)
     metrics["left_out"] = Ensemble().left_out(together.calibration.table.features)
-    metrics["compared"] = _compare(plan, folder)
+    scores = pd.read_parquet(folder / "scores.parquet")
+    frames = {c.name: pd.read_parquet(c.folder / "scores.parquet") for c in plan.grey_box}
+    metrics["compared"] = compared(scores, frames, plan.experiment.options.eval.seed)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
     folders = [q.folder for cell in cells for q in cell.questions()]
     about = _about(plan, "ensemble", Access.GREY_BOX, folders)
-    return about | {"cells": [cell.folder.name for cell in cells]}
+    return about | {
+        "cells": [cell.folder.name for cell in cells],
+        "compared": [cell.folder.name for cell in plan.grey_box],
+    }
 
 
 def combine(cells: Sequence[Inputs]) -> Inputs:
@@ -75,19 +80,19 @@ def combine(cells: Sequence[Inputs]) -> Inputs:
     return Inputs("ensemble", Ensemble(), evaluation, calibration)
 
 
-def _compare(plan: Plan, folder: Path) -> dict[str, Any]:
-    """The ensemble against the best single grey-box attack, variants included."""
-    cells = [c for c in plan.cells if c.attack.access <= Access.GREY_BOX and not c.base_calibration]
-    frames = {cell.name: pd.read_parquet(cell.folder / "scores.parquet") for cell in cells}
+def compared(
+    together: pd.DataFrame, frames: Mapping[str, pd.DataFrame], seed: int
+) -> dict[str, Any]:
+    """The ensemble against the best single grey-box attack, from the tables of their scores."""
     judged = {name: _evaluated(frame) for name, frame in frames.items()}
     known = {name: frame.drop(judged[name].index) for name, frame in frames.items()}
-    together = _evaluated(pd.read_parquet(folder / "scores.parquet"))
+    rows = _evaluated(together)
     return compare(
         {name: frame.score.to_numpy() for name, frame in judged.items()},
-        together.score.to_numpy(),
-        together.is_member.to_numpy(),
-        together.group.tolist(),
-        plan.experiment.options.eval.seed,
+        rows.score.to_numpy(),
+        rows.is_member.to_numpy(),
+        rows.group.tolist(),
+        seed,
         {name: auroc(frame.score, frame.is_member) for name, frame in known.items()},
     )
 

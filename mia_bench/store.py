@@ -34,6 +34,7 @@ NOT_WRITABLE = (
     *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
 )
 PARENT = os.getppid()  # of a rank above zero: rank 0 itself, or what starts and ends them all
+PATIENCE = 5.0  # seconds for a lock before a word about who has it
 FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -140,11 +141,12 @@ def get_or_build(
     `build(tmp)` fills `tmp` (which holds what an interrupted build left) and returns what the
     manifest should say. What `scrap` names in it serves resuming alone, and goes once everything
     else is sealed. A second process waits for the first and then finds the result. Ranks above
-    zero of a distributed run wait too; with `together` they take part in the build, without the
-    lock, which rank 0 holds.
+    zero of a distributed run wait too. With `together` they take part in the build, without the
+    lock, which rank 0 holds; it does not wait for another run, because they would not notice.
 
     Raises:
-        MiaError: the outputs folder cannot be written, or a finished file changed since.
+        MiaError: the outputs folder cannot be written, a finished file changed since, or, with
+            `together`, another run is at work on `folder`.
     """
     if is_complete(folder):
         return checked_manifest(folder)
@@ -155,7 +157,7 @@ def get_or_build(
         return _wait_for(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.with_name(folder.name + ".lock")):
+        with locked(folder.with_name(folder.name + ".lock"), waits=not together):
             if not settled(folder, scrap):
                 tmp.mkdir(exist_ok=True)
                 began = time.monotonic()
@@ -225,13 +227,21 @@ def unwritable(error: BaseException) -> str | None:
 
 
 @contextmanager
-def locked(path: Path, patience: float = 5.0) -> Iterator[None]:
-    """Alone with the lock file `path`, which the system frees when a process dies."""
-    lock = FileLock(path)
+def locked(path: Path, waits: bool = True) -> Iterator[None]:
+    """Alone with the lock file `path`, which the system frees when a process dies.
+
+    Raises:
+        MiaError: another process has it, and this one `waits` for nobody.
+    """
+    lock, what = FileLock(path), path.name.partition(".")[0]
     try:
-        lock.acquire(timeout=patience)
+        lock.acquire(timeout=PATIENCE)
     except Timeout:
-        what = path.name.partition(".")[0]
+        if not waits:
+            raise MiaError(
+                f"another run is at work on {what}, and a run of several processes cannot wait for "
+                "it. Start this one again when the other has ended; nothing is lost."
+            ) from None
         say(f"waiting for another process that is at work on {what}", error=True)
         lock.acquire()
     try:
@@ -241,15 +251,16 @@ def locked(path: Path, patience: float = 5.0) -> Iterator[None]:
 
 
 @contextmanager
-def holding(folders: Sequence[Path]) -> Iterator[None]:
+def holding(folders: Sequence[Path], together: bool = False) -> Iterator[None]:
     """Keep other processes from asking for the same tables; always in one order, so none deadlocks.
 
-    Not `get_or_build`'s lock, which is taken inside.
+    Not `get_or_build`'s lock, which is taken inside. `together`: as there, rank 0 holds it for all.
     """
     with ExitStack() as locks:
-        for folder in sorted(folders):
+        for folder in sorted(folders) if not (together and global_rank() > 0) else ():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(locked(folder.with_name(folder.name + ".asking.lock")))
+            path = folder.with_name(folder.name + ".asking.lock")
+            locks.enter_context(locked(path, waits=not together))
         yield
 
 

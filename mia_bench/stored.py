@@ -258,7 +258,7 @@ class Stored:
             options.finetune,
             len(self.rows(member)),
             len(self.rows(Role.VALIDATION)),
-            options.trainer.devices * options.trainer.num_nodes,
+            options.trainer.ranks,
             options.trainer.precision,
         )
 

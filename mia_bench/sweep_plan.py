@@ -83,7 +83,7 @@ def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Jo
             for q in asked
         ),
         is_finished(plan),
-        experiment.options.trainer.devices * experiment.options.trainer.num_nodes,
+        experiment.options.trainer.ranks,
         None if plan.absent is None else f"missing: {plan.absent}",
     )
 

@@ -57,7 +57,8 @@ def train_models(plan: Plan) -> None:
             from mia_bench.keeper import LAST
 
             build = partial(_train, plan, subject)
-            get_or_build(subject.folder, build, together=True, scrap=(LAST,))
+            together = plan.experiment.options.trainer.ranks > 1
+            get_or_build(subject.folder, build, together, scrap=(LAST,))
             free()
 
 
@@ -102,15 +103,12 @@ def answer_questions(plan: Plan) -> None:
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:
-    options = plan.experiment.options.trainer
-    if options.devices * options.num_nodes > 1:  # every rank writes shards of its own
-        _ask(plan, subject, rows, asked)
-        return
     from mia_bench.runner import SHARDS
 
-    with holding([q.folder for q in asked]):
+    together = plan.experiment.options.trainer.ranks > 1  # every rank writes shards of its own
+    with holding([q.folder for q in asked], together):
         # another job may have asked meanwhile, or one was killed when all was sealed
-        waiting = [q for q in asked if not settled(q.folder, scrap=(SHARDS,))]
+        waiting = [q for q in asked if together or not settled(q.folder, scrap=(SHARDS,))]
         if waiting:
             _ask(plan, subject, rows, waiting)
 

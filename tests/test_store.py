@@ -350,7 +350,7 @@ def test_only_what_is_reused_is_read(tmp_path: Path) -> None:
 
 
 def test_who_waits_for_another_process_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "abc.lock"
     script = """
@@ -364,7 +364,8 @@ with FileLock(sys.argv[1]):
     holder = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    with locked(path, patience=0.05):
+    monkeypatch.setattr("mia_bench.store.PATIENCE", 0.05)
+    with locked(path):
         assert "waiting for another process that is at work on abc" in capsys.readouterr().err
     holder.communicate()
     with locked(path):
@@ -462,6 +463,21 @@ def test_tables_are_asked_for_by_one_process_at_a_time(tmp_path):
                 lock.acquire(timeout=0)
     with holding(folders[:1]), holding(folders[1:]):
         pass
+
+
+def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypatch):
+    """Its other ranks would train or ask meanwhile; they themselves take no lock."""
+    folder, runs = tmp_path / "key", []
+    monkeypatch.setattr("mia_bench.store.PATIENCE", 0.0)
+    with FileLock(tmp_path / "key.lock"), pytest.raises(MiaError, match=r"another run .* on key"):
+        get_or_build(folder, counting(runs), together=True)
+    assert not runs
+    with FileLock(tmp_path / "key.asking.lock"):
+        with pytest.raises(MiaError, match="Start this one again"), holding([folder], True):
+            pass
+        monkeypatch.setenv("RANK", "1")
+        with holding([folder], together=True):
+            pass
 
 
 def test_weights_are_hashed_again_once_they_change(tmp_path):

@@ -152,6 +152,27 @@ def test_every_figure_is_recomputed(outputs, change, said) -> None:
         assert words in found[name]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["compared"]["best_by_calibration"].update(auroc=0.1), "compared.best_by_cal"),
+        (lambda m: m["left_out"].update(map=9), "left_out.map None, stored 9"),
+    ],
+)
+def test_what_the_ensemble_was_compared_with_is_recomputed(outputs, change, said) -> None:
+    folder = cell(outputs, "ensemble")
+    edit_json(folder / "metrics.json", change)
+    mend(folder, "metrics.json")
+    assert said in differing(folder)["scores"]
+
+
+def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
+    shutil.rmtree(cell(outputs, "loss"))
+    found = verdict(cell(outputs, "ensemble"))["scores"]
+    assert found.state == "not checked"
+    assert "not here any more" in found.said
+
+
 def test_an_edited_split_is_named(outputs) -> None:
     [path] = outputs.glob("splits/*.json")
     edit_json(path, lambda s: s["rows"][0].update(role="target_member", group="x"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.bench.kept import OUT
+from mia_bench.bench.memory import ATTACKS
 
 INTRODUCTION = """\
 # Benchmarks
@@ -107,6 +108,13 @@ LINES: dict[str, tuple[str, list[Line]]] = {
             Line("memory.growth", "peak memory, 50,000 rows over 1,000", "<=", 1.05),
             Line("memory.peak_mb", "peak memory, 50,000 rows (MB)"),
             Line("memory.bytes_per_row", "bytes a row adds"),
+        ],
+    ),
+    "memory": (
+        "Peak memory of the predict step, 32 rows of the tiny model, a process each (MB)",
+        [
+            Line("memory.attack.bare", "the bare U-Net on them"),
+            *(Line(f"memory.attack.{name}", name) for name in ATTACKS),
         ],
     ),
     "start": (

@@ -94,6 +94,12 @@ def growth(_: int) -> Figures:
     }
 
 
+def memory(_: int) -> Figures:
+    from mia_bench.bench.memory import peaks
+
+    return {f"memory.attack.{name}": peak / 1e6 for name, peak in peaks().items()}
+
+
 def start(rounds: int) -> Figures:
     from mia_bench.bench.start import seconds_of
 
@@ -197,6 +203,7 @@ DEFAULT: dict[str, Callable[[int], Figures]] = {
 }
 PARTS = DEFAULT | {
     "levers": levers,
+    "memory": memory,
     "ddp": ddp,
     "resume": resume,
     "stored": stored,

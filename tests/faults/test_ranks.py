@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import RUN, Job, assert_same, complete, results, shards, start, steps_shown
+from jobs import RUN, Job, assert_same, complete, refused, results, shards, start, steps_shown
 
 from mia_bench.features import read_table
 
@@ -94,3 +94,16 @@ def test_one_process_is_killed(together, tmp_path, victim, stage):
         name = path.relative_to(together).as_posix()
         assert [r[3:] for r in rows(found.pop(name))] == [r[3:] for r in rows(expected.pop(name))]
     assert_same(expected, found)
+
+
+def test_another_run_of_two_processes_is_refused_meanwhile(together, tmp_path):
+    """It could not wait: its second process would not know. The first run notices nothing."""
+    outputs = tmp_path / "outputs"
+    first = start(outputs, *DDP)
+    assert first.until(lambda: steps_shown(first) > 0)
+    assert "another run is at work on" in refused(outputs, *DDP)
+    assert first.until(lambda: shards(outputs) > 0)
+    assert "another run is at work on" in refused(outputs, *DDP)
+    assert first.finish() == 0, first.said[-3000:]
+    assert_same(results(together), results(outputs))
+    complete(outputs, *DDP)
