@@ -22,7 +22,7 @@ from mia_bench.bars import RowProgress
 from mia_bench.config import TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_note, read_table
+from mia_bench.features import Array, Table, read_note, read_table
 from mia_bench.pictures import cut, loader
 from mia_bench.plain import say
 from mia_bench.target import Batch, Target
@@ -210,24 +210,28 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
 def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:
     """The shards of `folder` as one table in the order of `sample_id`, each id exactly once.
 
-    The cost is that of all passes that wrote them.
+    Shards are read one after the other into their rows. The cost is that of all passes that wrote
+    them.
     """
-    paths = sorted((folder / SHARDS).glob("*.parquet"))
-    tables = [read_table(path) for path in paths]
-    where = {sid: (table, row) for table in tables for row, sid in enumerate(table.sample_id)}
-    written = sum(len(table.sample_id) for table in tables)
-    missing = [sid for sid in sample_id if sid not in where]
-    if missing or written != len(sample_id):
+    place = {sid: row for row, sid in enumerate(sample_id)}
+    stacked: dict[str, Array] = {}
+    there, written, cost = np.zeros(len(place), dtype=bool), 0, Cost()
+    for path in sorted((folder / SHARDS).glob("*.parquet")):
+        table = read_table(path)
+        known = [i for i, sid in enumerate(table.sample_id) if sid in place]
+        rows = [place[table.sample_id[i]] for i in known]
+        for name, values in table.features.items():
+            if name not in stacked:
+                stacked[name] = np.empty((len(place), *values.shape[1:]), values.dtype)
+            stacked[name][rows] = values[known]
+        there[rows] = True
+        written, cost = written + len(table.sample_id), cost + _cost(path)
+    if written != len(place) or not there.all():
         raise MiaError(
-            f"{folder} holds {written} rows for {len(sample_id)} samples ({len(missing)} missing). "
+            f"{folder} holds {written} rows for {len(place)} samples ({(~there).sum()} missing). "
             "Delete it and run again."
         )
-    names = tables[0].features.keys()
-    stacked = {
-        name: np.stack([where[sid][0].features[name][where[sid][1]] for sid in sample_id])
-        for name in names
-    }
-    return Table(tuple(sample_id), stacked), sum(map(_cost, paths), Cost())
+    return Table(tuple(sample_id), stacked), cost
 
 
 def _cost(path: Path) -> Cost:

@@ -14,16 +14,17 @@ from mia_bench.bench.subjects import Subject, attack
 ATTACKS = ("clid", "noise_agg", "pia", "secmi", "loss")
 
 
-def overhead(subject: Subject, name: str, rounds: int, chunk: int) -> Ratio:
+def overhead(subject: Subject, name: str, rounds: int, chunk: int, warm: int = 1) -> Ratio:
     """Wall time of `name` on the batch over that of as many bare evaluations in calls of `chunk`.
 
     Of a `cached()` subject latents and captions are there; of others both are encoded each time.
+    The attack runs once more, unmeasured, to count its evaluations.
     """
     run, target = scoring(subject, name), subject.target
     before = target.queries["forward"]
     run()
     evaluations = target.queries["forward"] - before
-    return ratio(run, loop(subject, evaluations, chunk), rounds)
+    return ratio(run, loop(subject, evaluations, chunk), rounds, warm)
 
 
 def scoring(subject: Subject, name: str) -> Callable[[], None]:

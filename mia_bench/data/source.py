@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_ASPECT = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image-caption pair, not decoded yet.
 
