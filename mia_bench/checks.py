@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mia_bench.cells import EVALUATED, SHADOWED
 from mia_bench.data.membership import Role
 from mia_bench.errors import MiaError, Missing
 from mia_bench.finding import DIFFERS, NOTE, OK, UNCHECKED, Check, Finding, changed, few, verdict
+from mia_bench.keys import METRICS_VERSION, model_key
 from mia_bench.known import MEMBERS, calibrating
-from mia_bench.plan import EVALUATED, METRICS_VERSION, SHADOWED, model_key
 from mia_bench.recomputed import check_controls, check_metrics, check_roc, check_scores
 from mia_bench.store import MANIFEST, hash_key, read_json
 from mia_bench.stored import NotHere, Stored, own

@@ -20,8 +20,9 @@ from mia_bench.shown import Views
 from mia_bench.workshop import device_of, load_target, make_plan
 
 if TYPE_CHECKING:
+    from mia_bench.cells import Subject
     from mia_bench.config import Experiment
-    from mia_bench.plan import Plan, Subject
+    from mia_bench.plan import Plan
     from mia_bench.recipe import Recipe
     from mia_bench.target import Target
 

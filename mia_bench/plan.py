@@ -1,96 +1,30 @@
-"""What a run consists of, before anything runs: models, feature tables, cells, and their places.
+"""What a run consists of, before anything runs, and where it is kept: see cells.py and keys.py.
 
-A key is a hash of everything that decides an artefact and of nothing else: devices, chunk sizes,
-paths and loggers stay out. Whatever exists under its key is reused.
+Whatever exists under its key is reused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mia_bench.attacks import Access, Attack, Doubted, query_fields, score_fields
-from mia_bench.config import Experiment, Root
+from mia_bench.attacks import Access, Attack
+from mia_bench.cells import BEST, EVALUATED, SHADOWED, Cell, Questions, Subject
+from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError, Missing
+from mia_bench.keys import METRICS_VERSION, model_key, run_key, table_name
 from mia_bench.mitigations import Treatment, treat
 from mia_bench.recipe import check_checkpoint
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
 
-METRICS_VERSION = 2
 UTILITY_VERSION = 1  # of the numbers of utility.py
 UNKNOWN = "unknown"  # the key of a model whose weights are not here
-BEST = "best"
-EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
-SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model that is asked: the base itself, or the base fine-tuned on one role."""
-
-    kind: str  # "base", "target" or "shadow"
-    key: str
-    folder: Path
-    member: Role | None = None
-    step: int | str | None = None
-    """The step that is attacked; BEST until validation has chosen it."""
-    treatment: Treatment | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def weights(self) -> Path | None:
-        """The U-Net's folder; None means the base's own."""
-        return None if self.step is None else self.folder / "steps" / str(self.step)
-
-    @property
-    def where(self) -> str:
-        """The folder of the step under a model's key."""
-        return "base" if self.step is None else str(self.step)
-
-    @property
-    def ready(self) -> bool:
-        return self.member is None or is_complete(self.folder)
-
-
-@dataclass(frozen=True)
-class Questions:
-    """One feature table: an attack's queries about some rows of one model."""
-
-    attack: Attack = field(compare=False)
-    subject: Subject
-    sample_id: tuple[str, ...] = field(repr=False)
-    folder: Path
-
-    @property
-    def ready(self) -> bool:
-        return is_complete(self.folder)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of the table: an attack on the target, its calibration, and its base control."""
-
-    name: str
-    attack: Attack
-    evaluation: Questions
-    calibration: Questions
-    base: Questions | None
-    base_calibration: Questions | None
-    """Where given, base features are subtracted before anything is fitted."""
-    folder: Path
-
-    @property
-    def ready(self) -> bool:
-        return is_complete(self.folder)
-
-    def questions(self) -> Iterator[Questions]:
-        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        return (questions for questions in every if questions is not None)
 
 
 @dataclass(frozen=True)
@@ -273,18 +207,8 @@ class Plan:
 
     def _questions(self, attack: Attack, subject: Subject, *roles: Role) -> Questions:
         rows = self.rows(*roles)
-        kind = type(attack)
-        key = hash_key(
-            {
-                "attack": f"{kind.__module__}.{kind.__qualname__}",
-                "version": attack.version,
-                "fields": query_fields(attack),
-                "rows": [(sid, self.items[sid].caption) for sid in rows],
-                "seed": self.experiment.options.eval.seed,
-                "dtype": self.experiment.options.eval.dtype or "float32",
-            }
-        )
-        name = f"{kind.__module__.rpartition('.')[2]}-{key}"
+        asked = [(sid, self.items[sid].caption) for sid in rows]
+        name = table_name(attack, asked, self.experiment.options.eval)
         return Questions(
             attack, subject, rows, self.folder("features", subject.key, subject.where, name)
         )
@@ -331,48 +255,6 @@ class Plan:
             lines.append(f"utility {done_too} of {len(self.utility)} done")
         lines.append(f"cells   {done} of {len(self.cells)} done")
         return "\n".join(lines)
-
-
-def model_key(base: str, split: Split, member: Role, treatment: Treatment, precision: str) -> str:
-    """What a fine-tuned model is: the base of the key `base`, trained on the rows of `member`."""
-    return hash_key(
-        {
-            "base": base,
-            "split": split.content_hash,
-            "data": split.source,
-            "role": member,
-            "recipe": treatment.recipe.identity(),
-            "mitigation": treatment.identity(),
-            "precision": precision,
-        }
-    )
-
-
-def run_key(
-    name: str,
-    attack: Attack,
-    tables: Sequence[tuple[str, int | str | None, str] | None],
-    options: Root,
-    split: str,
-    metrics: int = METRICS_VERSION,
-) -> str:
-    """What a cell is, from its feature tables as (model key, step, name of the folder): of the
-    evaluation and calibration rows, and on the base. `split` is its content hash."""
-    identity: dict[str, Any] = {
-        "name": name,
-        "metrics": metrics,
-        "features": [table and list(table) for table in tables],
-        "score": score_fields(attack),
-        "calibration": options.calibration.identity(),
-        "evaluation": [options.eval.seed, options.eval.resamples],
-        "blind": options.eval.blind_rows,
-        "split": split,
-    }
-    if options.eval.blind_rows and options.eval.blind_encoder is not None:
-        identity["blind_encoder"] = options.eval.blind_encoder
-    if isinstance(attack, Doubted) and attack.plain() is not None:
-        identity["doubt"] = 1
-    return hash_key(identity)
 
 
 def _describe(subject: Subject) -> list[str]:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mia_bench.attacks import Captioned, Demanding, Learned
+from mia_bench.cells import EVALUATED, SHADOWED
 from mia_bench.errors import MiaError
-from mia_bench.plan import EVALUATED, SHADOWED, Plan
+from mia_bench.plan import Plan
 from mia_bench.store import is_complete
 
 LEAST = 2  # rows of each class that scaling, folds and thresholds need, whatever the attack

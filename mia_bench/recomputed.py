@@ -13,8 +13,8 @@ import pandas as pd
 from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError
 from mia_bench.finding import DIFFERS, OK, Finding, changed, verdict
+from mia_bench.keys import METRICS_VERSION
 from mia_bench.metrics import auroc, roc_curve
-from mia_bench.plan import METRICS_VERSION
 from mia_bench.scoring import compared, measure, metrics_of
 from mia_bench.store import MANIFEST, read_json
 from mia_bench.stored import NotHere, Stored

@@ -68,6 +68,8 @@ class AttackModule(LightningModule):
         super().__init__()
         self.target, self.attacks = target, dict(attacks)
         self.done, self.writer = done, writer
+        # of several ranks, one may have nothing left to ask
+        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         return batch.to(device)

@@ -13,15 +13,17 @@ from omegaconf import OmegaConf
 
 from mia_bench.attacks import Access, Attack, Calibration, Doubted, Fitted, Floats
 from mia_bench.bootstrap import evaluate, paired_difference
+from mia_bench.cells import EVALUATED, Cell, Questions
+from mia_bench.columns import columns
 from mia_bench.config import Root
 from mia_bench.controls import base_p_value, blind_rows, holm, to_json
 from mia_bench.dataset_test import dataset_test
-from mia_bench.ensemble import Ensemble, columns, compare
+from mia_bench.ensemble import Ensemble, compare
 from mia_bench.errors import MiaError
 from mia_bench.features import Table
 from mia_bench.known import MEMBERS, Known, calibrating, known_rows, out_of_fold
 from mia_bench.metrics import auroc, fit_thresholds, roc_curve
-from mia_bench.plan import EVALUATED, Cell, Plan, Questions
+from mia_bench.plan import Plan
 from mia_bench.store import checked_manifest, read_json, write_json
 
 

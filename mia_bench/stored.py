@@ -19,14 +19,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.attacks import Attack
+from mia_bench.cells import EVALUATED, SHADOWED
 from mia_bench.config import Root, build
 from mia_bench.data.membership import Role, Split, load_split
 from mia_bench.data.splits import manifest_path
 from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError
+from mia_bench.keys import METRICS_VERSION, run_key
 from mia_bench.known import known_rows
 from mia_bench.mitigations import Treatment, treat
-from mia_bench.plan import EVALUATED, METRICS_VERSION, SHADOWED, run_key
 from mia_bench.provenance import environment
 from mia_bench.scoring import Inputs, Tables, arrange, combine
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json, read_yaml

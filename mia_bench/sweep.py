@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mia_bench.cells import BEST
 from mia_bench.config import LoggerOptions, to_experiment
 from mia_bench.errors import MiaError
 from mia_bench.explain import explain
 from mia_bench.plain import say
-from mia_bench.plan import BEST
 from mia_bench.rates import measured
 from mia_bench.store import is_complete, read_json, write_json
 from mia_bench.sweep_plan import Job, effort, label, plan_job, spread, varying

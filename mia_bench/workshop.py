@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench.cells import Cell, Questions, Subject
 from mia_bench.config import Experiment, TrainerOptions
 from mia_bench.data.captions import ask_with
 from mia_bench.data.membership import Role, Split
@@ -17,7 +18,7 @@ from mia_bench.data.source import Item
 from mia_bench.data.splits import prepare
 from mia_bench.errors import MiaError
 from mia_bench.memory import free
-from mia_bench.plan import Cell, Plan, Questions, Subject
+from mia_bench.plan import Plan
 from mia_bench.precheck import precheck
 from mia_bench.store import canonical, checked_manifest, get_or_build, holding, settled
 

@@ -10,7 +10,8 @@ import pytest
 
 from mia_bench.attacks import Calibration
 from mia_bench.bootstrap import paired_difference
-from mia_bench.ensemble import Effects, Ensemble, Preparation, columns, compare, distinct
+from mia_bench.columns import Effects, Preparation, columns, distinct
+from mia_bench.ensemble import Ensemble, compare
 from mia_bench.errors import MiaError
 from mia_bench.features import Table
 from mia_bench.known import Known, out_of_fold

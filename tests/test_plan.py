@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mia_bench.cells import BEST
 from mia_bench.errors import MiaError
-from mia_bench.plan import BEST
 from mia_bench.workshop import make_plan
 
 

@@ -134,5 +134,5 @@ def test_finished_cells_need_nothing_from_outside(small, outputs, monkeypatch):
                            "attack.drc.measures=[vae,mse,open_clip]", outputs=outputs))  # fmt: skip
     with pytest.raises(MiaError, match="names no model of open_clip"):
         fetch(plan)
-    monkeypatch.setattr("mia_bench.plan.is_complete", lambda _: True)
+    monkeypatch.setattr("mia_bench.cells.is_complete", lambda _: True)
     fetch(plan)

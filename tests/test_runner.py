@@ -189,18 +189,23 @@ def test_two_processes_give_every_id_once_and_equal_scores(run_python, tmp_path)
         "data.sizes.shadow_nonmember=10",
         "calibration.folds=2",
     ]
-    tables = []
-    for name, trainer in (
-        ("one", ["trainer=cpu"]),
-        ("two", ["trainer=ddp", "trainer.accelerator=cpu"]),
-    ):
-        run_python("-m", "mia_bench", *small, *trainer, f"paths.outputs={tmp_path / name}")
-        found = map(read_table, (tmp_path / name).glob("features/*/2/loss-*/features.parquet"))
-        tables += [table for table in found if len(table.sample_id) == 13]  # 20 are the shadow's
-    one, two = tables
-    assert one.sample_id == two.sample_id
-    assert len(set(two.sample_id)) == 13
-    # Two half batches sum gradients in another order than one whole batch.
-    np.testing.assert_allclose(one.features["loss"], two.features["loss"], rtol=1e-3)
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_python("-m", "mia_bench", *small, "trainer=cpu", f"paths.outputs={one}")
+    paths = sorted(one.glob("features/*/2/loss-*/features.parquet"))
+    tables = {path.relative_to(one): read_table(path) for path in paths}
+    assert sorted(len(table.sample_id) for table in tables.values()) == [13, 20]
+    # all that the second process would be asked about the target is there
+    [(path, known)] = [found for found in tables.items() if len(found[1].sample_id) == 13]
+    shards = two / f"{path.parent}.tmp" / "shards"
+    shards.mkdir(parents=True)
+    write_table(shards / "001-before.parquet", known.take(range(1, 13, 2)))
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu")
+    run_python("-m", "mia_bench", *small, *ddp, f"paths.outputs={two}")
+    for path, known in tables.items():
+        found = read_table(two / path)
+        assert found.sample_id == known.sample_id
+        assert len(set(found.sample_id)) == len(found.sample_id)
+        # Two half batches sum gradients in another order than one whole batch.
+        np.testing.assert_allclose(found.features["loss"], known.features["loss"], rtol=1e-3)
     manifests = [json.loads(p.read_text()) for p in tmp_path.glob("*/targets/*/manifest.json")]
     assert len(manifests) == 4
