@@ -146,7 +146,7 @@ def get_or_build(
 
     Raises:
         MiaError: the outputs folder cannot be written, a finished file changed since, or, with
-            `together`, another run is at work on `folder`.
+            `together`, another run is at work on `folder` or has just finished it.
     """
     if is_complete(folder):
         return checked_manifest(folder)
@@ -158,7 +158,10 @@ def get_or_build(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(folder.name + ".lock"), waits=not together):
-            if not settled(folder, scrap):
+            done = settled(folder, scrap)
+            if done and together:
+                raise MiaError(meanwhile(folder))
+            if not done:
                 tmp.mkdir(exist_ok=True)
                 began = time.monotonic()
                 about = dict(build(tmp))
@@ -190,6 +193,11 @@ def settled(folder: Path, scrap: Sequence[str] = ()) -> bool:
         else:
             _publish(tmp, folder, scrap)
     return is_complete(folder)
+
+
+def meanwhile(folder: Path) -> str:
+    """What a run of several processes says when another was faster: its ranks have other plans."""
+    return f"{folder.name} was finished meanwhile. Start this run again: it goes on from there."
 
 
 def _publish(tmp: Path, folder: Path, scrap: Sequence[str]) -> None:

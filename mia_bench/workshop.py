@@ -20,7 +20,15 @@ from mia_bench.errors import MiaError
 from mia_bench.memory import free
 from mia_bench.plan import Plan
 from mia_bench.precheck import precheck
-from mia_bench.store import canonical, checked_manifest, get_or_build, holding, settled
+from mia_bench.store import (
+    canonical,
+    checked_manifest,
+    get_or_build,
+    global_rank,
+    holding,
+    meanwhile,
+    settled,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +117,10 @@ def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Ques
     together = plan.experiment.options.trainer.ranks > 1  # every rank writes shards of its own
     with holding([q.folder for q in asked], together):
         # another job may have asked meanwhile, or one was killed when all was sealed
-        waiting = [q for q in asked if together or not settled(q.folder, scrap=(SHARDS,))]
+        first = global_rank() == 0
+        waiting = [q for q in asked if not (first and settled(q.folder, scrap=(SHARDS,)))]
+        if together and len(waiting) < len(asked):
+            raise MiaError(meanwhile(asked[0].folder))
         if waiting:
             _ask(plan, subject, rows, waiting)
 

@@ -480,6 +480,21 @@ def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypa
             pass
 
 
+def test_a_run_of_several_processes_does_not_go_on_from_what_another_just_finished(
+    tmp_path, monkeypatch
+):
+    """Its other ranks may have planned before or after that."""
+    folder, runs = tmp_path / "key", []
+    get_or_build(folder, counting([]))
+    states = iter([False])
+    monkeypatch.setattr(
+        "mia_bench.store.is_complete", lambda path: next(states, (path / "manifest.json").is_file())
+    )
+    with pytest.raises(MiaError, match="key was finished meanwhile"):
+        get_or_build(folder, counting(runs), together=True)
+    assert not runs
+
+
 def test_weights_are_hashed_again_once_they_change(tmp_path):
     path = tmp_path / "weights"
     path.write_bytes(b"one")

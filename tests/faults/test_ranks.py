@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from jobs import RUN, Job, assert_same, complete, refused, results, shards, start, steps_shown
 
 from mia_bench.features import read_table
@@ -96,14 +99,22 @@ def test_one_process_is_killed(together, tmp_path, victim, stage):
     assert_same(expected, found)
 
 
-def test_another_run_of_two_processes_is_refused_meanwhile(together, tmp_path):
-    """It could not wait: its second process would not know. The first run notices nothing."""
-    outputs = tmp_path / "outputs"
-    first = start(outputs, *DDP)
-    assert first.until(lambda: steps_shown(first) > 0)
-    assert "another run is at work on" in refused(outputs, *DDP)
-    assert first.until(lambda: shards(outputs) > 0)
-    assert "another run is at work on" in refused(outputs, *DDP)
-    assert first.finish() == 0, first.said[-3000:]
-    assert_same(results(together), results(outputs))
+@pytest.mark.parametrize("stage", ["fine-tuning", "scoring"])
+def test_another_run_is_at_work(together, tmp_path, stage):
+    """Two processes cannot wait for it: the second would not know. They say so and end."""
+    outputs, parts = tmp_path / "outputs", ["splits", "cache"]
+    if stage == "fine-tuning":
+        tables, ending = sorted(together.glob("targets/*/"))[:1], ".lock"
+    else:
+        tables, ending = sorted(together.glob("features/*/*/*/")), ".asking.lock"
+        parts.append("targets")
+    for part in parts:
+        shutil.copytree(together / part, outputs / part)
+    with ExitStack() as held:
+        for table in tables:
+            path = outputs / table.relative_to(together).with_name(table.name + ending)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(path))
+        assert "another run is at work on" in refused(outputs, *DDP)
     complete(outputs, *DDP)
+    assert_same(results(together), results(outputs))
