@@ -1,11 +1,13 @@
 """The bare U-Net: the loop nothing can be faster than, and how near it comes to the machine.
 
-Its inputs are rows in memory of their own, as a pass has them: rows that share one caption's memory
+`python -m mia_bench.bench.bare EVALUATIONS` prints the wall seconds of so many on the tiny model.
+Inputs are rows in memory of their own, as a pass has them: rows that share one caption's memory
 are slower (`expand` leaves them without a layout), which would flatter every ratio.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import torch
@@ -76,3 +78,18 @@ def share_of_matmul(subject: Subject, chunk: int, rounds: int = 5) -> float:
         rate = work / elapsed(run)
         shares.append(rate * elapsed(lambda: a @ a) / product)
     return sorted(shares)[rounds // 2]
+
+
+def main(evaluations: int) -> None:
+    import time
+
+    from mia_bench.bench.subjects import tiny
+
+    run = loop(tiny(), evaluations, 64)
+    began = time.perf_counter()
+    run()
+    print(time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -124,7 +124,14 @@ LINES: dict[str, tuple[str, list[Line]]] = {
             Line("start.plan_seconds", "plan of the default run (s)", "<=", 5),
         ],
     ),
-    "ddp": ("Two processes", [Line("ddp.speedup", "one process over two", ">=", 1.7)]),
+    "ddp": (
+        "Two processes of one thread",
+        [
+            Line("ddp.speedup", "a pass by one process over one by two (wall)", ">=", 1.7),
+            Line("ddp.ceiling", "what the machine gives two bare loops beside each other"),
+            Line("ddp.share", "the first over the second", ">=", 0.85),
+        ],
+    ),
     "resume": (
         "A pass killed without warning half-way",
         [

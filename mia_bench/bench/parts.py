@@ -118,9 +118,10 @@ def levers(rounds: int) -> Figures:
 
 
 def ddp(_: int) -> Figures:
-    from mia_bench.bench.scale import processes
+    from mia_bench.bench.scale import ceiling, processes
 
-    return {"ddp.speedup": processes(400)}
+    speedup, most = processes(400), ceiling(8_000)
+    return {"ddp.speedup": speedup, "ddp.ceiling": most, "ddp.share": speedup / most}
 
 
 def resume(_: int) -> Figures:

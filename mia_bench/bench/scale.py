@@ -134,6 +134,21 @@ def processes(rows: int) -> float:
     return one / (two / 2)
 
 
+def ceiling(evaluations: int) -> float:
+    """What the machine gives two bare loops beside each other, over one alone: 2 where cores do."""
+    words = [sys.executable, "-m", "mia_bench.bench.bare", str(evaluations)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def seconds(number: int) -> float:
+        started = [
+            subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+            for _ in range(number)
+        ]
+        return max(float(process.communicate()[0].splitlines()[-1]) for process in started)
+
+    return 2 * seconds(1) / seconds(2)
+
+
 def _seconds_of_pass(rows: int, *trainer: str) -> float:
     """Of CLiD and SecMI on the target's rows, summed over ranks, which have as many rows each."""
     with TemporaryDirectory() as outputs:
