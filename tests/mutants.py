@@ -22,10 +22,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper
@@ -36,7 +37,13 @@ from mutmut.mutation.pragma_handling import IgnoredCode
 ROOT = Path(__file__).resolve().parent.parent
 LEAST_SECONDS = 30.0  # before a mutant that does not come back counts as noticed
 SLOWER = 8
+TICK = 0.02
 EXAMPLES = 15  # of hypothesis, instead of 100
+MIRRORS = {  # of files whose tests are elsewhere
+    "mia_bench/attacks/__init__.py": ("tests/attacks/test_calibration.py",),
+    "mia_bench/attacks/compare.py": ("tests/attacks/test_drc.py",),
+    "mia_bench/attacks/restore.py": ("tests/attacks/test_drc.py",),
+}
 HEAVY = ("numpy", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "torch")
 HEAVY += ("diffusers", "transformers", "hydra", "hypothesis", "pytest", "xgboost", "torchmetrics")
 
@@ -61,14 +68,16 @@ class Visitor(MutationVisitor):
         return bool(super()._skip_node_and_children(node))
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All mutants of a file that differ from it and from each other."""
+def mutants(path: Path, only: Container[int] | None = None) -> Iterator[Mutant]:
+    """All mutants of a file that differ from it and from each other, or `only` these numbers."""
     source = path.read_text(encoding="utf-8")
     wrapper = MetadataWrapper(cst.parse_module(source))
     visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
     module = wrapper.visit(visitor)
     seen = {source}
     for number, mutation in enumerate(visitor.mutations):
+        if only is not None and number not in only:
+            continue
         code = module.deep_replace(mutation.original_node, mutation.mutated_node).code
         if code in seen:
             continue
@@ -80,10 +89,10 @@ def mutants(path: Path) -> Iterator[Mutant]:
         yield Mutant(str(path.relative_to(ROOT)), number, at, diff, code)
 
 
-def mirror(file: str) -> str:
-    """mia_bench/data/x.py is tested by tests/data/test_x.py."""
+def mirror(file: str) -> tuple[str, ...]:
+    """mia_bench/data/x.py is tested by tests/data/test_x.py, or by what MIRRORS says."""
     path = Path(file)
-    return str(Path("tests", *path.parts[1:-1], f"test_{path.name}"))
+    return MIRRORS.get(file) or (str(Path("tests", *path.parts[1:-1], f"test_{path.name}")),)
 
 
 class Replaced(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -126,19 +135,19 @@ def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
         outcome = 3
         try:
             options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
-            outcome = int(pytest.main([*options, *["--noconftest"] * bare, mirror(file)]))
+            outcome = int(pytest.main([*options, *["--noconftest"] * bare, *mirror(file)]))
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(outcome)
-    while time.monotonic() - start < seconds:
+    for _ in range(int(seconds / TICK)):  # no clock: who is stopped meanwhile has as much left
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             passed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
             return "survived" if passed else "killed", time.monotonic() - start
-        time.sleep(0.02)
+        time.sleep(TICK)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "timeout", time.monotonic() - start
@@ -150,6 +159,33 @@ def warm(files: Sequence[str]) -> None:
         importlib.import_module(name)
     for name in [n for n in sys.modules if n.partition(".")[0] == "mia_bench"]:
         del sys.modules[name]
+
+
+def limit(file: str) -> tuple[float, bool]:
+    """(seconds a mutant of `file` is given, whether its tests do without conftest.py)."""
+    for bare in (True, False):
+        outcome, seconds = run(file, (ROOT / file).read_text(encoding="utf-8"), 600, bare)
+        if outcome == "survived":
+            print(f"{', '.join(mirror(file))}: {seconds:.1f} s", flush=True)
+            return max(LEAST_SECONDS, SLOWER * seconds), bare
+    sys.exit(f"{', '.join(mirror(file))} fails on the code as it is: repair it first.")
+
+
+def choose(args: argparse.Namespace) -> list[Mutant]:
+    files = [str(Path(file).resolve().relative_to(ROOT)) for file in args.files]
+    if args.again:
+        entries = json.loads(args.again.read_text(encoding="utf-8"))
+        left = {(e["file"], e["number"]) for e in entries if e["outcome"] == "survived"}
+        numbers = {file: {number for of, number in left if of == file} for file in files}
+        return [mutant for file in files for mutant in mutants(ROOT / file, numbers[file])]
+    chosen = [mutant for file in files for mutant in mutants(ROOT / file)]
+    if args.sample is not None:
+        drawn = random.Random(args.seed).sample(chosen, args.sample)
+        chosen = sorted(drawn, key=lambda mutant: (mutant.file, mutant.number))
+    if args.lines:
+        first, last = map(int, args.lines.split("-"))
+        chosen = [mutant for mutant in chosen if first <= mutant.line <= last]
+    return chosen
 
 
 def main() -> None:
@@ -164,31 +200,11 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins complain of what is imported early
     sys.path.insert(0, str(ROOT))
-    files = [str(Path(file).resolve().relative_to(ROOT)) for file in args.files]
+    chosen = choose(args)
+    files = sorted({mutant.file for mutant in chosen})
     warm(files)
-    limits = {}
-    for file in files:
-        for bare in (True, False):
-            outcome, seconds = run(file, (ROOT / file).read_text(encoding="utf-8"), 600, bare)
-            if outcome == "survived":
-                break
-        else:
-            sys.exit(f"{mirror(file)} fails on the code as it is: repair it first.")
-        limits[file] = max(LEAST_SECONDS, SLOWER * seconds), bare
-        print(f"{mirror(file)}: {seconds:.1f} s", flush=True)
-    chosen = [mutant for file in files for mutant in mutants(ROOT / file)]
-    if args.sample is not None:
-        chosen = sorted(
-            random.Random(args.seed).sample(chosen, args.sample), key=lambda m: (m.file, m.number)
-        )
-    if args.lines:
-        first, last = map(int, args.lines.split("-"))
-        chosen = [mutant for mutant in chosen if first <= mutant.line <= last]
-    if args.again:
-        left = [e for e in json.loads(args.again.read_text()) if e["outcome"] == "survived"]
-        survivors = {(entry["file"], entry["number"]) for entry in left}
-        chosen = [mutant for mutant in chosen if (mutant.file, mutant.number) in survivors]
-    found = []
+    limits = {file: limit(file) for file in files}
+    found: list[dict[str, Any]] = []
     for mutant in chosen:
         outcome, seconds = run(mutant.file, mutant.code, *limits[mutant.file])
         entry = {**asdict(mutant), "outcome": outcome, "seconds": round(seconds, 2)}
@@ -198,13 +214,12 @@ def main() -> None:
             print(
                 f"\n{mutant.file}:{mutant.line} (mutant {mutant.number})\n{mutant.diff}", flush=True
             )
+        if args.out:  # each time: a run takes an hour
+            args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for file in files:
         of = [entry for entry in found if entry["file"] == file]
         left = sum(entry["outcome"] == "survived" for entry in of)
-        if of:
-            print(f"{file}: {left} of {len(of)} mutants survive, {left / len(of):.1%}", flush=True)
-    if args.out:
-        args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"{file}: {left} of {len(of)} mutants survive, {left / len(of):.1%}", flush=True)
 
 
 if __name__ == "__main__":
