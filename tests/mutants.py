@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -134,7 +135,7 @@ def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
         settings.load_profile("mutants")
         outcome = 3
         try:
-            options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
+            options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
             outcome = int(pytest.main([*options, *["--noconftest"] * bare, *mirror(file)]))
         except BaseException:
             traceback.print_exc()
@@ -159,6 +160,8 @@ def warm(files: Sequence[str]) -> None:
         importlib.import_module(name)
     for name in [n for n in sys.modules if n.partition(".")[0] == "mia_bench"]:
         del sys.modules[name]
+    gc.collect()
+    gc.freeze()  # pytest collects garbage at its end: a second for all that was imported here
 
 
 def limit(file: str) -> tuple[float, bool]:
