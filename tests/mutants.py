@@ -21,10 +21,12 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,11 +117,33 @@ class Replaced(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self.code
 
 
-def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
-    """('survived' | 'killed' | 'timeout', seconds) of the mirrored tests on `code`.
+class Quickest:
+    """A pytest plugin: tests that took least on the code as it is go first, for the first that
+    fails is the last that runs."""
 
-    `bare`: without conftest.py, which imports half the package.
-    """
+    def __init__(self, took: Mapping[str, float]) -> None:
+        self.before, self.took = took, defaultdict[str, float](float)
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: self.before.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.took[report.nodeid] += report.duration
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How the mirrored tests are run: `seconds` at most; `bare`: without conftest.py, which imports
+    half the package; `took` seconds by test; `record`: where to write those."""
+
+    seconds: float
+    bare: bool
+    took: Mapping[str, float] = field(default_factory=dict)
+    record: Path | None = None
+
+
+def run(file: str, code: str, trial: Trial) -> tuple[str, float]:
+    """('survived' | 'killed' | 'timeout', seconds) of the mirrored tests on `code`."""
     name = file.removesuffix(".py").replace("/", ".")
     start, child = time.monotonic(), os.fork()
     if child == 0:
@@ -136,14 +160,20 @@ def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
         outcome = 3
         try:
             options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
-            outcome = int(pytest.main([*options, *["--noconftest"] * bare, *mirror(file)]))
+            options += ["--noconftest"] * trial.bare
+            quickest = Quickest(trial.took)
+            outcome = int(pytest.main([*options, *mirror(file)], [quickest]))
+            if trial.record:
+                trial.record.write_text(json.dumps(quickest.took), encoding="utf-8")
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(outcome)
-    for _ in range(int(seconds / TICK)):  # no clock: who is stopped meanwhile has as much left
+    for _ in range(
+        int(trial.seconds / TICK)
+    ):  # no clock: who is stopped meanwhile has as much left
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             passed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
@@ -164,13 +194,17 @@ def warm(files: Sequence[str]) -> None:
     gc.freeze()  # pytest collects garbage at its end: a second for all that was imported here
 
 
-def limit(file: str) -> tuple[float, bool]:
-    """(seconds a mutant of `file` is given, whether its tests do without conftest.py)."""
-    for bare in (True, False):
-        outcome, seconds = run(file, (ROOT / file).read_text(encoding="utf-8"), 600, bare)
-        if outcome == "survived":
-            print(f"{', '.join(mirror(file))}: {seconds:.1f} s", flush=True)
-            return max(LEAST_SECONDS, SLOWER * seconds), bare
+def rehearse(file: str) -> Trial:
+    """What the tests of a file need on the code as it is, and so what a mutant is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "took.json")
+        for bare in (True, False):
+            trial = Trial(600, bare, record=record)
+            outcome, seconds = run(file, (ROOT / file).read_text(encoding="utf-8"), trial)
+            if outcome == "survived":
+                print(f"{', '.join(mirror(file))}: {seconds:.1f} s", flush=True)
+                took = json.loads(record.read_text(encoding="utf-8"))
+                return Trial(max(LEAST_SECONDS, SLOWER * seconds), bare, took)
     sys.exit(f"{', '.join(mirror(file))} fails on the code as it is: repair it first.")
 
 
@@ -206,10 +240,10 @@ def main() -> None:
     chosen = choose(args)
     files = sorted({mutant.file for mutant in chosen})
     warm(files)
-    limits = {file: limit(file) for file in files}
+    trials = {file: rehearse(file) for file in files}
     found: list[dict[str, Any]] = []
     for mutant in chosen:
-        outcome, seconds = run(mutant.file, mutant.code, *limits[mutant.file])
+        outcome, seconds = run(mutant.file, mutant.code, trials[mutant.file])
         entry = {**asdict(mutant), "outcome": outcome, "seconds": round(seconds, 2)}
         del entry["code"]
         found.append(entry)

@@ -205,6 +205,9 @@ def test_permuted_oracle_is_the_mean_over_all_permutations(monkeypatch: pytest.M
     assert found == pytest.approx(np.mean(every), abs=4 * np.std(every) / np.sqrt(n))
     assert found == permuted_oracle(s, y, seed=0, n=n)
     assert found != permuted_oracle(s, y, seed=1, n=n)
+    assert (
+        permuted_oracle(s, y, 0) == permuted_oracle(s, y, 0, 200) != permuted_oracle(s, y, 0, 201)
+    )
     monkeypatch.setattr(metrics, "BLOCK", 6 * 17)
     assert found == permuted_oracle(s, y, seed=0, n=n)
 
@@ -380,7 +383,18 @@ def test_cuts_count_weights_as_repeated_rows() -> None:
     np.testing.assert_array_equal(cuts.order, [0, 1, 2, 4, 3, 5, 6, 7])  # ties in row order
     np.testing.assert_array_equal(metrics.gain(tp[0], fp[0]), [0, 4, 8, 8, 0])
     np.testing.assert_array_equal(metrics.budget_cut(fp, 0.3), [2, 3])
-    np.testing.assert_array_equal(metrics.false_positive_budget([4, 99, 100], 0.3), [1, 29, 30])
+    budget = metrics.false_positive_budget([4, 99, 100], 0.3)
+    assert budget.dtype == metrics.budget_cut(fp, 0.3).dtype == cuts.positive.dtype == np.int64
+    np.testing.assert_array_equal(budget, [1, 29, 30])
+    np.testing.assert_array_equal(metrics.area(tp, fp), [13.5 / 16, 22.5 / 24])
+    np.testing.assert_array_equal(metrics.tpr_within(tp, fp, 0.3), [3 / 4, 6 / 6])
+
+
+def test_rows_with_one_score_keep_their_order() -> None:
+    """Permutations are drawn of rows in this order: another sort would give another oracle."""
+    scores = np.tile([1.0, 3, 2, 2], 200)
+    order = metrics.Cuts.of(scores, scores == 2).order
+    np.testing.assert_array_equal(order, np.lexsort((np.arange(800), -scores)))
 
 
 @given(labelled(), st.floats(0.01, 0.99))
