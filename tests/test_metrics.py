@@ -186,6 +186,11 @@ def test_calibrated_threshold_without_enough_nonmembers_is_null() -> None:
     )
 
 
+def test_a_hundred_nonmembers_allow_one_false_positive() -> None:
+    fitted = fit_thresholds(np.arange(101.0), np.arange(101) == 100)
+    assert (fitted.tau_fpr01, fitted.fpr01_k) == (98, 1)
+
+
 def test_oracle_by_hand() -> None:
     # cuts have TPR - FPR of 0, 1/4, 2/4, 2/4, 0
     assert oracle_accuracy(HAND_SCORES, HAND_LABELS) == 0.75

@@ -59,6 +59,7 @@ def test_seeds_differ_and_repeat() -> None:
     splits = [split_of(seed=seed)[0] for seed in range(10)]
     assert len({split.content_hash for split in splits}) == 10
     assert split_of(seed=3)[0] == splits[3]
+    assert (splits[3].seed, splits[3].max_distance, splits[3].sizes) == (3, 6, COUNTS)
 
 
 def test_the_rest_validates_or_stays_unused() -> None:
