@@ -92,7 +92,7 @@ bench-scale: .venv/installed ## options of torch, two processes, a kill among 10
 honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (half an hour)
 	$(BIN)/python -m mia_bench.honesty
 
-mutants: .venv/installed ## mutation testing of what everything rests on (an hour; docs/mutants.md)
+mutants: .venv/installed ## mutation testing of what everything rests on (20 minutes; docs/mutants.md)
 	$(BIN)/python -m pip install --quiet -e '.[mutants]'
 	$(BIN)/python tests/mutants.py mia_bench/metrics.py mia_bench/data/membership.py mia_bench/diffusion.py
 	$(BIN)/python tests/mutants.py mia_bench/attacks/*.py --sample 50

@@ -124,7 +124,7 @@ class Cuts:
     def count(self, weights: Ints | None = None) -> tuple[Ints, Ints]:
         """(tp, fp), each (..., D + 1), of integer row weights (..., N), by default of ones."""
         if weights is None:
-            weights = np.ones(self.order.size, dtype=np.int64)
+            weights = np.ones_like(self.order)
         falling = weights[..., self.order]
         tp = cumulate(falling * self.positive, self.ends)
         return tp, cumulate(falling, self.ends) - tp
@@ -141,7 +141,7 @@ class Cuts:
             return float(np.nextafter(self.distinct[-1], -np.inf))
         high, low = float(self.distinct[cut - 1]), float(self.distinct[cut])
         middle = low / 2 + high / 2  # halved first: the sum of two large scores may overflow
-        return middle if low <= middle < high else low  # neighbouring floats have none between
+        return middle if middle < high else low  # neighbouring floats have none between
 
 
 def cumulate(values: Ints, ends: Ints) -> Ints:
@@ -173,14 +173,14 @@ def false_positive_budget(n_nonmember: ArrayLike, fpr: float) -> Ints:
     """
     if not 0 < fpr < 1:
         raise ValueError(f"fpr is {fpr}: give a rate strictly between 0 and 1")
-    n = np.asarray(n_nonmember, dtype=np.int64)
+    n = np.asarray(n_nonmember)
     return np.asarray(np.minimum(np.floor(n * fpr + 1e-9), n - 1), dtype=np.int64)
 
 
 def budget_cut(fp: Ints, fpr: float) -> Ints:
     """(...,) the last cut with at most k false positives, k from the replicate's non-members."""
     k = false_positive_budget(fp[..., -1:], fpr)
-    return np.asarray((fp <= k).sum(axis=-1) - 1, dtype=np.int64)
+    return np.asarray((fp <= k).sum(axis=-1) - 1)
 
 
 def tpr_within(tp: Ints, fp: Ints, fpr: float) -> Floats:
@@ -267,7 +267,8 @@ def permuted_oracle(scores: ArrayLike, is_member: ArrayLike, seed: int, n: int =
     if n < 1:
         raise ValueError(f"n is {n}: ask for at least one permutation")
     cuts = Cuts.of(scores, is_member)
-    n0, rows = cuts.count()[1][-1], np.concatenate([[0], cuts.ends])
+    tp, fp = cuts.count()
+    n0, rows = fp[-1], tp + fp
     rng, size, total = np.random.default_rng(seed), max(1, BLOCK // cuts.order.size), 0
     for start in range(0, n, size):
         labels = np.tile(cuts.positive, (min(size, n - start), 1))

@@ -1,8 +1,9 @@
 """`python tests/mutants.py FILE... [--sample N] [--out JSON] [--again JSON]`: do tests notice?
 
 Every mutant that mutmut's operators make of a file of mia_bench is run against the test file that
-mirrors it, in a forked process that has torch and friends already. mutmut's own runner wants one
-package under test and skips decorated functions; only its operators are used.
+mirrors it, the quickest tests first, in a forked process that has torch and friends already.
+mutmut's own runner wants one package under test and skips decorated functions; only its operators
+are used.
 
 A mutant that no test notices survives: a test is missing, or the mutant is equivalent to the code.
 docs/mutants.md says which is which.
@@ -12,20 +13,26 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import json
+import math
 import os
 import random
+import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper
@@ -34,9 +41,14 @@ from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
 ROOT = Path(__file__).resolve().parent.parent
-LEAST_SECONDS = 30.0  # before a mutant that does not come back counts as noticed
+LEAST_SECONDS = 30.0  # of processor time: a mutant that takes more counts as noticed
 SLOWER = 8
 EXAMPLES = 15  # of hypothesis, instead of 100
+MIRRORS = {  # of files whose tests are elsewhere
+    "mia_bench/attacks/__init__.py": ("tests/attacks/test_calibration.py",),
+    "mia_bench/attacks/compare.py": ("tests/attacks/test_drc.py",),
+    "mia_bench/attacks/restore.py": ("tests/attacks/test_drc.py",),
+}
 HEAVY = ("numpy", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "torch")
 HEAVY += ("diffusers", "transformers", "hydra", "hypothesis", "pytest", "xgboost", "torchmetrics")
 
@@ -61,14 +73,16 @@ class Visitor(MutationVisitor):
         return bool(super()._skip_node_and_children(node))
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All mutants of a file that differ from it and from each other."""
+def mutants(path: Path, only: Container[int] | None = None) -> Iterator[Mutant]:
+    """All mutants of a file that differ from it and from each other, or `only` these numbers."""
     source = path.read_text(encoding="utf-8")
     wrapper = MetadataWrapper(cst.parse_module(source))
     visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
     module = wrapper.visit(visitor)
     seen = {source}
     for number, mutation in enumerate(visitor.mutations):
+        if only is not None and number not in only:
+            continue
         code = module.deep_replace(mutation.original_node, mutation.mutated_node).code
         if code in seen:
             continue
@@ -80,10 +94,14 @@ def mutants(path: Path) -> Iterator[Mutant]:
         yield Mutant(str(path.relative_to(ROOT)), number, at, diff, code)
 
 
-def mirror(file: str) -> str:
-    """mia_bench/data/x.py is tested by tests/data/test_x.py."""
+def mirror(file: str) -> tuple[str, ...]:
+    """mia_bench/data/x.py is tested by tests/data/test_x.py, or by what MIRRORS says."""
     path = Path(file)
-    return str(Path("tests", *path.parts[1:-1], f"test_{path.name}"))
+    return MIRRORS.get(file) or (str(Path("tests", *path.parts[1:-1], f"test_{path.name}")),)
+
+
+def module(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 class Replaced(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -99,25 +117,50 @@ class Replaced(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             return None
         spec = importlib.machinery.ModuleSpec(fullname, self, origin=str(self.path))
         spec.has_location = True
+        if self.path.name == "__init__.py":
+            spec.submodule_search_locations = [str(self.path.parent)]
         return spec
 
     def get_source(self, fullname: str) -> str:
         return self.code
 
 
-def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
-    """('survived' | 'killed' | 'timeout', seconds) of the mirrored tests on `code`.
+class Quickest:
+    """A pytest plugin: tests that took least on the code as it is go first, for the first that
+    fails is the last that runs."""
 
-    `bare`: without conftest.py, which imports half the package.
-    """
-    name = file.removesuffix(".py").replace("/", ".")
+    def __init__(self, took: Mapping[str, float]) -> None:
+        self.before, self.took = took, defaultdict[str, float](float)
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: self.before.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.took[report.nodeid] += report.duration
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How the mirrored tests are run: for `seconds` of processor time at most; `bare`: without
+    conftest.py, which imports half the package; `took` seconds by test; `record`: where to write
+    those."""
+
+    seconds: float
+    bare: bool
+    took: Mapping[str, float] = field(default_factory=dict)
+    record: Path | None = None
+
+
+def run(file: str, code: str, trial: Trial) -> tuple[str, float]:
+    """('survived' | 'killed' | 'timeout', seconds) of the mirrored tests on `code`."""
     start, child = time.monotonic(), os.fork()
     if child == 0:
-        os.setsid()
+        limit = math.ceil(trial.seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
         silent = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(silent, stream)
-        sys.meta_path.insert(0, Replaced(name, code, ROOT / file))
+        sys.meta_path.insert(0, Replaced(module(file), code, ROOT / file))
         import pytest
         from hypothesis import settings
 
@@ -125,31 +168,69 @@ def run(file: str, code: str, seconds: float, bare: bool) -> tuple[str, float]:
         settings.load_profile("mutants")
         outcome = 3
         try:
-            options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
-            outcome = int(pytest.main([*options, *["--noconftest"] * bare, mirror(file)]))
+            options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
+            options += ["--noconftest"] * trial.bare
+            quickest = Quickest(trial.took)
+            outcome = int(pytest.main([*options, *mirror(file)], [quickest]))
+            if trial.record:
+                trial.record.write_text(json.dumps(quickest.took), encoding="utf-8")
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(outcome)
-    while time.monotonic() - start < seconds:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            passed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-            return "survived" if passed else "killed", time.monotonic() - start
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout", time.monotonic() - start
+    status = os.waitpid(child, 0)[1]
+    seconds = time.monotonic() - start
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return "timeout", seconds
+    return "survived" if status == 0 else "killed", seconds
 
 
 def warm(files: Sequence[str]) -> None:
     """Import what the tests import, then forget mia_bench itself: children import it again."""
-    for name in (*HEAVY, *(file.removesuffix(".py").replace("/", ".") for file in files)):
+    for name in (*HEAVY, *map(module, files)):
         importlib.import_module(name)
     for name in [n for n in sys.modules if n.partition(".")[0] == "mia_bench"]:
         del sys.modules[name]
+    gc.collect()
+    gc.freeze()  # pytest collects garbage at its end: a second for all that was imported here
+
+
+def rehearse(file: str) -> Trial:
+    """What the tests of a file need on the code as it is, and so what a mutant is given."""
+    code, names = (ROOT / file).read_text(encoding="utf-8"), ", ".join(mirror(file))
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "took.json")
+        for bare in (True, False):
+            outcome, seconds = run(file, code, Trial(600, bare, record=record))
+            if outcome == "survived":
+                break
+        else:
+            sys.exit(f"{names} fails on the code as it is: repair it first.")
+        took = json.loads(record.read_text(encoding="utf-8"))
+    print(f"{names}: {seconds:.1f} s", flush=True)
+    trial = Trial(max(LEAST_SECONDS, SLOWER * seconds), bare, took)
+    if run(file, code, trial)[0] != "survived":
+        sys.exit(f"{names} fails when its quickest tests go first: repair it first.")
+    return trial
+
+
+def choose(args: argparse.Namespace) -> list[Mutant]:
+    files = [str(Path(file).resolve().relative_to(ROOT)) for file in args.files]
+    if args.again:
+        entries = json.loads(args.again.read_text(encoding="utf-8"))
+        left = {(e["file"], e["number"]) for e in entries if e["outcome"] == "survived"}
+        numbers = {file: {number for of, number in left if of == file} for file in files}
+        return [mutant for file in files for mutant in mutants(ROOT / file, numbers[file])]
+    chosen = [mutant for file in files for mutant in mutants(ROOT / file)]
+    if args.sample is not None:
+        drawn = random.Random(args.seed).sample(chosen, args.sample)
+        chosen = sorted(drawn, key=lambda mutant: (mutant.file, mutant.number))
+    if args.lines:
+        first, last = map(int, args.lines.split("-"))
+        chosen = [mutant for mutant in chosen if first <= mutant.line <= last]
+    return chosen
 
 
 def main() -> None:
@@ -164,33 +245,13 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins complain of what is imported early
     sys.path.insert(0, str(ROOT))
-    files = [str(Path(file).resolve().relative_to(ROOT)) for file in args.files]
+    chosen = choose(args)
+    files = sorted({mutant.file for mutant in chosen})
     warm(files)
-    limits = {}
-    for file in files:
-        for bare in (True, False):
-            outcome, seconds = run(file, (ROOT / file).read_text(encoding="utf-8"), 600, bare)
-            if outcome == "survived":
-                break
-        else:
-            sys.exit(f"{mirror(file)} fails on the code as it is: repair it first.")
-        limits[file] = max(LEAST_SECONDS, SLOWER * seconds), bare
-        print(f"{mirror(file)}: {seconds:.1f} s", flush=True)
-    chosen = [mutant for file in files for mutant in mutants(ROOT / file)]
-    if args.sample is not None:
-        chosen = sorted(
-            random.Random(args.seed).sample(chosen, args.sample), key=lambda m: (m.file, m.number)
-        )
-    if args.lines:
-        first, last = map(int, args.lines.split("-"))
-        chosen = [mutant for mutant in chosen if first <= mutant.line <= last]
-    if args.again:
-        left = [e for e in json.loads(args.again.read_text()) if e["outcome"] == "survived"]
-        survivors = {(entry["file"], entry["number"]) for entry in left}
-        chosen = [mutant for mutant in chosen if (mutant.file, mutant.number) in survivors]
-    found = []
+    trials = {file: rehearse(file) for file in files}
+    found: list[dict[str, Any]] = []
     for mutant in chosen:
-        outcome, seconds = run(mutant.file, mutant.code, *limits[mutant.file])
+        outcome, seconds = run(mutant.file, mutant.code, trials[mutant.file])
         entry = {**asdict(mutant), "outcome": outcome, "seconds": round(seconds, 2)}
         del entry["code"]
         found.append(entry)
@@ -198,13 +259,12 @@ def main() -> None:
             print(
                 f"\n{mutant.file}:{mutant.line} (mutant {mutant.number})\n{mutant.diff}", flush=True
             )
+        if args.out:  # each time: a run takes an hour
+            args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for file in files:
         of = [entry for entry in found if entry["file"] == file]
         left = sum(entry["outcome"] == "survived" for entry in of)
-        if of:
-            print(f"{file}: {left} of {len(of)} mutants survive, {left / len(of):.1%}", flush=True)
-    if args.out:
-        args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"{file}: {left} of {len(of)} mutants survive, {left / len(of):.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -186,6 +186,11 @@ def test_calibrated_threshold_without_enough_nonmembers_is_null() -> None:
     )
 
 
+def test_a_hundred_nonmembers_allow_one_false_positive() -> None:
+    fitted = fit_thresholds(np.arange(101.0), np.arange(101) == 100)
+    assert (fitted.tau_fpr01, fitted.fpr01_k) == (98, 1)
+
+
 def test_oracle_by_hand() -> None:
     # cuts have TPR - FPR of 0, 1/4, 2/4, 2/4, 0
     assert oracle_accuracy(HAND_SCORES, HAND_LABELS) == 0.75
@@ -205,6 +210,9 @@ def test_permuted_oracle_is_the_mean_over_all_permutations(monkeypatch: pytest.M
     assert found == pytest.approx(np.mean(every), abs=4 * np.std(every) / np.sqrt(n))
     assert found == permuted_oracle(s, y, seed=0, n=n)
     assert found != permuted_oracle(s, y, seed=1, n=n)
+    assert (
+        permuted_oracle(s, y, 0) == permuted_oracle(s, y, 0, 200) != permuted_oracle(s, y, 0, 201)
+    )
     monkeypatch.setattr(metrics, "BLOCK", 6 * 17)
     assert found == permuted_oracle(s, y, seed=0, n=n)
 
@@ -345,7 +353,7 @@ def test_other_messages_to_the_letter() -> None:
 
 def test_one_row_of_a_class_is_enough_and_one_permutation() -> None:
     assert auroc([1, 0], [1, 0]) == 1
-    assert permuted_oracle([1, 0], [1, 0], seed=0, n=1) in (0.5, 1.0)
+    assert {permuted_oracle([1, 0], [1, 0], seed, n=1) for seed in range(9)} == {0.5, 1.0}
 
 
 def test_scores_of_any_type_are_compared_as_numbers() -> None:
@@ -380,7 +388,18 @@ def test_cuts_count_weights_as_repeated_rows() -> None:
     np.testing.assert_array_equal(cuts.order, [0, 1, 2, 4, 3, 5, 6, 7])  # ties in row order
     np.testing.assert_array_equal(metrics.gain(tp[0], fp[0]), [0, 4, 8, 8, 0])
     np.testing.assert_array_equal(metrics.budget_cut(fp, 0.3), [2, 3])
-    np.testing.assert_array_equal(metrics.false_positive_budget([4, 99, 100], 0.3), [1, 29, 30])
+    budget = metrics.false_positive_budget([4, 99, 100], 0.3)
+    assert budget.dtype == metrics.budget_cut(fp, 0.3).dtype == cuts.positive.dtype == np.int64
+    np.testing.assert_array_equal(budget, [1, 29, 30])
+    np.testing.assert_array_equal(metrics.area(tp, fp), [13.5 / 16, 22.5 / 24])
+    np.testing.assert_array_equal(metrics.tpr_within(tp, fp, 0.3), [3 / 4, 6 / 6])
+
+
+def test_rows_with_one_score_keep_their_order() -> None:
+    """Permutations are drawn of rows in this order: another sort would give another oracle."""
+    scores = np.tile([1.0, 3, 2, 2], 200)
+    order = metrics.Cuts.of(scores, scores == 2).order
+    np.testing.assert_array_equal(order, np.lexsort((np.arange(800), -scores)))
 
 
 @given(labelled(), st.floats(0.01, 0.99))

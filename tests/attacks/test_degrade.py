@@ -19,6 +19,7 @@ from mia_bench.attacks.degrade import (
     kept_pixels,
     project,
     random_box,
+    require_blocks,
     side_of,
 )
 from mia_bench.errors import MiaError
@@ -80,6 +81,13 @@ def test_a_centred_square_has_its_share_of_the_image(ratio):
 def test_a_square_that_hides_nothing_or_everything_is_refused(ratio):
     with pytest.raises(MiaError, match="must hide something and leave a border"):
         side_of(ratio, 16, 16)
+
+
+def test_blocks_that_do_not_cover_an_image_are_refused():
+    require_blocks(Task.of("sr:4"), 16, 32)
+    for size in ((16, 30), (30, 16)):
+        with pytest.raises(MiaError, match="sr:4 does not divide {} x {} images".format(*size)):
+            require_blocks(Task.of("sr:4"), *size)
 
 
 def test_boxes_stay_inside():

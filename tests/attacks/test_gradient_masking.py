@@ -123,6 +123,8 @@ def test_the_classifier_learns_the_direction(sign, attack_fixtures):
     few = known.take(np.array([0, 50, 51]))
     with pytest.raises(MiaError, match="1 members and 2 non-members"):
         SHORT.score(features, few)
+    assert SHORT.least_rows == 2
+    assert replace(SHORT, decision="threshold").least_rows == 0
 
 
 def test_refused():

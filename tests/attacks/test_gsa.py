@@ -143,6 +143,21 @@ def test_members_score_high_whatever_the_direction(log, attack_fixtures):
     assert turned[:40].mean() < turned[40:].mean()
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_the_classifier_is_two_hundred_trees_on_scaled_norms(log):
+    from xgboost import XGBClassifier
+
+    known, found = table(30, 0, shift=0.3), table(10, 1).features["log_norm"]
+    learnt = known.features["log_norm"]
+    if not log:
+        found, learnt = np.exp(found), np.exp(learnt)
+    scale = [(values - learnt.mean(0)) / learnt.std(0) for values in (learnt, found)]
+    trees = XGBClassifier(n_estimators=200, n_jobs=1).fit(scale[0], known.is_member.astype(int))
+    scores = GSA(log=log).score(table(10, 1).features, known)
+    # float32 splits, of scales that differ in the last bit
+    np.testing.assert_allclose(scores, trees.predict_proba(scale[1])[:, 1], atol=1e-3)
+
+
 def test_scores_are_repeatable():
     known, found = table(30, 0), table(10, 1).features
     assert (GSA().score(found, known) == GSA().score(found, known)).all()
@@ -153,6 +168,7 @@ def test_too_few_calibration_rows_are_counted():
     few = known.take(np.array([0, 1, 2, 5, 6, 7, 8]))
     with pytest.raises(MiaError, match=r"3 members and 4 non-members are left .* least 4"):
         GSA().score(known.features, few)
+    assert GSA().least_rows == 4
 
 
 @pytest.mark.parametrize("attack", [GSA(), GSA(per_timestep=True)], ids=["gsa", "gsa2"])

@@ -1,18 +1,21 @@
+"""membership.py: the rows of a split, its summary, and the manifest that fixes it."""
+
+from __future__ import annotations
+
 import json
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from mia_bench.data.membership import (
     Role,
     RoleSizes,
+    Row,
     Split,
-    assign,
     check_split,
     load_split,
     make_split,
@@ -21,8 +24,9 @@ from mia_bench.data.membership import (
     reasons,
     save_split,
 )
-from mia_bench.data.source import Item, Listing, Skip, listing
+from mia_bench.data.source import Item, Listing, Skip, fingerprint, listing
 from mia_bench.errors import MiaError
+from mia_bench.store import hash_key
 
 QUARTERS = RoleSizes(0.25, 0.25, 0.25, 0.25)
 COUNTS = RoleSizes(40, 60, 30, 20, 10)
@@ -44,54 +48,6 @@ def split_of(sizes: RoleSizes = COUNTS, seed: int = 0, n: int = 200) -> tuple[Sp
     return make_split(made, groups, sizes, source="x", seed=seed, max_distance=6), made
 
 
-group_labels = st.lists(st.integers(0, 60), min_size=30, max_size=150).map(
-    lambda numbers: [f"g{n}" for n in numbers]
-)
-seeds = st.integers(0, 2**32 - 1)
-shares = st.lists(st.integers(1, 20), min_size=5, max_size=5).map(
-    lambda parts: RoleSizes(*(part / sum(parts) for part in parts))
-)
-
-
-def try_assign(groups: list[str], sizes: RoleSizes, seed: int) -> list[Role | None]:
-    try:
-        return assign(groups, sizes, seed)
-    except MiaError:  # a share of a few rows where every group is large
-        return [None] * len(groups)
-
-
-@given(group_labels, shares, seeds)
-def test_groups_are_never_divided(groups: list[str], sizes: RoleSizes, seed: int) -> None:
-    roles = defaultdict(set)
-    for label, role in zip(groups, try_assign(groups, sizes, seed), strict=True):
-        roles[label].add(role)
-    assert all(len(found) == 1 for found in roles.values())
-
-
-@given(group_labels, shares, seeds, st.randoms(use_true_random=False))
-def test_roles_do_not_depend_on_the_order(
-    groups: list[str], sizes: RoleSizes, seed: int, random: object
-) -> None:
-    shuffled = list(groups)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-    straight = dict(zip(groups, try_assign(groups, sizes, seed), strict=True))
-    assert dict(zip(shuffled, try_assign(shuffled, sizes, seed), strict=True)) == straight
-
-
-@given(group_labels, shares, seeds)
-def test_counts_miss_by_less_than_a_group(groups: list[str], sizes: RoleSizes, seed: int) -> None:
-    largest = max(Counter(groups).values())
-    roles = Counter(try_assign(groups, sizes, seed))
-    for role, wanted in sizes.counts(len(groups)).items():
-        assert roles[role] < wanted + largest
-
-
-@given(st.integers(5, 200), shares, seeds)
-def test_counts_are_exact_without_groups(n: int, sizes: RoleSizes, seed: int) -> None:
-    roles = Counter(assign([f"g{i}" for i in range(n)], sizes, seed))
-    assert {role: roles[role] for role in Role} == sizes.counts(n)
-
-
 def test_counts_are_exact_while_small_groups_are_left() -> None:
     for seed in range(20):
         split, _ = split_of(seed=seed)
@@ -99,33 +55,11 @@ def test_counts_are_exact_while_small_groups_are_left() -> None:
         assert split.unused == 40
 
 
-def test_groups_larger_than_what_is_left_come_as_near_as_they_can() -> None:
-    tens = [f"g{i // 10}" for i in range(100)]
-    roles = Counter(assign(tens, RoleSizes(16, 14, 20, 20), 0))
-    assert [roles[role] for role in Role] == [20, 10, 20, 20, 30]
-    with pytest.raises(MiaError, match=r"fits target_member \(4 rows asked, 10 groups"):
-        assign(tens, RoleSizes(4, 20, 20, 20), 0)
-
-
 def test_seeds_differ_and_repeat() -> None:
     splits = [split_of(seed=seed)[0] for seed in range(10)]
     assert len({split.content_hash for split in splits}) == 10
     assert split_of(seed=3)[0] == splits[3]
-
-
-def test_every_row_is_a_member_equally_often() -> None:
-    """400 seeds, 40 of 200 rows: 80 ± 8 times each; large groups no more often than single rows."""
-    made, groups = data()
-    hits: Counter[int] = Counter()
-    for seed in range(400):
-        roles = assign(groups, COUNTS, seed)
-        hits.update(i for i, role in enumerate(roles) if role == Role.TARGET_MEMBER)
-    assert 40 < min(hits[i] for i in range(200)) <= max(hits.values()) < 120
-    size = Counter(groups)
-    for wanted in (1, 3):
-        rows = [i for i, label in enumerate(groups) if size[label] == wanted]
-        assert sum(hits[i] for i in rows) / len(rows) == pytest.approx(80, abs=4)
-    assert len(made.items) == len(groups)
+    assert (splits[3].seed, splits[3].max_distance, splits[3].sizes) == (3, 6, COUNTS)
 
 
 def test_the_rest_validates_or_stays_unused() -> None:
@@ -135,35 +69,11 @@ def test_the_rest_validates_or_stays_unused() -> None:
     assert (Counter(none.role)[Role.VALIDATION], none.unused) == (0, 50)
 
 
-def test_shares_and_counts_can_be_mixed() -> None:
-    sizes = RoleSizes(0.29, 10, 0.29, 10, None)
-    assert sizes.counts(100) == {
-        Role.TARGET_MEMBER: 29,
-        Role.TARGET_NONMEMBER: 10,
-        Role.SHADOW_MEMBER: 29,
-        Role.SHADOW_NONMEMBER: 10,
-    }
-    assert RoleSizes(1, 0, 0, 0).counts(7)[Role.TARGET_MEMBER] == 1
-    assert RoleSizes(1.0, 0, 0, 0).counts(7)[Role.TARGET_MEMBER] == 7
-
-
 def test_sizes_above_the_rows_say_the_numbers() -> None:
     with pytest.raises(MiaError, match=r"needs 1,180 rows \(180 target_member .* data has 200"):
         split_of(RoleSizes(180, 460, 180, 360))
     with pytest.raises(MiaError, match="needs 240 rows"):
         split_of(RoleSizes(0.3, 0.3, 0.3, 0.3))
-
-
-@pytest.mark.parametrize("bad", [-1, -0.1, 1.5, float("nan"), True, "5", None])
-def test_impossible_sizes_are_refused(bad: object) -> None:
-    sizes = {role.value: 0.1 for role in Role} | {"target_member": bad}
-    with pytest.raises(MiaError, match=r"data\.sizes: size target_member="):
-        RoleSizes.of(sizes)
-
-
-def test_unknown_roles_are_refused_by_name() -> None:
-    with pytest.raises(MiaError, match=r"'member'.*It needs: target_member, target_nonmember"):
-        RoleSizes.of({"member": 5})
 
 
 def test_rows_select_by_role() -> None:
@@ -339,3 +249,77 @@ def test_data_that_grew_or_was_renamed_still_fits(tmp_path: Path) -> None:
     split, made = split_of(QUARTERS)
     renamed = [Item(i.sample_id, i.caption, f"new/{i.name}", blank) for i in made.items]
     check_split(split, listing([*renamed, Item("x:9", "more", "more.png", blank)]), tmp_path)
+
+
+def message(function: Callable[..., object], *arguments: object) -> str:
+    with pytest.raises(MiaError) as error:
+        function(*arguments)
+    return str(error.value)
+
+
+def test_messages_to_the_letter(tmp_path: Path) -> None:
+    split, made = split_of(QUARTERS)
+    path = tmp_path / "split.json"
+    advice = f"Restore {path}, or delete it to make a new split, which needs new fine-tunes."
+    save_split(split, path)
+    whole = path.read_text()
+    path.write_text(whole.replace('"version": 1', '"version": 3'))
+    assert message(load_split, path) == f"the split manifest has version 3, not 1. {advice}"
+    path.write_text(whole.replace("x:0199", "x:1199"))
+    assert message(load_split, path) == (
+        f"the split manifest was edited: its rows do not give its hash {split.content_hash}."
+        f" {advice}"
+    )
+    path.write_text("7")
+    refused = message(load_split, path)
+    assert refused.startswith("the split manifest cannot be read: AttributeError(")
+    assert refused.endswith(f"). {advice}")
+    assert message(check_split, split, listing(made.items[1:]), path) == (
+        "the x data no longer matches its split: 1 of 200 rows are missing and 0 have another image"
+        f" or caption, for example x:0000 (0.png). Restore the data, or delete {path} to make"
+        " a new split, which needs new fine-tunes."
+    )
+
+
+def test_a_table_is_made_of_what_the_listing_says() -> None:
+    made, groups = data(4)
+    roles = [Role.VALIDATION, None, Role.SHADOW_MEMBER, None]
+    with_skips = Listing(made.items[::-1], SKIPPED, duplicates=7)
+    split = make_table(
+        with_skips, groups[::-1], roles[::-1], COUNTS, source="y", seed=3, max_distance=2
+    )
+    assert split == Split(
+        source="y",
+        fingerprint=fingerprint(with_skips),
+        seed=3,
+        sizes=COUNTS,
+        max_distance=2,
+        duplicates=7,
+        unused=2,
+        table=(
+            Row("x:0000", "x:0000", Role.VALIDATION, "0.png", hash_key("caption 0")),
+            Row("x:0002", "x:0000", Role.SHADOW_MEMBER, "2.png", hash_key("caption 2")),
+        ),
+        skipped=SKIPPED,
+    )
+    for short in (groups[:3], groups * 2):
+        with pytest.raises(ValueError, match="zip"):
+            make_table(made, short, roles, COUNTS, source="y", seed=3, max_distance=2)
+
+
+def test_a_manifest_of_before_skips_were_kept_has_none(tmp_path: Path) -> None:
+    split, path = split_of()[0], tmp_path / "split.json"
+    save_split(split, path)
+    fields = json.loads(path.read_text())
+    del fields["skipped"], fields["note"]
+    path.write_text(json.dumps(fields))
+    assert load_split(path) == split
+
+
+def test_a_manifest_takes_the_place_of_an_older_one_below_folders_that_are_not_there(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a" / "b" / "split.json"
+    for seed in (0, 1):
+        save_split(split_of(seed=seed)[0], path)
+        assert load_split(path).seed == seed
