@@ -222,6 +222,7 @@ def _section(
         value, span = entry, ""
         if isinstance(entry, dict):
             value, span = entry["value"], f"{entry['lo']:.3f} to {entry['hi']:.3f}"
+            span = "one round" if entry["lo"] == entry["hi"] else span
         yield f"| {line.text} | {_number(value)} | {span} | {line.verdict(value)} |"
     yield ""
 
