@@ -19,6 +19,7 @@ from mia_bench.bars import StepProgress
 from mia_bench.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
 from mia_bench.config import TrainerOptions
 from mia_bench.diffusion import add_noise
+from mia_bench.ending import Ending
 from mia_bench.finite import require_gradients, require_losses
 from mia_bench.keeper import LAST, InPlace, Keeper, whole
 from mia_bench.mitigations import Treatment
@@ -258,7 +259,8 @@ def finetune(
     module = FinetuneModule(target, members, heldout, treatment, shown, views)
     stopping = [callback for stop in treatment.stops for callback in stop.callbacks()]
     keeper = Keeper(folder, treatment.recipe, keep_best=bool(stopping))
-    trainer = _trainer(treatment.recipe, options, folder, [*stopping, keeper, StepProgress(label)])
+    callbacks = [*stopping, keeper, StepProgress(label), Ending()]
+    trainer = _trainer(treatment.recipe, options, folder, callbacks)
     last = folder / LAST
     resumed, began = whole(last), time.monotonic()
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)

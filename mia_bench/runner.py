@@ -21,6 +21,7 @@ from mia_bench.attacks import Access, Attack
 from mia_bench.bars import RowProgress
 from mia_bench.config import TrainerOptions
 from mia_bench.data.source import Item
+from mia_bench.ending import Ending
 from mia_bench.errors import MiaError
 from mia_bench.features import Array, Table, read_note, read_table
 from mia_bench.pictures import cut, loader
@@ -205,7 +206,7 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[progress],
+        callbacks=[progress, Ending()],
     )
 
 

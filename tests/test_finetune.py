@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +161,25 @@ def killed_at_step_5(monkeypatch, run) -> None:
         patch.setattr(FinetuneModule, "training_step", killed)
         with pytest.raises(KilledError):
             run()
+
+
+def test_sigterm_ends_a_fine_tune_with_a_status(fresh_target, tmp_path, monkeypatch):
+    """Lightning alone would end it with status 0, as if it were done."""
+    step = FinetuneModule.training_step
+
+    def told_to_end(self, batch, batch_idx):
+        if self.global_step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "training_step", told_to_end)
+        with pytest.raises(SystemExit) as ended:
+            train(fresh_target, tmp_path / "part")
+    assert ended.value.code == 128 + signal.SIGTERM
+    whole, _ = train(fresh_target, tmp_path / "whole")
+    resumed, _ = train(fresh_target, tmp_path / "part")
+    assert same(resumed, whole)
 
 
 TREATED = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,28 @@ def test_a_killed_pass_continues_with_the_missing_rows(fresh_target, tmp_path, m
     assert identical(found["loss"], whole["loss"])
     assert costs["loss"].rows == expected["loss"].rows == 10
     assert costs["loss"].queries == expected["loss"].queries
+
+
+def test_sigterm_ends_a_pass_which_the_next_completes(fresh_target, tmp_path, monkeypatch, capsys):
+    """Lightning alone would go on to the end of the pass."""
+    items, predict = pairs(10), AttackModule.predict_step
+
+    def told_to_end(self, batch, batch_idx):
+        if batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return predict(self, batch, batch_idx)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(AttackModule, "predict_step", told_to_end)
+        with pytest.raises(SystemExit) as ended:
+            ask(fresh_target(), tmp_path, items)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert "Run the same command again" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+    target = fresh_target()
+    ask(target, tmp_path, items)
+    assert target.queries["forward"] == 6
 
 
 def test_a_pass_goes_on_with_another_batch_size(fresh_target, tmp_path, monkeypatch):
