@@ -97,10 +97,11 @@ def test_processes_that_start_together_share_one_target(tmp_path, whole, number)
 
 @pytest.mark.slow
 def test_one_of_two_processes_dies_and_the_other_goes_on(tmp_path, whole):
-    """The one that waits takes over where the other was killed."""
+    """The one that waits takes over where the other was killed, which stood still meanwhile."""
     outputs: Path = tmp_path / "outputs"
     first = start(outputs, *RUN)
     assert first.until(lambda: next(outputs.glob("targets/*.tmp/last.ckpt"), None) is not None)
+    os.killpg(first.process.pid, signal.SIGSTOP)
     second = start(outputs, *RUN)
     assert second.until(lambda: "waiting for another process" in second.said)
     first.kill()
