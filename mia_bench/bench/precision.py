@@ -2,12 +2,13 @@
 
 `python -m mia_bench.bench.precision [dtype ...] [override ...]` asks a run's models again in every
 dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. What is stored is not asked
-again. TF32 needs a GPU.
+again. `attack=[a,b]` asks with these alone. TF32 needs a GPU.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,17 @@ ATTACKS = (
 )
 
 
-def drift(dtype: str, overrides: list[str]) -> dict[str, Any]:
+def drift(dtype: str, attacks: Sequence[str], overrides: list[str]) -> dict[str, Any]:
     """`<attack>`: change of AUROC with its 95 % interval, and the rank correlation of scores."""
     import pandas as pd
 
     from mia_bench.bootstrap import paired_difference
     from mia_bench.session import run
 
-    common = (f"attack=[{','.join(ATTACKS)}]", "eval.base_rows=[]", *overrides)
+    common = (f"attack=[{','.join(attacks)}]", "eval.base_rows=[]", *overrides)
     exact, coarse = run(*common), run(*common, f"eval.dtype={dtype}")
     found = {}
-    for name in ATTACKS:
+    for name in attacks:
         tables = [
             pd.read_parquet(runs[name][1] / "scores.parquet").query("~calibration")
             for runs in (exact, coarse)
@@ -59,8 +60,10 @@ def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> 
 def main() -> None:
     dtypes = [word for word in sys.argv[1:] if "=" not in word] or ["bfloat16", "float16"]
     overrides = [word for word in sys.argv[1:] if "=" in word]
+    chosen = [word for word in overrides if word.startswith("attack=")]
+    attacks = chosen[-1].removeprefix("attack=").strip("[]").split(",") if chosen else ATTACKS
     for dtype in dtypes:
-        found = drift(dtype, overrides)
+        found = drift(dtype, attacks, [word for word in overrides if word not in chosen])
         keep("precision", {f"precision.{dtype}.{name}": row for name, row in found.items()})
         for name, row in found.items():
             print(
