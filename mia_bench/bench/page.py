@@ -245,7 +245,7 @@ def _where(about: dict[str, Any]) -> str:
 def _precision(kept: dict[str, Any]) -> Iterator[str]:
     """Which attacks bear which dtype."""
     yield "## Scoring in lower precision: change of AUROC on the default run\n"
-    yield _where(kept["measured"]["precision"]) + "\n"
+    yield _where(kept["measured"]["precision"]).partition(", ratios")[0] + ".\n"
     yield "Held: the 95 % interval of the paired change contains 0 and the change is below 0.01.\n"
     yield (
         "| dtype | attack | AUROC in float32 | change | 95 % | rank correlation | held |\n"
