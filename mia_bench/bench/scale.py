@@ -36,19 +36,16 @@ def resume(rows: int, attack: str = "loss") -> dict[str, float]:
         folder, quiet = Path(name), subprocess.DEVNULL
         words = growth.command(rows, attack, folder)
         first = subprocess.Popen(words, stdout=quiet, stderr=quiet)
-        began = time.monotonic()
         while _shards(folder) * 32 < rows / 2 and first.poll() is None:
             time.sleep(0.2)
         first.kill()
         first.wait()
-        half = time.monotonic() - began
         done = subprocess.run(words, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return {
         "rows": found["rows"],
         "kept": rows - found["asked"],
         "asked": found["asked"],
-        "first_seconds": half,
         "merge_seconds": found["merge"],
     }
 
