@@ -221,8 +221,8 @@ def _section(
             continue
         value, span = entry, ""
         if isinstance(entry, dict):
-            value, span = entry["value"], f"{entry['lo']:.3f} to {entry['hi']:.3f}"
-            span = "one round" if entry["lo"] == entry["hi"] else span
+            value, one = entry["value"], entry["lo"] == entry["hi"]
+            span = "one round" if one else f"{entry['lo']:.3f} to {entry['hi']:.3f}"
         yield f"| {line.text} | {_number(value)} | {span} | {line.verdict(value)} |"
     yield ""
 
@@ -233,19 +233,20 @@ def _number(value: float) -> str:
 
 
 def _where(about: dict[str, Any]) -> str:
-    device = about["gpu"] or f"{about['processor']}, {about['cores']} cores"
     clock = {"wall": "wall time", "process": "time of computing"}[about["clock"]]
     busy = f", load {about['load']}" if about["load"] > about["threads"] + 0.5 else ""
-    return (
-        f"{about['date']}, {device}, threads: {about['threads']}, torch {about['torch']}, "
-        f"ratios of {clock}{busy}."
-    )
+    return f"{_machine(about)}, ratios of {clock}{busy}."
+
+
+def _machine(about: dict[str, Any]) -> str:
+    device = about["gpu"] or f"{about['processor']}, {about['cores']} cores"
+    return f"{about['date']}, {device}, threads: {about['threads']}, torch {about['torch']}"
 
 
 def _precision(kept: dict[str, Any]) -> Iterator[str]:
     """Which attacks bear which dtype."""
     yield "## Scoring in lower precision: change of AUROC on the default run\n"
-    yield _where(kept["measured"]["precision"]).partition(", ratios")[0] + ".\n"
+    yield f"{_machine(kept['measured']['precision'])}.\n"
     yield "Held: the 95 % interval of the paired change contains 0 and the change is below 0.01.\n"
     yield (
         "| dtype | attack | AUROC in float32 | change | 95 % | rank correlation | held |\n"

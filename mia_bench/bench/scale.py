@@ -95,9 +95,12 @@ def stored(cells: int, runs: int) -> dict[str, float]:
 
 
 def _command(module: str, *words: str) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, *words]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    subprocess.run(command, check=True, capture_output=True, env=_one_thread())
+
+
+def _one_thread() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def scoring(rows: int) -> dict[str, float]:
@@ -134,11 +137,10 @@ def processes(rows: int) -> float:
 def ceiling(evaluations: int) -> float:
     """What the machine gives two bare loops beside each other, over one alone: 2 where cores do."""
     words = [sys.executable, "-m", "mia_bench.bench.bare", str(evaluations)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     def seconds(number: int) -> float:
         started = [
-            subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+            subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=_one_thread())
             for _ in range(number)
         ]
         return max(float(process.communicate()[0].splitlines()[-1]) for process in started)

@@ -107,10 +107,8 @@ def test_damaged_latents_are_encoded_again(copied, again, capsys):
 def test_any_file_damaged_is_refused_or_changes_nothing(whole, again, tmp_path, kind, asked_again):
     """Every file there is, one after the other, with a different byte each time."""
     refused = same = 0
-    expected, left_out = (
-        _without_sharing(results(whole)),
-        {*asked_again, "hydra", "reports", "cache"},
-    )
+    expected = _without_sharing(results(whole))
+    left_out = {*asked_again, "hydra", "reports", "cache"}
     files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     files = [name for name in files if name.parts[0] not in left_out and name.suffix != ".lock"]
     for seed, name in enumerate(files):
