@@ -22,7 +22,7 @@ from mia_bench.resample import Bootstrap, Interval
 
 FPRS = (0.01, 0.001)
 FEW = 4  # fewer allowed false positives than this, and percentiles miss the truth too often
-EXTREME = 0.99  # an AUROC beyond which its interval covers less than 95 %
+EXTREME = 0.99  # an AUROC beyond which its interval covers more than 95 %
 
 
 def evaluate(
@@ -159,8 +159,7 @@ def _flags(
 ) -> list[str]:
     """What a reader of the numbers must know, as stable identifiers.
 
-    `few_false_positives_*`: an interval that is longer than 95 % asks for. `extreme_auroc`: one
-    that is shorter.
+    `few_false_positives_*`, `extreme_auroc`: an interval that is longer than 95 % asks for.
     """
     resolutions = {f"tpr_{name.replace('.', '_')}": point.k for name, point in points.items()}
     resolutions["tau_fpr01"] = thresholds.fpr01_k

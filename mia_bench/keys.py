@@ -15,7 +15,7 @@ from mia_bench.data.membership import Role, Split
 from mia_bench.mitigations import Treatment
 from mia_bench.store import hash_key
 
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 
 
 def model_key(base: str, split: Split, member: Role, treatment: Treatment, precision: str) -> str:

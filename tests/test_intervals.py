@@ -101,6 +101,18 @@ def test_areas_stay_inside_the_unit_interval_and_widen_with_their_error() -> Non
     assert area(0.6, np.array([0.7]), none, none) == pytest.approx((0.6, 0.6))
 
 
+def test_an_area_of_few_rows_out_of_order_takes_a_quantile_of_student() -> None:
+    none = Rate(0.5, 0.4, 0.6)  # not asked
+    logit = np.log(0.99 / 0.01)
+    for spread, freedom in ((0.005, 2 * 3.96 + 1), (0.01, 2 * 0.99 + 1), (0.002, np.inf)):
+        replicates = np.array([0.99 - spread, 0.99, 0.99 + spread])  # their sd is `spread`
+        reach = stats.t.ppf(0.975, freedom) * spread / (0.99 * 0.01)
+        expected = 1 / (1 + np.exp(-(logit + np.array([-reach, reach]))))
+        assert area(0.99, replicates, none, none) == pytest.approx(expected)
+        mirrored = area(0.01, 1 - replicates, none, none)
+        assert mirrored == pytest.approx(1 - expected[::-1])
+
+
 def test_a_perfect_area_is_bounded_by_the_rates_of_its_threshold() -> None:
     member, other = Rate(1, 0.98, 1), Rate(0, 0, 0.05)
     assert area(1.0, np.ones(5), member, other) == (pytest.approx(0.98 * 0.95), 1)

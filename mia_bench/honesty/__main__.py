@@ -24,6 +24,7 @@ SETTINGS = (
     Setting(180, 400, 1.5),
     Setting(180, 400, 3.0),
     Setting(180, 400, 4.0),
+    Setting(180, 400, 4.7),
     Setting(180, 120, 1.5),
     Setting(180, 250, 1.5),
     Setting(400, 1200, 0.9, "openclipart"),
