@@ -79,9 +79,10 @@ def _area(boot: Bootstrap, replicates: Floats) -> Interval:
 def _rare(
     s: Floats, y: Bools, boot: Bootstrap, points: dict[str, TprAtFpr]
 ) -> Iterator[tuple[str, Interval]]:
-    """TPR where 1 <= k < FEW."""
+    """TPR where 1 <= k < FEW, or where fewer than FEW members are missed."""
     for name, point in points.items():
-        if 1 <= point.k < FEW:
+        missed = y.sum() if point.value is None else (1 - point.value) * y.sum()
+        if point.k >= 1 and min(point.k, missed) < FEW:
             limits = intervals.rare_tpr(
                 s, y, boot.row_group, float(name), boot.seed, boot.n_resamples
             )

@@ -84,6 +84,7 @@ class TrainerOptions:
     gpu_slots: int | None = None
     workers: int = 0
     compile: str | None = None
+    beside: bool = True
 
     @property
     def ranks(self) -> int:

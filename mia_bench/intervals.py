@@ -85,8 +85,8 @@ def balanced(tpr: Rate, fpr: Rate) -> Limits:
 def area(value: float, replicates: Floats, member: Rate, nonmember: Rate) -> Limits:
     """Of an AUROC from its bootstrap `replicates` (b,).
 
-    An AUROC A of variance v is worth k = A (1 - A) / v min(A, 1 - A) rows out of order. A count of k
-    gives its own variance 2 k + 1 degrees of freedom (Satterthwaite 1946, Biometrics Bull. 2; the
+    An AUROC A of variance v is worth k = A (1 - A) min(A, 1 - A) / v rows out of order. A count of
+    k gives its own variance 2 k + 1 degrees of freedom (Satterthwaite 1946, Biometrics Bull. 2; the
     one is Jeffreys' half event), which matters where k is below 20.
     Where members and non-members are apart there is no error to resample. Then a threshold calls
     all members (`member`, a rate of 1) and none of the others (`nonmember`, a rate of 0), and a

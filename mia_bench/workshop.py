@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench import beside
 from mia_bench.cells import Cell, Questions, Subject
 from mia_bench.config import Experiment, TrainerOptions
 from mia_bench.data.captions import ask_with
@@ -61,14 +62,36 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
 
 def train_models(plan: Plan) -> None:
     """Target and shadow, each from the same base with the same recipe."""
-    for subject in plan.trained:
-        if not subject.ready:
-            from mia_bench.keeper import LAST
+    beside.carry_out(plan, "train")
 
+
+def answer_questions(plan: Plan) -> None:
+    """Every missing feature table, one predict pass per (model, rows)."""
+    beside.carry_out(plan, "ask")
+
+
+def train(plan: Plan, kinds: Sequence[str]) -> None:
+    """The models of `kinds` that are not trained."""
+    from mia_bench.keeper import LAST
+
+    together = plan.experiment.options.trainer.ranks > 1
+    for subject in plan.trained:
+        if subject.kind in kinds and not subject.ready:
             build = partial(_train, plan, subject)
-            together = plan.experiment.options.trainer.ranks > 1
             get_or_build(subject.folder, build, together, scrap=(LAST,))
             free()
+
+
+def ask(plan: Plan, kinds: Sequence[str]) -> None:
+    """What was not asked of the models of `kinds`."""
+    for (subject, rows), asked in plan.missing().items():
+        if subject.kind in kinds:
+            _predict(plan, subject, rows, asked)
+            free()
+
+
+WORK = {"train": train, "ask": ask}
+"""What `beside` divides among processes."""
 
 
 def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
@@ -102,13 +125,6 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
         views,
     )
     return {"kind": subject.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
-
-
-def answer_questions(plan: Plan) -> None:
-    """Every missing feature table, one predict pass per (model, rows)."""
-    for (subject, rows), asked in plan.missing().items():
-        _predict(plan, subject, rows, asked)
-        free()
 
 
 def _predict(plan: Plan, subject: Subject, rows: Sequence[str], asked: list[Questions]) -> None:

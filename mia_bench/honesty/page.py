@@ -58,8 +58,8 @@ REMARKS = """
   intervals come from a Bayesian bootstrap of both populations: longer than 95 % asks for.
 - `low_resolution_*` (k below 10): the estimate realises (k + 1) / (n + 1) in expectation, 1.25 %
   with 400 non-members, not 1 %. The interval is for a true FPR of 1 %.
-- `extreme_auroc` (above 0.99 or below 0.01): few pairs are out of order. The normal quantile held the
-  truth in 89 % (true AUC 0.998); Student's is longer than 95 % asks for where next to none are.
+- `extreme_auroc` (above 0.99 or below 0.01): few pairs are out of order. The normal quantile held
+  the truth in 89 % (true AUC 0.998); Student's is longer than 95 % asks for where next to none are.
 - Where many rows lie in few large groups, rates at a threshold are a matter of single groups, and
   no interval knows the groups that were not drawn.
 - All intervals are conditional on this target, shadow and calibration; seeds are the other half.
