@@ -89,6 +89,24 @@ def test_a_perfect_score_has_an_interval_and_a_flag() -> None:
     assert "extreme_auroc" in turned["flags"]
 
 
+@pytest.mark.parametrize(("below", "flagged"), [(0, True), (3, True), (4, False)])
+def test_a_rate_that_misses_few_members_is_not_taken_for_exact(below: int, flagged: bool) -> None:
+    """Resampled groups know nothing of members below the threshold where none or few are seen."""
+    y = np.arange(1000) < 500
+    s = np.where(y, 2.0, 0.0) + np.linspace(0, 1, 1000)
+    s[:below] = -1.0
+    group = [f"g{i}" for i in range(1000)]
+    found = evaluate(s, y, group, Thresholds(1.5, 1.5, 5), seed=0, n_resamples=400)
+    entry = found["tpr_at_fpr"]["0.01"]
+    assert (entry["k"], entry["value"]) == (5, 1 - below / 500)
+    assert ("few_missed_members_tpr_0_01" in found["flags"]) == flagged
+    if flagged:
+        labels = Bootstrap.of(y, group, 0, 400).row_group
+        limits = intervals.rare_tpr(s, y, labels, 0.01, 0, 400)
+        assert (entry["lo"], entry["hi"]) == limits
+        assert entry["lo"] < entry["value"]
+
+
 def test_values_are_the_point_metrics() -> None:
     s, y, group = draw(0, n=2400)
     thresholds = fit_thresholds(*draw(1, n=2400)[:2])
