@@ -87,7 +87,7 @@ bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothi
 	$(BIN)/python -m mia_bench.bench
 
 bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 cells (an hour)
-	$(BIN)/python -m mia_bench.bench levers memory ddp resume stored scores cost
+	$(BIN)/python -m mia_bench.bench levers memory ddp beside resume stored scores cost
 
 honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (half an hour)
 	$(BIN)/python -m mia_bench.honesty

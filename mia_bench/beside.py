@@ -57,16 +57,23 @@ def threads_each(plan: Plan, costs: dict[str, int]) -> int | None:
     """Threads of every process, `costs` being evaluations by model; None: this process has all."""
     import torch
 
-    from mia_bench.workshop import device_of
-
     options = plan.experiment.options.trainer
-    if not options.beside or options.ranks > 1 or device_of(options).type != "cpu":
+    if not options.beside or options.ranks > 1 or not _on_cpu(options.accelerator):
         return None
     if sum(cost >= WORTH for cost in costs.values()) < 2 or torch.get_num_threads() < 2:
         return None
     if plan.experiment.model.unet_bytes() >= SMALL or _local(plan.experiment.resolved):
         return None
     return torch.get_num_threads() // _processes(costs)
+
+
+def _on_cpu(accelerator: str) -> bool:
+    """What Lightning will take."""
+    import torch
+
+    if accelerator == "auto":
+        return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return accelerator == "cpu"
 
 
 def dealt(costs: dict[str, int], hands: int) -> list[list[str]]:
@@ -210,7 +217,8 @@ def main() -> None:
 
 
 def _end_with_the_run() -> None:
-    sys.stdin.read()
+    while os.read(0, 1):  # not sys.stdin, whose lock an interpreter that ends would wait for
+        pass
     os._exit(1)
 
 

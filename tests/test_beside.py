@@ -62,13 +62,23 @@ def test_small_models_with_enough_to_do_share_the_threads(plan):
 @pytest.mark.parametrize(
     "changed", [{"beside": False}, {"devices": 2}, {"num_nodes": 2}, {"accelerator": "gpu"}]
 )
-def test_options_that_serve_one_model_after_the_other(plan, monkeypatch, changed):
-    if changed.get("accelerator") == "gpu":
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+def test_options_that_serve_one_model_after_the_other(plan, changed):
+    assert threads_each(_with(plan, **changed), ENOUGH) is None
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("there", [torch.cuda, torch.backends.mps])
+def test_what_has_an_accelerator_uses_it(plan, monkeypatch, there):
+    assert threads_each(_with(plan, accelerator="auto"), ENOUGH) == 1
+    monkeypatch.setattr(there, "is_available", lambda: True)
+    assert threads_each(_with(plan, accelerator="auto"), ENOUGH) is None
+    assert threads_each(_with(plan, accelerator="cpu"), ENOUGH) == 1
+
+
+def _with(plan, **changed):
     options = plan.experiment.options
     options = replace(options, trainer=replace(options.trainer, **changed))
-    other = replace(plan, experiment=replace(plan.experiment, options=options))
-    assert threads_each(other, ENOUGH) is None
+    return replace(plan, experiment=replace(plan.experiment, options=options))
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -1,11 +1,11 @@
 """`python -m mia_bench.bench [part ...]`: measure, print a table, keep docs/benchmarks.json.
 
 Parts that run by default: bare overhead sharing literal training growth start. By name: levers
-(compiles the U-Net), memory (of each attack), ddp (two processes), resume (100,000 rows, killed
-half-way), stored (1,000 finished cells, 10,000 stored runs), scores (a million rows), cost (the
-model of docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a CPU). A
-part's figures replace its earlier ones; the others stay. Nothing else should run meanwhile; where
-it does, --clock process counts computing alone.
+(compiles the U-Net), memory (of each attack), ddp (two processes on one model), beside (on two),
+resume (100,000 rows, killed half-way), stored (1,000 finished cells, 10,000 stored runs), scores (a
+million rows), cost (the model of docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of
+memory, an hour on a CPU). A part's figures replace its earlier ones; the others stay. Nothing else
+should run meanwhile; where it does, --clock process counts computing alone.
 """
 
 from __future__ import annotations

@@ -132,6 +132,13 @@ LINES: dict[str, tuple[str, list[Line]]] = {
             Line("ddp.share", "the first over the second", ">=", 0.85),
         ],
     ),
+    "beside": (
+        "Two models, a process each, over one after the other with every thread",
+        [
+            Line("beside.train", "training, 40 steps: the second over the first (wall)"),
+            Line("beside.ask", "asking CLiD's questions: the second over the first (wall)"),
+        ],
+    ),
     "resume": (
         "A pass killed without warning half-way",
         [

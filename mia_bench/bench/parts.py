@@ -124,6 +124,12 @@ def ddp(_: int) -> Figures:
     return {"ddp.speedup": speedup, "ddp.ceiling": most, "ddp.share": speedup / most}
 
 
+def beside(_: int) -> Figures:
+    from mia_bench.bench.abreast import abreast
+
+    return {f"beside.{stage}": gain for stage, gain in abreast().items()}
+
+
 def resume(_: int) -> Figures:
     from mia_bench.bench.scale import resume as measured
 
@@ -206,6 +212,7 @@ PARTS = DEFAULT | {
     "levers": levers,
     "memory": memory,
     "ddp": ddp,
+    "beside": beside,
     "resume": resume,
     "stored": stored,
     "scores": scores,

@@ -1,0 +1,50 @@
+"""Two models one after the other with every thread, and beside each other with one each.
+
+`python -m mia_bench.bench.abreast OUTPUTS [override ...]` prints the wall seconds of training and
+of asking as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from tempfile import TemporaryDirectory
+
+RUN = ("trainer=cpu", "attack=clid", "eval.base_rows=[]", "finetune.steps=40")
+
+
+def abreast() -> dict[str, float]:
+    """`train`, `ask`: seconds of one after the other over those of beside each other."""
+    apart, beside = _seconds("trainer.beside=false"), _seconds()
+    return {stage: apart[stage] / beside[stage] for stage in apart}
+
+
+def _seconds(*overrides: str) -> dict[str, float]:
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    with TemporaryDirectory() as outputs:
+        words = [sys.executable, "-m", "mia_bench.bench.abreast", outputs, *RUN, *overrides]
+        env = os.environ | threads
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    from mia_bench.session import compose
+    from mia_bench.workshop import answer_questions, make_plan, train_models
+
+    outputs, *overrides = sys.argv[1:]
+    plan = make_plan(compose(*overrides, f"paths.outputs={outputs}"))
+    found = {}
+    for stage, work in (("train", train_models), ("ask", answer_questions)):
+        began = time.perf_counter()
+        work(plan)
+        found[stage] = time.perf_counter() - began
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
