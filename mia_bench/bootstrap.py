@@ -21,7 +21,7 @@ from mia_bench.metrics import Bools, Cuts, Floats, Ints, Thresholds, TprAtFpr
 from mia_bench.resample import Bootstrap, Interval
 
 FPRS = (0.01, 0.001)
-FEW = 4  # fewer false positives allowed or members missed, and percentiles miss the truth
+FEW = 4  # fewer allowed false positives than this, and percentiles miss the truth too often
 EXTREME = 0.99  # an AUROC beyond which its interval covers more than 95 %
 
 
@@ -64,7 +64,7 @@ def evaluate(
         "n_members": int(y.sum()),
         "n_nonmembers": int((~y).sum()),
         "thresholds": asdict(thresholds),
-        "flags": _flags(points, int(y.sum()), thresholds, boot, known["auroc"]),
+        "flags": _flags(points, thresholds, boot, known["auroc"]),
     }
 
 
@@ -79,18 +79,13 @@ def _area(boot: Bootstrap, replicates: Floats) -> Interval:
 def _rare(
     s: Floats, y: Bools, boot: Bootstrap, points: dict[str, TprAtFpr]
 ) -> Iterator[tuple[str, Interval]]:
-    """TPR where few false positives are allowed or few members missed, but not none allowed."""
+    """TPR where 1 <= k < FEW, and where it is 1: groups drawn again miss no member either."""
     for name, point in points.items():
-        if point.k >= 1 and min(point.k, _missed(point, int(y.sum()))) < FEW:
+        if 1 <= point.k < FEW or point.value == 1:
             limits = intervals.rare_tpr(
                 s, y, boot.row_group, float(name), boot.seed, boot.n_resamples
             )
             yield name, Interval(point.value, *limits)
-
-
-def _missed(point: TprAtFpr, members: int) -> float:
-    """Members that are not found."""
-    return members * (1 - (point.value or 0.0))
 
 
 def _at_thresholds(
@@ -160,16 +155,12 @@ def _at_fpr(point: TprAtFpr, interval: Interval) -> dict[str, Any]:
 
 
 def _flags(
-    points: dict[str, TprAtFpr],
-    members: int,
-    thresholds: Thresholds,
-    boot: Bootstrap,
-    auroc: Interval,
+    points: dict[str, TprAtFpr], thresholds: Thresholds, boot: Bootstrap, auroc: Interval
 ) -> list[str]:
     """What a reader of the numbers must know, as stable identifiers.
 
-    `few_false_positives_*`, `few_missed_members_*`, `extreme_auroc`: an interval that is longer
-    than 95 % asks for.
+    `few_false_positives_*`, `no_member_missed_*`, `extreme_auroc`: an interval that is longer than
+    95 % asks for.
     """
     resolutions = {f"tpr_{name.replace('.', '_')}": point.k for name, point in points.items()}
     resolutions["tau_fpr01"] = thresholds.fpr01_k
@@ -184,9 +175,9 @@ def _flags(
         if 1 <= point.k < FEW
     ]
     flags += [
-        f"few_missed_members_tpr_{name.replace('.', '_')}"
+        f"no_member_missed_tpr_{name.replace('.', '_')}"
         for name, point in points.items()
-        if point.k >= 1 and _missed(point, members) < FEW
+        if point.value == 1
     ]
     if auroc.value is not None and not 1 - EXTREME <= auroc.value <= EXTREME:
         flags.append("extreme_auroc")

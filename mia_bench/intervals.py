@@ -9,8 +9,7 @@
                                  rests on few rows out of order, Student's t in place of 1.96
     TPR at an FPR that allows    the Bayesian bootstrap of the ROC curve (Rubin 1981; Gu, Ghosal,
     three false positives or     Roy 2008, Statist. Med. 27), with half a group of prior beyond
-    fewer, or misses as few      either end
-    members
+    fewer, or that is 1          either end
 
 All take near-duplicate groups as the unit. A rate r of N rows in groups of m_g rows, x_g of them
 above the threshold, is worth n rows drawn one by one:
