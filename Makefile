@@ -59,7 +59,7 @@ report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/ind
 browser: .venv/installed ## the report in a real browser (needs chromium or google-chrome, and chromedriver)
 	MIA_BROWSER=required $(BIN)/python -m pytest -m browser
 
-seeds: .venv/installed ## the table over seeds of the README (about 6 minutes a seed on 2 cores)
+seeds: .venv/installed ## the table over seeds of the README (about 5 minutes a seed on 2 cores)
 	$(BIN)/python -m mia_bench.seeds
 
 mitigations: .venv/installed ## five mitigations under the attacks, one seed, small sizes (under an hour on 2 cores)
@@ -89,7 +89,7 @@ bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothi
 bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 cells (an hour)
 	$(BIN)/python -m mia_bench.bench levers memory ddp beside resume stored scores cost
 
-honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (half an hour)
+honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (an hour)
 	$(BIN)/python -m mia_bench.honesty
 
 mutants: .venv/installed ## mutation testing of what everything rests on (20 minutes; docs/mutants.md)

@@ -13,7 +13,7 @@ import sys
 import time
 from tempfile import TemporaryDirectory
 
-RUN = ("trainer=cpu", "attack=clid", "eval.base_rows=[]", "finetune.steps=40")
+RUN = ("trainer=cpu", "attack=clid", "eval.base_rows=[]", "finetune.steps=150")
 
 
 def abreast() -> dict[str, float]:

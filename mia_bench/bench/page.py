@@ -133,10 +133,10 @@ LINES: dict[str, tuple[str, list[Line]]] = {
         ],
     ),
     "beside": (
-        "Two models, a process each, over one after the other with every thread",
+        "Two models one after the other with every thread, over beside each other with one each",
         [
-            Line("beside.train", "training, 40 steps: the second over the first (wall)"),
-            Line("beside.ask", "asking CLiD's questions: the second over the first (wall)"),
+            Line("beside.train", "training 150 steps, the start of a process included (wall)"),
+            Line("beside.ask", "asking CLiD's questions, the same (wall)"),
         ],
     ),
     "resume": (

@@ -1,7 +1,7 @@
 """`python -m mia_bench.honesty [part ...] [--count N]`: keep our statistical promises, or say.
 
 Parts: coverage resplits nulls runs. Each writes its figures into docs/honesty.json; docs/honesty.md
-is made of them. About 20 minutes on one core; parts that are done are measured again.
+is made of them. About an hour on one core; parts that are done are measured again.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ Promised: 5 % or less.
 RUNS = """
 ## Whole runs in which nobody is a member
 
-`model.finetune=false calibration=split`, 120 + 200 rows, a seed each: **{held} of {runs}**
-intervals hold 0.5. Promised: 16 of 20. AUC {least:.3f} to {most:.3f}.
+`model.finetune=false calibration=split`, 120 + 200 rows, half of them to calibrate on, a seed each:
+**{held} of {runs}** intervals hold 0.5. Promised: 16 of 20. AUC {least:.3f} to {most:.3f}.
 """
 REMARKS = """
 ## What remains out of range, and how a run says so
@@ -100,7 +100,7 @@ def _coverage(found: list[Mapping[str, Any]]) -> Iterator[str]:
         k = int(false_positive_budget(setting.nonmembers, 0.01))
         about = f"{setting.members} / {setting.nonmembers} | {setting.groups} | {k} | "
         cells = " | ".join(_cell(shares[name]) if name in shares else "n/a" for name in NAMES)
-        yield f"| {about}{setting.auroc:.3f} | {cells} |\n"
+        yield f"| {about}{setting.auroc:.4f} | {cells} |\n"
 
 
 def _cell(covered: Covered) -> str:
