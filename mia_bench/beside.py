@@ -1,9 +1,9 @@
 """Small models on a CPU, trained and asked beside each other: a process each instead of threads.
 
 The operations of a small U-Net are too short to be shared: a second thread makes one model hardly
-faster, a second process serves a second model in the same time (docs/benchmarks.md). Threads are
-divided by what the whole plan consists of, not by what is left of it: a run that was killed ends
-with the bits of one that was not.
+faster, a second process serves a second model nearly as fast (docs/scale.md). Threads are divided
+by what the whole plan consists of, not by what is left of it: a run that was killed ends with the
+bits of one that was not.
 
 `python -m mia_bench.beside` is the helper process. It reads one line of JSON, what to do, and ends
 when its input does, which is when the run that started it ends. Its output is a report.
@@ -19,7 +19,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from mia_bench.errors import MiaError
 
@@ -30,7 +31,6 @@ SMALL = 64 * 2**20  # bytes of a U-Net; the operations of larger ones keep every
 WORTH = 2_000  # evaluations; fewer are made sooner than a process starts
 PASSES = 3  # what a row costs that is trained on, in evaluations
 GRACE = 10.0  # seconds in which a helper whose run ends must have ended
-STAGES = ("train", "ask")
 
 
 def carry_out(plan: Plan, stage: str) -> None:
@@ -167,11 +167,11 @@ def _helper(
     plan: Plan, stage: str, kinds: Sequence[str], threads: int, line: int
 ) -> Iterator[Helper]:
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    env["PYTHONPATH"] = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     if sys.stderr.isatty():
         env["TQDM_POSITION"] = str(line)  # its progress below ours
     process = subprocess.Popen(
-        [sys.executable, "-m", "mia_bench.beside"],
+        [sys.executable, "-P", "-m", "mia_bench.beside"],  # what this process imports, no more
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -223,13 +223,12 @@ def _end_with_the_run() -> None:
 
 
 def _work(config: dict[str, Any], stage: str, kinds: Sequence[str]) -> None:
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     from mia_bench.config import Root, to_experiment
     from mia_bench.workshop import WORK, make_plan
 
-    cfg = OmegaConf.merge(OmegaConf.structured(Root), config)
-    assert isinstance(cfg, type(OmegaConf.create({})))
+    cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Root), config))
     WORK[stage](make_plan(to_experiment(cfg)), kinds)
 
 
