@@ -20,8 +20,8 @@ help: ## this list
 run: .venv/installed ## set up and run the main job: fine-tune the tiny target, attack it with CLiD
 	$(BIN)/python -m mia_bench
 
-test: .venv/installed ## set up and run the tests
-	$(BIN)/python -m pytest
+test: .venv/installed ## set up and run the tests, two files at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
 	$(BIN)/python -m pytest -m slow -s tests/models
