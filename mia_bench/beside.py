@@ -212,7 +212,7 @@ def main() -> None:
 
         known = explain(error)
         said = known or "".join(traceback.format_exception(error))
-        print(json.dumps({"error": said, "known": known is not None}), file=report, flush=True)
+        json.dump({"error": said, "known": known is not None}, report)
     report.close()
 
 
