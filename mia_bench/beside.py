@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mia_bench.errors import MiaError
+from mia_bench.threads import threads
 
 if TYPE_CHECKING:
     from mia_bench.plan import Plan
@@ -47,7 +48,7 @@ def carry_out(plan: Plan, stage: str) -> None:
         work(plan, waiting)
         return
     mine, *others = dealt({kind: costs[kind] for kind in waiting}, _processes(costs))
-    with _threads(share), _helpers(plan, stage, others, share) as helpers:
+    with threads(share), _helpers(plan, stage, others, share) as helpers:
         work(plan, mine)
         for helper in helpers:
             helper.wait()
@@ -104,7 +105,7 @@ def _costs(plan: Plan, stage: str) -> dict[str, int]:
     costs: dict[str, int] = {}
     for asked in {q.folder: q for cell in plan.cells for q in cell.questions()}.values():
         kind = asked.subject.kind
-        costs[kind] = costs.get(kind, 0) + asked.attack.nfe[0] * len(asked.sample_id)
+        costs[kind] = costs.get(kind, 0) + asked.evaluations
     return costs
 
 
@@ -113,18 +114,6 @@ def _local(node: Any) -> bool:
     if isinstance(node, dict):
         return str(node.get("_target_")).startswith("__main__.") or any(map(_local, node.values()))
     return isinstance(node, list) and any(map(_local, node))
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -152,21 +141,21 @@ class Helper:
 
 @contextmanager
 def _helpers(
-    plan: Plan, stage: str, parts: Sequence[Sequence[str]], threads: int
+    plan: Plan, stage: str, parts: Sequence[Sequence[str]], share: int
 ) -> Iterator[list[Helper]]:
     """A process for each part; none of them outlives the block."""
     with ExitStack() as stack:
         yield [
-            stack.enter_context(_helper(plan, stage, kinds, threads, line))
+            stack.enter_context(_helper(plan, stage, kinds, share, line))
             for line, kinds in enumerate(parts, 1)
         ]
 
 
 @contextmanager
 def _helper(
-    plan: Plan, stage: str, kinds: Sequence[str], threads: int, line: int
+    plan: Plan, stage: str, kinds: Sequence[str], share: int, line: int
 ) -> Iterator[Helper]:
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    env = {**os.environ, "OMP_NUM_THREADS": str(share)}
     env["PYTHONPATH"] = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     if sys.stderr.isatty():
         env["TQDM_POSITION"] = str(line)  # its progress below ours

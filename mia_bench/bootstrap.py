@@ -81,11 +81,16 @@ def _rare(
 ) -> Iterator[tuple[str, Interval]]:
     """TPR where 1 <= k < FEW, and where it is 1: groups drawn again miss no member either."""
     for name, point in points.items():
-        if 1 <= point.k < FEW or point.value == 1:
+        if any(_past_percentiles(point).values()):
             limits = intervals.rare_tpr(
                 s, y, boot.row_group, float(name), boot.seed, boot.n_resamples
             )
             yield name, Interval(point.value, *limits)
+
+
+def _past_percentiles(point: TprAtFpr) -> dict[str, bool]:
+    """Which of the reasons there are to distrust percentiles of resampled groups hold."""
+    return {"few_false_positives": 1 <= point.k < FEW, "no_member_missed": point.value == 1}
 
 
 def _at_thresholds(
@@ -170,14 +175,10 @@ def _flags(
         if k < metrics.LOW_RESOLUTION
     ]
     flags += [
-        f"few_false_positives_tpr_{name.replace('.', '_')}"
+        f"{reason}_tpr_{name.replace('.', '_')}"
+        for reason in ("few_false_positives", "no_member_missed")
         for name, point in points.items()
-        if 1 <= point.k < FEW
-    ]
-    flags += [
-        f"no_member_missed_tpr_{name.replace('.', '_')}"
-        for name, point in points.items()
-        if point.value == 1
+        if _past_percentiles(point)[reason]
     ]
     if auroc.value is not None and not 1 - EXTREME <= auroc.value <= EXTREME:
         flags.append("extreme_auroc")

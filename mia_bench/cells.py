@@ -53,6 +53,11 @@ class Questions:
     folder: Path
 
     @property
+    def evaluations(self) -> int:
+        """U-Net evaluations at most, if no other attack asks the same."""
+        return self.attack.nfe[0] * len(self.sample_id)
+
+    @property
     def ready(self) -> bool:
         return is_complete(self.folder)
 

@@ -70,7 +70,7 @@ def foresee(plan: Plan) -> Iterator[str]:
     """Lines about hours and memory; none when all is done, small, or spread over processes."""
     model, options = plan.experiment.model, plan.experiment.options
     waiting = [subject for subject in plan.trained if not subject.ready]
-    asked = sum(q.attack.nfe[0] * len(rows) for (_, rows), qs in plan.missing().items() for q in qs)
+    asked = sum(q.evaluations for questions in plan.missing().values() for q in questions)
     processes = options.trainer.ranks
     if not (waiting or asked) or model.unet_bytes() < SMALL or processes > 1:
         return

@@ -245,7 +245,7 @@ class Plan:
         for subject in self.trained:
             lines += _describe(subject)
         for (subject, rows), asked in self.missing().items():
-            most = sum(q.attack.nfe[0] for q in asked) * len(rows)
+            most = sum(questions.evaluations for questions in asked)
             names = ", ".join(q.folder.name.partition("-")[0] for q in asked)
             what = f"{len(rows)} images, {names}; at most {most:,} U-Net evaluations"
             lines.append(f"ask     {subject.kind}: {what}")

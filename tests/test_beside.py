@@ -8,26 +8,26 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import gone
+from trust.same import computed
 
 from mia_bench import beside, workshop
 from mia_bench.beside import dealt, threads_each
 from mia_bench.errors import MiaError
+from mia_bench.threads import threads
 from mia_bench.workshop import answer_questions, make_plan, train_models
 
 ENOUGH = {"target": beside.WORTH, "shadow": beside.WORTH, "base": 1}
-sys.path.insert(0, str(Path(__file__).parent / "trust"))
-from same import computed  # noqa: E402
 
 
 @pytest.fixture
 def two_threads():
-    with beside._threads(2):
+    with threads(2):
         yield
 
 
@@ -99,19 +99,19 @@ def test_classes_of_the_running_script_stay_in_it(plan):
 def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
     started = []
 
-    def helper(plan, stage, kinds, threads, line):
-        started.append((stage, kinds, threads))
-        return start(plan, stage, kinds, threads, line)
+    def helper(plan, stage, kinds, share, line):
+        started.append((stage, kinds, share))
+        return start(plan, stage, kinds, share, line)
 
     start = beside._helper
     monkeypatch.setattr(beside, "_helper", helper)
     monkeypatch.setattr(beside, "WORTH", 0)
-    for name, threads in (("beside", 2), ("alone", 1)):
-        torch.set_num_threads(threads)
+    for name, number in (("beside", 2), ("alone", 1)):
+        torch.set_num_threads(number)
         plan = make_plan(small("attack=[loss,pia]", outputs=tmp_path / name))
         train_models(plan)
         answer_questions(plan)
-        assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == number
         assert not plan.missing()
     assert started == [("train", ["shadow"], 1), ("ask", ["base"], 1)]
     one, other = (computed(tmp_path / name) for name in ("beside", "alone"))
@@ -199,13 +199,6 @@ def test_a_helper_ends_with_a_run_that_is_killed(small_overrides, tmp_path):
     assert list(tmp_path.glob("targets/*.tmp"))  # it trains
     run.send_signal(signal.SIGKILL)
     run.wait()
-    while _alive(helper) and time.monotonic() < until:
+    while not gone(helper) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not _alive(helper)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    assert gone(helper)

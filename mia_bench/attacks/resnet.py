@@ -20,6 +20,7 @@ from torchvision.models import resnet18
 
 from mia_bench.attacks import Floats
 from mia_bench.errors import MiaError
+from mia_bench.threads import threads
 
 Maps = npt.NDArray[np.floating[Any]]
 FEWEST_ROWS = 10  # of each class
@@ -97,14 +98,9 @@ def build(channels: int, outputs: int, stages: int = 4) -> nn.Module:
 @contextmanager
 def repeatable(seed: int) -> Iterator[None]:
     """One thread, and torch's CPU generator seeded; both are put back afterwards."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), threads(1):
         torch.default_generator.manual_seed(seed)
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        yield
 
 
 def _tensor(maps: Maps) -> Tensor:

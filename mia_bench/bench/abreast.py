@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from tempfile import TemporaryDirectory
+
+from mia_bench.bench.apart import reported
 
 RUN = ("trainer=cpu", "attack=clid", "eval.base_rows=[]", "finetune.steps=150")
 
@@ -23,13 +24,9 @@ def abreast() -> dict[str, float]:
 
 
 def _seconds(*overrides: str) -> dict[str, float]:
-    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     with TemporaryDirectory() as outputs:
-        words = [sys.executable, "-m", "mia_bench.bench.abreast", outputs, *RUN, *overrides]
-        env = os.environ | threads
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        words = ["-m", "mia_bench.bench.abreast", outputs, *RUN, *overrides]
+        return reported(words, OMP_NUM_THREADS=str(os.cpu_count()))
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ Run as a process of its own, because peak memory belongs to a process:
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,20 +15,20 @@ from typing import Any
 
 import numpy as np
 
+from mia_bench.bench.apart import reported
+
 SIZES = (100, 1_000, 10_000)
 RESOLUTION = 16  # of the pictures: the U-Net costs little, so what grows besides it is seen
 
 
 def measure(rows: int, attack: str) -> dict[str, float]:
     """Seconds and peak memory of one pass over `rows` synthetic pictures, in a new process."""
-    done = subprocess.run(command(rows, attack), capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return reported(command(rows, attack))
 
 
 def command(rows: int, attack: str, folder: Path | None = None) -> list[str]:
-    """The process that `measure` starts; with `folder`, one that can be killed and resumed."""
-    words = [sys.executable, "-m", "mia_bench.bench.growth", str(rows), attack]
+    """Arguments of the process of `measure`; with `folder`, of one that a kill leaves resumable."""
+    words = ["-m", "mia_bench.bench.growth", str(rows), attack]
     return words if folder is None else [*words, str(folder)]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mia_bench.bench import growth
+from mia_bench.bench.apart import reported
 from mia_bench.bench.clock import elapsed
 
 SHORT = (
@@ -35,13 +36,12 @@ def resume(rows: int, attack: str = "loss") -> dict[str, float]:
     with TemporaryDirectory() as name:
         folder, quiet = Path(name), subprocess.DEVNULL
         words = growth.command(rows, attack, folder)
-        first = subprocess.Popen(words, stdout=quiet, stderr=quiet)
+        first = subprocess.Popen([sys.executable, *words], stdout=quiet, stderr=quiet)
         while _shards(folder) * 32 < rows / 2 and first.poll() is None:
             time.sleep(0.2)
         first.kill()
         first.wait()
-        done = subprocess.run(words, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        found = reported(words)
     return {
         "rows": found["rows"],
         "kept": rows - found["asked"],
@@ -105,10 +105,7 @@ def _one_thread() -> dict[str, str]:
 
 def scoring(rows: int) -> dict[str, float]:
     """Seconds and bytes per row of metrics with 2,000 resamples, in a process of its own."""
-    words = [sys.executable, "-m", "mia_bench.bench.scale", str(rows)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return reported(["-m", "mia_bench.bench.scale", str(rows)])
 
 
 def evaluate_rows(rows: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from jobs import RUN, Job, assert_same, complete, refused, results, shards, start, steps_shown
+from processes import gone
 
 from mia_bench.features import read_table
 
@@ -41,13 +42,6 @@ def ranks(job: Job) -> list[int]:
 
 def rows(history: str) -> list[list[str]]:
     return list(csv.reader(history.splitlines()))
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_every_id_once_and_the_scores_of_one_process(together, whole):

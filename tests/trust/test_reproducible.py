@@ -22,6 +22,7 @@ from same import computed
 from mia_bench.diffusion import keyed_noise
 from mia_bench.features import read_table
 from mia_bench.main import execute
+from mia_bench.threads import threads
 
 TOLERANCE = 1e-3  # of the standard deviation of the scores
 WORDS = ("attack=[loss,clid_vec]", "eval.base_rows=[loss]", "finetune.steps=2")
@@ -57,11 +58,8 @@ def test_everything_that_is_computed_is_equal_to_the_bit(twice) -> None:
 def test_another_number_of_threads_moves_the_last_digits_alone(small, twice, tmp_path) -> None:
     one, _ = twice
     shutil.copytree(one / "splits", tmp_path / "splits")
-    torch.set_num_threads(2)
-    try:
+    with threads(2):
         execute(small(*ALONE, outputs=tmp_path))
-    finally:
-        torch.set_num_threads(1)
     known, found = scores(one, "loss"), scores(tmp_path, "loss")
     assert known.sample_id.tolist() == found.sample_id.tolist()
     assert np.abs(known.score - found.score).max() <= TOLERANCE * known.score.std()
