@@ -27,13 +27,19 @@ from mia_bench.bench.parts import DEFAULT, PARTS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=list(DEFAULT))
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        choices=[[], *PARTS],  # []: none named, which some versions of argparse check too
+        metavar="part",
+        help=f"of {', '.join(PARTS)}; without any: {', '.join(DEFAULT)}",
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clock", choices=clock.CLOCKS, default="wall")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     clock.use(args.clock)
-    for part in args.parts:
+    for part in args.parts or DEFAULT:
         with quietly():
             found = PARTS[part](args.rounds)
         keep(part, found, args.out)

@@ -116,13 +116,19 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m mia_bench.honesty")
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=list(PARTS))
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        choices=[[], *PARTS],  # []: none named, which some versions of argparse check too
+        metavar="part",
+        help=f"of {', '.join(PARTS)}; without any: all",
+    )
     parser.add_argument("--count", type=int, help="sets, splits or runs, if not all")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/honesty"))
     parser.add_argument("--figures", type=Path, default=FIGURES)
     parser.add_argument("--page", type=Path, default=PAGE)
     args = parser.parse_args(arguments)
-    known = measure(args.parts, args.count, args.outputs, args.figures)
+    known = measure(args.parts or PARTS, args.count, args.outputs, args.figures)
     args.page.write_text(page(known))
     say(f"written: {args.page}")
 

@@ -123,6 +123,22 @@ def test_figures_of_other_parts_are_kept(tmp_path, monkeypatch, capsys):
     assert "2025-01-02" in page
 
 
+def test_no_part_named_means_the_default_ones(tmp_path, monkeypatch):
+    measured = []
+    for name in command.PARTS:
+        monkeypatch.setitem(command.PARTS, name, lambda _, name=name: measured.append(name) or {})
+    monkeypatch.setattr(sys, "argv", ["bench", "--out", str(tmp_path / "figures.json")])
+    command.main()
+    assert measured == list(command.DEFAULT)
+
+
+def test_a_part_that_does_not_exist_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "overheads"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "'overheads'" in capsys.readouterr().err
+
+
 def test_what_misses_its_target_says_so():
     assert Line("k", "t", ">=", 6).verdict(5.9) == ">= 6 **missed**"
     assert Line("k", "t", "<=", 6).verdict(5.9) == "<= 6 met"

@@ -69,3 +69,13 @@ def test_parts_are_measured_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
     assert kept["coverage"][0]["covered"]["auroc"]["sets"] == 3
     assert "| 30 / 60 | openmoji | 0 |" in said.read_text()
     assert "3 simulated data sets" in said.read_text()
+
+
+def test_no_part_named_means_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    for name in command.PARTS:
+        monkeypatch.setitem(
+            command.PARTS, name, lambda _count, _outputs, name=name: measured.append(name) or ()
+        )
+    command.main(["--figures", str(tmp_path / "h.json"), "--page", str(tmp_path / "h.md")])
+    assert measured == list(command.PARTS)
