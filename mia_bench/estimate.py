@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.batches import VALIDATION_TIMESTEPS, Rows
 from mia_bench.errors import MiaError, Missing
+from mia_bench.loading import device_of, load_target
 from mia_bench.memory import forget_peak, free, peak
 from mia_bench.shown import Views
-from mia_bench.workshop import device_of, load_target, make_plan
+from mia_bench.workshop import make_plan
 
 if TYPE_CHECKING:
     from mia_bench.cells import Subject

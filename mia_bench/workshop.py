@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mia_bench import beside
 from mia_bench.cells import Cell, Questions, Subject
-from mia_bench.config import Experiment, TrainerOptions
+from mia_bench.config import Experiment
 from mia_bench.data.captions import ask_with
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
 from mia_bench.data.splits import prepare
 from mia_bench.errors import MiaError
+from mia_bench.loading import device_of, encode_rows, load_target, scoring_target
 from mia_bench.memory import free
 from mia_bench.plan import Plan
 from mia_bench.precheck import precheck
 from mia_bench.store import (
     canonical,
-    checked_manifest,
     get_or_build,
     global_rank,
     holding,
     meanwhile,
     settled,
 )
-
-if TYPE_CHECKING:
-    import torch
-
-    from mia_bench.batches import Rows
-    from mia_bench.target import Target
 
 
 @dataclass(frozen=True)
@@ -248,80 +240,3 @@ def _illustrate(plan: Plan, cell: Cell, tmp: Path) -> dict[str, Any]:
     ]
     save_strips(tmp, images, shown, f"{cell.name} on {plan.split.source}")
     return {"rows": len(shown)}
-
-
-def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
-    """The model of `subject`, with the latent cache that all models of one base share.
-
-    `train` loads float32 weights whatever the scoring precision is.
-    """
-    from mia_bench.data.cache import TensorCache
-    from mia_bench.quiet import hush
-
-    hush()
-    model = plan.experiment.model
-    if subject.weights is not None and not subject.weights.is_dir():
-        saved = sorted(int(p.name) for p in subject.weights.parent.glob("*") if p.name.isdigit())
-        raise MiaError(
-            f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
-            f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
-        )
-    if subject.weights is not None:
-        checked_manifest(subject.folder, under=subject.weights)
-    gigabytes = plan.experiment.options.paths.cache_gb
-    limit = None if gigabytes is None else int(gigabytes * 1e9)
-    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
-    unet = model.load_unet(subject.weights, train)
-    return model.build(unet, plan.experiment.options.eval.seed, store)
-
-
-@contextmanager
-def scoring_target(plan: Plan, subject: Subject) -> Iterator[Target]:
-    """The model on its device, in the precision that scores are asked for, as fast as it can be."""
-    from mia_bench.precision import scoring_in
-    from mia_bench.tune import remember, situation, tuned_chunk
-
-    options, target = plan.experiment.options, load_target(plan, subject)
-    target.to(device_of(options.trainer))
-    if options.trainer.compile is not None:
-        target.compile_unet(options.trainer.compile)
-    with scoring_in(options.eval.dtype, target):
-        key = situation(target)
-        if target.tunable:
-            target.chunk = tuned_chunk(target, plan.folder("cache"))
-        found = target.chunk
-        yield target
-    if target.tunable and target.chunk < found:  # memory did not suffice beside the rest
-        remember(plan.folder("cache"), key, target.chunk)
-
-
-def device_of(options: TrainerOptions) -> torch.device:
-    """Where work outside a Trainer runs: this process's GPU when the trainer would use one."""
-    import torch
-
-    if options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
-
-
-def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> Rows:
-    """Latents and text of the rows of a role, on the CPU, through the latent cache.
-
-    `target` is left on the device of the run.
-    """
-    import torch
-    from tqdm import tqdm
-
-    from mia_bench.batches import Rows
-    from mia_bench.pictures import cut, loader
-
-    options, model = plan.experiment.options, plan.experiment.model
-    items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
-    target.to(device_of(options.trainer))
-    size, latents = options.eval.batch_size, []
-    batches = loader(cut(items, size), model.resolution, options.trainer, target.store)
-    for batch in tqdm(batches, desc=f"encode {role}", leave=False):
-        latents.append(target.view(batch).z0.cpu())
-        target.forget()
-    cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")
-    return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

@@ -53,8 +53,8 @@ def score(overrides: list[str]) -> dict[str, float]:
     import numpy as np
 
     from mia_bench.features import read_table
+    from mia_bench.loading import load_target
     from mia_bench.runner import run_pass
-    from mia_bench.workshop import load_target
 
     plan = planned(overrides)
     options = plan.experiment.options
