@@ -83,8 +83,8 @@ dashboard: .venv/installed ## W&B workspace and report of outputs/ (WANDB_ENTITY
 tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
 
-bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run)
-	$(BIN)/python -m mia_bench.bench
+bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run; a quarter hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m mia_bench.bench
 
 bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 cells (an hour)
 	$(BIN)/python -m mia_bench.bench levers memory ddp beside resume stored scores cost

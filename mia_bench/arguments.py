@@ -56,14 +56,25 @@ def yes(found: Mapping[str, list[str]], key: str) -> bool:
     return value == "true"
 
 
-def command(work: Callable[[Sequence[str]], object]) -> None:
-    """Run `work` on the words of the command line; one message and exit status 1 after an error."""
+def command(work: Callable[[Sequence[str]], object], manual: str | None = None) -> None:
+    """Run `work` on the words of the command line; one message and exit status 1 after an error.
+
+    With a `manual` the words are overrides of `python -m mia_bench`: it is what --help prints, and
+    other switches are refused. After `debug=true` an error keeps its traceback.
+    """
     from mia_bench.explain import explain
 
+    words = sys.argv[1:]
+    if manual is not None and {"-h", "--help"} & set(words):
+        say(manual.strip())
+        return
     try:
-        work(sys.argv[1:])
+        if manual is not None and any(word.startswith("-") for word in words):
+            raise MiaError("only key=value words are taken here; --help says which.")
+        work(words)
     except Exception as error:
         message = explain(error)
-        if message is None:
+        if message is None or "debug=true" in words:
             raise
-        sys.exit(f"error: {message}")
+        say(f"error: {message}", error=True)
+        sys.exit(1)

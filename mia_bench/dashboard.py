@@ -19,13 +19,14 @@ from mia_bench.entries import Entry
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
 from mia_bench.store import read_json, write_json
-from mia_bench.sync import entries, parse
+from mia_bench.sync import entries, options_of
 from mia_bench.tracking import has_key
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
+USAGE = "python -m mia_bench.dashboard entity=TEAM [project=mia_bench] [paths.outputs=outputs]"
 NAME = "mia_bench"
 LIMITS = (
     "AUC of members against non-members; 0.5 is chance. Where several runs of a kind exist, mean "
@@ -44,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def run(words: Sequence[str]) -> None:
     """Build both; save them on W&B when there is a key, else beside the local reports."""
-    options = parse(words)
+    options = options_of(words, USAGE)
     found = [entry for entry in entries(options.outputs) if entry.job_type == "attack"]
     if not found:
         raise MiaError(f"{options.outputs} holds no finished run to show.")

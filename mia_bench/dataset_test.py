@@ -295,7 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise MiaError("lock files alone were given: give folders of finished runs.")
         show([_run(folder, args.seed, args.resamples) for folder in folders])
     except MiaError as error:
-        sys.exit(f"error: {error}")
+        say(f"error: {error}", error=True)
+        sys.exit(1)
 
 
 def _run(folder: Path, seed: int, resamples: int) -> tuple[str, Result]:

@@ -33,13 +33,15 @@ SINGLE = ("clid", "clid_vec", "loss", "mc", "mc15", "clid-base", "loss-base", "m
 
 
 def main() -> None:
+    from mia_bench.session import compose
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--override", action="append", default=[], help="any key=value of conf/")
     args = parser.parse_args()
+    out = compose(*args.override).outputs / "reports" / "seeds.json"
     found = {seed: run_seed(seed, args.override) for seed in args.seeds}
     report = {str(seed): row for seed, row in found.items()}
-    out = Path("outputs/reports/seeds.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, report)
     show(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mia_bench.arguments import parse
 from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import FOLDER, Failure, read
@@ -26,6 +27,8 @@ from mia_bench.plain import say
 from mia_bench.store import MANIFEST, read_yaml
 from mia_bench.table import interval, show_whole
 
+USAGE = "python -m mia_bench.status [paths.outputs=outputs]"
+KNOWN = {"paths.outputs": "folder that runs write to"}
 MOST = 200  # rows of a table; the rest is counted
 PARTS = ("targets", "features", "runs", "cache", "utility", "reports", "hydra", "wandb")
 
@@ -53,24 +56,19 @@ class Half:
 
 def main(words: Sequence[str] | None = None) -> None:
     try:
-        show(outputs_of(sys.argv[1:] if words is None else words))
+        show(outputs_of(parse(sys.argv[1:] if words is None else words, KNOWN, USAGE)))
     except MiaError as error:
         say(f"error: {error}", error=True)
         sys.exit(1)
 
 
-def outputs_of(words: Sequence[str]) -> Path:
+def outputs_of(found: Mapping[str, list[str]]) -> Path:
     """The folder of `paths.outputs=...`, which is how every command names it.
 
     Raises:
-        MiaError: another word, or a folder that does not exist.
+        MiaError: it does not exist.
     """
-    outputs = Path("outputs")
-    for word in words:
-        key, _, value = word.partition("=")
-        if key != "paths.outputs" or not value:
-            raise MiaError(f"'{word}' is not known here: use paths.outputs=FOLDER.")
-        outputs = Path(value)
+    outputs = Path(found.get("paths.outputs", ["outputs"])[0])
     if not outputs.is_dir():
         raise MiaError(f"{outputs} is not a folder: nothing was run there yet.")
     return outputs

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mia_bench.config import LoggerOptions, nearest
+from mia_bench.arguments import parse, yes
+from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
@@ -20,7 +21,14 @@ from mia_bench.status import outputs_of
 from mia_bench.store import MANIFEST
 from mia_bench.tracking import mirror_all
 
-WORDS = ("paths.outputs", "wandb", "project", "entity", "again")
+USAGE = "python -m mia_bench.sync [paths.outputs=outputs] [wandb=online] [again=true] ..."
+KNOWN = {
+    "paths.outputs": "folder that runs write to",
+    "wandb": "online, offline or disabled",
+    "project": "of W&B (default: mia_bench)",
+    "entity": "user or team of W&B (default: your own)",
+    "again": "true: send once more what was sent",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Options:
 
 def main(words: Sequence[str] | None = None) -> None:
     try:
-        options = parse(sys.argv[1:] if words is None else words)
+        options = options_of(sys.argv[1:] if words is None else words, USAGE)
         left = sync(options)
     except MiaError as error:
         say(f"error: {error}", error=True)
@@ -40,16 +48,13 @@ def main(words: Sequence[str] | None = None) -> None:
     sys.exit(1 if left else 0)
 
 
-def parse(words: Sequence[str]) -> Options:
+def options_of(words: Sequence[str], usage: str) -> Options:
     """Raises MiaError for an unknown word; `logger.` before one is understood."""
-    given = dict(word.removeprefix("logger.").partition("=")[::2] for word in words)
-    for word in given:
-        if word not in WORDS:
-            raise MiaError(f"'{word}' is not known here. {nearest(word, WORDS)}")
-    outputs = outputs_of([f"{k}={v}" for k, v in given.items() if k == "paths.outputs"])
-    logger = LoggerOptions(given.get("wandb", "online"), entity=given.get("entity") or None)
-    logger.project = given.get("project", logger.project)
-    return Options(outputs, logger, given.get("again", "false").lower() == "true")
+    found = parse([word.removeprefix("logger.") for word in words], KNOWN, usage)
+    logger = LoggerOptions(found.get("wandb", ["online"])[0])
+    logger.entity = found.get("entity", [None])[0]
+    logger.project = found.get("project", [logger.project])[0]
+    return Options(outputs_of(found), logger, yes(found, "again"))
 
 
 def sync(options: Options) -> int:

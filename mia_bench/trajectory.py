@@ -7,12 +7,12 @@ figure marks the step that early stopping would choose on the validation curve t
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mia_bench.arguments import command
 from mia_bench.errors import MiaError
 from mia_bench.mitigations.early_stop import MONITOR, EarlyStop, chosen_step
 from mia_bench.plain import say
@@ -38,10 +38,7 @@ class Trajectory:
 
 
 def main() -> None:
-    try:
-        say(f"figure: {run(sys.argv[1:])}")
-    except MiaError as error:
-        sys.exit(f"error: {error}")
+    command(lambda words: say(f"figure: {run(words)}"), __doc__)
 
 
 def run(overrides: Sequence[str]) -> Path:

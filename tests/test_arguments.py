@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from mia_bench.arguments import command, parse, whole, yes
@@ -51,13 +53,33 @@ def test_numbers_and_switches():
         yes({"out": ["ja"]}, "out")
 
 
-def test_an_error_is_one_line_and_a_bug_a_traceback():
+@pytest.mark.parametrize("name", ["status", "sync", "dashboard", "trajectory", "data", "report"])
+def test_every_command_says_how_it_is_used(name, run_python):
+    for switch in ("--help", "-h"):
+        said = run_python("-m", f"mia_bench.{name}", switch).stdout
+        assert f"python -m mia_bench.{name}" in said
+
+
+def test_a_manual_is_printed_and_switches_are_refused(monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(sys, "argv", ["command", "a=1", "--help"])
+    command(ran.append, "what to write\n")
+    assert capsys.readouterr().out == "what to write\n"
+    monkeypatch.setattr(sys, "argv", ["command", "a=1", "--verbose"])
+    with pytest.raises(SystemExit):
+        command(ran.append, "what to write")
+    assert "only key=value words" in capsys.readouterr().err
+    assert ran == []
+
+
+def test_an_error_is_one_line_and_a_bug_a_traceback(capsys):
     def fail(_):
         raise MiaError("do this")
 
     with pytest.raises(SystemExit) as left:
         command(fail)
-    assert left.value.code == "error: do this"
+    assert left.value.code == 1
+    assert capsys.readouterr().err == "error: do this\n"
 
     def bug(_):
         raise KeyError("a bug")

@@ -6,7 +6,7 @@ import pytest
 
 from mia_bench import tracking
 from mia_bench.errors import MiaError
-from mia_bench.sync import entries, main, parse
+from mia_bench.sync import entries, main, options_of
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +50,12 @@ def test_half_written_runs_are_named_and_left_out(store_cell, tmp_path, capsys):
 
 def test_words(store_cell, tmp_path):
     store_cell(tmp_path)
-    options = parse([f"paths.outputs={tmp_path}", "logger.project=mine", "entity=us", "again=true"])
+    words = [f"paths.outputs={tmp_path}", "logger.project=mine", "entity=us", "again=true"]
+    options = options_of(words, "usage")
     assert (options.logger.project, options.logger.entity, options.again) == ("mine", "us", True)
     assert options.logger.wandb == "online"
     with pytest.raises(MiaError, match="Did you mean 'project'"):
-        parse(["projct=x"])
+        options_of(["projct=x"], "usage")
 
 
 def test_no_outputs_is_one_message(tmp_path, capsys):

@@ -7,14 +7,19 @@ again. `attack=[a,b]` asks with these alone. TF32 needs a GPU.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mia_bench.arguments import command
+from mia_bench.bench import page
 from mia_bench.bench.kept import keep
+from mia_bench.config import nearest
+from mia_bench.errors import MiaError
+from mia_bench.plain import say
+from mia_bench.refusals import DTYPES
 
 ATTACKS = (
     *("loss", "mc", "clid", "noise_agg", "drc_cheap", "secmi", "pia", "pian"),
@@ -58,15 +63,24 @@ def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> 
 
 
 def main() -> None:
-    dtypes = [word for word in sys.argv[1:] if "=" not in word] or ["bfloat16", "float16"]
-    overrides = [word for word in sys.argv[1:] if "=" in word]
+    command(measure, __doc__)
+
+
+def measure(words: Sequence[str]) -> None:
+    """Drift in every dtype among `words`, the others being overrides; what is found is kept."""
+    dtypes = [word for word in words if "=" not in word] or ["bfloat16", "float16"]
+    for dtype in dtypes:
+        if dtype not in DTYPES:
+            raise MiaError(f"there is no dtype '{dtype}'. {nearest(dtype, DTYPES)}")
+    overrides = [word for word in words if "=" in word]
     chosen = [word for word in overrides if word.startswith("attack=")]
     attacks = chosen[-1].removeprefix("attack=").strip("[]").split(",") if chosen else ATTACKS
     for dtype in dtypes:
         found = drift(dtype, attacks, [word for word in overrides if word not in chosen])
         keep("precision", {f"precision.{dtype}.{name}": row for name, row in found.items()})
+        page.write()
         for name, row in found.items():
-            print(
+            say(
                 f"{dtype} {name:<10} {row['float32']:.3f} {row['change']:+.4f} "
                 f"[{row['lo']:+.4f}, {row['hi']:+.4f}], rank correlation "
                 f"{row['rank_correlation']:.4f}"

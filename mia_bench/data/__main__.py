@@ -9,31 +9,22 @@ outputs/reports/data-<name>-<hash>/.
 from __future__ import annotations
 
 import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from mia_bench.arguments import command
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words):
-        say(__doc__.strip())
-        return
-    if any(word.startswith("-") for word in words):
-        _stop("only key=value words are taken here; see python -m mia_bench.data --help.")
+    command(run, __doc__)
+
+
+def run(words: Sequence[str]) -> None:
     export = [word.partition("=")[2] for word in words if word.startswith("export=")]
     overrides = [word for word in words if not word.startswith("export=")]
-    try:
-        inspect(overrides, Path(export[-1]) if export else None)
-    except Exception as error:
-        from mia_bench.explain import explain
-
-        message = explain(error)
-        if message is None or "debug=true" in words:
-            raise
-        _stop(message)
+    inspect(overrides, Path(export[-1]) if export else None)
 
 
 def inspect(overrides: list[str], export: Path | None = None) -> Path:
@@ -63,11 +54,6 @@ def _export(manifest: Path, export: Path) -> None:
     export.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(manifest, export)
     say(f"exported: {export}")
-
-
-def _stop(message: str) -> None:
-    say(f"error: {message}", error=True)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def test_an_audit_scores_both_folders_and_trains_nothing(tmp_path, experiment):
         "calibration=split",
         "attack=loss",
         "eval.resamples=100",
+        "eval.blind_rows=false",  # these captions tell which folder: 999 permutations each
         "trainer=cpu",
         f"paths.outputs={tmp_path / 'outputs'}",
     )
