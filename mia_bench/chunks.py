@@ -44,5 +44,6 @@ def _attempt(work: Callable[[slice], T], rows: slice) -> tuple[T] | None:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """An accelerator's or the CPU allocator's refusal."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """An accelerator's, its libraries', or the CPU allocator's refusal."""
+    refusals = ("can't allocate memory", "ALLOC_FAILED", "MPS backend out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(r in str(error) for r in refusals)

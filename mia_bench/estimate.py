@@ -135,12 +135,14 @@ def time_evaluation(target: Target) -> float:
     """Seconds per row: a full chunk on a GPU, one row on a CPU, the second of two calls."""
     import torch
 
+    from mia_bench.precision import exactly
+
     rows = target.chunk if target.device.type == "cuda" else 1
     z = torch.randn(rows, *target.latent_shape, generator=torch.Generator().manual_seed(0))
     z, cond = z.to(target.device), target.embed([""] * rows)
     for _ in range(2):
         began = time.perf_counter()
-        with torch.no_grad():
+        with torch.no_grad(), exactly(target.device):
             target.predict_noise(z, 500, cond).sum().item()  # waits for the device
     return (time.perf_counter() - began) / rows
 

@@ -82,7 +82,10 @@ def read_scores(path: Path, negate: bool = False) -> pd.DataFrame:
     table = pd.DataFrame({"sample_id": ids.astype(str)})
     table["is_member"] = _truth(raw[found["is_member"]], found["is_member"], path)
     table["score"] = _numbers(raw[found["score"]], path) * (-1 if negate else 1)
-    table["group"] = raw[found["group"]].astype(str) if found["group"] else table["sample_id"]
+    table["group"] = table["sample_id"]
+    if found["group"]:  # a row without one is a group of its own
+        group = raw[found["group"]]
+        table["group"] = group.astype(str).where(group.notna(), table["sample_id"])
     calibration = found["calibration"]
     table["calibration"] = _truth(raw[calibration], calibration, path) if calibration else False
     return table

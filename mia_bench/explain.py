@@ -47,6 +47,11 @@ def _explained(error: BaseException) -> str | None:
         )
     if isinstance(error, OSError) and error.errno in NO_PATH:
         return f"{error.filename} cannot be used as a path: {error.strerror}."
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"memory does not suffice: {_first_line(error)} Lower model.chunk or eval.batch_size "
+            "to score, raise finetune.accumulate to train; what is finished stays usable."
+        )
     if is_lost_rank(error):
         return (
             "another process of this run ended, see what it said. Run the same command again: it "

@@ -23,6 +23,7 @@ from mia_bench.ending import Ending
 from mia_bench.finite import require_gradients, require_losses
 from mia_bench.keeper import LAST, InPlace, Keeper, whole
 from mia_bench.mitigations import Treatment
+from mia_bench.ranks import strategy
 from mia_bench.recipe import Recipe
 from mia_bench.shown import Views
 from mia_bench.target import Condition, Target
@@ -278,7 +279,7 @@ def _trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=options.strategy,
+        strategy=strategy(options.strategy),
         precision=options.precision,  # type: ignore[arg-type]
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.max_grad_norm,

@@ -12,6 +12,7 @@ from typing import Any
 from mia_bench.attacks import Attack, Doubted, query_fields, score_fields
 from mia_bench.config import Evaluation, Root
 from mia_bench.data.membership import Role, Split
+from mia_bench.ensemble import Ensemble
 from mia_bench.mitigations import Treatment
 from mia_bench.store import hash_key
 
@@ -69,8 +70,15 @@ def run_key(
         "blind": options.eval.blind_rows,
         "split": split,
     }
+    if options.calibration.kind == "split":
+        identity["halves"] = options.data.split_seed
     if options.eval.blind_rows and options.eval.blind_encoder is not None:
         identity["blind_encoder"] = options.eval.blind_encoder
     if isinstance(attack, Doubted) and attack.plain() is not None:
         identity["doubt"] = 1
     return hash_key(identity)
+
+
+def ensemble_key(cells: Sequence[str], compared: Sequence[str]) -> str:
+    """What an ensemble is, from the folders of the cells it combines and is compared with."""
+    return hash_key([Ensemble.version, *cells, *(name for name in compared if name not in cells)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from mia_bench.data.membership import Role
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
 from mia_bench.plan import Plan
-from mia_bench.store import checked_manifest
+from mia_bench.store import checked_manifest, local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +26,8 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
 
     `train` loads float32 weights whatever the scoring precision is.
     """
+    import torch
+
     from mia_bench.data.cache import TensorCache
     from mia_bench.quiet import hush
 
@@ -44,7 +45,10 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
     limit = None if gigabytes is None else int(gigabytes * 1e9)
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
     unet = model.load_unet(subject.weights, train)
-    return model.build(unet, plan.experiment.options.eval.seed, store)
+    target = model.build(unet, plan.experiment.options.eval.seed, store)
+    if train:
+        target.dtype = torch.float32
+    return target
 
 
 @contextmanager
@@ -72,7 +76,7 @@ def device_of(options: TrainerOptions) -> torch.device:
     import torch
 
     if options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", local_rank() if options.ranks > 1 else 0)
     return torch.device("cpu")
 
 

@@ -16,9 +16,8 @@ from mia_bench.cells import BEST, EVALUATED, SHADOWED, Cell, Questions, Subject
 from mia_bench.config import Experiment
 from mia_bench.data.membership import Role, Split
 from mia_bench.data.source import Item
-from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError, Missing
-from mia_bench.keys import METRICS_VERSION, model_key, run_key, table_name
+from mia_bench.keys import METRICS_VERSION, ensemble_key, model_key, run_key, table_name
 from mia_bench.mitigations import Treatment, treat
 from mia_bench.recipe import check_checkpoint
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
@@ -120,8 +119,8 @@ class Plan:
         cells = self.grey_box_cells
         if not self.experiment.options.eval.ensemble or len(cells) < 2:
             return None
-        identity = [Ensemble.version, *(cell.folder.name for cell in cells)]
-        return cells[0].folder.with_name(f"ensemble-{hash_key(identity)}")
+        names, every = ([c.folder.name for c in some] for some in (cells, self.grey_box))
+        return cells[0].folder.with_name(f"ensemble-{ensemble_key(names, every)}")
 
     @cached_property
     def utility(self) -> dict[Subject, Path]:

@@ -46,9 +46,22 @@ def products(precision: str) -> Iterator[None]:
             setattr(owner, name, value)
 
 
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """Inside, float32 is computed in float32, whatever surrounds it: autocast, TF32."""
+    with torch.autocast(device.type, enabled=False), products("ieee"):
+        yield
+
+
 def _switches(precision: str) -> list[tuple[Any, str, Any]]:
+    """(owner, name, value). torch 2.9 renamed both and refuses to read a mixture of old and new.
+
+    Lightning reads the old switch of products, which sets the new one too; that of convolutions
+    does not stand alone, so the new one is used where there is one.
+    """
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    if hasattr(matmul, "fp32_precision"):  # torch 2.9 renamed them, and refuses to mix the two
-        return [(matmul, "fp32_precision", precision), (cudnn.conv, "fp32_precision", precision)]
-    return [(owner, "allow_tf32", precision == "tf32") for owner in (matmul, cudnn)]
+    rounded = precision == "tf32"
+    if hasattr(matmul, "fp32_precision"):
+        return [(matmul, "allow_tf32", rounded), (cudnn.conv, "fp32_precision", precision)]
+    return [(matmul, "allow_tf32", rounded), (cudnn, "allow_tf32", rounded)]

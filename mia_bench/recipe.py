@@ -125,11 +125,11 @@ def _check_optimizer(recipe: Recipe, precision: str) -> None:
             "finetune.optimizer=adamw_8bit needs bitsandbytes, which is not installed: "
             "pip install bitsandbytes, or use finetune.optimizer=adamw_fused."
         )
-    fused, half = recipe.optimizer == "adamw_fused", precision == "16-mixed"
-    if fused and half and recipe.max_grad_norm:
+    fused, mixed = recipe.optimizer == "adamw_fused", precision.endswith("-mixed")
+    if fused and mixed and recipe.max_grad_norm:
         raise MiaError(
-            "finetune.optimizer=adamw_fused unscales 16-mixed gradients itself, so that they "
-            "cannot be clipped: use trainer.precision=bf16-mixed, finetune.optimizer=adamw, or "
+            "finetune.optimizer=adamw_fused cannot be clipped in mixed precision (Lightning "
+            "refuses it): use finetune.optimizer=adamw, trainer.precision=32-true, or "
             "finetune.max_grad_norm=0."
         )
 

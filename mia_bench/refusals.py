@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mia_bench.models import Model
 
 DTYPES = ("bfloat16", "float16", "tf32")  # of scoring, beside the model's own
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of training: weights are kept in float32
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -127,6 +128,21 @@ def check_speed(options: Root) -> None:
         )
     if options.eval.dtype not in (None, *DTYPES):
         raise MiaError(f"eval.dtype={options.eval.dtype}. {nearest(options.eval.dtype, DTYPES)}")
+    if options.trainer.devices < 1 or options.trainer.num_nodes < 1:
+        raise MiaError(
+            f"trainer.devices={options.trainer.devices}, trainer.num_nodes="
+            f"{options.trainer.num_nodes}: say how many, 1 or more."
+        )
+    if options.trainer.precision not in PRECISIONS:
+        raise MiaError(
+            f"trainer.precision={options.trainer.precision}. "
+            + nearest(options.trainer.precision, PRECISIONS)
+        )
+    if options.trainer.strategy != "auto" and not options.trainer.strategy.startswith("ddp"):
+        raise MiaError(
+            f"trainer.strategy={options.trainer.strategy}: models are whole on every device, use "
+            "auto or ddp."
+        )
     if options.trainer.workers < 0:
         raise MiaError(f"trainer.workers={options.trainer.workers}: 0 or more processes.")
 

@@ -26,6 +26,7 @@ from mia_bench.errors import MiaError
 from mia_bench.features import Array, Table, read_note, read_table
 from mia_bench.pictures import cut, loader
 from mia_bench.plain import say
+from mia_bench.ranks import strategy
 from mia_bench.target import Batch, Target
 from mia_bench.writer import Writer
 
@@ -198,7 +199,7 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=options.strategy,
+        strategy=strategy(options.strategy),
         precision="32-true",
         inference_mode=False,
         logger=False,

@@ -181,7 +181,8 @@ def _beside(
 
 def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
     resolved = {**plan.experiment.resolved, "attack": dict(attack)}
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
+    text = OmegaConf.to_yaml(OmegaConf.create(resolved))
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
 def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:

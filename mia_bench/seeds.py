@@ -66,7 +66,7 @@ def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | Non
 def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
     """AUC of run folder `a` minus that of `b` on the same evaluation rows, with its interval."""
     tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
-    first, second = (t[t.role.str.startswith("target")].set_index("sample_id") for t in tables)
+    first, second = (table[~table.calibration].set_index("sample_id") for table in tables)
     second = second.loc[first.index]
     found: dict[str, float | None] = paired_difference(
         first.score.to_numpy(),

@@ -34,8 +34,8 @@ def gpu_slot(slots: int | None, wait: float = 1.0) -> Iterator[str | None]:
     if slots is None:
         yield None
         return
-    chosen = choose(visible_devices(), slots)
-    with hold_one(_mine or chosen, slot_folder(), wait) as device:
+    chosen = _mine or choose(visible_devices(), slots)  # after the first job one is visible
+    with hold_one(chosen, slot_folder(), wait) as device:
         if not _mine:
             _mine.append(device)
             os.environ[VISIBLE] = device

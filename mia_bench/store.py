@@ -274,10 +274,23 @@ def holding(folders: Sequence[Path], together: bool = False) -> Iterator[None]:
 
 def global_rank() -> int:
     """Rank of this process as its launcher set it (torchrun, Slurm, Lightning's own)."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return 0
+    return _first_of("RANK", *(("SLURM_PROCID",) if _by_srun() else ()), "LOCAL_RANK")
+
+
+def local_rank() -> int:
+    """The same among the processes of this machine."""
+    return _first_of("LOCAL_RANK", *(("SLURM_LOCALID",) if _by_srun() else ()))
+
+
+def _by_srun() -> bool:
+    """Whether Slurm started every rank, as Lightning asks: inside an allocation it starts them."""
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return "SLURM_NTASKS" in os.environ and not interactive
+
+
+def _first_of(*names: str) -> int:
+    numbers = (os.environ.get(name, "") for name in names)
+    return next((int(number) for number in numbers if number.isdigit()), 0)
 
 
 def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:

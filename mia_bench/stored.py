@@ -23,14 +23,13 @@ from mia_bench.cells import EVALUATED, SHADOWED
 from mia_bench.config import Root, build
 from mia_bench.data.membership import Role, Split, load_split
 from mia_bench.data.splits import manifest_path
-from mia_bench.ensemble import Ensemble
 from mia_bench.errors import MiaError
-from mia_bench.keys import METRICS_VERSION, run_key
+from mia_bench.keys import METRICS_VERSION, ensemble_key, run_key
 from mia_bench.known import known_rows
 from mia_bench.mitigations import Treatment, treat
 from mia_bench.provenance import environment
 from mia_bench.scoring import Inputs, Tables, arrange, combine
-from mia_bench.store import MANIFEST, hash_key, is_complete, read_json, read_yaml
+from mia_bench.store import MANIFEST, is_complete, read_json, read_yaml
 
 OWN = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
 
@@ -149,7 +148,8 @@ class Stored:
     def key(self, metrics: int = METRICS_VERSION) -> str:
         """The key that configuration and tables give under a version of the metrics."""
         if self.is_ensemble:
-            return hash_key([Ensemble.version, *(cell.folder.name for cell in self.cells)])
+            names = [cell.folder.name for cell in self.cells]
+            return ensemble_key(names, self.manifest.get("compared", names))
         name = self.name if self.name in self.attacks else self.name.removesuffix("-base")
         attack, split = self.attacks.get(name) or self.attack, str(self.says("split"))
         return run_key(self.name, attack, self.asked.named(), self.options, split, metrics)

@@ -8,7 +8,7 @@ of z_t, t, a condition and eps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mia_bench.attacks import Access
 from mia_bench.chunks import in_chunks
 from mia_bench.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise, signal_and_noise
-from mia_bench.precision import products
+from mia_bench.precision import exactly
 from mia_bench.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 
 __all__ = [
@@ -83,7 +83,9 @@ class Target(nn.Module):
         self.store, self.dtype = store, dtype
         self.tunable, self.chunk = chunk is None, chunk or UNTUNED
         self._image_chunk: int | None = None  # where the codec takes fewer rows than the U-Net
+        self._gradient_chunk: int | None = None  # where fewer fit that wait for a backward
         self._compiled: list[Callable[..., Any]] = []  # in a list: not a module of its own
+        self.compiled: str | None = None
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
@@ -104,14 +106,14 @@ class Target(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> latents (B, *latent): the posterior mean, scaled."""
         self.queries["encode"] += len(image)
-        with products("ieee"):
+        with exactly(self.device):
             z0 = self._pictured(len(image), lambda rows: self.latents.encode(image[rows]))
         return torch.cat(z0)
 
     def decode(self, z0: Tensor) -> Tensor:
         """Latents (B, *latent) -> images (B, 3, H, W) in [-1, 1]."""
         self.queries["decode"] += len(z0)
-        with products("ieee"):
+        with exactly(self.device):
             images = self._pictured(len(z0), lambda rows: self.latents.decode(z0[rows]))
         return torch.cat(images).clamp(-1, 1)
 
@@ -275,6 +277,8 @@ class Target(nn.Module):
             return_dict=False,
         )
         raw = answer[0].to(z_t.dtype)
+        if not plain and raw is answer[0]:
+            raw = raw.clone()  # a CUDA graph writes its next answer to the same place
         if self.prediction_type == "v_prediction":
             return eps_from_v(raw, z_t, *self._level(t, z_t))
         prediction: Tensor = raw
@@ -287,6 +291,36 @@ class Target(nn.Module):
             results.append(result)
             self.chunk = size
         return results
+
+    def with_gradients(self, n: int, work: Callable[[slice], T], size: int = 1) -> Iterator[T]:
+        """Results of `work`, forward and backward, on slices of n groups of `size` questions.
+
+        What waits for a backward takes more memory than a question without one: the number that
+        fits is kept apart from `chunk`. Questions of an attempt that did not fit are not counted.
+        """
+
+        def counted(groups: slice) -> T:
+            before = {kind: self.queries[kind] for kind in ("forward", "asked", "backward")}
+            try:
+                return work(groups)
+            except RuntimeError:
+                self.queries.update({k: n - self.queries[k] for k, n in before.items()})
+                raise
+
+        first = max(1, self.gradient_chunk // size)
+        for result, groups in in_chunks(n, first, counted):
+            if groups < first:
+                self.gradient_chunk = groups * size
+            yield result
+
+    @property
+    def gradient_chunk(self) -> int:
+        """Questions per call whose backward follows."""
+        return min(self.chunk, self._gradient_chunk or self.chunk)
+
+    @gradient_chunk.setter
+    def gradient_chunk(self, questions: int) -> None:
+        self._gradient_chunk = questions
 
     def _pictured(self, n: int, work: Callable[[slice], T]) -> list[T]:
         """The same for images, which may need more memory than the U-Net does."""
@@ -345,8 +379,16 @@ class Target(nn.Module):
         `mode`: torch's, e.g. "default", or "reduce-overhead" for CUDA graphs.
         """
         self._compiled = [torch.compile(self.unet, mode=mode)]
+        self.compiled = mode
 
     # --- bookkeeping ---------------------------------------------------------------------------
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Target:
+        """Moved to a device: what is remembered would stay on the one before."""
+        self._hidden.clear()
+        self.forget()
+        moved: Target = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
 
     def start_attack(self) -> None:
         """From here on `queries["asked"]` counts what the next attack would cost on its own."""

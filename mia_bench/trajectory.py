@@ -101,7 +101,9 @@ def points(
 
 
 def history(path: Path) -> list[dict[str, float]]:
-    """Rows of train.csv as numbers."""
+    """Rows of train.csv as numbers; none where training ended before it was first validated."""
+    if not path.is_file():
+        return []
     with path.open(newline="") as handle:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
 

@@ -26,11 +26,11 @@ GAIN = 0.97  # a larger chunk must be this much faster per row
 def tuned_chunk(target: Target, folder: Path) -> int:
     """Rows per call for this network on this device, as remembered in `folder` or found now."""
     key = situation(target)
-    known = remembered(folder)
-    if key not in known:
-        remember(folder, key, fastest(lambda rows: _seconds(target, rows)))
-        known = remembered(folder)
-    return known[key]
+    found = remembered(folder).get(key)
+    if found is None:
+        found = fastest(lambda rows: _seconds(target, rows))
+        remember(folder, key, found)
+    return found
 
 
 def situation(target: Target) -> str:
@@ -44,6 +44,7 @@ def situation(target: Target) -> str:
             "unet": sorted(str(tuple(p.shape)) for p in target.unet.parameters()),
             "latent": list(target.latent_shape),
             "dtype": str(target.dtype),
+            "compiled": target.compiled,
         }
     )
 
@@ -88,15 +89,17 @@ def fastest(seconds: Callable[[int], float]) -> int:
 
 @torch.no_grad()
 def _seconds(target: Target, rows: int) -> float:
-    """One call of `rows`, the better of two after a first; not counted as questions."""
+    """One call of `rows`, the better of two after a first; not counted as questions.
+
+    The first compiles and loads kernels, which is not what a call takes.
+    """
     z = torch.zeros(rows, *target.latent_shape, device=target.device)
     t = torch.zeros(rows, dtype=torch.long, device=target.device)
-    cond = target.embed([""] * rows)
-    times = []
-    for _ in range(3):
+    cond = target.embed([""] * rows, remember=False)
+    times: list[float] = []
+    target.raw(z, t, cond).sum().item()
+    while len(times) < 2 and max(times, default=0.0) <= PATIENCE:
         began = time.perf_counter()
         target.raw(z, t, cond).sum().item()  # waits for the device
         times.append(time.perf_counter() - began)
-        if times[-1] > PATIENCE:
-            break
-    return min(times[1:] or times)
+    return min(times)

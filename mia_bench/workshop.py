@@ -104,7 +104,8 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     items = [plan.items[sid] for sid in members.sample_id]
     rows, views = shown(target, members, items, plan.experiment.model.resolution, treatment)
     target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
-    (tmp / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved)))
+    text = OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved))
+    (tmp / "config.yaml").write_text(text, encoding="utf-8")
     facts = finetune(
         target,
         members,
@@ -179,6 +180,7 @@ def measure_utility(plan: Plan) -> None:
 
 
 def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
+    from mia_bench.precision import exactly
     from mia_bench.store import write_json
     from mia_bench.utility import Rows, assess, save_sheet
 
@@ -191,14 +193,15 @@ def _assess(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     target = load_target(plan, subject)
     target.to(device_of(options.trainer))
     rows = Rows(members[:most], heldout[:most], heldout[most : 2 * most])
-    found, images = assess(
-        target,
-        rows,
-        model.resolution,
-        options.eval.seed,
-        options.eval.batch_size,
-        options.eval.utility_clip,
-    )
+    with exactly(target.device):
+        found, images = assess(
+            target,
+            rows,
+            model.resolution,
+            options.eval.seed,
+            options.eval.batch_size,
+            options.eval.utility_clip,
+        )
     write_json(tmp / "utility.json", {"step": subject.step, "model": subject.key, **found})
     save_sheet(images, tmp / "samples.png")
     return {"split": plan.split.content_hash}

@@ -57,6 +57,12 @@ def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_pat
     assert "steps of" not in left
 
 
+def test_a_half_precision_model_is_measured_as_it_is_trained(small, tmp_path):
+    """In float32, which is what it is loaded in."""
+    plan = make_plan(small("+model.dtype=bfloat16", outputs=tmp_path))
+    assert measure(plan, plan.target).step > 0
+
+
 def test_an_audit_measures_questions_alone(small, tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "SMALL", 0)
     monkeypatch.setattr(estimate, "time_step", None)

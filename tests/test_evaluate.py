@@ -56,6 +56,13 @@ def test_columns_go_by_several_names_and_words(write):
     assert table.sample_id.tolist() == rows().id.tolist()
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_without_a_group_are_groups_of_their_own(write, kind):
+    table = rows(3).assign(group=["a", "a", None, None, "b", "b"])
+    found = read_scores(write(table, f"mine.{kind}"))
+    assert found.group.tolist() == ["a", "a", "002", "003", "b", "b"]
+
+
 def test_groups_and_calibration_rows_are_used(write):
     frame = rows().assign(group=rows().index // 4 * 2 + rows().label, calibration=rows().index < 60)
     found = evaluate_file(write(frame), 0, 200).judged

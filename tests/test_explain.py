@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from mia_bench.config import conf_dir, register_schema
@@ -46,6 +47,11 @@ def test_a_full_disk_is_not_a_bug():
     said = explain(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
     assert "/data/x" in said
     assert "paths.outputs" in said
+
+
+def test_memory_that_is_full_is_not_a_bug():
+    said = explain(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore"))
+    assert "Tried to allocate 9 GiB. Lower model.chunk" in said
 
 
 def test_bugs_keep_their_traceback():

@@ -153,3 +153,10 @@ def test_contradictions_are_refused_before_anything_is_trained(plan_of, override
 def test_the_plan_says_what_is_spent(plan_of):
     said = plan_of("attack=loss", "mitigation=dp", "mitigation.dp.epsilon=70").describe()
     assert "epsilon 70 at delta 1e-05 for one pair in 4 steps" in said
+
+
+def test_an_ensemble_is_what_it_combines_and_what_it_is_compared_with(plan_of):
+    names = ("[clid,mc]", "[clid,clid_vec,mc]", "[clid_vec,clid,mc]")
+    plans = [plan_of(f"attack={name}", "eval.ensemble=true") for name in names]
+    assert len({plan.ensemble.name for plan in plans}) == 3
+    assert len({plan.ensemble.parent for plan in plans}) == 1

@@ -73,8 +73,9 @@ def test_a_process_keeps_to_the_gpu_that_cuda_has_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(slots, "_mine", [])
     with hold_one(["4"], tmp_path), gpu_slot(-1) as device:  # a job next door has the first one
         assert device == os.environ["CUDA_VISIBLE_DEVICES"] == "7"
-    with gpu_slot(-1) as device:
-        assert device == "7"
+    for slots_asked in (-1, 2):  # one GPU is visible by now
+        with gpu_slot(slots_asked) as device:
+            assert device == "7"
 
 
 def test_no_slots_changes_nothing(monkeypatch):

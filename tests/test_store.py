@@ -23,6 +23,7 @@ from mia_bench.store import (
     hash_key,
     holding,
     is_complete,
+    local_rank,
     locked,
     read_json,
     read_yaml,
@@ -425,7 +426,9 @@ def test_a_rank_whose_parent_ended_does_not_wait(
         ({}, 0),
         ({"RANK": "3"}, 3),
         ({"LOCAL_RANK": "1"}, 1),
-        ({"SLURM_PROCID": "2", "LOCAL_RANK": "0"}, 2),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "LOCAL_RANK": "0"}, 2),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),  # an allocation: Lightning starts ranks
+        ({"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash", "LOCAL_RANK": "1"}, 1),
         ({"RANK": ""}, 0),
     ],
 )
@@ -435,6 +438,18 @@ def test_rank_as_launchers_set_it(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert global_rank() == rank
+
+
+def test_the_rank_on_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local_rank() == 0
+    monkeypatch.setenv("SLURM_LOCALID", "0")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert local_rank() == 1
+    monkeypatch.setenv("SLURM_NTASKS", "16")
+    assert local_rank() == 1  # torchrun inside a task of srun
+    monkeypatch.delenv("LOCAL_RANK")
+    monkeypatch.setenv("SLURM_LOCALID", "3")
+    assert local_rank() == 3
 
 
 def test_other_ranks_take_no_lock_and_seal_nothing(

@@ -504,6 +504,46 @@ def test_the_compiled_network_answers_what_nobody_watches(
 
 
 @torch.no_grad()
+def test_answers_outlive_the_memory_a_cuda_graph_writes_them_to(
+    random_target: Build, random_batch: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaying(unet: nn.Module, **_: Any) -> Any:
+        place: list[Tensor] = []
+
+        def replay(*args: Any, **rest: Any) -> tuple[Tensor]:
+            answer = unet(*args, **rest)[0]
+            place[:] = place or [torch.empty_like(answer)]
+            return (place[0].copy_(answer),)
+
+        return replay
+
+    target, batch = random_target(chunk=2), random_batch(4)
+    cond = target.embed(batch.caption)
+    view = target.view(batch)
+    queries = [Query(t, cond) for t in (5, 9)]
+    eps, grid = target.predict_noise(view.z0, 5, cond), target.predict_grid(view, queries)
+    target.forget()
+    monkeypatch.setattr(torch, "compile", replaying)
+    target.compile_unet("reduce-overhead")
+    view = target.view(batch)
+    assert torch.equal(target.predict_noise(view.z0, 5, cond), eps)
+    assert torch.equal(target.predict_grid(view, queries), grid)
+
+
+def test_what_is_remembered_does_not_stay_on_another_device(
+    random_target: Build, random_batch: Draw
+) -> None:
+    target, batch = random_target(), random_batch(2)
+    target.null(batch)
+    target.noise(batch.sample_id, 5)
+    assert target._hidden
+    assert target._noise
+    target.to("cpu")
+    assert not target._hidden
+    assert not target._noise
+
+
+@torch.no_grad()
 def test_images_that_do_not_fit_leave_the_chunk_of_the_network(
     random_target: Build, random_batch: Draw
 ) -> None:

@@ -63,3 +63,25 @@ def test_a_real_network_is_timed_without_counting_questions(random_target):
     target = random_target()
     assert tune._seconds(target, 2) > 0
     assert target.queries["forward"] == target.queries["asked"] == 0
+
+
+def test_what_a_first_call_compiles_is_not_what_a_call_takes(random_target, monkeypatch):
+    target, now, calls = random_target(), [0.0], []
+
+    def raw(z, *_):
+        now[0] += 0.5 if calls else 60.0
+        calls.append(len(z))
+        return z
+
+    monkeypatch.setattr(target, "raw", raw)
+    monkeypatch.setattr(tune.time, "perf_counter", lambda: now[0])
+    assert tune._seconds(target, 2) == 0.5
+    assert calls == [2, 2, 2]
+
+
+def test_compiled_networks_have_a_chunk_of_their_own(random_target, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda unet, **_: unet)
+    target = random_target()
+    plain = situation(target)
+    target.compile_unet("default")
+    assert situation(target) != plain

@@ -103,5 +103,5 @@ def _without(caption: str, i: int) -> str:
 def _mean_states(target: Target, texts: Sequence[str]) -> Mapping[str, Tensor]:
     """(width,) mean hidden state of each text, float64; whole chunks, none of them remembered."""
     parts = (texts[i : i + target.chunk] for i in range(0, len(texts), target.chunk))
-    states = [target.embed(part, remember=False).hidden.double().mean(1) for part in parts]
+    states = [target.embed(part, remember=False).hidden.cpu().double().mean(1) for part in parts]
     return dict(zip(texts, torch.cat(states), strict=True))

@@ -103,20 +103,21 @@ class GradientMasking:
 def input_gradient(
     target: Target, captions: Sequence[str], z_t: Tensor, eps: Tensor, t: int
 ) -> Tensor:
-    """| d || eps(z_t, t, c) - eps ||_2 / d z_t |, (B, *latent); `target.chunk` rows at a time.
+    """| d || eps(z_t, t, c) - eps ||_2 / d z_t |, (B, *latent), `gradient_chunk` rows at once.
 
     No row's prediction depends on another row, so the gradient of the sum holds each row's own.
     """
-    slopes = []
-    for i in range(0, len(z_t), target.chunk):
-        rows = slice(i, i + target.chunk)
+
+    def slopes(rows: slice) -> Tensor:
         with torch.enable_grad():
             z = z_t[rows].detach().requires_grad_(True)
-            eps_hat = target.predict_noise(z, t, target.embed(captions[rows])).float()
+            eps_hat = target.predict_noise(z, t, target.embed(captions[rows]), whole=True).float()
             away = torch.linalg.vector_norm((eps_hat - eps[rows]).flatten(1), dim=1)
-            slopes.append(torch.autograd.grad(away.sum(), z)[0].abs())
+            found = torch.autograd.grad(away.sum(), z)[0].abs()
         target.queries["backward"] += len(z)
-    return torch.cat(slopes)
+        return found
+
+    return torch.cat(list(target.with_gradients(len(z_t), slopes)))
 
 
 def top_entries(magnitude: Tensor, share: float) -> Tensor:

@@ -12,7 +12,7 @@ Access: WHITE_BOX. NFE: K forward and 1 backward (gsa), K forward and K backward
 default. A backward is one gradient of a loss, whatever number of U-Net calls it covers.
 Rows never share a gradient: a batched backward keeps them apart by sample, layer by layer (see
 gradient_norms.py); a module it cannot take apart is asked about one sample at a time. At most
-`target.chunk` questions are in memory together.
+`target.gradient_chunk` questions are in memory together.
 Differs: features are standardised with calibration statistics; the paper standardises target rows
 with their own, which lets rows influence each other's scores. `log=true` (our option) standardises
 logarithms of the norms; trees hardly notice either.
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.gradient_norms import recorded, separable
-from mia_bench.chunks import in_chunks
+from mia_bench.chunks import out_of_memory
 from mia_bench.errors import MiaError
 from mia_bench.target import Batch, Target
 
@@ -69,29 +69,42 @@ class GSA:
         """`log_norm` (B, parameter tensors): natural logarithms, so that a base's subtract well."""
         z0, path = target.view(batch).z0, timesteps(target.timesteps, self.n_timesteps)
         target.queries["backward"] += self.nfe[1] * len(batch)
-        together = separable(target.unet) and self._group(path) <= target.chunk
         with torch.enable_grad():
-            norms = (self._together if together else self._apart)(target, batch, z0, path)
+            norms = self._together(target, batch, z0, path)
+            if norms is None:
+                norms = self._apart(target, batch, z0, path)
         return {"log_norm": norms.clamp_min(LEAST_NORM).log()}
 
     def _group(self, path: list[int]) -> int:
         """Questions of one sample whose gradients are added up before the norm is taken."""
         return 1 if self.per_timestep else len(path)
 
-    def _together(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
-        """(B, parameter tensors): many samples and timesteps in each backward."""
+    def _together(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor | None:
+        """(B, parameter tensors): many samples and timesteps in each backward.
+
+        None where layers cannot be taken apart, or not even the questions of one sample fit.
+        """
         size, every = self._group(path), [(i, t) for i in range(len(batch)) for t in path]
+        if not separable(target.unet) or size > target.gradient_chunk:
+            return None
+        scale = _scale(target, z0)
 
         def norms(groups: slice) -> Tensor:
             part = every[groups.start * size : groups.stop * size]
             with recorded(target.unet, size) as slopes:
-                (losses_of(target, batch, z0, part, whole=True).sum() / size).backward()
-            return slopes.table(parameters, len(part) // size)
+                (losses_of(target, batch, z0, part).sum() * (scale / size)).backward()
+            return slopes.table(parameters, len(part) // size) / scale
 
         with asking(target.unet, False) as parameters:
-            parts = [
-                found for found, _ in in_chunks(len(every) // size, target.chunk // size, norms)
-            ]
+            try:
+                parts = list(target.with_gradients(len(every) // size, norms, size))
+            except RuntimeError as error:
+                if size == 1 or not out_of_memory(error):
+                    raise
+                parts = []
+        if not parts:
+            target.gradient_chunk = size - 1  # fewer than a group: one sample in several backwards
+            return None
         return torch.cat(parts).view(len(batch), -1, len(parameters)).mean(1)
 
     def _apart(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
@@ -111,16 +124,19 @@ class GSA:
         parameters: list[nn.Parameter],
     ) -> Tensor:
         """(parameter tensors,) of one sample."""
-        step = 1 if self.per_timestep else target.chunk
-        parts = [path[i : i + step] for i in range(0, len(path), step)]
-        losses = (losses_of(target, batch, z0, [(row, t) for t in part]).sum() for part in parts)
+        scale = _scale(target, z0)
+
+        def slopes(steps: slice) -> list[Tensor]:
+            loss = losses_of(target, batch, z0, [(row, t) for t in path[steps]]).sum()
+            return _slopes(loss * (scale / self._group(path)), parameters)
+
         if self.per_timestep:
-            return torch.stack([_norm(_slopes(loss, parameters)) for loss in losses]).mean(0)
+            each = [_norm(slopes(slice(k, k + 1))) for k in range(len(path))]
+            return torch.stack(each).mean(0) / scale
         total = [torch.zeros_like(p) for p in parameters]
-        for loss in losses:
-            slopes = _slopes(loss / len(path), parameters)
-            total = [a + b for a, b in zip(total, slopes, strict=True)]
-        return _norm(total)
+        for part in target.with_gradients(len(path), slopes):
+            total = [a + b for a, b in zip(total, part, strict=True)]
+        return _norm(total) / scale
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         """P(member) of trees fitted on calibration rows.
@@ -167,20 +183,22 @@ def asking(module: nn.Module, gradients: bool) -> Iterator[list[nn.Parameter]]:
 
 
 def losses_of(
-    target: Target,
-    batch: Batch,
-    z0: Tensor,
-    questions: Sequence[tuple[int, int]],
-    whole: bool = False,
+    target: Target, batch: Batch, z0: Tensor, questions: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """(len(questions),) losses L_k at (row of the batch, timestep), in one U-Net batch."""
+    """(len(questions),) losses L_k at (row of the batch, timestep), in one U-Net call."""
     rows, path = [i for i, _ in questions], [k for _, k in questions]
     t = torch.tensor(path, device=z0.device)
     eps = torch.cat([target.noise([batch.sample_id[i]], k) for i, k in questions])
     z_t = target.add_noise(z0[rows], eps, t)
     cond = target.embed([batch.caption[i] for i in rows])
-    eps_hat = target.predict_noise(z_t, t, cond, whole)
+    eps_hat = target.predict_noise(z_t, t, cond, whole=True)
     return (eps_hat.float() - eps).square().flatten(1).mean(1)
+
+
+def _scale(target: Target, z0: Tensor) -> float:
+    """By how much a loss is enlarged before its backward: its slopes, one part in the number of
+    latent elements, would be lost in float16."""
+    return float(z0[0].numel()) if target.dtype is torch.float16 else 1.0
 
 
 def _slopes(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:

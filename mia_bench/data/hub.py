@@ -52,21 +52,31 @@ def absent(name: str, what: str, licence: str, advice: str) -> str:
 
 def cached(wanted: HubFiles) -> list[Path]:
     """The files, when all of them are in the hub's cache on this machine; else []."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(
-            snapshot_download(
-                wanted.repo, repo_type="dataset", revision=wanted.revision, local_files_only=True
-            )
-        )
-    except Exception:  # not there, in one of several ways that differ between versions of the hub
+    folder = _snapshot(wanted)
+    if folder is None:
         return []
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")]
+    there = (path for path in folder.rglob("*.parquet") if path.is_file())  # no link to nothing
+    names = [path.relative_to(folder).as_posix() for path in there]
     chosen = wanted.chosen(names)
     total = next((int(m.group(1)) for n in chosen if (m := re.search(r"-of-(\d+)", n))), 1)
     complete = len(chosen) == min(total, wanted.files or total)
     return [folder / name for name in chosen] if complete else []
+
+
+def _snapshot(wanted: HubFiles) -> Path | None:
+    """Folder of the wanted commit in the cache, as the cache is laid out on the disk.
+
+    huggingface_hub refuses a snapshot that lacks any file of the repository, which is what fetching
+    one split of it leaves.
+    """
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE) / f"datasets--{wanted.repo.replace('/', '--')}"
+    commit = wanted.revision or "main"
+    if (ref := place / "refs" / commit).is_file():
+        commit = ref.read_text(encoding="ascii", errors="replace").strip()
+    folder = place / "snapshots" / commit
+    return folder if re.fullmatch("[0-9a-f]{40}", commit) and folder.is_dir() else None
 
 
 def fetch(wanted: HubFiles, advice: str) -> list[Path]:
@@ -92,7 +102,7 @@ def fetch(wanted: HubFiles, advice: str) -> list[Path]:
         )
         folder = Path(
             snapshot_download(
-                wanted.repo, repo_type="dataset", revision=info.sha, allow_patterns=names
+                wanted.repo, repo_type="dataset", revision=wanted.revision, allow_patterns=names
             )
         )
     except Missing:

@@ -107,13 +107,15 @@ class DpSgd:
 
     def prepare(self, unet: nn.Module) -> nn.Module:
         """`unet` with a gradient per sample. Raises MiaError for layers that mix samples."""
+        import torch
         from opacus.grad_sample import GradSampleModule
         from opacus.validators import ModuleValidator
 
         errors = ModuleValidator.validate(unet.train(), strict=False)
         if errors:
             raise MiaError(f"mitigation=dp: this U-Net has no per-sample gradients: {errors[0]}")
-        wrapped: nn.Module = GradSampleModule(unet, loss_reduction="mean")
+        plain = unet.to(memory_format=torch.contiguous_format)  # Opacus reads strides as NCHW
+        wrapped: nn.Module = GradSampleModule(plain, loss_reduction="mean")
         return wrapped
 
     def wrap(self, optimizer: Optimizer, situation: Situation) -> Optimizer:

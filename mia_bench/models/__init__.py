@@ -29,9 +29,6 @@ class Model(Protocol):
     def timesteps(self) -> int:
         """Length of the training schedule, known without loading weights."""
 
-    def text_hash(self) -> str:
-        """Content hash of what turns a caption into a condition."""
-
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mia_bench.precision import exactly
+
 ROWS = 32  # captions per call of a text encoder
 
 
@@ -47,14 +49,16 @@ class KlCodec(Anchored):
     def encode(self, image: Tensor) -> Tensor:
         if self.encoder is None:
             self.encoder = self._half("decoder", "post_quant_conv")
-        z: Tensor = self.encoder.encode(image.to(self.encoder.dtype)).latent_dist.mode()
+        with exactly(image.device):
+            z: Tensor = self.encoder.encode(image.to(self.encoder.dtype)).latent_dist.mode()
         return z.float() * self.scale
 
     @torch.no_grad()
     def decode(self, z0: Tensor) -> Tensor:
         if self.decoder is None:
             self.decoder = self._half("encoder", "quant_conv")
-        image: Tensor = self.decoder.decode((z0 / self.scale).to(self.decoder.dtype)).sample
+        with exactly(z0.device):
+            image: Tensor = self.decoder.decode((z0 / self.scale).to(self.decoder.dtype)).sample
         return image.float()
 
     def _half(self, *unused: str) -> Any:

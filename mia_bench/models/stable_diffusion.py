@@ -27,6 +27,7 @@ FAMILIES = {  # model_index.json's _class_name -> text encoders
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
+SCALE = 0.18215  # of the latents, where vae/config.json says nothing: Stable Diffusion 1's
 SCHEDULE = {  # what decides alphas_cumprod and the prediction, at Stable Diffusion 1's values
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -98,21 +99,13 @@ class StableDiffusion:
         """Content of the autoencoder, and how images go through it."""
         found = contents(weights(self.folder, "vae", self.variant))
         identity = {"vae": found, "resolution": self.resolution, "dtype": self.dtype}
+        if (scale := self._scale()) != SCALE:
+            identity["scale"] = scale
         return hash_key(identity | ({"tiling": True} if self.vae_tiling else {}))
 
     def timesteps(self) -> int:
         """Length of the training schedule."""
         return int(self._scheduler().get("num_train_timesteps", 1000))
-
-    def text_hash(self) -> str:
-        """Content of what turns a caption into a condition."""
-        files = [f for part in self._encoders() for f in weights(self.folder, part, self.variant)]
-        for part in self._encoders():
-            names = ("tokenizer.json", "vocab.json", "merges.txt")
-            folder = self.folder / part.replace("text_encoder", "tokenizer")
-            files += [folder / name for name in names if (folder / name).is_file()]
-        side = self.resolution if len(self._encoders()) == 2 else None
-        return hash_key([contents(files), self._lora_hash(), self.dtype, side])
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""
@@ -157,7 +150,7 @@ class StableDiffusion:
             raise MiaError(f"model.resolution={self.resolution} must be a multiple of {shrink}.")
         return Target(
             unet,
-            KlCodec(self._vae, vae.get("scaling_factor", 0.18215)),
+            KlCodec(self._vae, self._scale()),
             self._text(),
             (channels, self.resolution // shrink, self.resolution // shrink),
             scheduler.alphas_cumprod,
@@ -190,6 +183,9 @@ class StableDiffusion:
         if config.get("latents_mean") is not None or config.get("shift_factor"):
             raise MiaError(f"the autoencoder of {self.path} shifts its latents, which is not read.")
         return config
+
+    def _scale(self) -> float:
+        return float(self._vae_config().get("scaling_factor", SCALE))
 
     def _vae(self) -> Any:
         """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""

@@ -200,10 +200,12 @@ def _spread(same: Sequence[Cell]) -> Spread:
 def seedless(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a cell's figures except seeds; options of other cells of its run stay out."""
     parts = ("model", "data", "attack", "mitigation", "finetune", "calibration")
-    kept = {name: dict(config.get(name) or {}) for name in parts}
+    kept: dict[str, Any] = {name: dict(config.get(name) or {}) for name in parts}
     kept["data"].pop("split_seed", None)
     for name in ("seed", "save_at", "val_every", "val_rows", "checkpoint_every"):
         kept["finetune"].pop(name, None)
+    kept["dtype"] = (config.get("eval") or {}).get("dtype")
+    kept["precision"] = (config.get("trainer") or {}).get("precision")
     return kept
 
 

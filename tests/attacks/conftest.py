@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
+
+from mia_bench.target import Target
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +45,27 @@ def answering(random_target, random_batch, attack_fixtures) -> Any:
         return attack_fixtures.Literal(target, random_batch(4))
 
     return build
+
+
+@pytest.fixture
+def crowded(monkeypatch) -> Callable[..., list[int]]:
+    """crowded(target, most, gradients=False): from now on at most so many rows fit into a call.
+
+    With `gradients`, into one whose backward follows. The rows of every attempt are returned.
+    """
+
+    def limit(target: Target, most: int, gradients: bool = False) -> list[int]:
+        attempts: list[int] = []
+        forward = target.unet.forward
+
+        def attempt(z: Tensor, *args: Any, **rest: Any) -> Any:
+            if torch.is_grad_enabled() or not gradients:
+                attempts.append(len(z))
+                if len(z) > most:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+            return forward(z, *args, **rest)
+
+        monkeypatch.setattr(target.unet, "forward", attempt)
+        return attempts
+
+    return limit

@@ -49,6 +49,16 @@ def test_equals_the_formula(attack, literal, measure):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
+def test_what_waits_for_a_backward_is_halved_until_it_fits(literal, measure, crowded):
+    expected = measure(SHORT, literal.target, literal.batch)["residual"]
+    asked = literal.target.queries.copy()
+    crowded(literal.target, 1, gradients=True)
+    found = measure(SHORT, literal.target, literal.batch)["residual"]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert (literal.target.chunk, literal.target.gradient_chunk) == (64, 1)
+    assert literal.target.queries["backward"] == 2 * asked["backward"]
+
+
 def test_a_model_with_known_gradients_by_hand(answering, measure):
     weight = torch.linspace(0.1, 2, 256).view(4, 8, 8)
     case = answering(lambda z, _: weight * z)

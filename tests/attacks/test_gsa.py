@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mia_bench.attacks import Access, Calibration
-from mia_bench.attacks.gsa import GSA, timesteps
+from mia_bench.attacks.gsa import GSA, _scale, timesteps
 from mia_bench.errors import MiaError
 from mia_bench.target import Batch
 
@@ -49,6 +49,35 @@ def test_equals_gradients_of_a_batch_of_one(attack, chunk, literal, measure):
         else:
             norms = [sum(tensor).div(3).norm().item() for tensor in zip(*slopes, strict=True)]
         np.testing.assert_allclose(found[i], np.log(np.maximum(norms, 1e-12)), **CLOSE)
+
+
+@pytest.mark.parametrize(("attack", "most"), [(GSA1, 4), (GSA1, 2), (GSA1, 1), (GSA2, 1)])
+def test_what_waits_for_a_backward_is_halved_until_it_fits(attack, most, literal, measure, crowded):
+    """A group of three in one backward; where not even that fits, a sample in several."""
+    target = literal.target
+    expected = measure(attack, target, literal.batch)["log_norm"]
+    asked = target.queries.copy()
+    attempts = crowded(target, most)
+    for _ in range(2):
+        found = measure(attack, target, literal.batch)["log_norm"]
+        np.testing.assert_allclose(found, expected, **CLOSE)
+        refused = sum(rows > most for rows in attempts)
+        attempts.clear()
+    assert refused == 0  # the second batch knows
+    assert target.chunk == 64
+    for kind in ("forward", "asked", "backward"):
+        assert target.queries[kind] == 3 * asked[kind]
+
+
+def test_float16_keeps_slopes_that_are_one_part_in_many(fresh_target, random_batch, measure):
+    exact = measure(GSA2, fresh_target(), random_batch(2))["log_norm"]
+    target = fresh_target()
+    assert _scale(target, torch.zeros(1, 4, 64, 64)) == 1
+    target.compute_in(torch.float16)
+    assert _scale(target, torch.zeros(1, 4, 64, 64)) == 16384
+    found = measure(GSA2, target, random_batch(2))["log_norm"]
+    assert np.median(np.abs(found - exact)) < 0.01
+    assert np.abs(found - exact).max() < 0.1
 
 
 @pytest.mark.parametrize("attack", [GSA1, GSA2], ids=["gsa", "gsa2"])

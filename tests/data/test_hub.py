@@ -67,3 +67,21 @@ def test_without_a_hub_the_message_says_what_and_where(tmp_path: Path) -> None:
 def test_advice_stands_beside_the_reason() -> None:
     with pytest.raises(Missing, match="get it yourself"):
         fetch(HubFiles("owner/set", "train", COMMIT), "get it yourself")
+
+
+def test_the_newest_commit_is_the_one_that_was_fetched_last(hub: Path) -> None:
+    """As fetching one split leaves the cache: a ref, and a list of files that are not all there."""
+    fill(hub, "train-00000-of-00001.parquet")
+    wanted, place = HubFiles("owner/set", "train"), hub.parents[2]
+    assert cached(wanted) == []
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(COMMIT)
+    (place / "trees").mkdir()
+    (place / "trees" / f"{COMMIT}.json").write_text('["data/test-00000-of-00001.parquet"]')
+    assert cached(wanted) == [hub / "train-00000-of-00001.parquet"]
+
+
+def test_a_link_to_a_file_that_is_gone_is_no_file(hub: Path) -> None:
+    fill(hub, "train-00000-of-00002.parquet")
+    (hub / "train-00001-of-00002.parquet").symlink_to(hub / "gone")
+    assert cached(HubFiles("owner/set", "train", COMMIT)) == []

@@ -94,9 +94,12 @@ def gradients(target, situation, private):
     return found, torch.stack(single)
 
 
-def test_the_step_is_the_sum_of_clipped_gradients_and_keyed_noise(fresh_target):
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_step_is_the_sum_of_clipped_gradients_and_keyed_noise(layout, fresh_target):
     clip, situation = 0.05, replace(SITUATION, members=4)
-    quiet, single = gradients(fresh_target(), situation, DpSgd(clip=clip, noise=1e-9))
+    target = fresh_target()
+    target.unet.to(memory_format=layout)  # as models are loaded
+    quiet, single = gradients(target, situation, DpSgd(clip=clip, noise=1e-9))
     norms = single.norm(dim=1)
     assert (norms > clip).all()
     expected = (single * (clip / norms).clamp(max=1)[:, None]).sum(0) / 4

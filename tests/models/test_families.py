@@ -259,7 +259,6 @@ def test_adapters_on_the_base_are_the_base(model, narrow, adapters):
     a, b = (matrices[f"text_encoder_2.{TEXT_LAYER}.{n}.weight"] for n in ("lora_A", "lora_B"))
     assert torch.allclose(changed(tuned), b @ a, atol=1e-5)
     assert tuned.base_hash() != plain.base_hash()
-    assert tuned.text_hash() != plain.text_hash()
     assert tuned.encoder_hash() == plain.encoder_hash()
 
 

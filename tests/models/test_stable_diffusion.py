@@ -66,6 +66,23 @@ def test_encoder_hash_knows_the_resolution():
     assert replace(TINY, resolution=32).encoder_hash() != TINY.encoder_hash()
 
 
+def test_encoder_hash_knows_the_scale_of_latents(copy):
+    path = copy.folder / "vae" / "config.json"
+    path.write_text(path.read_text().replace('"scaling_factor": 0.39', '"scaling_factor": 0.38'))
+    assert copy.encoder_hash() != TINY.encoder_hash()
+    assert copy.base_hash() == TINY.base_hash()
+
+
+@pytest.mark.parametrize("half", ["encode", "decode"])
+def test_the_autoencoder_computes_in_float32_whatever_surrounds_it(half):
+    """As inside a training step in mixed precision."""
+    codec = TINY.build(TINY.load_unet(), seed=0).latents
+    given = torch.rand(1, 3 if half == "encode" else 4, 64, 64)
+    exact = getattr(codec, half)(given)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(getattr(codec, half)(given), exact)
+
+
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_missing_weights_are_named_with_a_way_out(copy, part):
     for path in (copy.folder / part).glob("*.safetensors"):

@@ -75,6 +75,13 @@ def test_the_order_of_words_is_none_of_a_key(keys, chosen, random) -> None:
     assert {level for level in found if found[level] != default[level]} == decided(chosen)
 
 
+def test_what_halves_the_rows_decides_a_cell_that_is_calibrated_on_half_of_them(keys) -> None:
+    half = keys(("calibration=split",))
+    other = keys(("calibration=split", "data.split_seed=9"))
+    assert {level for level in half if half[level] != other[level]} == {CELL}
+    assert keys(("data.split_seed=9",)) == keys(())  # shadowed: roles are in the split's content
+
+
 def test_different_configurations_have_different_keys(keys) -> None:
     """One change at a time: no two of them meet in a key that both decide."""
     by_level: dict[str, dict[str, str]] = {}
