@@ -7,7 +7,6 @@ goes on where it was. Tables and figure go to outputs/reports/mitigations/, as M
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_bench.arguments import command
 from mia_bench.plain import say
 from mia_bench.seeds import difference
 from mia_bench.store import read_json, write_json
@@ -50,17 +50,21 @@ class Outcome:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    command(study)
+
+
+def study(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser("python -m mia_bench.mitigation_study", description=__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--small", action="store_true", help="fewer rows and steps")
     parser.add_argument("--mitigation", action="append", help=f"instead of {MITIGATIONS}")
     parser.add_argument("--override", action="append", default=[], help="any key=value of conf/")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     given = [*(SMALL if args.small else ()), *args.override]
     names = ["none", *(m for m in args.mitigation or MITIGATIONS if m != "none")]
     found = run(args.seeds, names, given)
     folder = _outputs(given) / "reports" / ("mitigations-small" if args.small else "mitigations")
-    say(f"table: {report(found, folder, ' '.join(sys.argv[1:]))}")
+    say(f"table: {report(found, folder, ' '.join(words))}")
 
 
 def _outputs(overrides: Sequence[str]) -> Path:

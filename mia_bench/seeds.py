@@ -8,6 +8,7 @@ seeds, which the intervals do not contain.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mia_bench.arguments import command
 from mia_bench.bootstrap import paired_difference
 from mia_bench.plain import plain, say
 from mia_bench.store import write_json
@@ -33,12 +35,16 @@ SINGLE = ("clid", "clid_vec", "loss", "mc", "mc15", "clid-base", "loss-base", "m
 
 
 def main() -> None:
+    command(study)
+
+
+def study(words: Sequence[str]) -> None:
     from mia_bench.session import compose
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("python -m mia_bench.seeds", description=__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--override", action="append", default=[], help="any key=value of conf/")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     out = compose(*args.override).outputs / "reports" / "seeds.json"
     found = {seed: run_seed(seed, args.override) for seed in args.seeds}
     report = {str(seed): row for seed, row in found.items()}

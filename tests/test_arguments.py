@@ -53,7 +53,10 @@ def test_numbers_and_switches():
         yes({"out": ["ja"]}, "out")
 
 
-@pytest.mark.parametrize("name", ["status", "sync", "dashboard", "trajectory", "data", "report"])
+@pytest.mark.parametrize(
+    "name",
+    ["status", "sync", "dashboard", "trajectory", "data", "report", "seeds", "mitigation_study"],
+)
 def test_every_command_says_how_it_is_used(name, run_python):
     for switch in ("--help", "-h"):
         said = run_python("-m", f"mia_bench.{name}", switch).stdout
