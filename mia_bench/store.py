@@ -117,7 +117,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file of this process alone to write to; it becomes `path`, or goes away with an error."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    own = os.urandom(6).hex()  # process ids meet where containers share a folder
+    partial = path.with_name(f"{path.name}.{own}{PART}")
     try:
         yield partial
         os.replace(partial, path)
