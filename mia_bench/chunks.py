@@ -12,7 +12,9 @@ from mia_bench.plain import say
 T = TypeVar("T")
 
 
-def in_chunks(n: int, size: int, work: Callable[[slice], T]) -> Iterator[tuple[T, int]]:
+def in_chunks(
+    n: int, size: int, work: Callable[[slice], T], unit: str = "rows"
+) -> Iterator[tuple[T, int]]:
     """`work` on consecutive slices of at most `size` of `n` rows: (result, size used).
 
     Where a slice does not fit into memory it is tried again at half its size, which holds for
@@ -24,7 +26,7 @@ def in_chunks(n: int, size: int, work: Callable[[slice], T]) -> Iterator[tuple[T
         result = _attempt(work, rows)
         if result is None:
             size = (rows.stop - begin) // 2
-            say(f"out of memory: {size} rows per call from here on", error=True)
+            say(f"out of memory: {size} {unit} per call from here on", error=True)
             continue
         yield result[0], size
         begin = rows.stop

@@ -47,7 +47,7 @@ def _explained(error: BaseException) -> str | None:
         )
     if isinstance(error, OSError) and error.errno in NO_PATH:
         return f"{error.filename} cannot be used as a path: {error.strerror}."
-    if type(error).__name__ == "OutOfMemoryError":
+    if _is_out_of_memory(error):
         return (
             f"memory does not suffice: {_first_line(error)} Lower model.chunk or eval.batch_size "
             "to score, raise finetune.accumulate to train; what is finished stays usable."
@@ -62,6 +62,14 @@ def _explained(error: BaseException) -> str | None:
     if _raised_by(error).partition(".")[0] in READERS:
         return f"the command line cannot be read: {_first_line(error)}"
     return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if "torch" not in sys.modules or not isinstance(error, RuntimeError):
+        return False
+    from mia_bench.chunks import out_of_memory
+
+    return out_of_memory(error)
 
 
 def is_lost_rank(error: BaseException) -> bool:

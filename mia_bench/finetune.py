@@ -200,8 +200,10 @@ class FinetuneModule(LightningModule):
 
     def _latents(self, batch: Mapping[str, Tensor]) -> Tensor:
         if self.views is not None:
-            return self.codec[0].encode(batch["image"])
-        return self.shown.z0[batch["view"].cpu()].to(self.device)
+            z0 = self.codec[0].encode(batch["image"])
+        else:
+            z0 = self.shown.z0[batch["view"].cpu()].to(self.device)
+        return z0.contiguous()  # autoencoders answer channels last, which Opacus cannot read
 
     def _loss(
         self,
@@ -279,7 +281,7 @@ def _trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=strategy(options.strategy),
+        strategy=strategy(options),
         precision=options.precision,  # type: ignore[arg-type]
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.max_grad_norm,

@@ -22,7 +22,7 @@ from mia_bench.mitigations import Treatment, treat
 from mia_bench.recipe import check_checkpoint
 from mia_bench.store import MANIFEST, hash_key, is_complete, read_json
 
-UTILITY_VERSION = 1  # of the numbers of utility.py
+UTILITY_VERSION = 2  # of the numbers of utility.py
 UNKNOWN = "unknown"  # the key of a model whose weights are not here
 
 

@@ -123,7 +123,7 @@ def _check_optimizer(recipe: Recipe, precision: str) -> None:
     if recipe.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
         raise MiaError(
             "finetune.optimizer=adamw_8bit needs bitsandbytes, which is not installed: "
-            "pip install bitsandbytes, or use finetune.optimizer=adamw_fused."
+            "pip install bitsandbytes, or use finetune.optimizer=adamw."
         )
     fused, mixed = recipe.optimizer == "adamw_fused", precision.endswith("-mixed")
     if fused and mixed and recipe.max_grad_norm:

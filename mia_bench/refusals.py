@@ -138,7 +138,7 @@ def check_speed(options: Root) -> None:
             f"trainer.precision={options.trainer.precision}. "
             + nearest(options.trainer.precision, PRECISIONS)
         )
-    if options.trainer.strategy != "auto" and not options.trainer.strategy.startswith("ddp"):
+    if options.trainer.strategy not in ("auto", "ddp"):
         raise MiaError(
             f"trainer.strategy={options.trainer.strategy}: models are whole on every device, use "
             "auto or ddp."

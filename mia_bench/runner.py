@@ -199,7 +199,7 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=strategy(options.strategy),
+        strategy=strategy(options),
         precision="32-true",
         inference_mode=False,
         logger=False,

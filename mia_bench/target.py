@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -85,7 +86,7 @@ class Target(nn.Module):
         self._image_chunk: int | None = None  # where the codec takes fewer rows than the U-Net
         self._gradient_chunk: int | None = None  # where fewer fit that wait for a backward
         self._compiled: list[Callable[..., Any]] = []  # in a list: not a module of its own
-        self.compiled: str | None = None
+        self.compile_mode: str | None = None
         a, b = signal_and_noise(alphas_cumprod)
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
@@ -300,18 +301,25 @@ class Target(nn.Module):
         """
 
         def counted(groups: slice) -> T:
-            before = {kind: self.queries[kind] for kind in ("forward", "asked", "backward")}
-            try:
+            with self.asked_again():
                 return work(groups)
-            except RuntimeError:
-                self.queries.update({k: n - self.queries[k] for k, n in before.items()})
-                raise
 
         first = max(1, self.gradient_chunk // size)
-        for result, groups in in_chunks(n, first, counted):
+        unit = "rows" if size == 1 else f"groups of {size} rows"
+        for result, groups in in_chunks(n, first, counted, unit):
             if groups < first:
                 self.gradient_chunk = groups * size
             yield result
+
+    @contextmanager
+    def asked_again(self) -> Iterator[None]:
+        """Questions of what does not fit inside are not counted: they come once more."""
+        before = {kind: self.queries[kind] for kind in ("forward", "asked", "backward")}
+        try:
+            yield
+        except RuntimeError:
+            self.queries.update({kind: n - self.queries[kind] for kind, n in before.items()})
+            raise
 
     @property
     def gradient_chunk(self) -> int:
@@ -379,7 +387,7 @@ class Target(nn.Module):
         `mode`: torch's, e.g. "default", or "reduce-overhead" for CUDA graphs.
         """
         self._compiled = [torch.compile(self.unet, mode=mode)]
-        self.compiled = mode
+        self.compile_mode = mode
 
     # --- bookkeeping ---------------------------------------------------------------------------
 

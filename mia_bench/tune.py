@@ -44,7 +44,7 @@ def situation(target: Target) -> str:
             "unet": sorted(str(tuple(p.shape)) for p in target.unet.parameters()),
             "latent": list(target.latent_shape),
             "dtype": str(target.dtype),
-            "compiled": target.compiled,
+            "compiled": target.compile_mode,
         }
     )
 

@@ -94,6 +94,7 @@ def test_unknown_option_of_an_attack_names_the_nearest(experiment):
         ("trainer.devices=-1", "say how many"),
         ("trainer.precision=bf16-true", "Did you mean 'bf16-mixed'"),
         ("trainer.strategy=fsdp", "use auto or ddp"),
+        ("trainer.strategy=ddp_spawn", "use auto or ddp"),
         ("trainer.workers=-1", "0 or more"),
         ("model.chunk=many", r"model\.chunk"),
         ("eval.utility_images=1", "at least 2"),

@@ -38,7 +38,8 @@ Build = Callable[[Path], dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+    slurm = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_JOB_NAME")
+    for name in ("RANK", "LOCAL_RANK", *slurm):
         monkeypatch.delenv(name, raising=False)
 
 

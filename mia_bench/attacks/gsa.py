@@ -47,7 +47,7 @@ class GSA:
     per_timestep: bool = False
     log: bool = score_field(False)
     access: ClassVar[Access] = Access.WHITE_BOX
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     statistics: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -97,7 +97,8 @@ class GSA:
 
         with asking(target.unet, False) as parameters:
             try:
-                parts = list(target.with_gradients(len(every) // size, norms, size))
+                with target.asked_again():
+                    parts = list(target.with_gradients(len(every) // size, norms, size))
             except RuntimeError as error:
                 if size == 1 or not out_of_memory(error):
                     raise

@@ -159,4 +159,5 @@ def treat(
 def _identity(node: Mapping[str, Any], mitigation: Mitigation) -> dict[str, Any]:
     if isinstance(mitigation, ReadsFile) and mitigation.file is not None:
         return {**node, "file": mitigation.file_hash()}
-    return dict(node)
+    version = getattr(mitigation, "version", 1)
+    return dict(node) if version == 1 else {**node, "version": version}

@@ -54,6 +54,11 @@ class DpSgd:
         if not 0 < self.delta < 1:
             raise ValueError("delta lies between 0 and 1, and below one over the members")
 
+    @property
+    def version(self) -> int:
+        """Part of a model's identity: in 1, convolutions of whole networks had wrong gradients."""
+        return 2 if self.lora_rank is None else 1
+
     def recipe(self, recipe: Recipe) -> Recipe:
         # The norm of the noisy sum says nothing: only single gradients are clipped.
         rank = recipe.lora_rank if self.lora_rank is None else self.lora_rank
@@ -114,7 +119,8 @@ class DpSgd:
         errors = ModuleValidator.validate(unet.train(), strict=False)
         if errors:
             raise MiaError(f"mitigation=dp: this U-Net has no per-sample gradients: {errors[0]}")
-        plain = unet.to(memory_format=torch.contiguous_format)  # Opacus reads strides as NCHW
+        # Opacus reads the strides of weights and of what enters a convolution as NCHW
+        plain = unet.to(memory_format=torch.contiguous_format)
         wrapped: nn.Module = GradSampleModule(plain, loss_reduction="mean")
         return wrapped
 

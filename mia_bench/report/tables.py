@@ -205,7 +205,8 @@ def seedless(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("seed", "save_at", "val_every", "val_rows", "checkpoint_every"):
         kept["finetune"].pop(name, None)
     kept["dtype"] = (config.get("eval") or {}).get("dtype")
-    kept["precision"] = (config.get("trainer") or {}).get("precision")
+    if kept["model"].get("finetune", True):
+        kept["precision"] = (config.get("trainer") or {}).get("precision")
     return kept
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from mia_bench.attacks import Access, Calibration
-from mia_bench.attacks.gsa import GSA, _scale, timesteps
+from mia_bench.attacks import Access, Calibration, gsa
+from mia_bench.attacks.gsa import GSA, timesteps
 from mia_bench.errors import MiaError
 from mia_bench.target import Batch
 
@@ -69,15 +69,22 @@ def test_what_waits_for_a_backward_is_halved_until_it_fits(attack, most, literal
         assert target.queries[kind] == 3 * asked[kind]
 
 
-def test_float16_keeps_slopes_that_are_one_part_in_many(fresh_target, random_batch, measure):
-    exact = measure(GSA2, fresh_target(), random_batch(2))["log_norm"]
-    target = fresh_target()
-    assert _scale(target, torch.zeros(1, 4, 64, 64)) == 1
-    target.compute_in(torch.float16)
-    assert _scale(target, torch.zeros(1, 4, 64, 64)) == 16384
-    found = measure(GSA2, target, random_batch(2))["log_norm"]
-    assert np.median(np.abs(found - exact)) < 0.01
-    assert np.abs(found - exact).max() < 0.1
+def test_float16_keeps_slopes_that_are_one_part_in_many(
+    fresh_target, random_batch, measure, monkeypatch
+):
+    """Of large latents, whose slopes are as small as a weak last layer makes them here."""
+
+    def norms(dtype):
+        target = fresh_target()
+        target.unet.conv_out.weight.data.mul_(1e-4)
+        target.compute_in(dtype)
+        return measure(GSA2, target, random_batch(2))["log_norm"]
+
+    exact = norms(torch.float32)
+    enlarged = np.abs(norms(torch.float16) - exact)
+    monkeypatch.setattr(gsa, "_scale", lambda *_: 1.0)
+    assert np.abs(norms(torch.float16) - exact).max() > 10 * enlarged.max()
+    assert enlarged.max() < 0.1
 
 
 @pytest.mark.parametrize("attack", [GSA1, GSA2], ids=["gsa", "gsa2"])

@@ -67,17 +67,17 @@ def test_epsilon_is_the_literal_bound_without_subsampling():
     assert found == pytest.approx(min(map(bound, orders)), rel=1e-3)
 
 
-def gradients(target, situation, private):
+def gradients(target, situation, private, layout=torch.contiguous_format):
     """Gradient of one step over 4 rows; the same from each row alone, clipped by hand."""
     generator = torch.Generator().manual_seed(0)
-    z0 = torch.randn(4, *target.latent_shape, generator=generator)
+    z0 = torch.randn(4, *target.latent_shape, generator=generator).to(memory_format=layout)
     rows = Rows(tuple("abcd"), z0, target.embed([f"word {i}" for i in range(4)]))
     bare = copy.deepcopy(target.unet)
     module = FinetuneModule(target, rows, None, Treatment(situation, {"dp": private}))
     (optimizer,) = [module.configure_optimizers()["optimizer"]]
     batch = StepBatches(rows, replace(RECIPE, batch_size=4), 1000).step(0)
     hidden, extra = module._text(rows.cond, batch["text"], batch["drop"])
-    z0 = rows.z0[batch["row"]]
+    z0 = module._latents(batch)
     loss = module._loss(module.unet, z0, batch["t"], batch["eps"], hidden, extra).mean()
     loss.backward()
     private.reseed(optimizer, 0, 7)
@@ -98,8 +98,8 @@ def gradients(target, situation, private):
 def test_the_step_is_the_sum_of_clipped_gradients_and_keyed_noise(layout, fresh_target):
     clip, situation = 0.05, replace(SITUATION, members=4)
     target = fresh_target()
-    target.unet.to(memory_format=layout)  # as models are loaded
-    quiet, single = gradients(target, situation, DpSgd(clip=clip, noise=1e-9))
+    target.unet.to(memory_format=layout)  # as models are loaded and latents encoded
+    quiet, single = gradients(target, situation, DpSgd(clip=clip, noise=1e-9), layout)
     norms = single.norm(dim=1)
     assert (norms > clip).all()
     expected = (single * (clip / norms).clamp(max=1)[:, None]).sum(0) / 4
@@ -113,3 +113,12 @@ def test_the_step_is_the_sum_of_clipped_gradients_and_keyed_noise(layout, fresh_
 def test_layers_that_mix_samples_are_refused():
     with pytest.raises(MiaError, match="no per-sample gradients"):
         DpSgd(noise=1.0).prepare(torch.nn.Sequential(torch.nn.BatchNorm2d(3)))
+
+
+def test_whole_networks_trained_on_other_gradients_are_other_models():
+    def identity(rank):
+        private, node = DpSgd(noise=1.0, lora_rank=rank), {"noise": 1.0, "lora_rank": rank}
+        return Treatment(SITUATION, {"dp": private}, {"dp": node}).identity()
+
+    assert identity(4) == {"dp": {"noise": 1.0, "lora_rank": 4}}
+    assert identity(None)["dp"]["version"] == 2
