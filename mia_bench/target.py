@@ -175,8 +175,12 @@ class Target(nn.Module):
         """(len(keys), *latent); what is new goes to the device in one copy."""
         new = [key for key in dict.fromkeys(keys) if key not in self._noise]
         if new:
-            fresh = [keyed_noise(self.seed, *key, self.latent_shape) for key in new]
-            self._noise.update(zip(new, torch.stack(fresh).to(self.device), strict=True))
+            fresh = torch.stack([keyed_noise(self.seed, *key, self.latent_shape) for key in new])
+            pinned = self.device.type == "cuda"  # copied while the GPU works on earlier questions
+            if pinned:
+                fresh = fresh.pin_memory()
+            rows = fresh.to(self.device, non_blocking=pinned)
+            self._noise.update(zip(new, rows, strict=True))
         return torch.stack([self._noise[key] for key in keys])
 
     def add_noise(self, z0: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
