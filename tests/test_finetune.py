@@ -350,6 +350,19 @@ def test_a_fused_optimizer_and_recomputed_activations_change_no_more_than_roundi
         assert worst < 1e-3
 
 
+def test_what_was_killed_after_it_had_stopped_trains_no_further(fresh_target, tmp_path):
+    """The checkpoint of the last validation is there, the manifest is not yet."""
+    recipe = replace(RECIPE, steps=40, lr=0.1, val_every=2, val_rows=5)
+    stop = EarlyStop(patience=1, every=2, rows=5)
+    weights, about = train(fresh_target, tmp_path, recipe, mitigations={"early_stop": stop})
+    history = (tmp_path / "train.csv").read_text()
+    assert about["steps"] < 40
+    again, about_again = train(fresh_target, tmp_path, recipe, mitigations={"early_stop": stop})
+    assert (tmp_path / "train.csv").read_text() == history
+    assert about_again["chosen_step"] == about["chosen_step"]
+    assert same(weights, again)
+
+
 def test_early_stopping_attacks_the_best_validated_weights(fresh_target, tmp_path):
     recipe = replace(RECIPE, steps=40, lr=0.1, val_every=2, save_at=[2])
     stop = EarlyStop(patience=2, every=2, rows=5)

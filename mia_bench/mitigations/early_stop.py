@@ -52,9 +52,9 @@ class EarlyStop:
             )
 
     def callbacks(self) -> list[Callback]:
-        from lightning.pytorch.callbacks import EarlyStopping
+        from mia_bench.mitigations.patience import Patience
 
-        stopping = EarlyStopping(
+        stopping = Patience(
             MONITOR,
             min_delta=self.min_delta,
             patience=self.patience,
