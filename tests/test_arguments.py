@@ -58,9 +58,7 @@ def test_numbers_and_switches():
     ["status", "sync", "dashboard", "trajectory", "data", "report", "seeds", "mitigation_study"],
 )
 def test_every_command_says_how_it_is_used(name, run_python):
-    for switch in ("--help", "-h"):
-        said = run_python("-m", f"mia_bench.{name}", switch).stdout
-        assert f"python -m mia_bench.{name}" in said
+    assert f"python -m mia_bench.{name}" in run_python("-m", f"mia_bench.{name}", "--help").stdout
 
 
 def test_a_manual_is_printed_and_switches_are_refused(monkeypatch, capsys):
