@@ -35,7 +35,7 @@ def sharing(rounds: int) -> Figures:
     from mia_bench.bench.sharing import sharing as measured
     from mia_bench.bench.subjects import everything, tiny
 
-    few, attacks = max(2, rounds // 3), everything()
+    few, attacks = max(3, rounds // 2), everything()
     warm, cold = measured(tiny(8).cached(), attacks, few), measured(tiny(8), attacks, few)
     return {
         "sharing.time": warm.time,
@@ -69,10 +69,11 @@ def training(rounds: int) -> Figures:
     from mia_bench.bench import training as measured
     from mia_bench.bench.subjects import tiny
 
-    steps, few = 20, max(3, rounds // 2)
+    few = max(3, rounds // 2)
     return {
-        "finetune.vs_bare": measured.against_bare(tiny().cached(), steps, few),
-        "finetune.vs_diffusers": measured.against_script(tiny(), steps, few),
+        # the start, a validation and the saved weights are spread over them, a fifth of a run's
+        "finetune.vs_bare": measured.against_bare(tiny().cached(), 60, few),
+        "finetune.vs_diffusers": measured.against_script(tiny(), 20, few),
     }
 
 
