@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mia_bench.config import nearest
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
 
@@ -30,6 +30,10 @@ def parse(
     for word in words:
         key, equals, value = word.partition("=")
         if key not in known:
+            from mia_bench.config import (
+                nearest,  # with Hydra, which most of these commands need not
+            )
+
             raise MiaError(f"there is no option '{word}'. {nearest(key, known)}")
         if not equals or not value:
             raise MiaError(f"'{word}' has no value: write {key}=...")
@@ -56,15 +60,29 @@ def yes(found: Mapping[str, list[str]], key: str) -> bool:
     return value == "true"
 
 
-def command(work: Callable[[Sequence[str]], object], manual: str | None = None) -> None:
-    """Run `work` on the words of the command line; one message and exit status 1 after an error.
+def take_parts(parser: ArgumentParser, known: Iterable[str], default: Iterable[str]) -> None:
+    """`parts`: any of `known`; an empty list where none is named, which stands for `default`."""
+    names, without = list(known), ", ".join(default)
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        choices=[[], *names],  # []: none named, which some versions of argparse check too
+        metavar="part",
+        help=f"of {', '.join(names)}; without any: {without}",
+    )
+
+
+def command(
+    work: Callable[[Sequence[str]], object],
+    manual: str | None = None,
+    words: Sequence[str] | None = None,
+) -> None:
+    """Run `work` on `words`, the command line's; one message and exit status 1 after an error.
 
     With a `manual` the words are overrides of `python -m mia_bench`: it is what --help prints, and
     other switches are refused. After `debug=true` an error keeps its traceback.
     """
-    from mia_bench.explain import explain
-
-    words = sys.argv[1:]
+    words = sys.argv[1:] if words is None else words
     if manual is not None and {"-h", "--help"} & set(words):
         say(manual.strip())
         return
@@ -73,6 +91,8 @@ def command(work: Callable[[Sequence[str]], object], manual: str | None = None) 
             raise MiaError("only key=value words are taken here; --help says which.")
         work(words)
     except Exception as error:
+        from mia_bench.explain import explain
+
         message = explain(error)
         if message is None or "debug=true" in words:
             raise

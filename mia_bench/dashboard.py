@@ -8,12 +8,12 @@ are written to outputs/reports/dashboard/ as JSON and nothing is sent.
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench.arguments import command
 from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry
 from mia_bench.errors import MiaError
@@ -36,11 +36,7 @@ LIMITS = (
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    try:
-        run(sys.argv[1:] if words is None else words)
-    except MiaError as error:
-        say(f"error: {error}", error=True)
-        sys.exit(1)
+    command(run, words=words)
 
 
 def run(words: Sequence[str]) -> None:

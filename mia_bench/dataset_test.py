@@ -26,7 +26,6 @@ rows are drawn there, not near-duplicate groups.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mia_bench import metrics
+from mia_bench.arguments import command
 from mia_bench.diffusion import keyed_generator
 from mia_bench.errors import MiaError
 from mia_bench.metrics import Floats, Ints
@@ -282,21 +282,21 @@ def _line(result: Result) -> tuple[str, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; a message and exit status 1 where a person has to act."""
+    command(_test, words=arguments)
+
+
+def _test(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m mia_bench.dataset_test", description="CDI's test of whole data sets."
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=RESAMPLES)
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(words)
     folders = [f for f in args.folders if f.suffix != ".lock"]  # they lie between the runs
-    try:
-        if not folders:
-            raise MiaError("lock files alone were given: give folders of finished runs.")
-        show([_run(folder, args.seed, args.resamples) for folder in folders])
-    except MiaError as error:
-        say(f"error: {error}", error=True)
-        sys.exit(1)
+    if not folders:
+        raise MiaError("lock files alone were given: give folders of finished runs.")
+    show([_run(folder, args.seed, args.resamples) for folder in folders])
 
 
 def _run(folder: Path, seed: int, resamples: int) -> tuple[str, Result]:

@@ -12,7 +12,8 @@ from mia_bench.data.membership import Role
 from mia_bench.data.source import Item
 from mia_bench.errors import MiaError
 from mia_bench.plan import Plan
-from mia_bench.store import checked_manifest, local_rank
+from mia_bench.ranks import local_rank
+from mia_bench.store import checked_manifest
 
 if TYPE_CHECKING:
     import torch

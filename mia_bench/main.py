@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
+from mia_bench.ranks import global_rank
 from mia_bench.secret import refuse_secrets
-from mia_bench.store import global_rank, hash_key, read_json, write_json
+from mia_bench.store import hash_key, read_json, write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

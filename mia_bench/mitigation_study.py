@@ -54,6 +54,8 @@ def main() -> None:
 
 
 def study(words: Sequence[str]) -> None:
+    from mia_bench.session import compose
+
     parser = argparse.ArgumentParser("python -m mia_bench.mitigation_study", description=__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--small", action="store_true", help="fewer rows and steps")
@@ -63,13 +65,9 @@ def study(words: Sequence[str]) -> None:
     given = [*(SMALL if args.small else ()), *args.override]
     names = ["none", *(m for m in args.mitigation or MITIGATIONS if m != "none")]
     found = run(args.seeds, names, given)
-    folder = _outputs(given) / "reports" / ("mitigations-small" if args.small else "mitigations")
+    reports = compose(*fitting(given, "none")).outputs / "reports"
+    folder = reports / ("mitigations-small" if args.small else "mitigations")
     say(f"table: {report(found, folder, ' '.join(words))}")
-
-
-def _outputs(overrides: Sequence[str]) -> Path:
-    given = [o.partition("=")[2] for o in overrides if o.startswith("paths.outputs=")]
-    return Path(given[-1] if given else "outputs")
 
 
 def run(

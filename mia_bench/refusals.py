@@ -12,7 +12,7 @@ from mia_bench.recipe import check_checkpoint, check_recipe
 
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
-    from mia_bench.config import Data, Experiment, Root
+    from mia_bench.config import Data, Experiment, Root, TrainerOptions
     from mia_bench.data.source import Source
     from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
@@ -104,6 +104,7 @@ def check_options(options: Root, model: Model, mitigations: Mapping[str, Mitigat
             + nearest(options.calibration.kind, ("shadow", "split"))
         )
     check_data(options.data, model)
+    check_ranks(options.trainer)
     check_speed(options)
     if not model.finetune and options.calibration.kind == "shadow":
         raise MiaError(
@@ -128,23 +129,25 @@ def check_speed(options: Root) -> None:
         )
     if options.eval.dtype not in (None, *DTYPES):
         raise MiaError(f"eval.dtype={options.eval.dtype}. {nearest(options.eval.dtype, DTYPES)}")
-    if options.trainer.devices < 1 or options.trainer.num_nodes < 1:
-        raise MiaError(
-            f"trainer.devices={options.trainer.devices}, trainer.num_nodes="
-            f"{options.trainer.num_nodes}: say how many, 1 or more."
-        )
-    if options.trainer.precision not in PRECISIONS:
-        raise MiaError(
-            f"trainer.precision={options.trainer.precision}. "
-            + nearest(options.trainer.precision, PRECISIONS)
-        )
-    if options.trainer.strategy not in ("auto", "ddp"):
-        raise MiaError(
-            f"trainer.strategy={options.trainer.strategy}: models are whole on every device, use "
-            "auto or ddp."
-        )
     if options.trainer.workers < 0:
         raise MiaError(f"trainer.workers={options.trainer.workers}: 0 or more processes.")
+
+
+def check_ranks(trainer: TrainerOptions) -> None:
+    if trainer.devices < 1 or trainer.num_nodes < 1:
+        raise MiaError(
+            f"trainer.devices={trainer.devices}, trainer.num_nodes="
+            f"{trainer.num_nodes}: say how many, 1 or more."
+        )
+    if trainer.precision not in PRECISIONS:
+        raise MiaError(
+            f"trainer.precision={trainer.precision}. " + nearest(trainer.precision, PRECISIONS)
+        )
+    if trainer.strategy not in ("auto", "ddp"):
+        raise MiaError(
+            f"trainer.strategy={trainer.strategy}: models are whole on every device, use "
+            "auto or ddp."
+        )
 
 
 def check_mitigation(options: Root, model: Model, mitigations: Mapping[str, Mitigation]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from mia_bench.attacks import Access, Attack, Calibration, Doubted, Fitted, Floats
 from mia_bench.bootstrap import evaluate, paired_difference
@@ -24,7 +23,7 @@ from mia_bench.features import Table
 from mia_bench.known import MEMBERS, Known, calibrating, known_rows, out_of_fold
 from mia_bench.metrics import auroc, fit_thresholds, roc_curve
 from mia_bench.plan import Plan
-from mia_bench.store import checked_manifest, read_json, write_json
+from mia_bench.store import checked_manifest, read_json, write_json, write_yaml
 
 
 @dataclass(frozen=True)
@@ -181,8 +180,7 @@ def _beside(
 
 def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
     resolved = {**plan.experiment.resolved, "attack": dict(attack)}
-    text = OmegaConf.to_yaml(OmegaConf.create(resolved))
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    write_yaml(folder / "config.yaml", resolved)
 
 
 def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:

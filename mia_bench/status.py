@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mia_bench.arguments import parse
+from mia_bench.arguments import command, parse
 from mia_bench.data.source import printable
 from mia_bench.errors import MiaError
 from mia_bench.failures import FOLDER, Failure, read
@@ -55,11 +54,7 @@ class Half:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    try:
-        show(outputs_of(parse(sys.argv[1:] if words is None else words, KNOWN, USAGE)))
-    except MiaError as error:
-        say(f"error: {error}", error=True)
-        sys.exit(1)
+    command(lambda given: show(outputs_of(parse(given, KNOWN, USAGE))), words=words)
 
 
 def outputs_of(found: Mapping[str, list[str]]) -> Path:

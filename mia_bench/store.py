@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from mia_bench.errors import MiaError
 from mia_bench.plain import say
 from mia_bench.provenance import environment
+from mia_bench.ranks import global_rank
 
 MANIFEST = "manifest.json"
 KEY_LENGTH = 16
@@ -79,6 +80,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MiaError(f"cannot read {path}: it holds no object. Delete its folder and run again.")
     return value
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """As `read_yaml` reads it."""
+    from omegaconf import OmegaConf
+
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(value))), encoding="utf-8")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -271,27 +279,6 @@ def holding(folders: Sequence[Path], together: bool = False) -> Iterator[None]:
             path = folder.with_name(folder.name + ".asking.lock")
             locks.enter_context(locked(path, waits=not together))
         yield
-
-
-def global_rank() -> int:
-    """Rank of this process as its launcher set it (torchrun, Slurm, Lightning's own)."""
-    return _first_of("RANK", *(("SLURM_PROCID",) if _by_srun() else ()), "LOCAL_RANK")
-
-
-def local_rank() -> int:
-    """The same among the processes of this machine."""
-    return _first_of("LOCAL_RANK", *(("SLURM_LOCALID",) if _by_srun() else ()))
-
-
-def _by_srun() -> bool:
-    """Whether Slurm started every rank, as Lightning asks: inside an allocation it starts them."""
-    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return "SLURM_NTASKS" in os.environ and not interactive
-
-
-def _first_of(*names: str) -> int:
-    numbers = (os.environ.get(name, "") for name in names)
-    return next((int(number) for number in numbers if number.isdigit()), 0)
 
 
 def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mia_bench.arguments import parse, yes
+from mia_bench.arguments import command, parse, yes
 from mia_bench.config import LoggerOptions
 from mia_bench.entries import Entry, attack_entry, finetune_entry, report_entry
 from mia_bench.errors import MiaError
@@ -39,13 +39,7 @@ class Options:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    try:
-        options = options_of(sys.argv[1:] if words is None else words, USAGE)
-        left = sync(options)
-    except MiaError as error:
-        say(f"error: {error}", error=True)
-        sys.exit(1)
-    sys.exit(1 if left else 0)
+    command(lambda given: sys.exit(1 if sync(options_of(given, USAGE)) else 0), words=words)
 
 
 def options_of(words: Sequence[str], usage: str) -> Options:

@@ -20,13 +20,14 @@ from mia_bench.loading import device_of, encode_rows, load_target, scoring_targe
 from mia_bench.memory import free
 from mia_bench.plan import Plan
 from mia_bench.precheck import precheck
+from mia_bench.ranks import global_rank
 from mia_bench.store import (
     canonical,
     get_or_build,
-    global_rank,
     holding,
     meanwhile,
     settled,
+    write_yaml,
 )
 
 
@@ -87,8 +88,6 @@ WORK = {"train": train, "ask": ask}
 
 
 def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
     from mia_bench.finetune import finetune
     from mia_bench.shown import shown
 
@@ -104,8 +103,7 @@ def _train(plan: Plan, subject: Subject, tmp: Path) -> dict[str, Any]:
     items = [plan.items[sid] for sid in members.sample_id]
     rows, views = shown(target, members, items, plan.experiment.model.resolution, treatment)
     target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
-    text = OmegaConf.to_yaml(OmegaConf.create(plan.experiment.resolved))
-    (tmp / "config.yaml").write_text(text, encoding="utf-8")
+    write_yaml(tmp / "config.yaml", plan.experiment.resolved)
     facts = finetune(
         target,
         members,

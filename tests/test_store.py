@@ -17,13 +17,11 @@ from mia_bench.errors import MiaError
 from mia_bench.store import (
     checked_manifest,
     get_or_build,
-    global_rank,
     hash_file,
     hash_files,
     hash_key,
     holding,
     is_complete,
-    local_rank,
     locked,
     read_json,
     read_yaml,
@@ -419,38 +417,6 @@ def test_a_rank_whose_parent_ended_does_not_wait(
 
 
 # --- ranks ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("variables", "rank"),
-    [
-        ({}, 0),
-        ({"RANK": "3"}, 3),
-        ({"LOCAL_RANK": "1"}, 1),
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "LOCAL_RANK": "0"}, 2),
-        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),  # an allocation: Lightning starts ranks
-        ({"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash", "LOCAL_RANK": "1"}, 1),
-        ({"RANK": ""}, 0),
-    ],
-)
-def test_rank_as_launchers_set_it(
-    variables: dict[str, str], rank: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert global_rank() == rank
-
-
-def test_the_rank_on_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert local_rank() == 0
-    monkeypatch.setenv("SLURM_LOCALID", "0")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert local_rank() == 1
-    monkeypatch.setenv("SLURM_NTASKS", "16")
-    assert local_rank() == 1  # torchrun inside a task of srun
-    monkeypatch.delenv("LOCAL_RANK")
-    monkeypatch.setenv("SLURM_LOCALID", "3")
-    assert local_rank() == 3
 
 
 def test_other_ranks_take_no_lock_and_seal_nothing(

@@ -102,10 +102,8 @@ class GSA:
             except RuntimeError as error:
                 if size == 1 or not out_of_memory(error):
                     raise
-                parts = []
-        if not parts:
-            target.gradient_chunk = size - 1  # fewer than a group: one sample in several backwards
-            return None
+                target.gradient_chunk = size - 1  # one sample in several backwards from here on
+                return None
         return torch.cat(parts).view(len(batch), -1, len(parameters)).mean(1)
 
     def _apart(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:

@@ -19,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mia_bench.arguments import take_parts
 from mia_bench.bench import clock, page
 from mia_bench.bench.clock import Ratio
 from mia_bench.bench.kept import OUT, Figures, keep
@@ -27,13 +28,7 @@ from mia_bench.bench.parts import DEFAULT, PARTS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        choices=[[], *PARTS],  # []: none named, which some versions of argparse check too
-        metavar="part",
-        help=f"of {', '.join(PARTS)}; without any: {', '.join(DEFAULT)}",
-    )
+    take_parts(parser, PARTS, DEFAULT)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clock", choices=clock.CLOCKS, default="wall")
     parser.add_argument("--out", type=Path, default=OUT)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mia_bench.arguments import take_parts
 from mia_bench.honesty.coverage import Setting, covered
 from mia_bench.honesty.page import page
 from mia_bench.plain import say
@@ -116,13 +117,7 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m mia_bench.honesty")
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        choices=[[], *PARTS],  # []: none named, which some versions of argparse check too
-        metavar="part",
-        help=f"of {', '.join(PARTS)}; without any: all",
-    )
+    take_parts(parser, PARTS, PARTS)
     parser.add_argument("--count", type=int, help="sets, splits or runs, if not all")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/honesty"))
     parser.add_argument("--figures", type=Path, default=FIGURES)
