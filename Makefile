@@ -24,7 +24,7 @@ test: .venv/installed ## set up and run the tests, two files at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
-	$(BIN)/python -m pytest -m slow -s tests/models
+	$(BIN)/python -m pytest -m slow -s tests/contracts/test_real_size.py
 
 lint: .venv/installed ## ruff: lint and format
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ types: .venv/installed ## mypy --strict
 check: lint types test ## everything the gate runs
 
 fuzz: .venv/installed ## 500 random command lines: each plans or fails with one message (4 minutes)
-	$(BIN)/python -m pytest -m slow -s tests/trust/test_fuzz.py
+	$(BIN)/python -m pytest -m slow -s tests/security/test_fuzz.py
 
 reproduce: ## two clean installs, two small runs: equal to the bit (minutes; needs the package index)
 	rm -rf .reproduce
@@ -47,7 +47,7 @@ reproduce: ## two clean installs, two small runs: equal to the bit (minutes; nee
 	    data.sizes.target_member=40 data.sizes.target_nonmember=40 \
 	    data.sizes.shadow_member=40 data.sizes.shadow_nonmember=40) || exit 1; \
 	done
-	$(PYTHON) tests/trust/same.py .reproduce/one-outputs .reproduce/two-outputs
+	$(PYTHON) tests/helpers/same.py .reproduce/one-outputs .reproduce/two-outputs
 
 audit: .venv/installed ## known vulnerabilities of what is installed (needs a network)
 	$(BIN)/python -m pip install --quiet pip-audit
@@ -75,7 +75,7 @@ faults: .venv/installed ## all of it: 20 kills each of fine-tuning and scoring, 
 	$(BIN)/python -m pytest -m "slow or not slow" -s tests/faults
 
 launchers: .venv/installed ## the same small sweep by submitit, on this machine (a minute)
-	$(BIN)/python -m pytest -m slow tests/test_sweep.py
+	$(BIN)/python -m pytest -m slow tests/sweep/test_sweeper.py
 
 dashboard: .venv/installed ## W&B workspace and report of outputs/ (WANDB_ENTITY=team; JSON without a key)
 	$(BIN)/python -m mia_bench.dashboard $(if $(WANDB_ENTITY),entity=$(WANDB_ENTITY))
@@ -94,8 +94,8 @@ honesty: .venv/installed ## do intervals cover and controls stay silent? docs/ho
 
 mutants: .venv/installed ## mutation testing of what everything rests on (20 minutes; docs/mutants.md)
 	$(BIN)/python -m pip install --quiet -e '.[mutants]'
-	$(BIN)/python tests/mutants.py mia_bench/metrics.py mia_bench/data/membership.py mia_bench/diffusion.py
-	$(BIN)/python tests/mutants.py mia_bench/attacks/*.py --sample 50
+	$(BIN)/python tests/tools/mutants.py mia_bench/metrics/roc.py mia_bench/metrics/thresholds.py mia_bench/data/split/manifest.py mia_bench/target/diffusion.py
+	$(BIN)/python tests/tools/mutants.py mia_bench/attacks/*.py --sample 50
 
 coverage: .venv/installed ## branch coverage of the whole suite, those of child processes included
 	$(BIN)/python -m pytest -q --cov --cov-report=term --cov-fail-under=90

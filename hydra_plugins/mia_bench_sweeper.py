@@ -39,7 +39,7 @@ class PlannedSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mia_bench.sweep import sweep
+        from mia_bench.sweep.sweeper import sweep
 
         assert self.hydra_context is not None
         assert self.config is not None

@@ -1,3 +1,7 @@
-from mia_bench.main import main
+"""`python -m mia_bench`."""
+
+from __future__ import annotations
+
+from mia_bench.cli.run import main
 
 main()

@@ -1,25 +1,14 @@
-"""`python -m mia_bench.evaluate scores=FILE [scores=FILE2 ...] [out=DIR]`: your scores, judged.
-
-A CSV, parquet or JSON file with one row per image: its id, whether it is a member, and a score that
-is higher for members. Optional columns: `group` (near-duplicates, which the bootstrap keeps
-together) and `calibration` (true for rows with known membership that fix thresholds and are not
-evaluated). Metrics, intervals and figures are those of a run. Several files are compared on the
-images they share, each with the first one, on the same bootstrap resamples.
-"""
+"""`python -m mia_bench.evaluate scores=mine.csv`: metrics and intervals of scores from anywhere."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from mia_bench.arguments import command, parse, whole, yes
-from mia_bench.errors import MiaError
-from mia_bench.judge import Judged, judge
+from mia_bench.config.arguments import command, parse, whole, yes
+from mia_bench.evaluation.score_files import compare, distinctly_named, evaluate_file, remarks
+from mia_bench.utils.errors import MiaError
 
 USAGE = "python -m mia_bench.evaluate scores=FILE [scores=FILE2 ...] [out=DIR]"
 KNOWN = {
@@ -29,178 +18,11 @@ KNOWN = {
     "seed": "of the bootstrap (default 0)",
     "resamples": "of the bootstrap (default 2000)",
 }
-NAMES = {
-    "sample_id": ("sample_id", "id", "sample", "name", "file", "file_name", "filename"),
-    "is_member": ("is_member", "member", "label", "membership"),
-    "score": ("score", "scores", "value"),
-    "group": ("group",),
-    "calibration": ("calibration", "is_calibration"),
-}
-NEEDED = ("sample_id", "is_member", "score")
-TRUE = ("true", "1", "1.0", "yes", "member", "members", "train", "in")
-FALSE = (
-    "false",
-    "0",
-    "0.0",
-    "no",
-    "nonmember",
-    "non-member",
-    "nonmembers",
-    "heldout",
-    "test",
-    "out",
-)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A file of scores, in the columns of `judge.COLUMNS`, and its metrics."""
-
-    name: str
-    table: pd.DataFrame
-    judged: Judged
-
-
-def read_scores(path: Path, negate: bool = False) -> pd.DataFrame:
-    """Rows of a file in the columns of `judge.COLUMNS`.
-
-    Raises:
-        MiaError: the file cannot be read or is empty, a needed column is missing or given twice,
-            a membership that is neither true nor false, a score that is no finite number.
-    """
-    raw = _read(path)
-    found = {name: _column(raw, name, path) for name in NAMES}
-    missing = [name for name in NEEDED if found[name] is None]
-    if missing:
-        said = "; ".join(f"{name} (or {', '.join(NAMES[name][1:])})" for name in missing)
-        raise MiaError(f"{path} has no column {said}. Its columns: {', '.join(map(str, raw))}.")
-    if raw.empty:
-        raise MiaError(f"{path} has no rows.")
-    ids = raw[found["sample_id"]]
-    if ids.isna().any():
-        raise MiaError(f"{path}: {int(ids.isna().sum())} rows have no sample id.")
-    table = pd.DataFrame({"sample_id": ids.astype(str)})
-    table["is_member"] = _truth(raw[found["is_member"]], found["is_member"], path)
-    table["score"] = _numbers(raw[found["score"]], path) * (-1 if negate else 1)
-    table["group"] = table["sample_id"]
-    if found["group"]:  # a row without one is a group of its own
-        group = raw[found["group"]]
-        table["group"] = group.astype(str).where(group.notna(), table["sample_id"])
-    calibration = found["calibration"]
-    table["calibration"] = _truth(raw[calibration], calibration, path) if calibration else False
-    return table
-
-
-def _read(path: Path) -> pd.DataFrame:
-    kind = path.suffix.lower()
-    if not path.is_file():
-        raise MiaError(f"{path} is no file.")
-    if kind not in (".csv", ".parquet", ".json"):
-        raise MiaError(f"{path}: a .csv, .parquet or .json file is read, not '{kind}'.")
-    try:
-        if kind == ".csv":
-            # as text: ids like 007 are names, and "nan" must not pass for a missing score
-            return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-        if kind == ".parquet":
-            return pd.read_parquet(path)
-        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
-    except Exception as error:  # parsers of four formats raise what they like
-        raise MiaError(f"cannot read {path}: {error}") from error
-
-
-def _column(raw: pd.DataFrame, name: str, path: Path) -> Any:
-    there = [column for column in raw if str(column).strip().lower() in NAMES[name]]
-    if len(there) > 1 and name not in there:
-        raise MiaError(f"{path}: {', '.join(map(str, there))} could all be {name}; keep one.")
-    return name if name in there else there[0] if there else None
-
-
-def _truth(values: pd.Series[Any], name: Any, path: Path) -> pd.Series[Any]:
-    words = values.astype(str).str.strip().str.lower()
-    unknown = words[~words.isin((*TRUE, *FALSE))]
-    if len(unknown):
-        hint = " Labels 1 and -1: write 1 and 0." if (unknown == "-1").any() else ""
-        raise MiaError(
-            f"{path}: column '{name}' holds {values[unknown.index[0]]!r} in {len(unknown)} rows; "
-            f"write true or 1 for members and false or 0 for others.{hint}"
-        )
-    return words.isin(TRUE)
-
-
-def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    bad = numbers.isna() | numbers.abs().eq(float("inf"))
-    if bad.any():
-        first = int(bad.to_numpy().argmax())
-        raise MiaError(
-            f"{path}: {int(bad.sum())} of {len(values)} scores are no finite numbers, the first is "
-            f"{values.iloc[first]!r} in row {first}. Find out why: no row is dropped silently."
-        )
-    return numbers
-
-
-def evaluate_file(path: Path, seed: int = 0, resamples: int = 2000, negate: bool = False) -> Scores:
-    """Read and judge one file. Raises MiaError as `read_scores` and `judge`, with its name."""
-    table = read_scores(path, negate)
-    try:
-        return Scores(path.stem, table, judge(table, seed, resamples))
-    except MiaError as error:
-        raise MiaError(f"{path}: {error}") from error
-
-
-def compare(first: Scores, other: Scores, seed: int, resamples: int) -> dict[str, Any]:
-    """`other` minus `first` on the images that both judged, as `bootstrap.paired_difference`.
-
-    Raises:
-        MiaError: no image in common, or one that is a member in one file only.
-    """
-    from mia_bench.bootstrap import paired_difference
-
-    a, b = (s.judged.rows.set_index("sample_id") for s in (first, other))
-    shared = a.index.intersection(b.index, sort=False)
-    if shared.empty:
-        raise MiaError(f"{first.name} and {other.name} share no sample id: nothing to compare.")
-    a, b = a.loc[shared], b.loc[shared]
-    odd = shared[(a.is_member != b.is_member).to_numpy()]
-    if len(odd):
-        raise MiaError(
-            f"{first.name} and {other.name} disagree on the membership of {len(odd)} images, the "
-            f"first is {odd[0]!r}."
-        )
-    try:
-        found = paired_difference(
-            *(b.score.to_numpy(), a.score.to_numpy(), a.is_member.to_numpy()),
-            *(a.group.tolist(), seed, resamples),
-        )
-    except ValueError as error:
-        raise MiaError(f"{first.name} and {other.name}: {error}") from error
-    left = len(first.judged.rows) + len(other.judged.rows) - 2 * len(shared)
-    return {"minus": first.name, "rows": len(shared), "rows_left_out": left, **found}
-
-
-def remarks(scores: Scores) -> list[str]:
-    """What a reader of the figures must know before believing them."""
-    found, said = scores.judged.metrics, []
-    if found["auroc"]["hi"] is not None and found["auroc"]["hi"] < 0.5:
-        said.append(
-            f"{scores.name}: members score lower than others (AUC {found['auroc']['value']:.3f}). "
-            "A higher score must mean member: if this is a loss or a distance, add negate=true; if "
-            "1 marks non-members, swap the labels."
-        )
-    if found["asr"]["value"] is None:
-        said.append(
-            f"{scores.name}: no calibration rows, so ASR, TPR and FPR at a calibrated threshold "
-            "are absent; the oracle ASR is chosen on the rows it is measured on. Mark rows of "
-            "known membership with calibration=true to get them."
-        )
-    if found["tpr_at_fpr"]["0.01"].get("reason"):
-        said.append(f"{scores.name}: {found['tpr_at_fpr']['0.01']['reason']}.")
-    return said
 
 
 def run(words: Sequence[str]) -> dict[str, Any]:
     """Evaluate, print, and write what `out` asks for; the content of metrics.json."""
-    from mia_bench.evaluated import show, write
+    from mia_bench.display.score_files import show, write
 
     given = parse(words, KNOWN, USAGE, repeated=("scores",))
     if "scores" not in given:
@@ -210,7 +32,9 @@ def run(words: Sequence[str]) -> dict[str, Any]:
         raise MiaError("resamples must be at least 100.")
     paths = [Path(value) for value in given["scores"]]
     negate = yes(given, "negate")
-    files = _named([evaluate_file(path, seed, resamples, negate) for path in paths], paths)
+    files = distinctly_named(
+        [evaluate_file(path, seed, resamples, negate) for path in paths], paths
+    )
     compared = {s.name: compare(files[0], s, seed, resamples) for s in files[1:]}
     result = {
         "files": {s.name: s.judged.metrics for s in files},
@@ -223,20 +47,6 @@ def run(words: Sequence[str]) -> dict[str, Any]:
     if "out" in given:
         write(Path(given["out"][0]), files, result)
     return result
-
-
-def _named(files: Sequence[Scores], paths: Sequence[Path]) -> list[Scores]:
-    """A run's scores.parquet is named after its folder; what is still equal gets a number."""
-    taken: set[str] = set()
-    named = []
-    for scores, path in zip(files, paths, strict=True):
-        name = path.resolve().parent.name if path.stem == "scores" else path.stem
-        unique, copy = name, 2
-        while unique in taken:
-            unique, copy = f"{name}-{copy}", copy + 1
-        taken.add(unique)
-        named.append(Scores(unique, scores.table, scores.judged))
-    return named
 
 
 if __name__ == "__main__":

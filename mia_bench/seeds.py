@@ -1,37 +1,14 @@
-"""`python -m mia_bench.seeds [0 1 2]`: how far CLiD leads loss and mc, over seeds.
-
-Runs `experiment=gap` once per seed (whatever is finished is reused), then compares attacks on the
-same rows: paired differences of AUC with their group-bootstrap intervals, and their spread over
-seeds, which the intervals do not contain.
-"""
+"""`python -m mia_bench.seeds SEED ...`: the spread of every attack over training seeds."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from mia_bench.arguments import command
-from mia_bench.bootstrap import paired_difference
-from mia_bench.plain import plain, say
-from mia_bench.store import write_json
-from mia_bench.table import interval
-
-PAIRS = (
-    ("clid", "loss"),
-    ("clid", "mc"),
-    ("clid", "mc15"),
-    ("clid-base", "loss-base"),
-    ("clid-base", "mc15-base"),
-)
-SINGLE = ("clid", "clid_vec", "loss", "mc", "mc15", "clid-base", "loss-base", "mc15-base")
+from mia_bench.config.arguments import command
+from mia_bench.storage.files import write_json
+from mia_bench.studies.seeds import run_seed, show
+from mia_bench.utils.terminal import say
 
 
 def main() -> None:
@@ -39,7 +16,7 @@ def main() -> None:
 
 
 def study(words: Sequence[str]) -> None:
-    from mia_bench.session import compose
+    from mia_bench.planning.experiment import compose
 
     parser = argparse.ArgumentParser("python -m mia_bench.seeds", description=__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
@@ -52,53 +29,6 @@ def study(words: Sequence[str]) -> None:
     write_json(out, report)
     show(found)
     say(f"figures: {out}")
-
-
-def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | None]]:
-    """AUC per attack and on the base, and paired differences, each with its interval."""
-    from mia_bench.main import execute
-    from mia_bench.session import compose
-
-    experiment = compose("experiment=gap", f"seed={seed}", *overrides)
-    results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
-    row = {name: results[name][0]["auroc"] for name in SINGLE}
-    for name in ("clid", "loss", "mc15"):
-        row[f"{name} on the base"] = results[name][0]["controls"]["base"]["auroc"]
-    for a, b in PAIRS:
-        row[f"{a} - {b}"] = difference(results[a][1], results[b][1], experiment.options.eval.seed)
-    return row
-
-
-def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
-    """AUC of run folder `a` minus that of `b` on the same evaluation rows, with its interval."""
-    tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
-    first, second = (table[~table.calibration].set_index("sample_id") for table in tables)
-    second = second.loc[first.index]
-    found: dict[str, float | None] = paired_difference(
-        first.score.to_numpy(),
-        second.score.to_numpy(),
-        first.is_member.to_numpy(),
-        first.group.tolist(),
-        seed,
-    )["auroc"]
-    return found
-
-
-def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
-    """One row per attack and per difference, one column per seed, mean and spread last."""
-    table = Table(title="AUC over seeds", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("attack or difference", no_wrap=True)
-    for seed in found:
-        table.add_column(f"seed {seed}", justify="right", no_wrap=True)
-    table.add_column("mean (sd)", justify="right", no_wrap=True)
-    for name in next(iter(found.values())):
-        values = np.array([row[name]["value"] for row in found.values()], dtype=np.float64)
-        spread = f" ({values.std(ddof=1):.3f})" if len(values) > 1 else ""
-        cells = [interval(row[name]) for row in found.values()]
-        table.add_row(escape(plain(name)), *cells, f"{values.mean():.3f}{spread}")
-    console = Console(highlight=False)
-    console.width = max(console.width, 50 + 24 * len(found))
-    console.print(table)
 
 
 if __name__ == "__main__":

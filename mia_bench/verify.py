@@ -13,19 +13,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mia_bench.arguments import command, parse, yes
-from mia_bench.errors import MiaError
-from mia_bench.plain import say
+from mia_bench.config.arguments import command, parse, yes
+from mia_bench.storage.index import find, runs, unfinished
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import say
 
 if TYPE_CHECKING:
-    from mia_bench.finding import Check
+    from mia_bench.verification.result import Check
+
 
 USAGE = "python -m mia_bench.verify [RUN ...] [paths.outputs=outputs] [all=true]"
 KNOWN = {
     "paths.outputs": "where runs are looked for (default: outputs)",
     "all": "true: print what agrees as well; so it is when one run is named",
 }
-DIGITS = 6  # of a key that name a run
 
 
 def run(words: Sequence[str]) -> None:
@@ -55,55 +56,10 @@ def run(words: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def find(word: str, outputs: Path) -> list[Path]:
-    """Run folders that `word` names.
-
-    Raises:
-        MiaError: none, or a folder that is no run's.
-    """
-    folder = Path(word)
-    if folder.is_dir():
-        folder = folder.resolve()
-        if len(folder.parents) < 4 or folder.parents[2].name != "runs":
-            raise MiaError(
-                f"{word} is no run folder: outputs/runs/<model>/<step>/<attack>-<key>. "
-                "python -m mia_bench.status lists them."
-            )
-        return [folder]
-    there = _leaves(outputs)
-    same = [f for f in there if f.name.removesuffix(".tmp") == word]
-    if not same and len(word) >= DIGITS:
-        same = [f for f in there if f.name.rpartition("-")[2].startswith(word)]
-    if not same:
-        raise MiaError(
-            f"no run in {outputs} is called {word}: give a folder, a name (clid-0123456789abcdef) "
-            f"or at least {DIGITS} digits of the key. python -m mia_bench.status lists them."
-        )
-    return same
-
-
-def runs(outputs: Path) -> list[Path]:
-    """Every run folder, half-written ones included unless the finished one is there too."""
-    there = _leaves(outputs)
-    finished = {f for f in there if f.suffix != ".tmp"}
-    return [f for f in there if f.suffix != ".tmp" or f.with_suffix("") not in finished]
-
-
-def unfinished(folder: Path) -> str | None:
-    """Why a run folder cannot be checked at all: it was never finished."""
-    if folder.suffix == ".tmp":
-        return (
-            "half written: it was interrupted, or is being made. The same command goes on with it"
-        )
-    if not (folder / "manifest.json").is_file():
-        return "has no manifest.json: not finished, or not all of it was copied"
-    return None
-
-
 def check(folder: Path) -> Iterator[Check]:
     """Every check of a finished run."""
-    from mia_bench.checks import checks
-    from mia_bench.stored import Stored
+    from mia_bench.verification.checks import checks
+    from mia_bench.verification.stored_run import Stored
 
     return checks(Stored(folder))
 
@@ -119,13 +75,8 @@ def lines(folder: Path, found: Sequence[Check], all_of_them: bool) -> Iterator[s
             yield f"  {c.name:<{width}}  {c.state:<11}  {c.said}"
 
 
-def _leaves(outputs: Path) -> list[Path]:
-    found = (path for path in outputs.glob("runs/*/*/*") if path.is_dir())
-    return sorted(path for path in found if "-" in path.name)
-
-
 def _print(said: Iterable[str]) -> None:
-    from mia_bench.data.source import printable
+    from mia_bench.utils.text import printable
 
     for line in said:
         say(printable(line))

@@ -24,16 +24,19 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Attack, Calibration
-from mia_bench.bootstrap import evaluate
-from mia_bench.config import Experiment, conf_dir, register_schema, to_experiment
-from mia_bench.diffusion import keyed_noise
-from mia_bench.keeper import write_history
+from mia_bench.config.compose import conf_dir, register_schema
 from mia_bench.metrics import Thresholds, auroc, roc_curve
+from mia_bench.metrics.summary import evaluate
 from mia_bench.models.memorizer import memorizer, scaled_linear
-from mia_bench.store import hash_key, seal, write_json
+from mia_bench.planning.experiment import Experiment, to_experiment
+from mia_bench.storage.artifacts import seal
+from mia_bench.storage.files import write_json
+from mia_bench.storage.hashing import hash_key
 from mia_bench.target import Batch, Target
+from mia_bench.target.diffusion import keyed_noise
+from mia_bench.training.checkpoints import write_history
 
-sys.path.insert(0, str(Path(__file__).parent))  # samples.py
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 torch.set_num_threads(1)
 
 IMAGE = 16  # pixels per side; latents are half of it

@@ -16,14 +16,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from mia_bench.data.membership import load_split, save_split
-from mia_bench.errors import MiaError
-from mia_bench.features import Table, read_table, write_table
-from mia_bench.finding import Check
-from mia_bench.main import execute
-from mia_bench.store import hash_file, read_json, write_json
-from mia_bench.stored import Stored
-from mia_bench.verify import check, find, run
+from mia_bench.data.split.manifest import load_split, save_split
+from mia_bench.execution.run import execute
+from mia_bench.storage.feature_table import Table, read_table, write_table
+from mia_bench.storage.files import read_json, write_json
+from mia_bench.storage.hashing import hash_file
+from mia_bench.storage.index import find
+from mia_bench.utils.errors import MiaError
+from mia_bench.verification.result import Check
+from mia_bench.verification.stored_run import Stored
+from mia_bench.verify import check, run
 
 ATTACKS = ("attack=[loss,clid]", "eval.ensemble=true", "eval.base_calibrated=true")
 

@@ -31,7 +31,7 @@ import numpy as np
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, later_field, score_field
-from mia_bench.attacks.captions import (
+from mia_bench.attacks.components.caption_reductions import (
     character_thirds,
     clip_words,
     importances,

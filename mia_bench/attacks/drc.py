@@ -35,8 +35,7 @@ import torch
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
-from mia_bench.attacks.compare import SIGN, Measure, comparison, crop, hook, require
-from mia_bench.attacks.degrade import (
+from mia_bench.attacks.components.degradations import (
     Box,
     Gray,
     Pool,
@@ -47,7 +46,21 @@ from mia_bench.attacks.degrade import (
     require_blocks,
     side_of,
 )
-from mia_bench.attacks.restore import Damage, cut_holes, damage_pixels, restoration_path, restore
+from mia_bench.attacks.components.image_similarity import (
+    SIGN,
+    Measure,
+    comparison,
+    crop,
+    hook,
+    require,
+)
+from mia_bench.attacks.components.restoration import (
+    Damage,
+    cut_holes,
+    damage_pixels,
+    restoration_path,
+    restore,
+)
 from mia_bench.metrics import false_positive_budget
 from mia_bench.target import Batch, Target
 

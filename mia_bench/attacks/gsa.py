@@ -30,10 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.gradient_norms import recorded, separable
-from mia_bench.chunks import out_of_memory
-from mia_bench.errors import MiaError
+from mia_bench.attacks.components.gradient_norms import recorded, separable
 from mia_bench.target import Batch, Target
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.oom_batching import out_of_memory
 
 LEAST_NORM = 1e-12  # of a tensor the loss does not reach; its logarithm must exist
 LEAST_ROWS = 4  # of each class: with fewer, no tree can split (log-loss, min_child_weight 1)

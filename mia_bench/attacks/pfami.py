@@ -33,7 +33,7 @@ from torch.optim import Adam
 from torchvision.transforms import functional as pixels
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.resnet import FEWEST_ROWS, Maps, Recipe, classify
+from mia_bench.attacks.components.resnet_classifier import FEWEST_ROWS, Maps, Recipe, classify
 from mia_bench.target import Batch, Query, Target, grid_mse
 
 LAMBDAS = tuple(np.linspace(0.95, 0.70, 10).tolist())

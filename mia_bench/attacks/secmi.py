@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.resnet import FEWEST_ROWS, Maps, Recipe, classify
+from mia_bench.attacks.components.resnet_classifier import FEWEST_ROWS, Maps, Recipe, classify
 from mia_bench.target import Batch, Target
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mia_bench.arguments import take_parts
 from mia_bench.bench import clock, page
 from mia_bench.bench.clock import Ratio
 from mia_bench.bench.kept import OUT, Figures, keep
 from mia_bench.bench.parts import DEFAULT, PARTS
+from mia_bench.config.arguments import take_parts
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def quietly() -> Iterator[None]:
     """Without the trainer's greetings and bars, which would be printed a hundred times."""
     from contextlib import redirect_stderr
 
-    from mia_bench.quiet import hush
+    from mia_bench.utils.library_logging import hush
 
     hush()
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):

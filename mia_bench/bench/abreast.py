@@ -30,8 +30,9 @@ def _seconds(*overrides: str) -> dict[str, float]:
 
 
 def main() -> None:
-    from mia_bench.session import compose
-    from mia_bench.workshop import answer_questions, make_plan, train_models
+    from mia_bench.execution.stages import answer_questions, train_models
+    from mia_bench.planning.experiment import compose
+    from mia_bench.planning.make_plan import make_plan
 
     outputs, *overrides = sys.argv[1:]
     plan = make_plan(compose(*overrides, f"paths.outputs={outputs}"))

@@ -76,13 +76,13 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def _open(items: subjects.Items) -> None:
-    from mia_bench.pictures import decode
+    from mia_bench.data.loader import decode
 
     decode(items, subjects.RESOLUTION)
 
 
 def _shard(folder: Path) -> None:
-    from mia_bench.features import Table, write_table
+    from mia_bench.storage.feature_table import Table, write_table
 
     rows = np.zeros((BATCH, 15), np.float32)
     write_table(folder / "x.parquet", Table(("openmoji:0123456789ab",) * BATCH, {"loss": rows}))
@@ -99,8 +99,8 @@ def timed(name: str, rows: int, cached: bool) -> tuple[float, dict[str, float], 
 
     Networks are loaded before; where not `cached`, latents and texts are encoded.
     """
-    from mia_bench.config import TrainerOptions
-    from mia_bench.runner import run_pass
+    from mia_bench.config.schema import TrainerOptions
+    from mia_bench.extraction.predict import run_pass
 
     target, items = subjects.tiny_target(), subjects.drawings(rows)
     if cached:
@@ -118,7 +118,7 @@ def timed(name: str, rows: int, cached: bool) -> tuple[float, dict[str, float], 
 
 
 def _pass(target: Target, items: subjects.Items, name: str) -> None:
-    from mia_bench.pictures import batch_of
+    from mia_bench.data.loader import batch_of
 
     attack = subjects.attack(name)
     for begin in range(0, len(items), BATCH):

@@ -45,10 +45,11 @@ def pass_over(rows: int, attack: str, folder: Path) -> dict[str, float]:
     import time
 
     from mia_bench.bench import subjects
-    from mia_bench.config import TrainerOptions
+    from mia_bench.config.schema import TrainerOptions
     from mia_bench.data.source import Item
-    from mia_bench.memory import peak_of_process
-    from mia_bench.runner import finished, merge, run_pass
+    from mia_bench.extraction.predict import run_pass
+    from mia_bench.extraction.shards import finished, merge
+    from mia_bench.utils.memory import peak_of_process
 
     target = subjects.tiny_target(RESOLUTION)
     items = [

@@ -12,7 +12,7 @@ from typing import Any
 
 from mia_bench.bench import clock
 from mia_bench.bench.clock import Ratio
-from mia_bench.store import write_json
+from mia_bench.storage.files import write_json
 
 OUT = Path("docs/benchmarks.json")
 Figures = dict[str, Any]

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from mia_bench.attacks.captions import character_thirds
+from mia_bench.attacks.components.caption_reductions import character_thirds
 from mia_bench.attacks.pfami import LAMBDAS, centre_crop
 from mia_bench.target import Target
 

@@ -32,7 +32,7 @@ def main(name: str | None = None) -> None:
     from mia_bench.bench.bare import loop
     from mia_bench.bench.overhead import scoring
     from mia_bench.bench.subjects import tiny
-    from mia_bench.memory import peak_of_process
+    from mia_bench.utils.memory import peak_of_process
 
     subject = tiny(ROWS)
     work = scoring(subject, name) if name else loop(subject, ROWS, subject.target.chunk)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.arguments import command
 from mia_bench.bench import page
 from mia_bench.bench.kept import keep
-from mia_bench.config import nearest
-from mia_bench.errors import MiaError
-from mia_bench.plain import say
-from mia_bench.refusals import DTYPES
+from mia_bench.config.arguments import command
+from mia_bench.config.validate import DTYPES
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import say
+from mia_bench.utils.text import nearest
 
 ATTACKS = (
     *("loss", "mc", "clid", "noise_agg", "drc_cheap", "secmi", "pia", "pian"),
@@ -31,8 +31,8 @@ def drift(dtype: str, attacks: Sequence[str], overrides: list[str]) -> dict[str,
     """`<attack>`: change of AUROC with its 95 % interval, and the rank correlation of scores."""
     import pandas as pd
 
-    from mia_bench.bootstrap import paired_difference
-    from mia_bench.session import run
+    from mia_bench.execution.run import run
+    from mia_bench.metrics.summary import paired_difference
 
     common = (f"attack=[{','.join(attacks)}]", "eval.base_rows=[]", *overrides)
     exact, coarse = run(*common), run(*common, f"eval.dtype={dtype}")

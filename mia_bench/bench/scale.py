@@ -59,8 +59,8 @@ def finished_cells(outputs: Path, count: int) -> list[str]:
 
     Returns: the values, as a sweep over them names them.
     """
-    from mia_bench.session import compose
-    from mia_bench.workshop import make_plan
+    from mia_bench.planning.experiment import compose
+    from mia_bench.planning.make_plan import make_plan
 
     words = (*SMALL, f"paths.outputs={outputs}")
     _command("mia_bench", *words)
@@ -109,9 +109,9 @@ def scoring(rows: int) -> dict[str, float]:
 
 
 def evaluate_rows(rows: int) -> dict[str, Any]:
-    from mia_bench.bootstrap import evaluate
-    from mia_bench.memory import peak_of_process
     from mia_bench.metrics import fit_thresholds
+    from mia_bench.metrics.summary import evaluate
+    from mia_bench.utils.memory import peak_of_process
 
     rng = np.random.default_rng(0)
     member = np.arange(rows) % 4 < 2

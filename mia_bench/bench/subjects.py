@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from mia_bench.attacks import Attack
-from mia_bench.config import build, conf_dir
+from mia_bench.config.compose import conf_dir
+from mia_bench.config.instantiate import build
+from mia_bench.data.loader import batch_of
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.data.source import Item
 from mia_bench.models.stable_diffusion import StableDiffusion
-from mia_bench.pictures import batch_of
 from mia_bench.target import Batch, Target, Text
 
 Items = tuple[Item, ...]
@@ -176,6 +177,6 @@ def attack(name: str) -> Attack:
 
 def everything() -> list[Attack]:
     """The attacks of attack=all."""
-    from mia_bench.session import compose
+    from mia_bench.planning.experiment import compose
 
     return list(compose("attack=all").attacks.values())

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mia_bench.batches import Rows
 from mia_bench.bench.clock import Ratio, ratio
 from mia_bench.bench.subjects import Subject
-from mia_bench.config import TrainerOptions
-from mia_bench.finetune import finetune
+from mia_bench.config.recipe import Recipe
+from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import treat
-from mia_bench.recipe import Recipe
+from mia_bench.training.batches import Rows
+from mia_bench.training.finetune import finetune
 
 BATCH = 32
 LR = 1e-6  # every variant does the same work whatever it learns

@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mia_bench.arguments import command
-from mia_bench.errors import MiaError
-from mia_bench.plain import say
+from mia_bench.config.arguments import command
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import say
 
 
 def main() -> None:
@@ -29,14 +29,16 @@ def run(words: Sequence[str]) -> None:
 
 def inspect(overrides: list[str], export: Path | None = None) -> Path:
     """Print and write the report of the data set that `overrides` choose; returns its folder."""
-    from mia_bench.data.captions import ask_with
-    from mia_bench.data.overview import overview, text, write_report
-    from mia_bench.data.splits import prepare
-    from mia_bench.session import compose
+    from mia_bench.data.captions.attacker import ask_with
+    from mia_bench.data.split.prepare import prepare
+    from mia_bench.display.data_overview import overview, text, write_report
+    from mia_bench.planning.experiment import compose
 
     experiment = compose(*overrides)
     data, outputs = experiment.options.data, experiment.outputs
-    listing, split, manifest = prepare(experiment, outputs)
+    listing, split, manifest = prepare(
+        data, experiment.source, experiment.resolved["data"]["source"], outputs
+    )
     items = ask_with(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
     say(text(facts, split))

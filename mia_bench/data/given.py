@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mia_bench.data.annotation import CaptionRule
 from mia_bench.data.imagefolder import CAPTIONS, add_folder
-from mia_bench.data.pairs import Pairs
 from mia_bench.data.parquet import parquet_files
+from mia_bench.data.readers.caption_fields import CaptionRule
+from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.parquet_rows import Columns, add_tables
 from mia_bench.data.source import Listing
-from mia_bench.data.tables import Columns, add_tables
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 POOLS = {"members": "member", "nonmembers": "nonmember"}
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mia_bench.data.annotation import CaptionRule
-from mia_bench.data.pairs import Pairs
-from mia_bench.data.pictures import EXTENSIONS
+from mia_bench.data.readers.caption_fields import CaptionRule
+from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.image_file import EXTENSIONS
 from mia_bench.data.source import Listing
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 CAPTIONS = ("text", "caption", "captions", "prompt")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mia_bench.data.annotation import CaptionRule
 from mia_bench.data.given import read_pools
+from mia_bench.data.readers.caption_fields import CaptionRule
 from mia_bench.data.source import Listing
 
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mia_bench.data.annotation import CaptionRule
-from mia_bench.data.hub import HubFiles, absent, cached, fetch
-from mia_bench.data.pairs import Pairs
 from mia_bench.data.parquet import parquet_files
+from mia_bench.data.readers.caption_fields import CaptionRule
+from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.hub import HubFiles, absent, cached, fetch
+from mia_bench.data.readers.parquet_rows import Columns, add_tables
 from mia_bench.data.source import Listing
-from mia_bench.data.tables import Columns, add_tables
-from mia_bench.errors import MiaError, Missing
+from mia_bench.utils.errors import MiaError, Missing
 
 VAL, TRAIN = "val2017", "train2017"
 MIRRORS = {

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mia_bench.data.pairs import Pairs
+from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.source import Listing
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 # Marks of companies, icon sets, and generated series of near-identical shapes.
 LEFT_OUT = {

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from mia_bench.data.emoji_captions import caption_parts, from_codepoints, has_skin_tone
+from mia_bench.data.readers.emoji_captions import caption_parts, from_codepoints, has_skin_tone
+from mia_bench.data.readers.svg import render
 from mia_bench.data.source import Item, Listing, Skip, listing, sample_id
-from mia_bench.data.vector import render
-from mia_bench.errors import MiaError
+from mia_bench.utils.errors import MiaError
 
 
 @dataclass(frozen=True)

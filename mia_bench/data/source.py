@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from PIL import Image
 
-from mia_bench.store import hash_key
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-# Resizing the shorter side of a thin strip to 512 px makes the longer one huge: bound it.
-MAX_ASPECT = 100
+from mia_bench.storage.hashing import hash_key
+from mia_bench.utils.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +89,6 @@ def downloads(source: Source) -> str:
     return ask() if callable(ask) else ""
 
 
-def printable(text: str) -> str:
-    """`text` with control characters and lone surrogates (not encodable) replaced by spaces."""
-    if text.isprintable():
-        return text
-    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
-
-
 def sample_id(source: str, data: bytes) -> str:
     """`<source>:<first 12 hex digits of the BLAKE2b of data>`; `data` are the bytes of the file."""
     return f"{source}:{hashlib.blake2b(data).hexdigest()[:12]}"
@@ -125,36 +112,3 @@ def listing(items: Iterable[Item], skipped: Iterable[Skip] = ()) -> Listing:
 def fingerprint(listing: Listing) -> str:
     """Hash of the contents: every (sample_id, caption), whatever their order and names."""
     return hash_key(sorted((item.sample_id, item.caption) for item in listing.items))
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB version of `image`; transparent parts become white, not the colour hidden behind them.
-
-    Raises ValueError for a strip more than MAX_ASPECT times longer than wide.
-    """
-    require_square_enough(image.size)
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image.convert("RGBA"))
-    return white.convert("RGB")
-
-
-def require_square_enough(size: tuple[int, int]) -> None:
-    if max(size) > MAX_ASPECT * min(size):
-        raise ValueError(f"{size[0]}x{size[1]} px is too elongated to crop to a square")
-
-
-def pixels(image: Image.Image, resolution: int) -> Tensor:
-    """What a model sees of `image`: float32 (3, resolution, resolution) in [-1, 1].
-
-    The pre-processing that all released Stable Diffusion attacks share: RGB, shorter side to
-    `resolution` (bilinear, antialiased), centre crop, no flip.
-    """
-    import torch
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms import functional as TF
-
-    resized = TF.resize(to_rgb(image), [resolution], InterpolationMode.BILINEAR, antialias=True)
-    square: Tensor = TF.pil_to_tensor(TF.center_crop(resized, [resolution, resolution]))
-    return square.to(torch.float32) / 127.5 - 1

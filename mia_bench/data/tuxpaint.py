@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mia_bench.data.pairs import Pairs
-from mia_bench.data.pictures import read_picture
+from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.image_file import read_picture
+from mia_bench.data.readers.svg import render
 from mia_bench.data.source import Listing
-from mia_bench.data.vector import render
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 # Letters, digits and signs: dozens of each look alike, and their captions are one word.
 LEFT_OUT = ("symbols/alphabets", "symbols/math", "symbols/money", "symbols/music", "symbols/shapes")

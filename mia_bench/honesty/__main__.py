@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mia_bench.arguments import take_parts
-from mia_bench.honesty.coverage import Setting, covered
-from mia_bench.honesty.page import page
-from mia_bench.plain import say
+from mia_bench.config.arguments import take_parts
+from mia_bench.honesty.interval_coverage import Setting, covered
+from mia_bench.honesty.results_page import page
+from mia_bench.utils.terminal import say
 
 FIGURES, PAGE = Path("docs/honesty.json"), Path("docs/honesty.md")
 SETTINGS = (
@@ -51,7 +51,7 @@ def coverage(count: int | None, outputs: Path) -> Iterator[Any]:
 
 
 def resplits(count: int | None, outputs: Path) -> Iterator[Any]:
-    from mia_bench.honesty.resplits import holds_chance
+    from mia_bench.honesty.random_splits import holds_chance
 
     base, splits = _base(outputs), count or SPLITS
     held = holds_chance(base.scores(), base.group, MEMBERS, splits, RESAMPLES)
@@ -59,10 +59,10 @@ def resplits(count: int | None, outputs: Path) -> Iterator[Any]:
 
 
 def nulls(count: int | None, outputs: Path) -> Iterator[Any]:
-    from mia_bench import session
-    from mia_bench.honesty.nulls import Rows, false_alarms
+    from mia_bench.honesty.control_false_alarms import Rows, false_alarms
+    from mia_bench.planning.experiment import compose
 
-    base, experiment = _base(outputs), session.compose(*DEFAULT)
+    base, experiment = _base(outputs), compose(*DEFAULT)
     items = {item.sample_id: item for item in experiment.source.items().items}
     chosen = [items[sid] for sid in base.table.sample_id]
     rows = Rows.of(chosen, base.group, base.scores(), experiment.model.resolution)
@@ -77,7 +77,7 @@ def nulls(count: int | None, outputs: Path) -> Iterator[Any]:
 
 
 def runs(count: int | None, outputs: Path) -> Iterator[Any]:
-    from mia_bench.honesty.runs import null_runs
+    from mia_bench.honesty.null_runs import null_runs
 
     yield [asdict(run) for run in null_runs(outputs, range(count or RUNS))]
 
@@ -92,13 +92,14 @@ PARTS: dict[str, Callable[[int | None, Path], Iterator[Any]]] = {
 
 def _base(outputs: Path) -> Any:
     """CLiD's features of the default evaluation rows on the base, made where they are missing."""
-    from mia_bench import session
-    from mia_bench.honesty.resplits import Base
-    from mia_bench.workshop import make_plan
+    from mia_bench.execution.run import run
+    from mia_bench.honesty.random_splits import Base
+    from mia_bench.planning.experiment import compose
+    from mia_bench.planning.make_plan import make_plan
 
     words = (*DEFAULT, f"paths.outputs={outputs}")
-    session.run(*words)
-    plan = make_plan(session.compose(*words))
+    run(*words)
+    plan = make_plan(compose(*words))
     (cell,) = plan.cells
     return Base.of(cell.evaluation.folder / "features.parquet", plan.split)
 

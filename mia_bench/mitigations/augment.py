@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_bench.errors import MiaError
 from mia_bench.mitigations import Situation
+from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from PIL import Image
+
 
 GREY = (128, 128, 128)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mia_bench.data.source import printable
-from mia_bench.diffusion import keyed_generator
-from mia_bench.errors import MiaError
 from mia_bench.mitigations import Captions
-from mia_bench.store import hash_file
+from mia_bench.storage.hashing import hash_file
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.rng import keyed_generator
+from mia_bench.utils.text import printable
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mia_bench.errors import MiaError
+from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import Situation
-from mia_bench.recipe import Recipe
+from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -142,7 +142,7 @@ class DpSgd:
     def reseed(self, optimizer: Optimizer, seed: int, step: int) -> None:
         from opacus.optimizers import DPOptimizer
 
-        from mia_bench.diffusion import keyed_generator
+        from mia_bench.utils.rng import keyed_generator
 
         assert isinstance(optimizer, DPOptimizer)
         optimizer.generator.manual_seed(int(keyed_generator(seed, "dp", step).integers(2**63)))

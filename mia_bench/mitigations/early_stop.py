@@ -1,8 +1,4 @@
-"""Early stopping on the denoising loss of the `validation` role, over fixed timesteps and noise.
-
-No scored row takes part in the decision. What is attacked are the best validated weights, not those
-of the step at which training ended.
-"""
+"""Early stopping: training ends where the held-out loss no longer falls."""
 
 from __future__ import annotations
 
@@ -10,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mia_bench.errors import MiaError
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import Situation
-from mia_bench.recipe import Recipe
+from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+
 
 MONITOR = "val_heldout"
 
@@ -52,7 +52,6 @@ class EarlyStop:
             )
 
     def callbacks(self) -> list[Callback]:
-        from mia_bench.mitigations.patience import Patience
 
         stopping = Patience(
             MONITOR,
@@ -82,3 +81,11 @@ def chosen_step(
         if waited >= patience:
             return best, step
     return best, steps[-1]
+
+
+class Patience(EarlyStopping):
+    """Ends a run at once that was killed between its last step and its end."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mia_bench.recipe import LORA_TARGETS, Recipe
+from mia_bench.config.recipe import LORA_TARGETS, Recipe
 
 
 @dataclass(frozen=True)

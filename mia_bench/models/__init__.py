@@ -1,39 +1,5 @@
 """Builders of targets, one per model family: light to create, `build` loads the weights."""
 
-from __future__ import annotations
+from mia_bench.models.base import Model
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from mia_bench.target import LatentStore, Target
-
-
-class Model(Protocol):
-    """What conf/model instantiates: where a model is, and how it is put together."""
-
-    resolution: int
-    finetune: bool
-
-    def fetch(self) -> None:
-        """Download what is not here; raises Missing. Everything else stays off the network."""
-
-    def base_hash(self) -> str:
-        """Content hash of the weights before fine-tuning."""
-
-    def encoder_hash(self) -> str:
-        """Content hash of what turns an image into latents: weights, resolution, precision."""
-
-    def timesteps(self) -> int:
-        """Length of the training schedule, known without loading weights."""
-
-    def unet_bytes(self) -> int:
-        """Size of the U-Net's weights on disk."""
-
-    def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
-        """The U-Net of the base, or the fine-tuned one saved in `weights`; float32 to train it."""
-
-    def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
-        """The target around `unet`, on the CPU."""
+__all__ = ["Model"]

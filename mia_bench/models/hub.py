@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mia_bench.errors import Missing
-from mia_bench.pickles import is_pickle, refusal
-from mia_bench.plain import say
+from mia_bench.utils.errors import Missing
+from mia_bench.utils.serialization import is_pickle, refusal
+from mia_bench.utils.terminal import say
 
 BUNDLED = Path(__file__).parent.parent / "assets"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -103,8 +103,8 @@ def cached(repo: str, revision: str | None, file: str = "model_index.json") -> P
 
 def _incomplete(folder: Path, variant: str | None) -> str:
     """Why a snapshot cannot be used, or nothing. Parts that its index names must have weights."""
-    from mia_bench.errors import MiaError
-    from mia_bench.models.files import read_config, weights
+    from mia_bench.models.weight_files import read_config, weights
+    from mia_bench.utils.errors import MiaError
 
     try:
         index = read_config(folder / "model_index.json")

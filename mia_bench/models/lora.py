@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mia_bench.errors import MiaError
+from mia_bench.utils.errors import MiaError
 
 NAME = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"  # where diffusers keeps rank and alpha

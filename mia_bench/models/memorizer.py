@@ -29,8 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mia_bench.diffusion import signal_and_noise
 from mia_bench.target import LatentStore, Target
+from mia_bench.target.diffusion import signal_and_noise
 
 
 class Mixture(nn.Module):

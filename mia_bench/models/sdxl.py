@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.parts import ROWS, Anchored, token_ids
+from mia_bench.models.encoders import ROWS, Anchored, token_ids
 
 
 class TwoClipTexts(Anchored):

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mia_bench.errors import MiaError
 from mia_bench.models import hub
-from mia_bench.models.files import contents, load, read_config, weights
-from mia_bench.store import hash_key
+from mia_bench.models.weight_files import contents, load, read_config, weights
+from mia_bench.storage.hashing import hash_key
+from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mia_bench.models.lora import Adapters
     from mia_bench.target import LatentStore, Target, Text
+
 
 FAMILIES = {  # model_index.json's _class_name -> text encoders
     "StableDiffusionPipeline": ("text_encoder",),
@@ -134,7 +135,7 @@ class StableDiffusion:
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
         from diffusers import DDPMScheduler
 
-        from mia_bench.models.parts import KlCodec
+        from mia_bench.models.encoders import KlCodec
         from mia_bench.target import Target
 
         scheduler = load(DDPMScheduler, self.folder / "scheduler")
@@ -199,7 +200,7 @@ class StableDiffusion:
         return vae
 
     def _text(self) -> Text:
-        from mia_bench.models.parts import ClipText
+        from mia_bench.models.encoders import ClipText
         from mia_bench.models.sdxl import TwoClipTexts
 
         encoders = self._encoders()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mia_bench.pretrain.corpus import Corpus
-from mia_bench.pretrain.training import (
+from mia_bench.pretrain.loop import (
     learning_rate,
     load_state,
     save_state,

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
 
 from mia_bench.pretrain.corpus import Corpus
-from mia_bench.pretrain.tokenizer import build_tokenizer
-from mia_bench.pretrain.training import (
+from mia_bench.pretrain.loop import (
     learning_rate,
     load_state,
     save_state,
@@ -23,6 +22,7 @@ from mia_bench.pretrain.training import (
     step_generator,
     update_average,
 )
+from mia_bench.pretrain.tokenizer import build_tokenizer
 
 TOKENS = 32
 WIDTH = 64

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mia_bench.arguments import command, parse, yes
-from mia_bench.errors import MiaError
-from mia_bench.evidence import safe_name
-from mia_bench.plain import say
+from mia_bench.config.arguments import command, parse, yes
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import say
+from mia_bench.utils.text import safe_name
 
 USAGE = "python -m mia_bench.report [paths.outputs=outputs] [name=report] [attack=a,b] [data=a,b]"
 KNOWN = {
@@ -33,9 +33,9 @@ def run(words: Sequence[str]) -> Path:
     Raises:
         MiaError: there is no finished run to report, or none that the filters leave.
     """
-    from mia_bench.report.gather import build
-    from mia_bench.report.page import write
-    from mia_bench.report.read import blind_problems, read_outputs
+    from mia_bench.report.build import build
+    from mia_bench.report.html import write
+    from mia_bench.report.load import blind_problems, read_outputs
 
     found = parse(words, KNOWN, USAGE)
     outputs = [Path(part) for part in found.get("paths.outputs", ["outputs"])[0].split(",")]

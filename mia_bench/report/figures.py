@@ -10,10 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mia_bench.metrics import Roc
-from mia_bench.report.beside import Training, Utility
-from mia_bench.report.chart import SHAPES, Axis, Key, Plane, decades, linear, padded
-from mia_bench.report.read import FLOOR, Cell, Histogram
+from mia_bench.display.charts import Curve, histogram_chart, roc_chart
+from mia_bench.display.svg import SHAPES, Axis, Key, Plane, decades, linear, padded
+from mia_bench.report.attachments import Training, Utility
+from mia_bench.report.load import Cell
 
 TARGETS = 12  # targets whose ROC curves are drawn
 HISTOGRAMS = 16
@@ -104,46 +104,9 @@ def roc_figure(target: Target, series: Series, name: str) -> Figure:
     return Figure(name, roc_chart(curves, target.title), caption)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """An ROC curve and what its legend says."""
-
-    name: str
-    roc: Roc
-    auroc: float
-    series: int
-
-
-def roc_chart(curves: Sequence[Curve], title: str) -> Markup:
-    """Curves with both axes logarithmic, since what counts is the left end; the first on top."""
-    x, y = (decades(FLOOR, 1, label) for label in ("false positive rate", "true positive rate"))
-    plane = Plane(x, y)
-    marks = [plane.diagonal()]
-    for curve in reversed(curves):
-        points = list(zip(curve.roc.fpr.tolist(), curve.roc.tpr.tolist(), strict=True))
-        marks.append(plane.steps(points, curve.series))
-    keys = [Key(f"{curve.name} {curve.auroc:.3f}", curve.series) for curve in curves]
-    return plane.draw(title, marks, keys)
-
-
 def histogram_figure(cell: Cell, name: str) -> Figure:
     """Scores of one run, and where its calibrated threshold lies."""
     return Figure(name, histogram_chart(cell.histogram, f"{cell.attack}: {Target((cell,)).title}"))
-
-
-def histogram_chart(bins: Histogram, title: str) -> Markup:
-    """Shares of members and non-members by score; the threshold as a dotted line."""
-    top = float(max(bins.members.max(), bins.nonmembers.max()))
-    x = linear(float(bins.edges[0]), float(bins.edges[-1]), "score (higher: member)")
-    plane = Plane(x, linear(0, top * 1.08, "share of rows"), height=250)
-    edges = bins.edges.tolist()
-    marks = [
-        plane.bars(edges, bins.nonmembers.tolist(), 1),
-        plane.bars(edges, bins.members.tolist(), 0),
-    ]
-    inside = bins.tau is not None and edges[0] <= bins.tau <= edges[-1]
-    marks += [plane.rule(x=bins.tau)] if inside else []
-    return plane.draw(title, marks, (Key("members", 0, "box"), Key("non-members", 1, "box")))
 
 
 def cost_figure(cells: Sequence[Cell], series: Series, title: str, name: str) -> Figure:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from mia_bench.display.console import interval
+from mia_bench.display.markdown_text import markdown, markdown_row
 from mia_bench.report.figures import at_one, cost_of, step_of, value
-from mia_bench.report.read import Cell
-from mia_bench.table import interval
+from mia_bench.report.load import Cell
 
 HEADINGS = (
     *("attack", "access", "model", "data", "mitigation", "seed", "step"),
@@ -66,17 +65,6 @@ def as_markdown(cells: Sequence[Cell], title: str) -> str:
     lines.append("|" + "---|" * TEXT_COLUMNS + "---:|" * (len(HEADINGS) - TEXT_COLUMNS))
     lines += [markdown_row(row(cell)) for cell in cells]
     return "\n".join([*lines, "", NOTE, ""])
-
-
-def markdown_row(entries: Sequence[str]) -> str:
-    """A line of a markdown table."""
-    return "| " + " | ".join(map(markdown, entries)) + " |"
-
-
-def markdown(text: str) -> str:
-    """HTML, links and marks of markdown become plain characters."""
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(one_line, quote=False))
 
 
 LATEX = {

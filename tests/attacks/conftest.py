@@ -20,7 +20,7 @@ from mia_bench.target import Target
 def attack_fixtures() -> ModuleType:
     """The module attack_fixtures.py, which no package leads to."""
     spec = spec_from_file_location(
-        "attack_fixtures", Path(__file__).with_name("attack_fixtures.py")
+        "attack_fixtures", Path(__file__).parents[1] / "helpers/attack_fixtures.py"
     )
     assert spec is not None
     assert spec.loader is not None

@@ -12,11 +12,12 @@ from sklearn.preprocessing import RobustScaler
 from torch import nn
 
 from mia_bench.attacks import Calibration, query_fields, score_fields
-from mia_bench.attacks.captions import character_thirds, word_thirds
 from mia_bench.attacks.clid import CLiD
-from mia_bench.diffusion import keyed_generator, keyed_noise
-from mia_bench.errors import MiaError
+from mia_bench.attacks.components.caption_reductions import character_thirds, word_thirds
 from mia_bench.target import Batch
+from mia_bench.target.diffusion import keyed_noise
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.rng import keyed_generator
 
 ROOTS = np.linspace(0.00085**0.5, 0.012**0.5, 1000)
 ABAR = np.cumprod(1 - ROOTS**2)

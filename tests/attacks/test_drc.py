@@ -15,18 +15,18 @@ import torch
 import torch.nn.functional as F
 
 from mia_bench.attacks import Calibration, query_fields
-from mia_bench.attacks import compare as comparing
-from mia_bench.attacks.degrade import Box, random_box
+from mia_bench.attacks.components import image_similarity
+from mia_bench.attacks.components.degradations import Box, random_box
+from mia_bench.attacks.components.restoration import restoration_path, restore
 from mia_bench.attacks.drc import DRC
-from mia_bench.attacks.restore import restoration_path, restore
-from mia_bench.diffusion import keyed_noise
-from mia_bench.errors import MiaError
 from mia_bench.models.memorizer import scaled_linear
 from mia_bench.target import Batch, Target
+from mia_bench.target.diffusion import keyed_noise
+from mia_bench.utils.errors import MiaError
 
 
 def load(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    spec = spec_from_file_location(name, Path(__file__).parents[1] / f"helpers/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -400,8 +400,8 @@ def test_ssim_window_by_window():
             cov = (w * (u - mu) * (v - mv)).sum()
             bottom = (mu**2 + mv**2 + c1) * (vu + vv + c2)
             values.append((2 * mu * mv + c1) * (2 * cov + c2) / bottom)
-    assert comparing.ssim(x, y).item() == pytest.approx(float(np.mean(values)), rel=1e-6)
-    assert comparing.ssim(x, x).item() == pytest.approx(1)
+    assert image_similarity.ssim(x, y).item() == pytest.approx(float(np.mean(values)), rel=1e-6)
+    assert image_similarity.ssim(x, x).item() == pytest.approx(1)
 
 
 def test_face_encoder(build, batch, measure):
@@ -495,7 +495,7 @@ def test_open_clip_sees_normalised_crops_of_its_own_size(build, batch, measure, 
     assert found.shape == (3, 1)
     assert {tuple(image.shape) for image in model.seen} == {(3, 3, 40, 40)}
     assert all(image.abs().max() <= 1 + 1e-6 for image in model.seen)
-    comparing.open_clip_encoder.cache_clear()
+    image_similarity.open_clip_encoder.cache_clear()
 
 
 def test_lpips_without_weights_downloads_nothing(build, batch, monkeypatch, tmp_path):

@@ -10,8 +10,8 @@ import torch
 
 from mia_bench.attacks import Access, Calibration, query_fields
 from mia_bench.attacks.gradient_masking import GradientMasking, top_entries
-from mia_bench.errors import MiaError
 from mia_bench.target import Batch
+from mia_bench.utils.errors import MiaError
 
 SHORT = GradientMasking(timesteps=(0, 300, 900))
 

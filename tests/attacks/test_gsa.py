@@ -11,8 +11,8 @@ from torch import nn
 
 from mia_bench.attacks import Access, Calibration, gsa
 from mia_bench.attacks.gsa import GSA, timesteps
-from mia_bench.errors import MiaError
 from mia_bench.target import Batch
+from mia_bench.utils.errors import MiaError
 
 GSA1, GSA2 = GSA(n_timesteps=3), GSA(n_timesteps=3, per_timestep=True)
 # norms are sums over up to thousands of float32 products, in another order in a batch

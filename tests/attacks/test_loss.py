@@ -12,8 +12,8 @@ from torch import nn
 
 from mia_bench.attacks import Calibration
 from mia_bench.attacks.loss import Loss
-from mia_bench.diffusion import keyed_noise
 from mia_bench.target import Batch, Target
+from mia_bench.target.diffusion import keyed_noise
 
 ROOTS = np.linspace(0.00085**0.5, 0.012**0.5, 1000)
 ABAR = np.cumprod(1 - ROOTS**2)

@@ -12,7 +12,7 @@ from mia_bench.attacks import Calibration
 from mia_bench.attacks.clid import CLiD
 from mia_bench.attacks.loss import Loss
 from mia_bench.attacks.mc import MonteCarlo
-from mia_bench.diffusion import keyed_noise
+from mia_bench.target.diffusion import keyed_noise
 
 ROOTS = np.linspace(0.00085**0.5, 0.012**0.5, 1000)
 ABAR = np.cumprod(1 - ROOTS**2)

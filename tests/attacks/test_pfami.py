@@ -11,8 +11,8 @@ import torch
 from mia_bench.attacks import Calibration, query_fields
 from mia_bench.attacks.loss import Loss
 from mia_bench.attacks.pfami import LAMBDAS, PFAMI, centre_crop
-from mia_bench.errors import MiaError
 from mia_bench.target import Batch
+from mia_bench.utils.errors import MiaError
 
 GRID = range(0, 500, 50)
 

@@ -8,7 +8,7 @@ import torch
 
 from mia_bench.attacks import Calibration, query_fields
 from mia_bench.attacks.secmi import SecMI
-from mia_bench.errors import MiaError
+from mia_bench.utils.errors import MiaError
 
 
 def round_trip(literal, i, t_sec):

@@ -10,7 +10,7 @@ from corpus import encode, picture
 from miniature import caption, pictures, table, write
 
 from mia_bench.data.flickr import Flickr
-from mia_bench.errors import MiaError
+from mia_bench.utils.errors import MiaError
 
 NAMES = [f"{1000 + i}.jpg" for i in range(3)]
 SAID = {f"flickr30k-images/{name}": caption(i) for i, name in enumerate(NAMES)}

@@ -12,8 +12,8 @@ from miniature import write
 from PIL import Image
 
 from mia_bench.data.given import Given
-from mia_bench.errors import Missing
-from mia_bench.main import execute
+from mia_bench.execution.run import execute
+from mia_bench.utils.errors import Missing
 
 
 def unlike(i: int) -> Image.Image:

@@ -9,10 +9,10 @@ import pytest
 from corpus import CAPTIONS, IMAGES, bad_folder, encode, picture
 from miniature import write
 
-from mia_bench.data.duplicates import perceptual_hashes
 from mia_bench.data.imagefolder import ImageFolder
 from mia_bench.data.source import Listing, sample_id
-from mia_bench.errors import Missing
+from mia_bench.data.split.near_duplicates import perceptual_hashes
+from mia_bench.utils.errors import Missing
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from corpus import encode, picture
 from miniature import pictures, plain_table, table, write
 
 from mia_bench.data.laion_mi import LaionMi
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 
 def test_folders_of_img2dataset_are_pools(tmp_path: Path) -> None:

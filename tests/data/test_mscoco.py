@@ -9,7 +9,7 @@ from corpus import encode, picture
 from miniature import caption, coco, pictures, table
 
 from mia_bench.data.mscoco import Mscoco, coco_id, read_coco
-from mia_bench.errors import MiaError, Missing
+from mia_bench.utils.errors import MiaError, Missing
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from miniature import clipart
 
 from mia_bench.data.openclipart import OpenClipart
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 
 @pytest.fixture

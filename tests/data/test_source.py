@@ -7,16 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mia_bench.data.source import (
-    Item,
-    Listing,
-    fingerprint,
-    listing,
-    pixels,
-    printable,
-    sample_id,
-    to_rgb,
-)
+from mia_bench.data.readers.preprocessing import pixels, to_rgb
+from mia_bench.data.source import Item, Listing, fingerprint, listing, sample_id
+from mia_bench.utils.text import printable
 
 
 def blank(resolution: int) -> Image.Image:
@@ -100,7 +93,9 @@ def test_shrinking_is_antialiased() -> None:
     assert small[:, :, 1:-1].abs().max() < 0.05
 
 
-@pytest.mark.parametrize("module", ["source", "openmoji", "duplicates", "membership"])
+@pytest.mark.parametrize(
+    "module", ["source", "openmoji", "split.near_duplicates", "split.manifest"]
+)
 def test_importing_the_data_part_does_not_import_torch(module: str) -> None:
     code = f"import sys, mia_bench.data.{module}; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]

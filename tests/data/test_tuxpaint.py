@@ -5,7 +5,7 @@ from corpus import encode, picture
 from miniature import SVG, write
 
 from mia_bench.data.tuxpaint import TuxPaint
-from mia_bench.errors import Missing
+from mia_bench.utils.errors import Missing
 
 
 @pytest.fixture

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +24,7 @@ def whole(experiment, tmp_path_factory) -> Path:
     """The outputs of an uninterrupted run, not to be written to."""
     from jobs import RUN
 
-    from mia_bench.main import execute
+    from mia_bench.execution.run import execute
 
     outputs = tmp_path_factory.mktemp("whole") / "outputs"
     execute(experiment(*RUN, f"paths.outputs={outputs}"))
@@ -39,7 +36,7 @@ def again(experiment) -> Callable[..., None]:
     """again(outputs, *overrides): the same run once more, in this process."""
     from jobs import RUN
 
-    from mia_bench.main import execute
+    from mia_bench.execution.run import execute
 
     def run(outputs: Path, *overrides: str) -> None:
         given = {override.partition("=")[0] for override in overrides}

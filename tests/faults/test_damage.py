@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from jobs import assert_same, results
 
-from mia_bench.errors import MiaError
-from mia_bench.features import read_table
+from mia_bench.storage.feature_table import read_table
+from mia_bench.utils.errors import MiaError
 
 DAMAGES = ("flipped", "cut", "gone")
 

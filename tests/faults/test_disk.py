@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from jobs import RUN, assert_same, complete, refused, results
 
-from mia_bench.explain import explain
+from mia_bench.config.error_messages import explain
 
 MEGABYTE = 1 << 20
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from jobs import assert_same, results
 
-from mia_bench import failures
 from mia_bench.attacks.loss import Loss
-from mia_bench.errors import MiaError
-from mia_bench.finetune import FinetuneModule
+from mia_bench.storage import failures
 from mia_bench.target import Target
+from mia_bench.training.module import FinetuneModule
+from mia_bench.utils.errors import MiaError
 
 
 def failed(outputs) -> failures.Failure:

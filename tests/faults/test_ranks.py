@@ -17,7 +17,7 @@ from filelock import FileLock
 from jobs import RUN, Job, assert_same, complete, refused, results, shards, start, steps_shown
 from processes import gone
 
-from mia_bench.features import read_table
+from mia_bench.storage.feature_table import read_table
 
 pytestmark = pytest.mark.slow
 DDP = tuple("trainer=ddp" if word == "trainer=cpu" else word for word in RUN)

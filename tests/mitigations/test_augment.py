@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mia_bench.diffusion import keyed_generator
-from mia_bench.errors import MiaError
+from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import Situation
 from mia_bench.mitigations.augment import Augment
-from mia_bench.recipe import Recipe
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.rng import keyed_generator
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from mia_bench.errors import MiaError
 from mia_bench.mitigations.captions import DeleteWords, SeveralCaptions, ShuffleCaptions
+from mia_bench.utils.errors import MiaError
 
 IDS = [f"made:{i}" for i in range(40)]
 CAPTIONS = [(f"thing {i}, red big old, in a box of wood {i}",) for i in range(40)]

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mia_bench.batches import Rows, StepBatches
-from mia_bench.errors import MiaError
-from mia_bench.finetune import FinetuneModule
+from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import Situation, Treatment
 from mia_bench.mitigations.dp import DpSgd
-from mia_bench.recipe import Recipe
+from mia_bench.training.batches import Rows, StepBatches
+from mia_bench.training.module import FinetuneModule
+from mia_bench.utils.errors import MiaError
 
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, max_grad_norm=0.0, seed=0)
 SITUATION = Situation(RECIPE, 40, 5, 1, "32-true")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mia_bench.errors import MiaError
+from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import Situation
 from mia_bench.mitigations.early_stop import MONITOR, EarlyStop, chosen_step
-from mia_bench.recipe import Recipe
+from mia_bench.utils.errors import MiaError
 
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, seed=0)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations.settings import Budget, CaptionDropout, Ema, Lora, WeightDecay
-from mia_bench.recipe import Recipe
 
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, ema_decay=0.5, seed=0)
 

@@ -14,7 +14,7 @@ import pytest
 @pytest.fixture(scope="session")
 def pipelines() -> ModuleType:
     """The module pipelines.py, which no package leads to."""
-    spec = spec_from_file_location("pipelines", Path(__file__).with_name("pipelines.py"))
+    spec = spec_from_file_location("pipelines", Path(__file__).parents[1] / "helpers/pipelines.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

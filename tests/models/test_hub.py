@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from mia_bench.errors import MiaError, Missing
 from mia_bench.models import hub
 from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.utils.errors import MiaError, Missing
 
 COMMIT = "1234567890" * 4
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mia_bench.errors import MiaError
 from mia_bench.models.lora import NAME, add_lora, find_lora, has_lora, load_lora, save_lora
+from mia_bench.utils.errors import MiaError
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from mia_bench.attacks import Access, Attack, Features, Floats
 from mia_bench.attacks.clid import CLiD, _terms
 from mia_bench.attacks.loss import Loss
 from mia_bench.attacks.mc import MonteCarlo
-from mia_bench.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise
 from mia_bench.models.memorizer import HashedWords, Mixture, Pooling, memorizer, scaled_linear
+from mia_bench.target.diffusion import add_noise, ddim_step, eps_from_v, keyed_noise
 
 STEPS = [0, 10, 100, 450, 999]
 CAPTIONS = ("a red fox runs", "two blue birds sing", "one old tree")

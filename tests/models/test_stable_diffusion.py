@@ -11,9 +11,9 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from mia_bench.errors import MiaError
 from mia_bench.models.lora import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.utils.errors import MiaError
 
 TINY = StableDiffusion("bundled:tiny", 64)
 

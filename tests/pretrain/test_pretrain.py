@@ -18,8 +18,8 @@ from mia_bench.pretrain.autoencoder import augment, train_autoencoder
 from mia_bench.pretrain.corpus import Corpus, load_corpus
 from mia_bench.pretrain.denoiser import TOKENS, tokenise_variants, train_denoiser
 from mia_bench.pretrain.export import export
+from mia_bench.pretrain.loop import learning_rate, step_generator
 from mia_bench.pretrain.tokenizer import build_tokenizer
-from mia_bench.pretrain.training import learning_rate, step_generator
 
 
 @pytest.fixture(scope="module")

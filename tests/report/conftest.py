@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from mia_bench.judge import judge
-from mia_bench.store import hash_key, seal, write_json
+from mia_bench.evaluation.score_table import judge
+from mia_bench.storage.artifacts import seal
+from mia_bench.storage.files import write_json
+from mia_bench.storage.hashing import hash_key
 
 BASE = {"value": 0.5, "lo": 0.4, "hi": 0.6}
 
@@ -41,7 +43,11 @@ def scores(shift: float, seed: int, n: int = 60) -> pd.DataFrame:
 
 def config(**changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
-        "model": {"_target_": "mia_bench.models.x.X", "path": "bundled:tiny", "resolution": 64},
+        "model": {
+            "_target_": "mia_bench.models.x.X",
+            "path": "bundled:tiny",
+            "resolution": 64,
+        },
         "data": {
             "name": "openmoji",
             "source": {"_target_": "mia_bench.data.openmoji.OpenMoji"},

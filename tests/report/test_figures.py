@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mia_bench.display import charts
 from mia_bench.report import figures
-from mia_bench.report.beside import Training, Utility
-from mia_bench.report.gather import _last
-from mia_bench.report.read import read_outputs
+from mia_bench.report.attachments import Training, Utility
+from mia_bench.report.build import _last
+from mia_bench.report.load import read_outputs
 
 
 @pytest.fixture
@@ -90,8 +91,8 @@ def test_a_threshold_outside_the_histogram_is_not_drawn(cells):
     with_rule = figures.histogram_figure(cells[0], "h").chart
     assert 'class="r"' in with_rule
     bins = cells[0].histogram
-    far = figures.Histogram(bins.edges, bins.members, bins.nonmembers, 1e9)
-    assert 'class="r"' not in figures.histogram_chart(far, "t")
+    far = charts.Histogram(bins.edges, bins.members, bins.nonmembers, 1e9)
+    assert 'class="r"' not in charts.histogram_chart(far, "t")
 
 
 def test_cost_is_drawn_for_the_latest_step_alone(cells):

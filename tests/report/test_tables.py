@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 
-from mia_bench.report.read import read_outputs
+from mia_bench.report.load import read_outputs
 from mia_bench.report.tables import as_csv, as_latex, as_markdown, ordered, over_seeds, row
 
 HOSTILE = "=cmd|x<script>$\\input{a}`[a](b)"

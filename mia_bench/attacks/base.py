@@ -1,0 +1,159 @@
+"""What an attack is: one frozen dataclass per published method, one file each.
+
+`features` asks a target its questions, batch by batch, and is the expensive half. `score` turns
+stored features into one number per row (higher = more likely a member), fitting whatever it fits on
+calibration rows. Fields marked `score_field` matter to `score` alone: changing one costs no query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mia_bench.target import Batch, Target
+
+
+Floats = npt.NDArray[np.float64]
+Features = Mapping[str, npt.NDArray[np.floating[Any]]]
+
+
+class Access(IntEnum):
+    """What an attack may touch: generations, noise predictions and latents, or gradients too."""
+
+    BLACK_BOX = 1
+    GREY_BOX = 2
+    WHITE_BOX = 3
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rows whose membership the attacker knows: stored features, labels, near-duplicate groups."""
+
+    features: Features
+    is_member: npt.NDArray[np.bool_]
+    group: npt.NDArray[np.str_]
+    seed: int = 0
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Calibration:
+        picked = {name: values[rows] for name, values in self.features.items()}
+        return Calibration(picked, self.is_member[rows], self.group[rows], self.seed)
+
+    def require(self, least: int) -> None:
+        """Raises MiaError unless there are `least` rows of each class to fit on."""
+        members, others = int(self.is_member.sum()), int((~self.is_member).sum())
+        if min(members, others) < least:
+            raise MiaError(
+                f"{members} members and {others} non-members are left to fit a classifier on; at "
+                f"least {least} of each are needed. Use larger data.sizes for the calibration "
+                "rows, or a larger calibration.folds."
+            )
+
+
+class Attack(Protocol):
+    access: ClassVar[Access]
+    version: ClassVar[int]
+    """Bumped when the numbers change, so that stored features of older code are not reused."""
+
+    @property
+    def statistics(self) -> bool:
+        """Features are statistics, for which a difference to the base model's means something."""
+
+    @property
+    def nfe(self) -> tuple[int, int]:
+        """Most U-Net (forward, backward) evaluations per sample; equal questions are asked once."""
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        """Timesteps, of `schedule` many, at which the U-Net is asked.
+
+        Raises MiaError where a schedule is too short to say; a timestep may lie outside it.
+        """
+
+    def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """Statistics of a batch, each (B, *f), on the target's device; never sees labels."""
+
+    def score(self, features: Features, calibration: Calibration) -> Floats:
+        """(N,) row by row: score(features[rows]) == score(features)[rows]."""
+
+
+@runtime_checkable
+class Captioned(Protocol):
+    """An attack that may have nothing to say where captions are empty."""
+
+    @property
+    def needs_captions(self) -> bool: ...
+
+
+@runtime_checkable
+class Learned(Protocol):
+    """An attack that fits a classifier, with the fewest calibration rows of each class it takes."""
+
+    @property
+    def least_rows(self) -> int: ...
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """An attack that can find out before a model is loaded that it cannot be carried out."""
+
+    def check(self, schedule: int, resolution: int) -> None:
+        """Raises MiaError for options that do not fit models of this schedule and image size."""
+
+    def fetch(self) -> None:
+        """Raises MiaError unless weights and packages from outside are here, or can be had now."""
+
+
+@runtime_checkable
+class Doubted(Protocol):
+    """An attack that claims more than a plain one on the same features, and has to show it."""
+
+    def plain(self) -> tuple[str, Attack, str] | None:
+        """The plain attack's name, the attack, and what to say where the two agree; None: it is
+        the plain one itself."""
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """An attack that can say what it chose on the calibration rows."""
+
+    def chosen(self, calibration: Calibration) -> dict[str, float]: ...
+
+
+def score_field(default: Any = MISSING) -> Any:
+    """A dataclass field that only `score` reads; it is left out of the identity of features."""
+    return field(default=default, metadata={"stage": "score"})
+
+
+def later_field(default: Any) -> Any:
+    """A field that came after features were stored: in their identity only when not at `default`,
+    so that what is stored stays valid."""
+    return field(default=default, metadata={"later": True})
+
+
+def query_fields(attack: Attack) -> dict[str, Any]:
+    """Name and value of every field that decides which questions `features` asks."""
+    every: tuple[Field[Any], ...] = fields(attack)  # type: ignore[arg-type]
+    found = {f: getattr(attack, f.name) for f in every if f.metadata.get("stage") != "score"}
+    return {f.name: v for f, v in found.items() if not (f.metadata.get("later") and v == f.default)}
+
+
+def score_fields(attack: Attack) -> dict[str, Any]:
+    every: tuple[Field[Any], ...] = fields(attack)  # type: ignore[arg-type]
+    return {f.name: getattr(attack, f.name) for f in every if f.metadata.get("stage") == "score"}
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """An attack that can show what it saw."""
+
+    def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """Images (B, 3, H, W) in [-1, 1] by panel name: the same every time it is called."""

@@ -1,0 +1,1 @@
+"""What several attacks share, and the ensemble of stored features."""

@@ -1,0 +1,53 @@
+"""Faces in images, for DRC's holes: the detector that scikit-image ships with its weights.
+
+A cascade of local binary patterns for frontal faces (Viola & Jones 2001; Ojala et al. 2002), with
+OpenCV's weights. It finds upright faces at least 24 pixels wide; elsewhere DRC falls back to the
+centre, and records that. Needs the extra `faces`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mia_bench.utils.errors import MiaError
+
+LEAST = 24  # pixels per side, the width of the cascade's own window
+STEP = 1.1  # between the sizes that are looked at
+
+try:
+    from skimage.data import lbp_frontal_face_cascade_filename
+    from skimage.feature import Cascade
+except ImportError as error:
+    raise MiaError(
+        "looking for faces needs scikit-image: pip install 'mia_bench[faces]', or put the holes at "
+        "the centre: place=centre."
+    ) from error
+
+
+def frontal(image: Tensor) -> tuple[float, float, float, float] | None:
+    """(left, top, width, height) in pixels of the largest face in (3, H, W) in [-1, 1], or None."""
+    pixels = ((image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte()
+    height, width = pixels.shape[-2:]
+    if min(height, width) < LEAST:
+        return None
+    found = _cascade().detect_multi_scale(
+        img=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
+        scale_factor=STEP,
+        step_ratio=1,
+        min_size=(LEAST, LEAST),
+        max_size=(height, width),
+    )
+    if not found:
+        return None
+    # equal sizes are told apart by place, so that the answer does not depend on their order
+    largest = max(found, key=lambda box: (box["width"] * box["height"], -box["r"], -box["c"]))
+    return largest["c"], largest["r"], largest["width"], largest["height"]
+
+
+@cache
+def _cascade() -> Any:
+    return Cascade(lbp_frontal_face_cascade_filename())

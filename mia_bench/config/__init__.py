@@ -1,0 +1,1 @@
+"""The configuration: its schema, composing it, checking it, and its error messages."""

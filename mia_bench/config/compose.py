@@ -1,0 +1,23 @@
+"""Where conf/ is, and its schema as Hydra knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+
+from mia_bench.config.schema import Root
+from mia_bench.utils.errors import MiaError
+
+
+def conf_dir() -> Path:
+    """conf/ inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise MiaError(f"conf/ was not found beside or inside {package}. Install the package again.")
+
+
+def register_schema() -> None:
+    ConfigStore.instance().store("schema", node=Root)

@@ -1,0 +1,153 @@
+"""Errors a person can act on: one message each, with the nearest valid word for a typo."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mia_bench.config.compose import conf_dir
+from mia_bench.config.schema import Root
+from mia_bench.storage.files import unwritable
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest, plain_lines
+
+MOST = 40  # lines of a message
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+
+PLUGINS = {
+    ("hydra/launcher", "joblib"): "joblib",
+    ("hydra/launcher", "submitit_slurm"): "slurm",
+    ("hydra/launcher", "submitit_local"): "slurm",
+    ("hydra/launcher", "ray"): "ray",
+}
+"""Options that Hydra's plugins bring, and our extras that install them."""
+
+READERS = ("hydra", "omegaconf", "antlr4", "yaml")
+"""Packages that read the command line and conf/; not all that they raise is of their own kind."""
+
+
+def explain(error: BaseException) -> str | None:
+    """What to print instead of a traceback, or None for an error that is a bug."""
+    said = _explained(error)
+    return None if said is None else plain_lines(said, MOST)
+
+
+def _explained(error: BaseException) -> str | None:
+    if isinstance(error, MiaError):
+        return str(error)
+    if problem := unwritable(error):
+        return (
+            f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
+            "write to; what is finished stays usable."
+        )
+    if isinstance(error, OSError) and error.errno in NO_PATH:
+        return f"{error.filename} cannot be used as a path: {error.strerror}."
+    if _is_out_of_memory(error):
+        return (
+            f"memory does not suffice: {_first_line(error)} Lower model.chunk or eval.batch_size "
+            "to score, raise finetune.accumulate to train; what is finished stays usable."
+        )
+    if is_lost_rank(error):
+        return (
+            "another process of this run ended, see what it said. Run the same command again: it "
+            f"goes on from what is finished. ({str(error).strip().partition(chr(10))[0]})"
+        )
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _configuration(error)
+    if _raised_by(error).partition(".")[0] in READERS:
+        return f"the command line cannot be read: {_first_line(error)}"
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if "torch" not in sys.modules or not isinstance(error, RuntimeError):
+        return False
+    from mia_bench.utils.oom_batching import out_of_memory
+
+    return out_of_memory(error)
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """A collective operation failed because a process of the group is gone or does not answer."""
+    by_type = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    return by_type or (isinstance(error, RuntimeError) and "gloo/" in str(error))
+
+
+def _raised_by(error: BaseException) -> str:
+    """Name of the module that raised `error`."""
+    trace, name = error.__traceback__, ""
+    while trace is not None:
+        name, trace = str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_next
+    return name
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _configuration(error: BaseException) -> str:
+    text = _first_line(error)
+    if match := re.search(r"Could not (?:find|load) '([\w/-]+)/([\w-]+)'", str(error)):
+        group, option = match.groups()
+        if (group, option) in PLUGINS:
+            extra = PLUGINS[group, option]
+            return f"{group}={option} is an extra: pip install 'mia_bench[{extra}]'."
+        return f"there is no {group}={option}. {nearest(option, _options(group))}"
+    if match := re.search(r"Could not override '([^']+)'", str(error)):
+        return _unknown_key(match.group(1))
+    if match := re.search(r"full_key: (\S+)", str(error)):
+        return f"{match.group(1)}: {text}"
+    return text
+
+
+def _unknown_key(key: str) -> str:
+    """`key` is in no group and no file; say what is nearest at the level where it goes wrong."""
+    head, _, rest = key.partition(".")
+    roots = {*(f for f in Root.__dataclass_fields__), *_groups()}
+    if head not in roots or not rest:
+        return f"there is no configuration key '{key}'. {nearest(head, roots)}"
+    known = _known_keys()
+    return f"there is no configuration key '{key}'. {nearest(key, known)}"
+
+
+def _groups() -> list[str]:
+    return [path.name for path in conf_dir().iterdir() if path.is_dir()]
+
+
+def _options(group: str) -> list[str]:
+    return [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+
+
+def _known_keys() -> list[str]:
+    """Every key of the configuration that the group choices on the command line give."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    choices = []
+    for argument in sys.argv[1:]:
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException:
+            continue
+        if override.key_or_group in _groups() and not override.is_sweep_override():
+            choices.append(argument)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("config", overrides=choices)
+    return _flat(OmegaConf.to_container(cfg, resolve=False))
+
+
+def _flat(node: object, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    keys = []
+    for name, value in node.items():
+        keys += [f"{prefix}{name}", *_flat(value, f"{prefix}{name}.")]
+    return keys

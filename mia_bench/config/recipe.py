@@ -1,0 +1,144 @@
+"""How a model is fine-tuned: the schema of `finetune`, its checks, and what of it is identity."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from omegaconf import MISSING
+
+from mia_bench.utils.errors import MiaError
+
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+OPTIMIZERS = ("adamw", "adamw_fused", "adamw_8bit")
+
+
+@dataclass
+class Recipe:
+    """How a model is fine-tuned: owned by the model yaml, overridden by mitigations.
+
+    `steps` (optimiser steps of the global batch) or `epochs` (passes over the members) is given;
+    `resolved` turns the second into the first.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    batch_size: int = MISSING
+    lr: float = MISSING
+    warmup: int = 0
+    weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    p_uncond: float = 0.0
+    ema_decay: float | None = None
+    optimizer: str = "adamw"
+    lora_rank: int | None = None
+    lora_targets: list[str] = field(default_factory=lambda: list(LORA_TARGETS))
+    gradient_checkpointing: bool = False
+    cache_latents: bool | None = None
+    """Train on latents encoded once; null: unless images are augmented afresh at each step."""
+    accumulate: int = 1
+    save_at: list[int] = field(default_factory=list)
+    val_every: int = 100
+    val_rows: int = 64
+    checkpoint_every: int = 100
+    seed: int = "${seed}"  # type: ignore[assignment]
+
+    @property
+    def total(self) -> int:
+        """Optimiser steps; only of a resolved recipe."""
+        if self.steps is None:
+            raise MiaError("this recipe counts epochs: resolve it with its number of members.")
+        return self.steps
+
+    def resolved(self, members: int) -> Recipe:
+        """The same recipe counted in steps: ceil(epochs x members / batch_size).
+
+        Raises:
+            MiaError: `save_at` lies outside the steps.
+        """
+        if self.steps is None:
+            assert self.epochs is not None
+            steps = math.ceil(self.epochs * members / self.batch_size)
+            return replace(self, steps=max(1, steps), epochs=None).resolved(members)
+        if any(not 0 < step <= self.steps for step in self.save_at):
+            raise MiaError(
+                f"finetune.save_at={self.save_at} lies outside 1 to finetune.steps={self.steps}."
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the weights on disk: not how often they are validated or checkpointed.
+
+        Options added since the first release count when they are not at their default, so that
+        models trained before keep their keys.
+        """
+        left_out = {"val_every", "val_rows", "checkpoint_every", "epochs"}
+        left_out |= {"gradient_checkpointing", "cache_latents"}
+        if not self.save_at:
+            left_out.add("save_at")  # the last step is always saved
+        if self.optimizer == "adamw":
+            left_out.add("optimizer")
+        if self.lora_rank is None:
+            left_out |= {"lora_rank", "lora_targets"}
+        found = {name: value for name, value in vars(self).items() if name not in left_out}
+        return found | {"steps": self.total}
+
+
+def check_recipe(recipe: Recipe, precision: str) -> None:
+    """Contradictions inside a recipe, known before the data are."""
+    if (recipe.steps is None) == (recipe.epochs is None):
+        state = "neither is given" if recipe.steps is None else "both are given"
+        raise MiaError(
+            f"finetune.steps and finetune.epochs: {state}. Set one and make the other null, e.g. "
+            "finetune.steps=null finetune.epochs=20."
+        )
+    length = "steps" if recipe.epochs is None else "epochs"
+    for name in (length, "batch_size", "lr", "accumulate", "val_every", "checkpoint_every"):
+        if getattr(recipe, name) <= 0:
+            raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be positive.")
+    if recipe.batch_size % recipe.accumulate:
+        raise MiaError(
+            f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "
+            f"of finetune.accumulate={recipe.accumulate}."
+        )
+    if not 0 <= recipe.p_uncond <= 1:
+        raise MiaError(f"finetune.p_uncond={recipe.p_uncond} is a probability.")
+    if recipe.ema_decay is not None and not 0 < recipe.ema_decay < 1:
+        raise MiaError(f"finetune.ema_decay={recipe.ema_decay} must lie between 0 and 1, or null.")
+    if recipe.lora_rank is not None and (recipe.lora_rank < 1 or not recipe.lora_targets):
+        raise MiaError(
+            f"finetune.lora_rank={recipe.lora_rank} must be positive, with at least one of "
+            "finetune.lora_targets, or null to train every weight."
+        )
+    if recipe.epochs is None:
+        recipe.resolved(0)
+    _check_optimizer(recipe, precision)
+
+
+def _check_optimizer(recipe: Recipe, precision: str) -> None:
+    if recipe.optimizer not in OPTIMIZERS:
+        raise MiaError(f"finetune.optimizer={recipe.optimizer}. Known: {', '.join(OPTIMIZERS)}.")
+    if recipe.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
+        raise MiaError(
+            "finetune.optimizer=adamw_8bit needs bitsandbytes, which is not installed: "
+            "pip install bitsandbytes, or use finetune.optimizer=adamw."
+        )
+    fused, mixed = recipe.optimizer == "adamw_fused", precision.endswith("-mixed")
+    if fused and mixed and recipe.max_grad_norm:
+        raise MiaError(
+            "finetune.optimizer=adamw_fused cannot be clipped in mixed precision (Lightning "
+            "refuses it): use finetune.optimizer=adamw, trainer.precision=32-true, or "
+            "finetune.max_grad_norm=0."
+        )
+
+
+def check_checkpoint(checkpoint: int | None, recipe: Recipe) -> None:
+    """`checkpoint` is among the steps a resolved recipe saves."""
+    saved = sorted({*recipe.save_at, recipe.total})
+    if checkpoint is not None and checkpoint not in saved:
+        raise MiaError(
+            f"checkpoint={checkpoint} is not saved by this recipe. Saved steps: {saved}; "
+            f"add finetune.save_at=[{checkpoint}]."
+        )

@@ -1,0 +1,127 @@
+"""Configuration: where conf/ is, the schema of the root, and the step from yaml to objects.
+
+Open groups (model, data source, attack, mitigation) are `_target_` nodes; the constructor's
+signature and type hints are their schema. Everything is checked before anything heavy is loaded.
+Nothing beyond this file and main.py sees a DictConfig.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from mia_bench.config.recipe import Recipe
+
+
+@dataclass
+class Data:
+    """One data set: where pairs come from and how many of them play which role."""
+
+    name: str = MISSING
+    source: Any = MISSING
+    sizes: dict[str, Any] = MISSING
+    split_seed: int = "${seed}"  # type: ignore[assignment]
+    max_distance: int = 6
+    max_rmse: float | None = None  # of 16x16 thumbnails: also links sparse drawings
+    pools: dict[str, str] = field(default_factory=dict)  # role: the part of the source it draws on
+    split: str | None = None  # a published split to import: csv or json
+    captions: str | None = "own"  # of the attacker: own, null, file:<path>, pseudo:<captioner>
+    on_error: str = "skip"  # or raise, at the first pair that cannot be used
+    pretraining: bool = False  # members were in the pre-training: the model is audited as it is
+
+    def split_identity(self, source: Any) -> list[Any]:
+        """What decides the split; options at their defaults stay out, so that old keys hold."""
+        identity = [source, self.sizes, self.split_seed, self.max_distance]
+        given = {"max_rmse": self.max_rmse, "pools": self.pools or None}
+        extra = {name: value for name, value in given.items() if value is not None}
+        return [*identity, extra] if extra else identity
+
+
+@dataclass
+class CalibrationOptions:
+    kind: str = "shadow"
+    folds: int = 5
+    shadow_mitigation: str = "same"
+    """"none": the attacker does not know of the mitigation and trains the shadow without it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without what is at its default since before it existed, so that keys stay."""
+        found = dict(vars(self))
+        if self.shadow_mitigation == "same":
+            del found["shadow_mitigation"]
+        if self.kind == "split":
+            found["halves"] = (
+                2  # the second way to halve the rows; the first shared a hash with folds
+            )
+        return found
+
+
+@dataclass
+class TrainerOptions:
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    gpu_slots: int | None = None
+    workers: int = 0
+    compile: str | None = None
+    beside: bool = True
+
+    @property
+    def ranks(self) -> int:
+        """Processes that work together on every model."""
+        return self.devices * self.num_nodes
+
+
+@dataclass
+class LoggerOptions:
+    wandb: str = "disabled"
+    project: str = "mia_bench"
+    entity: str | None = None
+
+
+@dataclass
+class Evaluation:
+    seed: int = 0
+    batch_size: int = 32
+    resamples: int = 2000
+    base_rows: list[str] | None = None
+    base_calibrated: bool = False
+    blind_rows: bool = True
+    blind_encoder: str | None = None
+    access: str = "white_box"
+    ensemble: bool = False
+    utility: bool = False
+    utility_images: int = 200
+    utility_clip: str | None = None
+    dtype: str | None = None
+
+
+@dataclass
+class Paths:
+    outputs: str = "outputs"
+    cache_gb: float | None = 20.0  # of latents kept between runs; null: no limit
+
+
+@dataclass
+class Root:
+    """The closed part of the configuration; a key that is not here is a typo."""
+
+    model: Any = MISSING
+    data: Data = field(default_factory=Data)
+    attack: dict[str, Any] = field(default_factory=dict)
+    mitigation: dict[str, Any] = field(default_factory=dict)
+    finetune: Recipe = field(default_factory=Recipe)
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    logger: LoggerOptions = field(default_factory=LoggerOptions)
+    eval: Evaluation = field(default_factory=Evaluation)
+    paths: Paths = field(default_factory=Paths)
+    published: dict[str, Any] = field(default_factory=dict)  # a paper's figures, beside ours
+    seed: int = 0
+    checkpoint: int | None = None
+    plan_only: bool = False
+    debug: bool = False

@@ -1,0 +1,124 @@
+"""Names, values and combinations that cannot be run, refused before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from mia_bench.config.recipe import check_checkpoint, check_recipe
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest
+
+if TYPE_CHECKING:
+    from mia_bench.config.schema import Data, Root, TrainerOptions
+
+
+DTYPES = ("bfloat16", "float16", "tf32")  # of scoring, beside the model's own
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of training: weights are kept in float32
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def check_names(names: Iterable[tuple[str, str]]) -> None:
+    """They become parts of file names under outputs/."""
+    for key, name in names:
+        if not NAME.fullmatch(name):
+            raise MiaError(
+                f"{key}: '{name}' cannot be a name. It becomes a part of file names: use letters, "
+                "digits, dot, dash and underscore, at most 80, the first one a letter or a digit."
+            )
+
+
+def check_data(data: Data, finetune: bool) -> None:
+    kind, colon, argument = (data.captions or "null").partition(":")
+    needs = {"own": False, "null": False, "file": True, "pseudo": True}
+    if kind not in needs or needs[kind] != bool(colon and argument):
+        raise MiaError(
+            f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
+            " sample_id>, or pseudo:<captioner id or folder>."
+        )
+    if data.on_error not in ("skip", "raise"):
+        raise MiaError(
+            f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
+        )
+    if data.pretraining and finetune:
+        raise MiaError(
+            f"data={data.name} knows which rows the base model was pre-trained on, so there is"
+            " nothing to fine-tune: add model.finetune=false calibration=split."
+        )
+
+
+def check_options(options: Root, finetune: bool, mitigations: Collection[str]) -> None:
+    """Contradictions that are known before anything is loaded.
+
+    `finetune`: whether the model will be fine-tuned; `mitigations`: names of those that are used.
+    """
+    check_mitigation(options, finetune, mitigations)
+    if options.calibration.kind not in ("shadow", "split"):
+        raise MiaError(
+            f"calibration.kind={options.calibration.kind}. "
+            + nearest(options.calibration.kind, ("shadow", "split"))
+        )
+    check_data(options.data, finetune)
+    check_ranks(options.trainer)
+    check_speed(options)
+    if not finetune and options.calibration.kind == "shadow":
+        raise MiaError(
+            "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
+            "with: add calibration=split."
+        )
+    if finetune:
+        check_recipe(options.finetune, options.trainer.precision)
+        if options.finetune.epochs is None and not mitigations:
+            check_checkpoint(options.checkpoint, options.finetune)
+    if options.eval.utility_images < 2:
+        raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
+    if options.eval.resamples < 100 or options.eval.batch_size < 1:
+        raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
+
+
+def check_speed(options: Root) -> None:
+    modes = ("default", "reduce-overhead", "max-autotune")
+    if options.trainer.compile not in (None, *modes):
+        raise MiaError(
+            f"trainer.compile={options.trainer.compile}. {nearest(options.trainer.compile, modes)}"
+        )
+    if options.eval.dtype not in (None, *DTYPES):
+        raise MiaError(f"eval.dtype={options.eval.dtype}. {nearest(options.eval.dtype, DTYPES)}")
+    if options.trainer.workers < 0:
+        raise MiaError(f"trainer.workers={options.trainer.workers}: 0 or more processes.")
+
+
+def check_ranks(trainer: TrainerOptions) -> None:
+    if trainer.devices < 1 or trainer.num_nodes < 1:
+        raise MiaError(
+            f"trainer.devices={trainer.devices}, trainer.num_nodes="
+            f"{trainer.num_nodes}: say how many, 1 or more."
+        )
+    if trainer.precision not in PRECISIONS:
+        raise MiaError(
+            f"trainer.precision={trainer.precision}. " + nearest(trainer.precision, PRECISIONS)
+        )
+    if trainer.strategy not in ("auto", "ddp"):
+        raise MiaError(
+            f"trainer.strategy={trainer.strategy}: models are whole on every device, use "
+            "auto or ddp."
+        )
+
+
+def check_mitigation(options: Root, finetune: bool, mitigations: Collection[str]) -> None:
+    shadow = options.calibration.shadow_mitigation
+    if shadow not in ("same", "none"):
+        raise MiaError(
+            f"calibration.shadow_mitigation={shadow}. {nearest(shadow, ('same', 'none'))}"
+        )
+    if shadow == "none" and options.calibration.kind == "split":
+        raise MiaError(
+            "calibration.shadow_mitigation=none says how the shadow is trained, and calibration="
+            "split has none: leave it out."
+        )
+    if mitigations and not finetune:
+        raise MiaError(
+            f"model.finetune=false audits a model as it is: mitigation={'+'.join(mitigations)} "
+            "cannot be applied to it."
+        )

@@ -1,0 +1,86 @@
+"""What the attacker knows of each picture's text: its own caption, nothing, a file, a captioner.
+
+The target is always trained on the data's own captions; `data.captions` only changes what attacks
+ask with, as in the literature (CLiD, section 4.3: pseudo-captions for an attacker who has the image
+alone). The captions asked with are part of the key of every feature table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mia_bench.data.readers.caption_fields import candidates
+from mia_bench.data.source import Item, Listing
+from mia_bench.data.split.manifest import EXAMPLES, Split
+from mia_bench.data.split.roles import Role
+from mia_bench.utils.errors import MiaError
+
+
+def ask_with(
+    choice: str | None, listing: Listing, split: Split, outputs: Path, plan_only: bool = False
+) -> dict[str, Item]:
+    """The listing's items by sample id, with the captions that `choice` gives the attacker.
+
+    Raises MiaError when a file does not give every scored row a caption; Missing when a captioner
+    is not here, or has not written its captions yet and only a plan is wanted.
+    """
+    items = {item.sample_id: item for item in listing.items}
+    kind, _, argument = (choice or "null").partition(":")
+    scored = {row.sample_id for row in split.table if row.role is not Role.VALIDATION}
+    if kind == "own":
+        return items
+    if kind == "null":
+        captions = dict.fromkeys(scored, "")
+    elif kind == "file":
+        captions = from_file(Path(argument), scored)
+    else:
+        from mia_bench.data.captions.pseudo import pseudo_captions
+
+        rows = [items[sid] for sid in sorted(scored)]
+        captions = pseudo_captions(argument, rows, outputs, plan_only)
+    return {sid: _asked(item, captions.get(sid)) for sid, item in items.items()}
+
+
+def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
+    """Captions by sample id from a csv, jsonl or parquet file with sample_id and caption (or text).
+
+    Raises MiaError when it cannot be read or a wanted row has none.
+    """
+    found: dict[str, str] = {}
+    for row in _rows(path):
+        value = row.get("caption", row.get("text"))
+        try:
+            found[str(row.get("sample_id"))] = candidates(value)[0]
+        except ValueError:
+            continue  # named below, when the row is wanted
+    missing = sorted(wanted - found.keys())
+    if missing:
+        raise MiaError(
+            f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,}"
+            f" rows, for example {', '.join(missing[:EXAMPLES])}. It needs the columns sample_id"
+            " and caption; python -m mia_bench.data ... export=split.json lists the ids."
+        )
+    return {sid: found[sid] for sid in wanted}
+
+
+def _rows(path: Path) -> list[Mapping[str, object]]:
+    from mia_bench.data.split.imported import read_table
+
+    if path.suffix != ".parquet":
+        return list(read_table(path, "data.captions=file:"))
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        rows: list[Mapping[str, object]] = parquet.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise MiaError(f"data.captions=file:{path} cannot be read: {error}.") from error
+    return rows
+
+
+def _asked(item: Item, caption: str | None) -> Item:
+    if caption is None:
+        return item
+    return replace(item, caption=caption, trained_on=item.caption)

@@ -1,0 +1,113 @@
+"""Pseudo-captions: what a captioner says of each picture, written once and read again.
+
+For the attacker who has images and no captions (CLiD, section 4.3, uses BLIP). Any image-to-text
+model of transformers that needs no prompt (BLIP, GIT); safetensors weights only, no code of others;
+greedy decoding, so that the same weights give the same captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.source import Item
+from mia_bench.data.split.near_duplicates import tracked
+from mia_bench.storage.artifacts import get_or_build, is_complete
+from mia_bench.storage.hashing import hash_file, hash_key
+from mia_bench.utils.errors import Missing
+from mia_bench.utils.text import printable
+
+VERSION = 1
+SIDE = 384  # at which drawings are rendered; captioners resize pictures themselves
+BATCH = 16
+MAX_TOKENS = 40
+FILE = "captions.parquet"
+
+
+def pseudo_captions(
+    captioner: str, items: Sequence[Item], outputs: Path, plan_only: bool = False
+) -> dict[str, str]:
+    """Captions by sample id from `captioner`, a folder or a hub id (id@revision pins a commit).
+
+    Raises Missing when the weights are not here and cannot be had, or when `plan_only` and the
+    captions are not written yet.
+    """
+    import pyarrow.parquet as pq
+
+    weights, name = _weights(captioner, plan_only)
+    rows = sorted(items, key=lambda item: item.sample_id)
+    identity = [VERSION, name, MAX_TOKENS, SIDE, [item.sample_id for item in rows]]
+    folder = outputs / "captions" / hash_key(identity)
+    if plan_only and not is_complete(folder):
+        raise Missing(
+            f"the captions of {captioner} for {len(rows):,} pictures are not written yet: a run"
+            f" writes them to {folder} first, and keys depend on them."
+        )
+    get_or_build(folder, partial(_write, captioner, weights, rows))
+    table = pq.read_table(folder / FILE).to_pydict()
+    return dict(zip(table["sample_id"], table["caption"], strict=True))
+
+
+def _write(captioner: str, weights: Path, items: Sequence[Item], tmp: Path) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    captions = describe(weights, items)
+    table = {"sample_id": [item.sample_id for item in items], "caption": captions}
+    pq.write_table(pa.table(table), tmp / FILE)
+    return {"captioner": captioner, "rows": len(items)}
+
+
+def describe(weights: Path, items: Sequence[Item]) -> list[str]:
+    """One caption per item by the captioner in the folder `weights`."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(weights, local_files_only=True)
+    model = AutoModelForImageTextToText.from_pretrained(
+        weights, local_files_only=True, use_safetensors=True
+    ).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    captions: list[str] = []
+    batches = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
+    for batch in tracked(batches, "captions"):
+        pictures = [to_rgb(item.load(SIDE)) for item in batch]
+        inputs = processor(images=pictures, return_tensors="pt").to(device)
+        with torch.no_grad():
+            tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)
+        decoded = processor.batch_decode(tokens, skip_special_tokens=True)
+        captions += [printable(text).strip() for text in decoded]
+    return captions
+
+
+def _weights(captioner: str, plan_only: bool) -> tuple[Path, str]:
+    """(folder with the weights, what identifies them: their content, or the hub's commit)."""
+    folder = Path(captioner).expanduser()
+    if folder.is_dir():
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
+        if not any(path.suffix == ".safetensors" for path in files):
+            raise Missing(f"data.captions=pseudo:{captioner}: no .safetensors file is in {folder}.")
+        return folder, hash_key({path.name: hash_file(path) for path in files})
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = captioner.partition("@")
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    for local in (True,) if plan_only else (True, False):
+        try:
+            found = snapshot_download(
+                repo, revision=revision or None, allow_patterns=wanted, local_files_only=local
+            )
+        except Exception as failure:  # the hub's errors differ between its versions
+            error = failure
+            continue
+        return Path(found), f"{repo}@{Path(found).name}"
+    raise Missing(
+        f"data.captions=pseudo:{captioner}: it is no folder, and the hub cannot be asked for it"
+        f" ({str(error).partition(chr(10))[0]}). Fetch it where there is a network with hf download"
+        f" {repo}, or name a folder with config, processor and .safetensors weights."
+        " data.captions=own or null works now."
+    ) from error

@@ -1,0 +1,1 @@
+"""Near-duplicate groups, roles, and the manifest of a split."""

@@ -1,0 +1,205 @@
+"""Near-duplicate groups: rows that must share a role, because knowing one tells about the other.
+
+Two rows are linked when their 64-bit perceptual hashes differ in at most `max_distance` bits, or
+when their captions are equal up to case, punctuation and spacing. Groups are the connected
+components. The hash sees brightness and coarse shape only: hearts of all colours are one group,
+while sparse drawings that differ in a few strokes can be further apart than they look. For those,
+rows may also be linked when their 16x16 RGB thumbnails differ by an RMSE of at most `max_rmse`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, pairwise
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.source import Item, Listing, Skip
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import printable
+
+MAX_DISTANCE = 6
+# One fixed size, so that the groups, and with them the split, do not depend on the model.
+HASH_RESOLUTION = 64
+MAX_GROUP_SHARE = 0.05
+FEW = 4  # copies of one picture say nothing against a small set
+PROGRESS_FROM = 2_000
+BLOCK_CELLS = 1 << 22  # cells of one block of the distance matrix: 32 MiB of uint64
+
+THUMBNAIL = 16
+
+T = TypeVar("T")
+Hashes = npt.NDArray[np.uint64]
+Thumbnails = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
+Edges = tuple[Rows, Rows]  # first[k] and second[k] are linked
+
+
+def perceptual_hashes(
+    listing: Listing, resolution: int = HASH_RESOLUTION, stop: bool = False
+) -> tuple[Listing, Hashes]:
+    """Decode every picture once: (listing of the readable ones, their phash (N,) uint64).
+
+    Unreadable pictures move to `skipped` with the decoder's message. Vector sources render at
+    `resolution`. A progress bar appears on stderr above 2,000 pictures.
+
+    Raises MiaError at the first unreadable picture when `stop`.
+    """
+    items: list[Item] = []
+    hashes: list[int] = []
+    skipped: list[Skip] = []
+    for item in tracked(listing.items):
+        try:
+            hashes.append(_phash(item, resolution))
+            items.append(item)
+        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error…
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+            reason = printable(f"unreadable: {kind}{error}")
+            if stop:
+                raise MiaError(
+                    f"{item.name}: {reason}. Repair or remove it, or use data.on_error=skip."
+                ) from error
+            skipped.append(Skip(item.name, reason, broken=True))
+    kept = replace(listing, items=tuple(items), skipped=(*listing.skipped, *skipped))
+    return kept, np.array(hashes, dtype=np.uint64)
+
+
+def thumbnails(listing: Listing, resolution: int = HASH_RESOLUTION) -> Thumbnails:
+    """(N, 768) float32: every picture as 16x16 RGB, 0 to 255."""
+    rows = [
+        np.asarray(
+            to_rgb(item.load(resolution)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        ).ravel()
+        for item in tracked(listing.items, "thumbnails")
+    ]
+    return np.array(rows, dtype=np.float32)
+
+
+def group(
+    sample_ids: Sequence[str],
+    phash: Hashes,
+    captions: Sequence[str],
+    max_distance: int = MAX_DISTANCE,
+    small: Thumbnails | None = None,
+    max_rmse: float = 0.0,
+) -> list[str]:
+    """Group label of each of N rows: the smallest sample id of its component.
+
+    Labels do not depend on the order of the rows. Time O(N^2) (50,000 rows: seconds), memory O(N).
+    With `small` ((N, 768) thumbnails) rows at an RMSE of at most `max_rmse` are linked as well.
+    """
+    if not len(sample_ids) == len(phash) == len(captions):
+        raise ValueError(f"{len(sample_ids)} ids, {len(phash)} hashes, {len(captions)} captions")
+    labels = np.arange(len(sample_ids), dtype=np.intp)
+    # A caption without words says nothing: such rows are not linked by it.
+    words = [normalise_caption(caption) or None for caption in captions]
+    alike = () if small is None else _alike(small, max_rmse)
+    for edges in chain([_equal(words), _equal(phash.tolist())], _near(phash, max_distance), alike):
+        labels = _link(labels, *edges)
+    first: dict[int, str] = {}
+    for label, id_ in zip(labels.tolist(), sample_ids, strict=True):
+        first[label] = min(id_, first.get(label, id_))
+    return [first[label] for label in labels.tolist()]
+
+
+def require_small_groups(
+    groups: Sequence[str], captions: Sequence[str], limit: float = MAX_GROUP_SHARE
+) -> None:
+    """Raise MiaError when one group has more than `limit` of the rows: no split is random then."""
+    label, size = Counter(groups).most_common(1)[0] if groups else ("", 0)
+    if size <= max(FEW, limit * len(groups)):
+        return
+    inside = [c for c, g in zip(captions, groups, strict=True) if g == label]
+    distinct = len({normalise_caption(c) for c in inside})
+    raise MiaError(
+        f"one near-duplicate group holds {size:,} of {len(groups):,} rows"
+        f" ({size / len(groups):.1%}, at most {limit:.0%} allowed), with {distinct:,} distinct"
+        f" caption(s), for example {min(inside)[:120]!r}. With few distinct"
+        " captions, captions repeat: use captions that describe each picture. With many, pictures"
+        " look alike (blank or uniform ones, one template): remove them from the source, or lower"
+        " max_distance."
+    )
+
+
+def normalise_caption(caption: str) -> str:
+    """Words of `caption` in lower case, single-spaced; '' when it has no letter or digit."""
+    folded = unicodedata.normalize("NFKC", caption).casefold()
+    # marks are kept: without its vowel signs a Hindi or Thai word is another word
+    words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split()
+    return " ".join(word for word in words if any(map(str.isalnum, word)))
+
+
+def tracked(items: Sequence[T], label: str = "reading pictures") -> Iterator[T]:
+    """`items`, with a progress bar on stderr when there are many."""
+    if len(items) <= PROGRESS_FROM:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, label, console=Console(stderr=True), transient=True)
+
+
+def _phash(item: Item, resolution: int) -> int:
+    import imagehash
+
+    bits = imagehash.phash(to_rgb(item.load(resolution))).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _equal(keys: Sequence[Hashable | None]) -> Edges:
+    """A chain of edges through the rows of each key; None equals nothing."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, key in enumerate(keys):
+        if key is not None:
+            rows.setdefault(key, []).append(row)
+    edges = [edge for same in rows.values() for edge in pairwise(same)]
+    first, second = np.array(edges, dtype=np.intp).reshape(-1, 2).T
+    return first, second
+
+
+def _near(phash: Hashes, max_distance: int) -> Iterator[Edges]:
+    """Rows at Hamming distance <= max_distance, one block of distances at a time.
+
+    One row stands for all with the same hash: thousands of blank pictures cost one comparison.
+    """
+    distinct, row = np.unique(phash, return_index=True)
+    step = max(1, BLOCK_CELLS // max(1, len(distinct)))
+    for start in range(0, len(distinct), step):
+        block, rest = distinct[start : start + step, None], distinct[None, start:]
+        i, j = np.nonzero(np.bitwise_count(block ^ rest) <= max_distance)
+        above = i < j
+        yield row[i[above] + start], row[j[above] + start]
+
+
+def _alike(small: Thumbnails, max_rmse: float) -> Iterator[Edges]:
+    """Rows whose thumbnails differ by at most `max_rmse`, one block of distances at a time."""
+    squared = np.square(small).sum(axis=1)
+    step = max(1, BLOCK_CELLS // max(1, len(small)))
+    for start in range(0, len(small), step):
+        block = slice(start, start + step)
+        distance = squared[block, None] + squared[None] - 2 * small[block] @ small.T
+        i, j = np.nonzero(distance <= max_rmse**2 * small.shape[1])
+        above = i + start < j
+        yield i[above] + start, j[above]
+
+
+def _link(labels: Rows, rows: Rows, columns: Rows) -> Rows:
+    """`labels` after merging the components that the edges rows[k]-columns[k] join."""
+    if not len(rows):
+        return labels
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(labels)
+    edges = (np.ones(len(rows), dtype=np.bool_), (labels[rows], labels[columns]))
+    _, merged = connected_components(coo_matrix(edges, shape=(size, size)), directed=False)
+    linked: Rows = merged.astype(np.intp)[labels]
+    return linked

@@ -1,0 +1,1 @@
+"""What people look at: console tables, figures, contact sheets, evidence."""

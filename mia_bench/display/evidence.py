@@ -1,0 +1,160 @@
+"""Pictures a person can judge an attack by: original | degraded | restored | difference.
+
+Rows are chosen from finished scores; an attack with an `evidence` method paints them. Captions come
+from data sets and are not trusted: they are drawn as plain text, cut to the width of the picture,
+and never become part of a file name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from mia_bench.display.image_text import GAP, LINE, fit, load_font
+from mia_bench.storage.files import write_json
+from mia_bench.utils.text import printable, safe_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Pixels = npt.NDArray[np.uint8]
+
+PANELS = ("original", "degraded", "restored")
+LEAST = 192  # pixels per panel; smaller images are enlarged by whole factors
+MOST = 256  # pixels per panel on the sheet
+
+GAIN = 2  # a difference of half the range is drawn white
+
+COLUMNS = 2
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One chosen row, as a person should read it."""
+
+    sample_id: str
+    caption: str
+    score: float
+    is_member: bool
+    why: str
+
+
+def choose(
+    scores: npt.NDArray[np.float64], is_member: npt.NDArray[np.bool_], seed: int, each: int = 4
+) -> dict[str, list[int]]:
+    """Rows worth a look, by reason; no row twice.
+
+    "top" are the `each` members with the highest scores; "worst" the lowest members and the highest
+    non-members, half of `each` of them (the odd one a member); "random" is drawn from all others.
+    """
+    falling = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    members = [i for i in falling if is_member[i]]
+    others = [i for i in falling if not is_member[i]]
+    top = members[:each]
+    missed = members[each:][::-1][: (each + 1) // 2]
+    worst = missed + others[: each // 2]
+    rest = sorted(set(falling) - {*top, *worst})
+    drawn = np.random.default_rng(seed).permutation(len(rest))[:each]
+    return {"top": top, "worst": worst, "random": sorted(rest[i] for i in drawn)}
+
+
+def save_strips(
+    folder: Path, images: Mapping[str, Tensor], rows: Sequence[Shown], title: str = ""
+) -> list[Path]:
+    """One PNG per row, named after its sample id, and all of them on `evidence.png`, the last path.
+
+    `index.json` beside them says in the same order what is known of each row.
+
+    Args:
+        images: (len(rows), 3, H, W) in [-1, 1] under each name of `PANELS`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "evidence.png"
+    paths: list[Path] = []
+    strips = []
+    for i, row in enumerate(rows):
+        panels = {name: to_pixels(images[name][i]) for name in PANELS}
+        strips.append(strip(panels, row))
+        name, copy = safe_name(row.sample_id), 1
+        while (path := folder / f"{name}{f'-{copy}' if copy > 1 else ''}.png") in (page, *paths):
+            copy += 1
+        strips[-1].save(path)
+        paths.append(path)
+    known = [{"file": path.name, **_known(row)} for path, row in zip(paths, rows, strict=True)]
+    write_json(folder / "index.json", {"rows": known})
+    sheet(strips, title).save(page)
+    return [*paths, page]
+
+
+def strip(panels: Mapping[str, Pixels], row: Shown) -> Image.Image:
+    """original | degraded | restored | difference, with what is known of the row above them."""
+    apart = np.abs(panels["original"].astype(np.int16) - panels["restored"].astype(np.int16))
+    difference = np.minimum(apart * GAIN, 255).astype(np.uint8)
+    pictures = [enlarge(Image.fromarray(panels[name])) for name in PANELS]
+    pictures.append(enlarge(Image.fromarray(difference)))
+    width, height = pictures[0].size
+    canvas = Image.new("RGB", (4 * width + 5 * GAP, height + 3 * LINE + 2 * GAP), "white")
+    draw, font = ImageDraw.Draw(canvas), load_font()
+    label = "member" if row.is_member else "non-member"
+    first = f"{label} | score {row.score:.4g} | {row.why} | {row.sample_id}"
+    for line, text in enumerate((first, row.caption)):
+        fitted = fit(text, font, canvas.width - 2 * GAP)
+        draw.text((GAP, GAP + line * LINE), fitted, fill="black", font=font)
+    top = GAP + 3 * LINE
+    for i, (name, picture) in enumerate(
+        zip((*PANELS, f"|difference| x {GAIN}"), pictures, strict=True)
+    ):
+        left = GAP + i * (width + GAP)
+        draw.text((left, GAP + 2 * LINE), name, fill="dimgray", font=font)
+        canvas.paste(picture, (left, top))
+        draw.rectangle((left - 1, top - 1, left + width, top + height), outline="lightgray")
+    return canvas
+
+
+def sheet(strips: Sequence[Image.Image], title: str) -> Image.Image:
+    """All strips on one page, in reading order, large ones reduced."""
+    limit = 4 * MOST + 5 * GAP
+    small = [s if s.width <= limit else s.resize(_fitted(s, limit)) for s in strips]
+    width = max((s.width for s in small), default=limit)
+    height = max((s.height for s in small), default=0)
+    lines = -(-len(small) // COLUMNS)
+    page = Image.new("RGB", (COLUMNS * width, 2 * LINE + lines * (height + GAP)), "white")
+    font = load_font()
+    heading = fit(title, font, page.width - 2 * GAP)
+    ImageDraw.Draw(page).text((GAP, GAP), heading, fill="black", font=font)
+    for i, picture in enumerate(small):
+        line, column = divmod(i, COLUMNS)
+        page.paste(picture, (column * width, 2 * LINE + line * (height + GAP)))
+    return page
+
+
+def to_pixels(image: Tensor) -> Pixels:
+    """(3, H, W) in [-1, 1] -> (H, W, 3) bytes; what is not finite is drawn mid-grey."""
+    values = np.nan_to_num(image.detach().float().cpu().numpy(), nan=0.0, posinf=1, neginf=-1)
+    pixels: Pixels = np.rint((values.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(1, 2, 0)
+    return pixels
+
+
+def enlarge(picture: Image.Image) -> Image.Image:
+    """By a whole factor, without smoothing, until a person sees its pixels."""
+    factor = max(1, -(-LEAST // min(picture.size)))
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def _known(row: Shown) -> dict[str, Any]:
+    """The row as JSON can hold it."""
+    score = row.score if np.isfinite(row.score) else None
+    words = {name: printable(getattr(row, name)) for name in ("sample_id", "caption", "why")}
+    return {**words, "score": score, "is_member": bool(row.is_member)}
+
+
+def _fitted(picture: Image.Image, width: int) -> tuple[int, int]:
+    return width, round(picture.height * width / picture.width)

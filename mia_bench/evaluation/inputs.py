@@ -1,0 +1,85 @@
+"""Stored feature tables, arranged as the inputs of a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mia_bench.attacks import Attack
+from mia_bench.attacks.components.ensemble import Ensemble
+from mia_bench.attacks.components.ensemble_features import columns
+from mia_bench.evaluation.labelled_features import Known, known_rows
+from mia_bench.metrics.group_folds import calibrating
+from mia_bench.planning.cells import Cell, Questions
+from mia_bench.planning.plan import Plan
+from mia_bench.storage.artifacts import checked_manifest
+from mia_bench.storage.feature_table import Table
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a cell is scored from: rows to judge, rows to calibrate on, and the control's rows."""
+
+    name: str
+    attack: Attack | Ensemble
+    evaluation: Known
+    calibration: Known
+    base: Known | None = None
+
+
+def combine(cells: Sequence[Inputs]) -> Inputs:
+    """The features of several cells side by side, for the ensemble."""
+    evaluation, calibration = (
+        replace(rows[0], table=Table(rows[0].table.sample_id, columns(tables)))
+        for rows, tables in (
+            (known, {i.name: k.table.features for i, k in zip(cells, known, strict=True)})
+            for known in ([i.evaluation for i in cells], [i.calibration for i in cells])
+        )
+    )
+    return Inputs("ensemble", Ensemble(), evaluation, calibration)
+
+
+def load_inputs(plan: Plan, cell: Cell) -> Inputs:
+    evaluation, calibration = _known(plan, cell.evaluation), _known(plan, cell.calibration)
+    base = _known(plan, cell.base) if cell.base is not None else None
+    subtracted = None
+    if cell.base_calibration is not None:
+        subtracted = _known(plan, cell.base_calibration)
+    halves = cell.calibration.folder == cell.evaluation.folder
+    every = Tables(evaluation, calibration, base, subtracted, halves)
+    return arrange(cell.name, cell.attack, every, plan.experiment.options.data.split_seed)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The feature tables of a cell. `halves`: evaluation and calibration are one table, of which
+    calibration gets half; `base_calibration`: base features are subtracted before any fit."""
+
+    evaluation: Known
+    calibration: Known
+    base: Known | None
+    base_calibration: Known | None
+    halves: bool
+
+
+def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Inputs:
+    """What a cell is scored from."""
+    evaluation, calibration, base = tables.evaluation, tables.calibration, tables.base
+    if tables.base_calibration is not None and base is not None:
+        evaluation = evaluation.minus(base)
+        calibration = calibration.minus(tables.base_calibration)
+        base = None
+    if tables.halves:
+        half = calibrating(evaluation.group, split_seed)
+        kept, known = np.flatnonzero(~half), np.flatnonzero(half)
+        calibration = evaluation.take(known)
+        base = base.take(kept) if base is not None else None
+        evaluation = evaluation.take(kept)
+    return Inputs(name, attack, evaluation, calibration, base)
+
+
+def _known(plan: Plan, questions: Questions) -> Known:
+    checked_manifest(questions.folder)
+    return known_rows(questions.folder / "features.parquet", questions.sample_id, plan.split)

@@ -1,0 +1,1 @@
+"""One plan, carried out: train, extract, score; what is finished is reused."""

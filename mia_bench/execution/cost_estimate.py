@@ -1,0 +1,206 @@
+"""What a run will cost, before it is paid: three measured training steps, and a U-Net evaluation.
+
+The steps are those of FinetuneModule on the device of the run, with its precision and batch, on
+noise in place of latents. Nothing of them is kept, and nothing a fine-tune reads is touched.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mia_bench.execution.loading import device_of, load_target
+from mia_bench.planning.describe import lines
+from mia_bench.planning.make_plan import make_plan
+from mia_bench.training.batches import VALIDATION_TIMESTEPS, Rows
+from mia_bench.training.views import Views
+from mia_bench.utils.errors import MiaError, Missing
+from mia_bench.utils.memory import forget_peak, free, peak
+
+if TYPE_CHECKING:
+    from mia_bench.config.recipe import Recipe
+    from mia_bench.planning.cells import Subject
+    from mia_bench.planning.experiment import Experiment
+    from mia_bench.planning.plan import Plan
+    from mia_bench.target import Target
+
+
+STEPS = 3
+SMALL = 64 * 2**20  # bytes of a U-Net; smaller ones are trained sooner than they are measured
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of an optimiser step (None: nothing to train) and of a U-Net evaluation."""
+
+    step: float | None
+    evaluation: float
+    memory: tuple[str, int]
+
+
+def outline(experiment: Experiment) -> Iterator[str]:
+    """`plan_only=true`: what would run and what it would cost; what is missing is said instead."""
+    try:
+        plan = make_plan(experiment)
+    except Missing as missing:
+        yield f"missing: {missing}"
+        try:
+            experiment.model.base_hash()
+        except Missing as too:
+            yield f"missing: {too}"
+        return
+    yield from lines(plan)
+    if not plan.absent:
+        yield from foresee(plan)
+
+
+def foresee(plan: Plan) -> Iterator[str]:
+    """Lines about hours and memory; none when all is done, small, or spread over processes."""
+    model, options = plan.experiment.model, plan.experiment.options
+    waiting = [subject for subject in plan.trained if not subject.ready]
+    asked = sum(q.evaluations for questions in plan.missing().values() for q in questions)
+    processes = options.trainer.ranks
+    if not (waiting or asked) or model.unet_bytes() < SMALL or processes > 1:
+        return
+    pace = measure(plan, waiting[0] if waiting else None)
+    where, most = pace.memory
+    yield f"measured on {device_of(options.trainer)}: {pace.evaluation:.3g} s per U-Net evaluation"
+    for subject in waiting:
+        assert subject.treatment is not None
+        recipe = subject.treatment.recipe
+        seconds = training_seconds(pace, recipe)
+        yield (
+            f"{subject.kind:<7} {recipe.total:,} steps of {pace.step:.3g} s and their "
+            f"validations: about {hours(seconds)}; peak memory {most / 1e9:.1f} GB ({where})"
+        )
+    if asked:
+        yield f"ask     at most {hours(asked * pace.evaluation)}, without reading and encoding"
+
+
+def training_seconds(pace: Pace, recipe: Recipe) -> float:
+    """Optimiser steps, and validations of two sets of rows at each validation timestep."""
+    assert pace.step is not None
+    validations = recipe.total // recipe.val_every
+    evaluations = validations * 2 * recipe.val_rows * len(VALIDATION_TIMESTEPS)
+    return recipe.total * pace.step + evaluations * pace.evaluation
+
+
+def hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
+
+def measure(plan: Plan, subject: Subject | None) -> Pace:
+    """Load the base, time what the run will do with it (training `subject` too), and drop it.
+
+    Raises:
+        MiaError: a training step does not fit into the memory of the device.
+    """
+    from torch import OutOfMemoryError
+
+    options = plan.experiment.options.trainer
+    forget_peak()
+    target = load_target(plan, plan.base, train=subject is not None)
+    evaluation = time_evaluation(target.to(device_of(options)))
+    step = None
+    try:
+        if subject is not None:
+            step = time_step(target.to("cpu"), plan, subject)
+    except OutOfMemoryError as error:
+        raise MiaError(
+            f"a training step does not fit on {device_of(options)}: {str(error).splitlines()[0]} "
+            "Raise finetune.accumulate, use finetune.gradient_checkpointing=true, "
+            "finetune.lora_rank=16, finetune.ema_decay=null or trainer.precision=bf16-mixed."
+        ) from error
+    finally:
+        memory = peak()
+        del target
+        free()
+    return Pace(step, evaluation, memory)
+
+
+def time_evaluation(target: Target) -> float:
+    """Seconds per row: a full chunk on a GPU, one row on a CPU, the second of two calls."""
+    import torch
+
+    from mia_bench.utils.precision import exactly
+
+    rows = target.chunk if target.device.type == "cuda" else 1
+    z = torch.randn(rows, *target.latent_shape, generator=torch.Generator().manual_seed(0))
+    z, cond = z.to(target.device), target.embed([""] * rows)
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.no_grad(), exactly(target.device):
+            target.predict_noise(z, 500, cond).sum().item()  # waits for the device
+    return (time.perf_counter() - began) / rows
+
+
+def time_step(target: Target, plan: Plan, subject: Subject) -> float:
+    """Seconds per optimiser step: the mean of all but the first of three."""
+    from lightning.pytorch import Trainer
+
+    from mia_bench.training.module import FinetuneModule
+
+    treatment, options = subject.treatment, plan.experiment.options.trainer
+    assert treatment is not None
+    recipe = replace(treatment.recipe, steps=STEPS, epochs=None, save_at=[], val_rows=1)
+    short = replace(treatment, situation=replace(treatment.situation, recipe=recipe))
+    assert subject.member is not None
+    ids = plan.rows(subject.member)[: recipe.batch_size]
+    rows, views = noise_rows(target, ids), None
+    if any(augment.bank is None for augment in treatment.augments):
+        items = [plan.items[sid] for sid in ids]
+        views = Views(items, plan.experiment.model.resolution, treatment.augments, recipe.seed)
+    module = FinetuneModule(target, rows, rows, short, views=views)
+    clock = _clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            max_steps=STEPS,
+            max_epochs=-1,
+            accelerator=options.accelerator,
+            devices=1,
+            precision=options.precision,  # type: ignore[arg-type]
+            accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.max_grad_norm,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=Path(folder),
+            callbacks=[clock],
+        )
+        trainer.fit(module)
+    times: list[float] = clock.times
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def noise_rows(target: Target, ids: Sequence[str]) -> Rows:
+    """Rows in the shape of encoded pairs."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    z0 = torch.randn(len(ids), *target.latent_shape, generator=generator)
+    return Rows(tuple(ids), z0, target.embed(["a"] * len(ids)))
+
+
+def _clock() -> Any:
+    """A callback that notes when each optimiser step is done, on the device too."""
+    import torch
+    from lightning.pytorch import Callback
+
+    class Clock(Callback):
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step > len(self.times):
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                self.times.append(time.perf_counter())
+
+    return Clock()

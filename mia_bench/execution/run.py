@@ -1,0 +1,136 @@
+"""The story of a run: compose -> plan -> build -> predict -> score -> report."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mia_bench.planning.experiment import compose
+from mia_bench.storage.failures import LINES, Failure
+from mia_bench.storage.files import read_json, write_json
+from mia_bench.storage.hashing import hash_key
+from mia_bench.storage.provenance import machine
+from mia_bench.utils.distributed import global_rank
+from mia_bench.utils.terminal import say
+from mia_bench.utils.text import plain_lines
+
+if TYPE_CHECKING:
+    from mia_bench.planning.experiment import Experiment
+    from mia_bench.planning.plan import Plan
+
+
+Results = list[tuple[str, dict[str, Any], Path]]
+
+
+def execute(experiment: Experiment, alone: bool = True) -> Results:
+    """Run what is not finished, print the table; (attack, metrics, folder) of every cell.
+
+    Not `alone`: as one job of a sweep, which prints plan and table itself.
+    """
+    from mia_bench.config.error_messages import is_lost_rank
+    from mia_bench.display.results_table import show
+    from mia_bench.execution.cost_estimate import foresee, outline
+    from mia_bench.execution.gpu_slots import gpu_slot
+    from mia_bench.planning import make_plan
+    from mia_bench.planning.describe import lines
+    from mia_bench.storage.failures import find, forget, record
+    from mia_bench.tracking.mirror import mode_of
+
+    mode_of(experiment.options.logger)
+    if experiment.options.plan_only:
+        for line in outline(experiment):
+            say(line)
+        return []
+    experiment.model.fetch()
+    plan = make_plan.make_plan(experiment)
+    if alone and global_rank() == 0:
+        for line in lines(plan):
+            say(line)
+    cells = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
+    try:
+        with gpu_slot(experiment.options.trainer.gpu_slots):
+            if alone and global_rank() == 0:
+                for line in foresee(plan):
+                    say(line)
+            plan, results = carry_out(plan)
+    except Exception as error:
+        # of several ranks, the first to fail knows why; the others only miss it
+        if not (is_lost_rank(error) and find(plan.outputs, cells)):
+            record(plan.outputs, failure_of(error, cells, sys.argv[1:]))
+        raise
+    if global_rank() == 0:
+        forget(plan.outputs, cells)
+        if alone:
+            show(results, _title(experiment))
+        finish(plan, results, alone)
+    return results
+
+
+def carry_out(plan: Plan) -> tuple[Plan, Results]:
+    """Train, ask and score what is not finished; the plan with the steps that training chose."""
+    from mia_bench.execution import stages
+    from mia_bench.planning.preflight import fetch
+
+    fetch(plan)
+    stages.train_models(plan)
+    plan = plan.settled()
+    stages.answer_questions(plan)
+    stages.score_cells(plan)
+    stages.illustrate(plan)
+    stages.measure_utility(plan)
+    return plan, [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
+
+
+def finish(plan: Plan, results: Results, alone: bool) -> None:
+    """The figure, and the mirror on W&B, which never stops a run."""
+    from mia_bench.display.results_table import utility_line
+    from mia_bench.display.roc_plot import roc_figure
+    from mia_bench.evaluation.run_controls import judged
+    from mia_bench.tracking.mirror import mirror_plan, mirror_reports
+
+    figure = roc_figure(results, _report_path(plan, "roc", "png"), _title(plan.experiment))
+    write_json(_report_path(plan, "controls", "json"), judged(results))
+    mirror_plan(plan)
+    if alone:
+        say(f"figure: {figure}")
+        for subject, folder in plan.utility.items():
+            say(f"utility of the {subject.kind}: {utility_line(folder)}")
+        mirror_reports([plan.target.key], plan.outputs, plan.experiment.options.logger)
+
+
+def _title(experiment: Experiment) -> str:
+    options = experiment.options
+    mitigation = "+".join(options.mitigation) or "none"
+    model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
+    return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
+
+
+def _report_path(plan: Plan, kind: str, suffix: str) -> Path:
+    """One figure, and one verdict on the controls, per target and set of cells."""
+    key = hash_key([cell.folder.name for cell in plan.cells])
+    return plan.folder("reports", plan.target.key, f"{kind}-{key}.{suffix}")
+
+
+def failure_of(error: BaseException, cells: Sequence[str], overrides: Sequence[str]) -> Failure:
+    from mia_bench.config.error_messages import explain
+
+    return Failure(
+        explain(error) or plain_lines(f"{type(error).__name__}: {error}"),
+        plain_lines("".join(traceback.format_exception(error)), LINES),
+        tuple(cells),
+        tuple(overrides),
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        machine(),
+    )
+
+
+def run(*overrides: str) -> dict[str, tuple[dict[str, Any], Path]]:
+    """Do what `python -m mia_bench <overrides>` does; metrics and folder of every cell by name."""
+
+    results = execute(compose(*overrides))
+    return {name: (metrics, folder) for name, metrics, folder in results}

@@ -1,0 +1,1 @@
+"""Features of every row of a model: one predict pass, its shards, one table."""

@@ -1,0 +1,82 @@
+"""The LightningModule whose predict step asks several attacks about a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from mia_bench.attacks import Access, Attack
+from mia_bench.extraction.shard_writer import Writer
+from mia_bench.extraction.shards import SHARDS, Cost
+from mia_bench.storage.feature_table import Table
+from mia_bench.target import Batch, Target
+from mia_bench.utils.errors import MiaError
+
+
+class AttackModule(LightningModule):
+    """One predict step = every attack on one batch; features go to each attack's own shards."""
+
+    def __init__(
+        self,
+        target: Target,
+        attacks: Mapping[str, tuple[Attack, Path]],
+        done: Mapping[str, set[str]],
+        writer: Writer,
+    ) -> None:
+        super().__init__()
+        self.target, self.attacks = target, dict(attacks)
+        self.done, self.writer = done, writer
+        # of several ranks, one may have nothing left to ask
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
+        return batch.to(device)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> int:
+        """Hand over this batch's shards; the number of rows is all that Lightning gets to see."""
+        new = {
+            name: [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
+            for name in self.attacks
+        }
+        asked = {name: self._ask(name, batch) for name, rows in new.items() if rows}
+        beside = {
+            name: f"{self.global_rank:03d}-{batch.sample_id[new[name][0]][-12:]}.parquet"
+            for name in asked
+        }
+        for name, (table, cost) in asked.items():  # together, once all are known: see `finished`
+            note = {"cost": vars(cost), "beside": beside}
+            path = self.attacks[name][1] / SHARDS / beside[name]
+            self.writer.write(path, table.take(new[name]), note)
+        self.target.forget()
+        return len(batch)
+
+    def _features(self, name: str, attack: Attack, batch: Batch) -> dict[str, Tensor]:
+        try:
+            return attack.features(self.target, batch)
+        except ValueError as error:  # a question this model has no answer to, e.g. its timestep
+            word = name.partition("-")[0]
+            raise MiaError(f"attack {word}: {error}. Change attack.{word} to fit it.") from error
+
+    def _ask(self, name: str, batch: Batch) -> tuple[Table, Cost]:
+        attack, before, began = self.attacks[name][0], self.target.queries.copy(), time.monotonic()
+        self.target.start_attack()
+        with torch.set_grad_enabled(attack.access is Access.WHITE_BOX):
+            features = self._features(name, attack, batch)
+        arrays = {key: value.detach().float().cpu().numpy() for key, value in features.items()}
+        spent = self.target.queries - before
+        cost = Cost(time.monotonic() - began, len(batch), spent)
+        for key, values in arrays.items():
+            if not np.isfinite(values).all():
+                bad = ~np.isfinite(values.reshape(len(batch), -1)).all(axis=1)
+                ids = ", ".join(np.array(batch.sample_id)[bad][:8])
+                raise MiaError(
+                    f"attack {name}: feature '{key}' is not finite for {ids}. The model may have "
+                    "diverged while fine-tuning: see its train.csv, or lower finetune.lr."
+                )
+        return Table(batch.sample_id, arrays), cost

@@ -1,0 +1,109 @@
+"""docs/honesty.md: what was promised, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mia_bench.honesty.interval_coverage import NAMES, Covered, Setting
+from mia_bench.honesty.null_runs import Run
+from mia_bench.metrics import false_positive_budget
+
+TITLES = {
+    "auroc": "AUC",
+    "asr": "ASR calibrated",
+    "tpr_calibrated": "TPR calibrated",
+    "realised_fpr": "realised FPR",
+    "0.01": "TPR@1%FPR",
+}
+PROMISED = (0.93, 0.97)
+HEAD = """# Statistical honesty
+
+Written by `make honesty` from docs/honesty.json. 95 % intervals are promised to hold the truth in
+93 to 97 % of cases; what does not is marked. In parentheses the standard error, in thousandths.
+"""
+COVERAGE = """
+## Coverage where the truth is known
+
+{sets:,} simulated data sets a line, 500 resamples. Normal scores, members higher; near-duplicates
+in groups of the sizes of a real split, correlated by 0.7; thresholds fitted on 180 + 240 other rows
+each time. `k`: false positives that TPR@1%FPR allows. **Bold**: outside 93 to 97 % by more than two
+standard errors.
+"""
+RESPLITS = """
+## Re-splits of features that know no member
+
+CLiD on the untouched base, {rows} evaluation rows of the default run, alpha 0.5, members drawn
+again by whole groups: the interval of AUC holds 0.5 in **{held:,} of {splits:,}** splits,
+{share:.1%}.
+"""
+NULLS = """
+## False alarms of the controls
+
+The same rows, re-split: three blind rows and the base row, judged together (Holm, 5 %, at most
+{permutations} permutations): flagged in **{flagged} of {runs}** null runs, {share:.1%}{which}.
+Promised: 5 % or less.
+"""
+RUNS = """
+## Whole runs in which nobody is a member
+
+`model.finetune=false calibration=split`, 120 + 200 rows, half of them to calibrate on, a seed each:
+**{held} of {runs}** intervals hold 0.5. Promised: 16 of 20. AUC {least:.3f} to {most:.3f}.
+"""
+REMARKS = """
+## What remains out of range, and how a run says so
+
+- `few_false_positives_tpr_*` (k of 1 to 3): percentiles held the truth in 84 % (k = 1), nearly
+  always too high, because the highest of few non-members lies at a larger FPR than asked for. These
+  intervals come from a Bayesian bootstrap of both populations: longer than 95 % asks for.
+- `no_member_missed_tpr_*`: the same, because groups drawn again would miss none either. Percentiles
+  held the truth in 90 % (true AUC 0.9996).
+- `low_resolution_*` (k below 10): the estimate realises (k + 1) / (n + 1) in expectation, 1.25 %
+  with 400 non-members, not 1 %. The interval is for a true FPR of 1 %.
+- `extreme_auroc` (above 0.99 or below 0.01): few pairs are out of order. The normal quantile held
+  the truth in 89 % (true AUC 0.998); Student's is longer than 95 % asks for where next to none are.
+- Where many rows lie in few large groups, rates at a threshold are a matter of single groups, and
+  no interval knows the groups that were not drawn.
+- All intervals are conditional on this target, shadow and calibration; seeds are the other half.
+"""
+
+
+def page(figures: Mapping[str, Any]) -> str:
+    parts = [HEAD]
+    if "coverage" in figures:
+        parts += _coverage(figures["coverage"])
+    if "resplits" in figures:
+        found = figures["resplits"]
+        parts.append(RESPLITS.format(**found, share=found["held"] / found["splits"]))
+    if "nulls" in figures:
+        found = figures["nulls"]
+        which = ", ".join(f"{name} {n}" for name, n in found["by_control"].items())
+        said = f": {which}" if which else ""
+        parts.append(NULLS.format(**found, share=found["flagged"] / found["runs"], which=said))
+    if "runs" in figures:
+        found = figures["runs"]
+        every = [Run(**run) for run in found]
+        held, values = sum(run.holds for run in every), [run.value for run in every]
+        parts.append(RUNS.format(held=held, runs=len(found), least=min(values), most=max(values)))
+    return "".join([*parts, REMARKS])
+
+
+def _coverage(found: list[Mapping[str, Any]]) -> Iterator[str]:
+    first = Covered(**next(iter(found[0]["covered"].values())))
+    yield COVERAGE.format(sets=first.sets)
+    yield "\n| members / non-members | groups of | k | true AUC | "
+    yield " | ".join(TITLES[name] for name in NAMES) + " |\n"
+    yield "|---|---|---|---|" + "---|" * len(NAMES) + "\n"
+    for entry in found:
+        setting = Setting(**{k: v for k, v in entry.items() if k != "covered"})
+        shares = {name: Covered(**c) for name, c in entry["covered"].items()}
+        k = int(false_positive_budget(setting.nonmembers, 0.01))
+        about = f"{setting.members} / {setting.nonmembers} | {setting.groups} | {k} | "
+        cells = " | ".join(_cell(shares[name]) if name in shares else "n/a" for name in NAMES)
+        yield f"| {about}{setting.auroc:.4f} | {cells} |\n"
+
+
+def _cell(covered: Covered) -> str:
+    text = f"{covered.share:.3f} ({1000 * covered.error:.0f})"
+    low, high = PROMISED[0] - 2 * covered.error, PROMISED[1] + 2 * covered.error
+    return text if low <= covered.share <= high else f"**{text}**"

@@ -1,0 +1,140 @@
+"""Files of a diffusers directory: which hold a part's weights, their hashes, and loading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mia_bench.storage.hashing import hash_file, hash_key
+from mia_bench.utils.errors import MiaError, Missing
+from mia_bench.utils.serialization import is_pickle
+
+STEMS = ("diffusion_pytorch_model", "model")
+REMEMBER = 32 * 2**20  # bytes; smaller files are hashed again, which takes milliseconds
+
+
+def weights(folder: Path, part: str, variant: str | None = None) -> list[Path]:
+    """The safetensors files of a part in their order: `variant` where it exists, else the plain.
+
+    Raises:
+        Missing: there are none, or only pickles, which are refused: loading one runs its code.
+    """
+    suffixes = [f".{variant}", ""] if variant else [""]
+    for stem in STEMS:
+        for suffix in suffixes:
+            if found := _named(folder / part, stem, suffix):
+                return found
+    here = folder / part
+    raise Missing(
+        f"no safetensors weights in {here}{_instead(here)}. Point model.path at a complete "
+        "diffusers directory, or use model=tiny, which is part of the package."
+    )
+
+
+def _named(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """One file, or every shard that an index lists."""
+    whole = folder / f"{stem}{suffix}.safetensors"
+    if whole.is_file():
+        return [whole]
+    index = folder / f"{stem}.safetensors.index{suffix}.json"
+    if not index.is_file():
+        return []
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MiaError(f"{index} is not the index of a sharded model: {error}") from error
+    shards = [folder / Path(name).name for name in sorted(set(listed))]
+    if absent := [shard.name for shard in shards if not shard.is_file()]:
+        raise Missing(
+            f"{len(absent)} of {len(shards)} shards are missing in {folder}: {absent[0]}, ... "
+            "The download may have stopped; fetch them again, or use model=tiny."
+        )
+    return shards
+
+
+def _instead(folder: Path) -> str:
+    """What there is that was not asked for."""
+    if pickles := sorted(path.name for path in folder.glob("*") if is_pickle(path)):
+        return f"; found only pickles ({', '.join(pickles)}), which are programs and not loaded"
+    if others := sorted(path.name for path in folder.glob("*.safetensors")):
+        word = others[0].split(".")[1]
+        return f"; found {', '.join(others)} (model.variant={word}?)"
+    return ""
+
+
+def contents(paths: Iterable[Path]) -> str:
+    """One key for the content of several files, in the order given; large ones are remembered."""
+    return hash_key([remembered_hash(path) for path in paths])
+
+
+def remembered_hash(path: Path) -> str:
+    """The file's hash; of a large file it is kept in the user's cache for as long as it is valid.
+
+    Kept by (file, size, mtime in ns). A file changed within the last seconds is not remembered,
+    because its clock may not have moved on when it changes again.
+    """
+    path = path.resolve()
+    stat = path.stat()
+    if stat.st_size < REMEMBER:
+        return hash_file(path)
+    stamp = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    note = _notes() / f"{hashlib.blake2b(str(path).encode(), digest_size=12).hexdigest()}.json"
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known["stamp"] == stamp:
+            return str(known["hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    value = hash_file(path)
+    if time.time() - stat.st_mtime > 2.0:
+        _write(note, json.dumps({"stamp": stamp, "hash": value}))
+    return value
+
+
+def _notes() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "mia_bench" / "hashes"
+
+
+def _write(path: Path, text: str) -> None:
+    """Best effort: without the note the file is hashed again."""
+    partial = path.with_name(f"{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON file of a model directory. Raises MiaError when it cannot be read."""
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MiaError(
+            f"cannot load {path}: {error}. Fetch it again, or use model=tiny."
+        ) from error
+    return config
+
+
+def load(kind: Any, folder: Path, **options: Any) -> Any:
+    """`from_pretrained` on a local folder, with one clear error for files that cannot be read."""
+    from safetensors import SafetensorError
+
+    try:
+        loaded = kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+        raise MiaError(
+            f"cannot load {folder}: {str(error).splitlines()[0]} The file may be truncated or from "
+            "another model; fetch it again, or use model=tiny."
+        ) from error
+    return loaded

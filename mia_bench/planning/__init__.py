@@ -1,0 +1,1 @@
+"""What a run consists of, under which keys, and whether it can be carried out."""

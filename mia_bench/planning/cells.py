@@ -1,0 +1,84 @@
+"""The parts of a plan: models that are asked, tables of their answers, cells scored from these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mia_bench.attacks import Attack
+from mia_bench.data.split.roles import Role
+from mia_bench.mitigations import Treatment
+from mia_bench.storage.artifacts import is_complete
+
+BEST = "best"
+EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
+SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is asked: the base itself, or the base fine-tuned on one role."""
+
+    kind: str  # "base", "target" or "shadow"
+    key: str
+    folder: Path
+    member: Role | None = None
+    step: int | str | None = None
+    """The step that is attacked; BEST until validation has chosen it."""
+    treatment: Treatment | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def weights(self) -> Path | None:
+        """The U-Net's folder; None means the base's own."""
+        return None if self.step is None else self.folder / "steps" / str(self.step)
+
+    @property
+    def where(self) -> str:
+        """The folder of the step under a model's key."""
+        return "base" if self.step is None else str(self.step)
+
+    @property
+    def ready(self) -> bool:
+        return self.member is None or is_complete(self.folder)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """One feature table: an attack's queries about some rows of one model."""
+
+    attack: Attack = field(compare=False)
+    subject: Subject
+    sample_id: tuple[str, ...] = field(repr=False)
+    folder: Path
+
+    @property
+    def evaluations(self) -> int:
+        """U-Net evaluations at most, if no other attack asks the same."""
+        return self.attack.nfe[0] * len(self.sample_id)
+
+    @property
+    def ready(self) -> bool:
+        return is_complete(self.folder)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the table: an attack on the target, its calibration, and its base control."""
+
+    name: str
+    attack: Attack
+    evaluation: Questions
+    calibration: Questions
+    base: Questions | None
+    base_calibration: Questions | None
+    """Where given, base features are subtracted before anything is fitted."""
+    folder: Path
+
+    @property
+    def ready(self) -> bool:
+        return is_complete(self.folder)
+
+    def questions(self) -> Iterator[Questions]:
+        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        return (questions for questions in every if questions is not None)

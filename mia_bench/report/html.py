@@ -1,0 +1,166 @@
+"""From cells to `index.html`, tables and figures in one folder.
+
+The page is one file that asks no network: style, script, charts and pictures lie in it. Its content
+security policy names the hash of its own script, so that nothing a caption or a name brings along
+could run even if an escape were forgotten.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mia_bench.display.svg import standalone
+from mia_bench.report import controls, figures, tables
+from mia_bench.report.attachments import Evidence
+from mia_bench.report.figures import Figure
+from mia_bench.report.load import Cell, Problem
+
+PARTS = Path(__file__).parent / "template"
+COLUMNS = (
+    *("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "published", "NFE", "seconds", "set"),
+    *("access", "model", "data", "mitigation", "step", "seed"),
+)
+SHOWN_PROBLEMS = 40
+DETAILED = 300  # runs with a manifest of their own on the page; beyond that, the shared lines alone
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the leaderboard: texts of `tables.row`, and what sorts and filters them."""
+
+    anchor: str
+    cell: Cell
+    texts: Mapping[str, str]
+    sort: Mapping[str, float]
+    bar: Markup
+    published: tuple[controls.Published, ...]
+    flags: tuple[str, ...]
+    suspect: bool
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A grid of generated images."""
+
+    title: str
+    picture: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the template shows."""
+
+    name: str
+    created: str
+    rows: list[Row]
+    families: list[controls.Family]
+    problems: list[Problem]
+    spreads: list[tables.Spread]
+    compared: list[controls.Comparison]
+    roc: list[Figure]
+    histograms: list[Figure]
+    costs: list[Figure]
+    trajectories: list[Figure]
+    losses: list[Figure]
+    utility: list[Figure]
+    samples: list[Samples]
+    evidence: list[Evidence]
+    licences: Mapping[str, str]
+    drawn: list[str]
+    bundled: bool
+    targets: int
+    intervals: bool
+    """Drawn again for this report; otherwise the stored bounds are shown."""
+
+    @property
+    def figures(self) -> list[Figure]:
+        every = (self.roc, self.costs, self.histograms, self.trajectories, self.losses)
+        return [figure for some in (*every, self.utility) for figure in some]
+
+    @property
+    def suspects(self) -> list[controls.Family]:
+        return [family for family in self.families if family.flagged]
+
+    @property
+    def uncontrolled(self) -> list[controls.Family]:
+        return [family for family in self.families if not family.controls]
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the leaderboard; published figures have one where there are any."""
+        columns = list(COLUMNS)
+        if not any(row.published for row in self.rows):
+            columns.remove("published")
+        return columns
+
+    def options(self, name: str) -> list[str]:
+        return sorted({str(getattr(row.cell, name)) for row in self.rows})
+
+
+def render(report: Report) -> str:
+    """The page as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    script = (PARTS / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(PARTS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["command"] = command
+    environment.filters["yaml"] = _yaml
+    page: str = environment.get_template("index.html.j2").render(
+        report=report,
+        style=Markup((PARTS / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=digest,
+        note=tables.NOTE,
+        detailed=DETAILED,
+        shown_problems=SHOWN_PROBLEMS,
+        limit=figures.TARGETS,
+    )
+    return page
+
+
+def write(report: Report, folder: Path) -> Path:
+    """index.html, table.{csv,md,tex} and figures/*.svg under `folder`; earlier figures go."""
+    pictures = folder / "figures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in pictures.glob("*.svg"):
+        old.unlink()
+    for figure in report.figures:
+        (pictures / f"{figure.name}.svg").write_text(standalone(figure.chart), encoding="utf-8")
+    cells = [row.cell for row in report.rows]
+    (folder / "table.csv").write_text(tables.as_csv(cells), encoding="utf-8")
+    (folder / "table.md").write_text(tables.as_markdown(cells, report.name), encoding="utf-8")
+    (folder / "table.tex").write_text(tables.as_latex(cells, report.name), encoding="utf-8")
+    page = folder / "index.html"
+    page.write_text(render(report), encoding="utf-8")
+    return page
+
+
+def command(manifest: Mapping[str, Any]) -> str:
+    """The command of a manifest, as one would type it."""
+    words = [str(word) for word in manifest.get("command") or ["unknown"]]
+    program, rest = words[0], words[1:]
+    module = "mia_bench" if program == "__main__.py" else f"mia_bench.{Path(program).stem}"
+    if program.endswith(".py") and not program.startswith("test"):
+        return shlex.join(["python", "-m", module, *rest])
+    return shlex.join(words)
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100))

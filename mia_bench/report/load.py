@@ -1,0 +1,261 @@
+"""From outputs/ to cells: one finished run each, its metrics recomputed from its scores.
+
+What cannot be read is a `Problem` in words, and the rest is still reported. Everything on disk is
+material to show, never to run: no dotpath is imported, names and captions stay text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mia_bench.display.charts import Histogram, histogram, thin
+from mia_bench.evaluation.score_table import differences, judge, with_bounds
+from mia_bench.metrics import Roc, auroc
+from mia_bench.storage.artifacts import MANIFEST
+from mia_bench.storage.files import read_json, read_yaml
+from mia_bench.storage.hashing import hash_file
+from mia_bench.utils.errors import MiaError
+
+CHECKED = ("config.yaml", "metrics.json", "scores.parquet")
+
+ALONE = 48  # cells below which starting more processes costs more than it saves
+PROCESSES = 8
+MANY = 200  # runs whose intervals are drawn again unless asked otherwise: 0.05 s each
+
+SUREST = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in outputs/ that is not reported, or not as it was stored, and why."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished run: an attack on a target."""
+
+    outputs: Path
+    folder: Path
+    attack: str
+    key: str
+    model_key: str
+    step: str
+    access: str
+    model: str
+    data: str
+    mitigation: str
+    seed: int
+    metrics: Mapping[str, Any]
+    """Recomputed; entries that need more than scores (cost, controls' p) are the stored ones."""
+    manifest: Mapping[str, Any]
+    config: Mapping[str, Any]
+    roc: Roc
+    histogram: Histogram
+    surest: tuple[tuple[str, bool, float], ...]
+    scores_hash: str
+    differs: tuple[str, ...] = field(default=())
+
+    @property
+    def target(self) -> tuple[str, str]:
+        return self.model_key, self.step
+
+    @property
+    def rows(self) -> tuple[str, str, int]:
+        """What decides the evaluation rows and their controls: data, split and evaluation seed."""
+        return self.data, str(self.manifest.get("split")), int(self.config["eval"]["seed"])
+
+    @property
+    def controls(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.metrics["controls"]
+        return found
+
+    @property
+    def split(self) -> str:
+        return str(self.manifest.get("split"))
+
+
+def read_outputs(
+    outputs: Sequence[Path], intervals: bool | None = None
+) -> tuple[list[Cell], list[Problem], bool]:
+    """Every finished run of some outputs folders, what is wrong with the others, and whether
+    intervals were drawn again.
+
+    `intervals` None draws them again up to MANY runs; beyond, the stored bounds are shown, whose
+    file the manifest vouches for. Everything else is always recomputed.
+    """
+    problems: list[Problem] = []
+    folders: list[tuple[Path, Path]] = []
+    for root in outputs:
+        for folder in sorted((root / "runs").glob("*/*/*")):
+            if not folder.is_dir():
+                continue
+            if folder.name.endswith(".tmp") or not (folder / MANIFEST).is_file():
+                problems.append(Problem(_shown(root, folder), _UNFINISHED))
+            else:
+                folders.append((root, folder))
+    again = len(folders) <= MANY if intervals is None else intervals
+    read = list(_read_all(folders, again))
+    problems += [found for found in read if isinstance(found, Problem)]
+    cells = [found for found in read if isinstance(found, Cell)]
+    cells, conflicts = _one_per_key(cells)
+    problems += conflicts
+    problems += [
+        Problem(_shown(c.outputs, c.folder), "recomputed from its scores: " + "; ".join(c.differs))
+        for c in cells
+        if c.differs
+    ]
+    return cells, problems, again
+
+
+_UNFINISHED = "half-written, no manifest: run its command again to finish it"
+
+
+def _read_all(folders: Sequence[tuple[Path, Path]], intervals: bool) -> Iterator[Cell | Problem]:
+    read = partial(read_cell, intervals=intervals)
+    if len(folders) < ALONE:
+        yield from map(read, folders)
+        return
+    processes = min(PROCESSES, os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(read, folders, chunksize=16)
+
+
+def read_cell(where: tuple[Path, Path], intervals: bool = True) -> Cell | Problem:
+    """The run in (outputs, folder)."""
+    root, folder = where
+    try:
+        return _cell(root, folder, intervals)
+    except MiaError as error:
+        return Problem(_shown(root, folder), str(error).replace(f"{folder}/", ""))
+    except Exception as error:  # whatever a damaged file does to its reader
+        reason = f"{type(error).__name__}: {error}"
+        return Problem(_shown(root, folder), f"not as this version writes runs ({reason})")
+
+
+def _cell(root: Path, folder: Path, intervals: bool) -> Cell:
+    manifest = read_json(folder / MANIFEST)
+    for name in CHECKED:
+        expected = manifest.get("files", {}).get(name)
+        if not (folder / name).is_file():
+            raise MiaError(f"{name} is missing: written by another version, or by hand")
+        if expected is None or hash_file(folder / name) != expected:
+            raise MiaError(f"{name} changed since the run was finished; delete the folder, rerun")
+    config = read_yaml(folder / "config.yaml")
+    stored = read_json(folder / "metrics.json")
+    table = pd.read_parquet(folder / "scores.parquet")
+    if missing := sorted({"controls", "nfe_forward", "seconds", "auroc"} - set(stored)):
+        version = manifest.get("versions", {}).get("mia_bench", "unknown")
+        raise MiaError(f"written by version {version}: metrics.json lacks {', '.join(missing)}")
+    resamples = int(config["eval"]["resamples"]) if intervals else 1
+    found = judge(table, int(config["eval"]["seed"]), resamples)
+    if not intervals:
+        with_bounds(found.metrics, stored)
+    differs = differences(stored, found.metrics) + _base_differs(stored, found.rows)
+    attack, _, key = folder.name.rpartition("-")
+    threshold = found.metrics["thresholds"]["tau_acc"]
+    return Cell(
+        outputs=root,
+        folder=folder,
+        attack=attack,
+        key=key,
+        model_key=folder.parent.parent.name,
+        step=folder.parent.name,
+        access=str(manifest.get("access", "not recorded")).replace("_", " "),
+        model=model_name(config["model"]),
+        data=str(config["data"]["name"]),
+        mitigation="+".join(map(str, config.get("mitigation") or {})) or "none",
+        seed=int(config["seed"]),
+        metrics={**stored, **found.metrics, "flags": _flags(stored, found.metrics)},
+        manifest=manifest,
+        config=config,
+        roc=thin(found.roc),
+        histogram=histogram(found.rows, threshold),
+        surest=_surest(found.rows),
+        scores_hash=str(manifest["files"]["scores.parquet"]),
+        differs=tuple(differs),
+    )
+
+
+def model_name(node: Mapping[str, Any]) -> str:
+    """A hub id or bundled name as it is; of a folder, its last part."""
+    path = str(node.get("path") or node.get("_target_", "unknown").rpartition(".")[2])
+    name = path.removeprefix("bundled:")
+    return Path(name).name if name.startswith(("/", ".", "~")) else name
+
+
+def _base_differs(stored: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
+    base = stored["controls"].get("base")
+    if base is None or "score_base" not in rows:
+        return []
+    found, known = auroc(rows.score_base, rows.is_member), base["auroc"]["value"]
+    return [] if abs(found - known) < 1e-9 else [f"base AUC {found:.4f}, stored {known:.4f}"]
+
+
+def _flags(stored: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Those of the recomputed metrics, and those of the controls, which need more than scores."""
+    controls = [flag for flag in stored.get("flags", []) if flag.startswith("control_")]
+    return [*found["flags"], *controls]
+
+
+def _surest(rows: pd.DataFrame) -> tuple[tuple[str, bool, float], ...]:
+    top = rows.sort_values("score", ascending=False, kind="stable").head(SUREST)
+    every = zip(top.sample_id, top.is_member, top.score, strict=True)
+    return tuple((str(sid), bool(member), float(score)) for sid, member, score in every)
+
+
+def _one_per_key(cells: Sequence[Cell]) -> tuple[list[Cell], list[Problem]]:
+    """Copies of a run are merged; runs of one key with different scores are all left out."""
+    by_key: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        by_key[f"{cell.attack}-{cell.key}"].append(cell)
+    kept: list[Cell] = []
+    problems: list[Problem] = []
+    for same in by_key.values():
+        if len({cell.scores_hash for cell in same}) == 1:
+            kept.append(same[0])
+            continue
+        places = [_shown(cell.outputs, cell.folder) for cell in same]
+        what = (
+            f"has the same key as {', '.join(places[1:])} and other scores. A key stands for one "
+            "result, so neither is reported: find out which one is right and delete the other"
+        )
+        problems.append(Problem(places[0], what))
+    return kept, problems
+
+
+def blind_problems(outputs: Iterable[Path]) -> list[Problem]:
+    """Controls whose stored AUC is not that of their stored scores."""
+    problems: list[Problem] = []
+    for root in outputs:
+        for path in sorted((root / "controls").glob("*/controls.json")):
+            try:
+                problems += _blind_differs(root, path)
+            except Exception as error:
+                problems.append(Problem(_shown(root, path.parent), f"cannot be read: {error}"))
+    return problems
+
+
+def _blind_differs(root: Path, path: Path) -> Iterator[Problem]:
+    scores = pd.read_parquet(path.with_name("scores.parquet"))
+    for name, entry in read_json(path).items():
+        found = auroc(scores[name], scores.is_member)
+        if abs(found - entry["auroc"]) > 1e-9:
+            what = f"{name}: AUC {found:.4f} from its scores, stored {entry['auroc']:.4f}"
+            yield Problem(_shown(root, path.parent), what)
+
+
+def _shown(root: Path, folder: Path) -> str:
+    return folder.relative_to(root).as_posix()

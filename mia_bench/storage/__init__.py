@@ -1,0 +1,1 @@
+"""What is on disk: folders that are complete or absent, named by content keys."""

@@ -1,0 +1,110 @@
+"""JSON and YAML files that are written whole or not at all, and read without trust."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mia_bench.utils.errors import MiaError
+
+YAML_BYTES = 1 << 20  # of a stored config.yaml; ours have a few thousand
+PART = ".part"  # at the end of names of what is not written whole yet
+NOT_WRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
+    *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
+)
+
+
+FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`. Raises MiaError when there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
+    if not isinstance(value, dict):
+        raise MiaError(f"cannot read {path}: it holds no object. Delete its folder and run again.")
+    return value
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """As `read_yaml` reads it."""
+    from omegaconf import OmegaConf
+
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(value))), encoding="utf-8")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a stored config.yaml: plain values, no tags that make objects, no aliases.
+
+    Aliases, which this package never writes, let a page of text unfold into gigabytes.
+
+    Raises:
+        MiaError: it cannot be read, is too long, or is no such mapping.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a thousand of them are read
+    try:
+        if path.stat().st_size > YAML_BYTES:
+            raise ValueError(f"more than {YAML_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+            raise ValueError("it has aliases, which are not read")
+        value = yaml.load(text, Loader=loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise MiaError(f"cannot read {path}: {reason}. It may be of another version.") from error
+    if not isinstance(value, dict):
+        raise MiaError(f"cannot read {path}: it is no mapping. It may be of another version.")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Whole file or no file: written beside and renamed. NaN is refused: JSON has none."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file of this process alone to write to; it becomes `path`, or goes away with an error."""
+    own = os.urandom(6).hex()  # process ids meet where containers share a folder
+    partial = path.with_name(f"{path.name}.{own}{PART}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def remove_path(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def unwritable(error: BaseException) -> str | None:
+    """Why a file could not be written, when that is what went wrong, or None.
+
+    Libraries wrap the system's error in types of their own, and keep its words.
+    """
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        return str(error)
+    seen: BaseException | None = error
+    while seen is not None:
+        if said := next((reason for reason in FULL if reason in str(seen)), None):
+            return said
+        seen = seen.__cause__ or seen.__context__
+    return None

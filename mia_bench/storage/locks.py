@@ -1,0 +1,53 @@
+"""Lock files: two processes never work on the same artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mia_bench.utils.distributed import global_rank
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import say
+
+PATIENCE = 5.0  # seconds for a lock before a word about who has it
+
+
+@contextmanager
+def locked(path: Path, waits: bool = True) -> Iterator[None]:
+    """Alone with the lock file `path`, which the system frees when a process dies.
+
+    Raises:
+        MiaError: another process has it, and this one `waits` for nobody.
+    """
+    lock, what = FileLock(path), path.name.partition(".")[0]
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        if not waits:
+            raise MiaError(
+                f"another run is at work on {what}, and a run of several processes cannot wait for "
+                "it. Start this one again when the other has ended; nothing is lost."
+            ) from None
+        say(f"waiting for another process that is at work on {what}", error=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def holding(folders: Sequence[Path], together: bool = False) -> Iterator[None]:
+    """Keep other processes from asking for the same tables; always in one order, so none deadlocks.
+
+    Not `get_or_build`'s lock, which is taken inside. `together`: as there, rank 0 holds it for all.
+    """
+    with ExitStack() as locks:
+        for folder in sorted(folders) if not (together and global_rank() > 0) else ():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            path = folder.with_name(folder.name + ".asking.lock")
+            locks.enter_context(locked(path, waits=not together))
+        yield

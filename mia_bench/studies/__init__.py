@@ -1,0 +1,1 @@
+"""Programs that make many runs and compare them: seeds, mitigations, trajectories."""

@@ -1,0 +1,153 @@
+"""What a sweep prints: its plan before the first job, its results after the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from mia_bench.display.console import interval, show_whole
+from mia_bench.storage.artifacts import is_complete
+from mia_bench.storage.failures import find
+from mia_bench.storage.files import read_json
+from mia_bench.sweep.plan import Effort, Job, label
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import say
+from mia_bench.utils.text import printable
+
+FAILED = "FAILED"
+MOST = 40  # jobs named one by one in the plan
+COLUMNS = ("job", "attack", "AUC", "TPR@1%FPR", "ASR calibrated", "NFE", "seconds", "")
+
+
+def describe(
+    jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str], work: Effort, parallel: bool
+) -> str:
+    """The plan: cells done and to do, fine-tunes, U-Net evaluations and time, and each job."""
+    cells = [folder for job in jobs for _, folder in job.cells]
+    done = sum(is_complete(folder) for folder in cells)
+    broken = [job for job in jobs if job.problem is not None]
+    lines = [
+        f"sweep   {len(jobs)} jobs, {len(waiting)} to run"
+        + (f", {len(broken)} that cannot be run" if broken else ""),
+        f"cells   {done} of {len(cells)} done",
+        f"models  {work.models} to fine-tune, {work.steps:,} steps",
+        f"ask     at most {work.nfe:,} U-Net evaluations",
+        f"time    {_time(work, parallel)}",
+    ]
+    numbers = {id(job): str(i) for i, job in enumerate(waiting)}
+    for job in jobs[:MOST]:
+        what = "done" if job.finished else _state(job)
+        lines.append(f"  #{numbers.get(id(job), '-'):<3} {label(job.overrides, keys)}: {what}")
+    if len(jobs) > MOST:
+        lines.append(f"  ... and {len(jobs) - MOST} more")
+    return "\n".join(lines)
+
+
+def hint(combinations: Sequence[Sequence[str]]) -> str:
+    """Attacks swept one by one share no queries: name the form that does."""
+    words = [o.partition("=")[2] for overrides in combinations for o in overrides if _is_attack(o)]
+    attacks = list(dict.fromkeys(words))
+    if len(attacks) < 2 or any("[" in word for word in attacks):
+        return ""
+    return (
+        f"note    attack={','.join(attacks)} are separate jobs: they share models, no queries.\n"
+        f"        'attack=[{','.join(attacks)}]' is one job that asks equal questions once.\n"
+    )
+
+
+def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> int:
+    """Print a row per cell, read from disk, and why some failed; how many jobs did not finish."""
+    table = Table(title="sweep", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in COLUMNS:
+        text = column in ("job", "attack", "")
+        table.add_column(column, justify="left" if text else "right", no_wrap=True)
+    launched = {id(job) for job in waiting}
+    problems = []
+    failed = 0
+    for job in jobs:
+        name = printable(label(job.overrides, keys))
+        rows, why = _rows(job, id(job) in launched)
+        for row in rows:
+            table.add_row(escape(name), *row, style="red" if row[-1] == FAILED else None)
+        problems += [f"{name}: {reason}" for reason in why]
+        failed += any(row[-1] == FAILED for row in rows)
+    show_whole(table)
+    say("Brackets: 95 % intervals, conditional on each target, shadow and calibration.")
+    say("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
+    for problem in problems:
+        say(f"FAILED  {printable(problem)}")
+    return failed
+
+
+def _rows(job: Job, launched: bool) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Rows without their first column, and what went wrong."""
+    if job.problem is not None:
+        return [("", *[""] * 5, FAILED)], [f"cannot be run: {job.problem.strip()}"]
+    rows: list[tuple[str, ...]] = []
+    problems: list[str] = []
+    for attack, folder in job.cells:
+        if not is_complete(folder):
+            rows.append((attack, *[""] * 5, FAILED))
+            problems = [_why(job)]
+            continue
+        try:
+            figures = _figures(read_json(folder / "metrics.json"))
+            rows.append((attack, *figures, "" if launched else "found"))
+        except (MiaError, KeyError, TypeError) as error:
+            rows.append((attack, *[""] * 5, "unreadable"))
+            problems.append(f"{folder} is of another version: {error!r}")
+    return rows, problems
+
+
+def _why(job: Job) -> str:
+    """The recorded error of a job that did not finish."""
+    try:
+        failure = find(job.outputs, job.names)
+    except MiaError as error:
+        return str(error)
+    return failure.first_line if failure else "ended without a word, as killed processes do"
+
+
+def _figures(metrics: dict[str, Any]) -> list[str]:
+    at_one = metrics["tpr_at_fpr"]["0.01"]
+    return [
+        interval(metrics["auroc"]),
+        interval(at_one) + ("*" if at_one.get("low_resolution") else ""),
+        interval(metrics["asr"]),
+        f"{metrics['nfe_forward']:.4g}",
+        f"{metrics['seconds']:.0f}",
+    ]
+
+
+def _state(job: Job) -> str:
+    if job.problem is not None:
+        return f"cannot be run: {job.problem.splitlines()[0]}"
+    parts = [f"{len(job.train)} to fine-tune"] if job.train else []
+    if job.ask:
+        parts.append(f"at most {sum(a.nfe * a.rows for a in job.ask):,} evaluations")
+    return ", ".join(parts) or "to score"
+
+
+def _time(work: Effort, parallel: bool) -> str:
+    if not work.models and not work.nfe:
+        return "seconds: nothing to fine-tune or to ask"
+    if work.seconds is None:
+        return "unknown: nothing like it was measured on this machine yet"
+    parts = f"fine-tunes {_clock(work.training)}, queries {_clock(work.asking)}"
+    how = ", less as jobs run at once" if parallel else ""
+    return f"about {_clock(work.seconds)} as measured on this machine ({parts}{how})"
+
+
+def _clock(seconds: float | None) -> str:
+    minutes = round((seconds or 0.0) / 60)
+    if minutes < 1:
+        return f"{seconds or 0.0:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _is_attack(override: str) -> bool:
+    return override.partition("=")[0] in ("attack", "+attack")

@@ -1,0 +1,1 @@
+"""Fine-tuning: one LightningModule, its batches, checkpoints and optimiser."""

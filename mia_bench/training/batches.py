@@ -1,0 +1,151 @@
+"""What a fine-tune sees at every step: pure functions of (seed, step).
+
+Resuming, accumulating or spreading over devices does not change the rows, timesteps and noise of a
+step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from mia_bench.config.recipe import Recipe
+from mia_bench.target import Condition
+from mia_bench.target.diffusion import keyed_noise
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.rng import keyed_generator
+
+StepImages = Callable[[int, Sequence[int], Sequence[int]], Tensor]
+"""(step, rows, places in the global batch) -> images (B, 3, H, W)."""
+
+VALIDATION_TIMESTEPS = (125, 375, 625, 875)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded pairs of one role, on the CPU.
+
+    N sample ids, latents (N x views, *latent), text of N x texts captions; row i owns the latents
+    from i x views on, and the captions from i x texts on.
+    """
+
+    sample_id: tuple[str, ...]
+    z0: Tensor
+    cond: Condition
+    views: int = 1
+    texts: int = 1
+
+    def take(self, count: int) -> Rows:
+        extra = {name: value[:count] for name, value in self.cond.extra.items()}
+        cond = Condition(self.cond.key[:count], self.cond.hidden[:count], extra)
+        return Rows(self.sample_id[:count], self.z0[:count], cond)
+
+
+class StepBatches(IterableDataset[dict[str, Tensor]]):
+    """Micro-batches of every optimiser step from `start` on, for one rank.
+
+    Rows come from one permutation per epoch, laid end to end; t and eps from one generator a step.
+    With `poisson`, every row joins a step on its own with probability batch_size / N instead.
+    Each step is drawn for the whole global batch and then cut, so that micro-batches and ranks see
+    parts of the same step.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        recipe: Recipe,
+        timesteps: int,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+        poisson: bool = False,
+        images: StepImages | None = None,
+    ) -> None:
+        if recipe.batch_size % (recipe.accumulate * world):
+            raise MiaError(
+                f"finetune.batch_size={recipe.batch_size} is the global batch: a multiple "
+                f"of accumulate x devices = {recipe.accumulate * world} is needed."
+            )
+        self.rows, self.recipe, self.timesteps = rows, recipe, timesteps
+        self.rank, self.world, self.start = rank, world, start
+        self.poisson, self.images = poisson, images
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        parts = self.recipe.accumulate
+        for step in range(self.start, self.recipe.total):
+            whole = self.step(step)
+            for part in range(parts):
+                cut = slice(part * self.world + self.rank, None, parts * self.world)
+                batch = {name: value[cut] for name, value in whole.items()}
+                if self.images is not None:
+                    rows, places = batch["row"].tolist(), batch["place"].tolist()
+                    batch["image"] = self.images(step, rows, places)
+                yield batch
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """The global batch of one optimiser step: row indices, timesteps, noise, caption drops.
+
+        `view` and `text` index latents and captions. A Poisson sample of nobody is one row of
+        weight zero: its step is noise alone.
+        """
+        row, weight = self._poisson(step) if self.poisson else self._in_order(step)
+        size = len(row)
+        generator = keyed_generator(self.recipe.seed, "step", step)
+        versions = keyed_generator(self.recipe.seed, "version", step)
+        shape = (size, *self.rows.z0.shape[1:])
+        return {
+            "row": row,
+            "place": torch.arange(size),
+            "weight": weight,
+            "view": row * self.rows.views
+            + torch.from_numpy(versions.integers(self.rows.views, size=size)),
+            "text": row * self.rows.texts
+            + torch.from_numpy(versions.integers(self.rows.texts, size=size)),
+            "t": torch.from_numpy(generator.integers(self.timesteps, size=size)),
+            "eps": torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)),
+            "drop": torch.from_numpy(generator.random(size) < self.recipe.p_uncond),
+        }
+
+    def _in_order(self, step: int) -> tuple[Tensor, Tensor]:
+        size = self.recipe.batch_size
+        return self._order(step * size, size), torch.ones(size)
+
+    def _poisson(self, step: int) -> tuple[Tensor, Tensor]:
+        n = len(self.rows.sample_id)
+        draws = keyed_generator(self.recipe.seed, "poisson", step).random(n)
+        (chosen,) = np.nonzero(draws < self.recipe.batch_size / n)
+        if len(chosen) == 0:
+            return torch.zeros(1, dtype=torch.long), torch.zeros(1)
+        return torch.from_numpy(chosen), torch.ones(len(chosen))
+
+    def _order(self, begin: int, size: int) -> Tensor:
+        n = len(self.rows.sample_id)
+        epochs = range(begin // n, (begin + size - 1) // n + 1)
+        seed = self.recipe.seed
+        orders = [keyed_generator(seed, "epoch", epoch).permutation(n) for epoch in epochs]
+        offset = begin - epochs.start * n
+        return torch.from_numpy(np.concatenate(orders)[offset : offset + size])
+
+
+class ValidationRows(Dataset[dict[str, Any]]):
+    """Rows on fixed timesteps and noise, so that two validations differ by the model alone."""
+
+    def __init__(self, rows: Rows, seed: int) -> None:
+        self.rows, self.seed = rows, seed
+
+    def __len__(self) -> int:
+        return len(self.rows.sample_id)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        shape = tuple(self.rows.z0.shape[1:])
+        sid = self.rows.sample_id[i]
+        noise = [
+            keyed_noise(self.seed, f"validation:{sid}", t, 0, shape) for t in VALIDATION_TIMESTEPS
+        ]
+        return {"row": i, "eps": torch.stack(noise)}

@@ -1,0 +1,98 @@
+"""Fine-tuning of targets and shadows: a LightningModule and what it leaves on disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+from mia_bench.config.recipe import Recipe
+from mia_bench.config.schema import TrainerOptions
+from mia_bench.mitigations import Treatment
+from mia_bench.target import Target
+from mia_bench.training.batches import Rows
+from mia_bench.training.checkpoints import LAST, InPlace, Keeper, whole
+from mia_bench.training.module import FinetuneModule
+from mia_bench.training.views import Views
+from mia_bench.utils.lightning_tools import Ending, StepProgress, strategy
+
+
+def finetune(
+    target: Target,
+    members: Rows,
+    heldout: Rows | None,
+    treatment: Treatment,
+    options: TrainerOptions,
+    folder: Path,
+    label: str = "fine-tune",
+    shown: Rows | None = None,
+    views: Views | None = None,
+) -> dict[str, Any]:
+    """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one,
+    which stays there until the folder is sealed.
+
+    Args:
+        heldout: rows of the validation role, or None where there are none.
+        shown, views: what is trained on in place of `members` (see shown.py).
+
+    Returns: what the manifest should say.
+    Raises: MiaError when a loss or the gradient stops being finite.
+    """
+    module = FinetuneModule(target, members, heldout, treatment, shown, views)
+    stopping = [callback for stop in treatment.stops for callback in stop.callbacks()]
+    keeper = Keeper(folder, treatment.recipe, keep_best=bool(stopping))
+    callbacks = [*stopping, keeper, StepProgress(label), Ending()]
+    trainer = _trainer(treatment.recipe, options, folder, callbacks)
+    last = folder / LAST
+    resumed, began = whole(last), time.monotonic()
+    trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+    seconds = None if resumed else time.monotonic() - began
+    facts = _facts(module, trainer, len(members.sample_id), seconds)
+    return facts | ({"chosen_step": keeper.best_step} if stopping else {})
+
+
+def _trainer(
+    recipe: Recipe, options: TrainerOptions, folder: Path, callbacks: list[Callback]
+) -> Trainer:
+    return Trainer(
+        max_steps=recipe.total,
+        max_epochs=-1,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=strategy(options),
+        precision=options.precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.max_grad_norm,
+        val_check_interval=recipe.val_every * recipe.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=callbacks,
+        plugins=[InPlace()],
+    )
+
+
+def _facts(
+    module: FinetuneModule, trainer: Trainer, members: int, seconds: float | None
+) -> dict[str, Any]:
+    steps, treatment = trainer.global_step, module.treatment
+    batch_size = treatment.recipe.batch_size
+    facts: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "seconds_per_step": round(seconds / steps, 5) if seconds and steps else None,
+        "epochs": round(steps * batch_size / members, 2),
+        "device": str(trainer.strategy.root_device),
+        "history": module.history,
+    }
+    if treatment.private is not None:
+        facts["privacy"] = treatment.private.spent(treatment.situation, steps)
+    return facts

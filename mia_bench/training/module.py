@@ -1,0 +1,230 @@
+"""The LightningModule that fine-tunes a U-Net on cached latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchmetrics import MeanMetric
+
+from mia_bench.mitigations import Treatment
+from mia_bench.target import Condition, Target
+from mia_bench.target.diffusion import add_noise
+from mia_bench.training.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
+from mia_bench.training.nan_checks import require_gradients, require_losses
+from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
+from mia_bench.training.views import Views
+
+
+class FinetuneModule(LightningModule):
+    """Noise-prediction MSE on the U-Net; image codec and text encoder are frozen and cached.
+
+    Objective: Ho et al. 2020, eq. 14, on the latents, with epsilon or v targets as the model's
+    scheduler says. With `ema_decay` the averaged weights are validated and saved.
+    """
+
+    a: Tensor
+    b: Tensor
+
+    def __init__(
+        self,
+        target: Target,
+        members: Rows,
+        heldout: Rows | None,
+        treatment: Treatment,
+        shown: Rows | None = None,
+        views: Views | None = None,
+    ) -> None:
+        super().__init__()
+        recipe = treatment.recipe
+        unet = trained_part(target.unet.train(), recipe)
+        self.ema = average_of(unet) if recipe.ema_decay else None
+        self.treatment, self.private = treatment, treatment.private
+        self.unet = unet if self.private is None else self.private.prepare(unet)
+        self.recipe, self.shown, self.views = recipe, shown or members, views
+        self.codec = [target.latents]  # in a list: not a part of what is trained and saved
+        self.strict_loading = False  # frozen weights are not in checkpoints
+        self.validation = {"member": members.take(recipe.val_rows)}
+        if heldout is not None:
+            self.validation["heldout"] = heldout.take(recipe.val_rows)
+        self.prediction_type = target.prediction_type
+        self.null = target.embed([""])
+        self.register_buffer("a", target.a.clone(), persistent=False)
+        self.register_buffer("b", target.b.clone(), persistent=False)
+        self.timesteps = target.timesteps
+        self.train_loss = MeanMetric()
+        self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
+        self.val_loss = nn.ModuleDict({name: MeanMetric() for name in self.validation})
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def result(self) -> nn.Module:
+        """The weights to attack: the average where there is one."""
+        if self.ema is not None:
+            return self.ema
+        bare = getattr(self.unet, "_module", self.unet)  # of Opacus' wrapper
+        assert isinstance(bare, nn.Module)
+        return bare
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        self.batches = StepBatches(
+            self.shown,
+            self.recipe,
+            self.timesteps,
+            trainer.global_rank,
+            trainer.world_size,
+            trainer.global_step,
+            self.private is not None,
+            self.views.of_step if self.views is not None else None,
+        )
+        return DataLoader(self.batches, batch_size=None)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        size = max(1, self.recipe.batch_size // self.recipe.accumulate)
+        return [
+            DataLoader(ValidationRows(rows, self.recipe.seed), batch_size=size)
+            for rows in self.validation.values()
+        ]
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        hidden, extra = self._text(self.shown.cond, batch["text"], batch["drop"])
+        losses = self._loss(
+            self.unet, self._latents(batch), batch["t"], batch["eps"], hidden, extra
+        )
+        loss = (losses * batch["weight"]).mean()
+        ids = [self.shown.sample_id[i] for i in batch["row"].tolist()]
+        require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
+        self.train_loss.update(loss.detach())
+        self.log("train_loss", loss.detach())
+        return loss
+
+    def on_fit_start(self) -> None:
+        codec = self.codec[0]
+        if self.views is not None and isinstance(codec, nn.Module):
+            codec.to(self.device)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if self.private is not None:
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, torch.optim.Optimizer)
+            self.private.reseed(optimizer, self.recipe.seed, self.global_step)
+
+    def validation_step(
+        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        name = list(self.validation)[dataloader_idx]
+        rows = self.validation[name]
+        index = batch["row"]
+        hidden, extra = self._text(rows.cond, index, torch.zeros_like(index, dtype=torch.bool))
+        z0 = rows.z0[index.cpu()].to(self.device)
+        for i, timestep in enumerate(VALIDATION_TIMESTEPS):
+            t = torch.full_like(index, timestep)
+            losses = self._loss(self.result, z0, t, batch["eps"][:, i], hidden, extra)
+            ids = [rows.sample_id[row] for row in index.tolist()]
+            what = f"validation loss ({name})"
+            require_losses(losses, ids, what, self.global_step, self.recipe)
+            metric = self.val_loss[name]
+            assert isinstance(metric, MeanMetric)
+            metric.update(losses)
+
+    def on_validation_epoch_end(self) -> None:
+        row = {
+            "step": float(self.global_step),
+            "epoch": self.global_step * self.recipe.batch_size / len(self.shown.sample_id),
+            "train_loss": float(self.train_loss.compute())
+            if self.train_loss.update_called
+            else 0.0,
+        }
+        for name, metric in self.val_loss.items():
+            assert isinstance(metric, MeanMetric)
+            row[f"val_{name}"] = float(metric.compute())
+            metric.reset()
+        self.train_loss.reset()
+        self.history.append(row)
+        self.log_dict({name: row[name] for name in row if name.startswith("val_")})
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """A scaler of half precision meets infinite gradients by design, and skips their step."""
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            rows = self.batches.step(self.global_step)["row"].tolist()
+            ids = [self.shown.sample_id[i] for i in rows]
+            require_gradients(self.unet, self.global_step, ids, self.recipe)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The average follows at once: whoever saves this step's weights sees it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            step = self.global_step + 1  # Lightning counts it when this hook returns
+            decay = min(self.recipe.ema_decay or 0.0, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for slow, fast in zip(self.ema.parameters(), self.unet.parameters(), strict=True):
+                    if fast.requires_grad:
+                        slow.lerp_(fast, 1 - decay)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = make_optimizer(self.unet, self.recipe)
+        if self.private is not None:
+            optimizer = self.private.wrap(optimizer, self.treatment.situation)
+        warmup = max(1, self.recipe.warmup)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda s: min(1.0, (s + 1) / warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What changes: trained weights and their average. Frozen ones are the base's."""
+        checkpoint["history"] = self.history
+        frozen = {f"unet.{name}" for name, p in self.unet.named_parameters() if not p.requires_grad}
+        frozen |= {f"ema.{name.removeprefix('unet.')}" for name in frozen}
+        checkpoint["state_dict"] = {
+            name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = list(checkpoint["history"])
+
+    def _latents(self, batch: Mapping[str, Tensor]) -> Tensor:
+        if self.views is not None:
+            z0 = self.codec[0].encode(batch["image"])
+        else:
+            z0 = self.shown.z0[batch["view"].cpu()].to(self.device)
+        return z0.contiguous()  # autoencoders answer channels last, which Opacus cannot read
+
+    def _loss(
+        self,
+        unet: nn.Module,
+        z0: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        hidden: Tensor,
+        extra: Mapping[str, Tensor],
+    ) -> Tensor:
+        """(B,) mean squared error over latent elements, on eps or v as the model predicts."""
+        shape = (-1,) + (1,) * (z0.ndim - 1)
+        a, b = self.a[t].view(shape), self.b[t].view(shape)
+        z_t = add_noise(z0, eps, a, b)
+        wanted = eps if self.prediction_type == "epsilon" else a * eps - b * z0
+        raw = unet(
+            z_t, t, encoder_hidden_states=hidden, added_cond_kwargs=extra or None, return_dict=False
+        )[0]
+        return F.mse_loss(raw.float(), wanted, reduction="none").flatten(1).mean(1)
+
+    def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        index, null = row.cpu(), self.null
+        hidden = self._dropped(cond.hidden[index], null.hidden, drop)
+        extra = {
+            name: self._dropped(v[index], null.extra[name], drop) for name, v in cond.extra.items()
+        }
+        return hidden, extra
+
+    def _dropped(self, said: Tensor, null: Tensor, drop: Tensor) -> Tensor:
+        """(B, ...) of captions, with that of the empty caption where a caption is dropped."""
+        dropped = drop.view(-1, *[1] * (said.ndim - 1))
+        return torch.where(dropped, null.to(self.device), said.to(self.device))

@@ -1,0 +1,71 @@
+"""Text for a terminal, a log or a file name: what comes from data cannot steer what shows it.
+
+Captions, file names, options and other people's messages reach errors, plans and tables. Escape
+sequences would move the cursor, hide lines or answer for the user; marks that turn the direction of
+writing would show something else than what is there. Both become visible text (`\\x1b`, `\\u202e`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from mia_bench.utils.redaction import blotted
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'Did you mean ...?', or the whole list when nothing is close."""
+    options = sorted(known)
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and lone surrogates (not encodable) replaced by spaces."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+NAME = 80  # characters of a sample id that a file name keeps
+
+
+def safe_name(sample_id: str) -> str:
+    """Letters, digits, dot, dash and underscore of a sample id; never empty, hidden or a path."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", sample_id).lstrip("._-")[:NAME].rstrip(".")
+    return name or "sample"
+
+
+KEPT = frozenset("\u200c\u200d")  # joiners, which emoji and several scripts need
+LINE = 1_000  # characters of a line; the middle of a longer one is left out
+LINES = 200
+
+
+def plain(text: object) -> str:
+    """One line: what is not printable is shown as its escape, other spaces as a space."""
+    return _short("".join(map(_plain, blotted(str(text)))))
+
+
+def plain_lines(text: object, most: int = LINES) -> str:
+    """`plain` for every line; of more than `most` lines the first and the last remain."""
+    lines = str(text).replace("\r\n", "\n").split("\n")
+    if len(lines) > most:
+        half = most // 2
+        lines = [*lines[:half], f"... {len(lines) - 2 * half} lines ...", *lines[-half:]]
+    return "\n".join(map(plain, lines))
+
+
+def _plain(c: str) -> str:
+    if c.isprintable() or c in KEPT:
+        return c
+    if c == "\t" or unicodedata.category(c) == "Zs":
+        return " "
+    return c.encode("unicode_escape").decode("ascii")
+
+
+def _short(line: str) -> str:
+    if len(line) <= LINE:
+        return line
+    return f"{line[: LINE // 2]} ... {len(line) - LINE:,} characters ... {line[-LINE // 2 :]}"

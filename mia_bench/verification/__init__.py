@@ -1,0 +1,1 @@
+"""A stored run, recomputed and compared with what it says."""

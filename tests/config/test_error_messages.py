@@ -1,0 +1,73 @@
+"""Which errors become one message, and which stay tracebacks because they are bugs."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from mia_bench.config.compose import conf_dir, register_schema
+from mia_bench.config.error_messages import explain
+from mia_bench.utils.errors import MiaError
+
+
+def composing(*overrides: str) -> Exception:
+    register_schema()
+    with (
+        initialize_config_dir(str(conf_dir()), version_base="1.3"),
+        pytest.raises(Exception) as caught,  # noqa: PT011 - its kind is Hydra's business
+    ):
+        compose("config", overrides=list(overrides))
+    return caught.value
+
+
+def test_our_own_errors_speak_for_themselves():
+    assert explain(MiaError("do this")) == "do this"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("attack=cild", "Did you mean 'clid'"),
+        ("attack=[clid,los]", "Did you mean 'loss'"),
+        ("mitigation=nome", "Did you mean 'none'"),
+        ("sed=1", "Did you mean 'seed'"),
+        ("eval.sead=1", "Did you mean 'eval.seed'"),
+        ("finetune.lr=fast", "finetune.lr"),
+    ],
+)
+def test_configuration_mistakes_name_the_nearest(override, message, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["mia_bench", override])
+    assert message in explain(composing(override))
+
+
+def test_a_full_disk_is_not_a_bug():
+    said = explain(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
+    assert "/data/x" in said
+    assert "paths.outputs" in said
+
+
+def test_memory_that_is_full_is_not_a_bug():
+    said = explain(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore"))
+    assert "Tried to allocate 9 GiB. Lower model.chunk" in said
+
+
+def test_bugs_keep_their_traceback():
+    assert explain(ZeroDivisionError("a bug")) is None
+    assert explain(OSError(errno.ENOENT, "No such file")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Could not find 'hydra/launcher/ray'", "pip install 'mia_bench[ray]'"),
+        ("Could not load 'hydra/launcher/submitit_slurm'.", "pip install 'mia_bench[slurm]'"),
+        ("Could not find 'hydra/launcher/paralel'", "Did you mean 'parallel'?"),
+    ],
+)
+def test_a_launcher_that_is_not_installed_names_its_extra(text, message):
+    from hydra.errors import MissingConfigException
+
+    assert message in explain(MissingConfigException(f"In 'config': {text}", "x"))

@@ -1,0 +1,71 @@
+"""Attacks do not wait for the device once per question: no value is fetched row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from mia_bench.attacks import Access, Attack
+from mia_bench.config.compose import conf_dir
+from mia_bench.config.instantiate import build
+from mia_bench.target import Batch, Target
+
+FETCHES = ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__float__", "__int__")
+NODES: dict[str, Any] = {
+    name: node
+    for path in sorted((conf_dir() / "attack").glob("*.yaml"))
+    for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
+    if path.stem != "all"
+}
+SIZE = {"drc_tasks": 32}
+# Where faces are is found on the CPU, picture by picture.
+BY_ROW = {"drc_face"}
+MOST = 8  # a batch: DRC fetches the boxes of its holes
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the methods called on any tensor that wait for its values."""
+    calls: list[str] = []
+    with monkeypatch.context() as patched:
+        for name in FETCHES:
+            method = getattr(Tensor, name)
+
+            def fetch(*args: Any, name: str = name, method: Any = method, **rest: Any) -> Any:
+                calls.append(name)
+                return method(*args, **rest)
+
+            patched.setattr(Tensor, name, fetch)
+        yield calls
+
+
+@pytest.mark.parametrize("name", sorted(NODES.keys() - BY_ROW))
+def test_fetches_do_not_grow_with_rows(
+    name: str,
+    random_target: Callable[..., Target],
+    random_batch: Callable[..., Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attack: Attack = build(NODES[name], f"attack.{name}")
+    size, found = SIZE.get(name, 16), []
+    for rows in (2, 5):
+        target, batch = random_target(size=size), random_batch(rows, 0, size)
+        with torch.set_grad_enabled(attack.access is Access.WHITE_BOX), counted(monkeypatch) as n:
+            attack.features(target, batch)
+        found.append(len(n))
+    assert found[0] == found[1] <= MOST
+
+
+def test_the_count_sees_what_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    with counted(monkeypatch) as calls:
+        x = torch.ones(3)
+        assert x.sum() == 3
+        x.sum().item()
+        x.cpu().numpy()
+    assert calls == ["__bool__", "item", "cpu", "numpy"]

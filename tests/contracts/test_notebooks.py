@@ -1,0 +1,80 @@
+"""The notebooks run as they are, on small sizes, and are stored without outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def execute(tmp_path_factory, small_overrides):
+    """execute(path): the finished notebook; all share one outputs folder, as a user's do."""
+    from nbclient import NotebookClient
+
+    where = tmp_path_factory.mktemp("notebooks")
+    words = [*small_overrides, f"paths.outputs={where / 'outputs'}"]
+
+    def run(path: Path):
+        notebook = nbformat.read(path, as_version=4)
+        (at,) = [
+            i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])
+        ]
+        notebook.cells[at].source += f"\noverrides = {words!r}"
+        # a checkout in front of whatever else is installed
+        first = nbformat.v4.new_code_cell(f"import sys; sys.path.insert(0, {str(ROOT)!r})")
+        notebook.cells.insert(0, first)
+        resources = {"metadata": {"path": str(where)}}
+        client = NotebookClient(notebook, timeout=300, resources=resources, kernel_name="python3")
+        return client.execute()
+
+    return run
+
+
+def printed(notebook) -> str:
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    return "\n".join(o.get("text", "") + str(o.get("data", "")) for o in outputs)
+
+
+def test_there_are_three():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_stripped(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+def test_a_first_run(execute):
+    said = printed(execute(NOTEBOOKS[0]))
+    assert "cells   0 of 1 done" in said
+    assert "cells   1 of 1 done" in said
+    assert "blind_image    p = " in said
+    assert "image/png" in said
+
+
+def test_reading_results(execute):
+    said = printed(execute(NOTEBOOKS[1]))
+    line = next(line for line in said.splitlines() if line.startswith("AUC "))
+    _, by_hand, _, stored = line.split()
+    assert float(by_hand) == pytest.approx(float(stored), abs=1e-9)
+    assert "p_value" in said
+    assert "notebook/index.html" in said
+    assert "| clid |" in said
+
+
+def test_adding_an_attack(execute):
+    """One file and one yaml outside the package give a row like any other."""
+    said = printed(execute(NOTEBOOKS[2]))
+    assert "ask     target: 36 images, cosine" in said
+    changed = said[said.rindex("shadow_nonmember") :]  # of best_only, a field of `score`
+    assert "cells   1 of 2 done" in changed
+    assert "ask     " not in changed
+    assert "p_value" in said

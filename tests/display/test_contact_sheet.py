@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+from corpus import picture
+from PIL import Image, ImageFont
+
+from mia_bench.data.source import Item
+from mia_bench.display.contact_sheet import COLUMNS, GAP, SIDE, contact_sheet, wrap
+
+
+def item(i: int, caption: str = "a fish", size: tuple[int, int] = (24, 20)) -> Item:
+    return Item(f"x:{i}", caption, f"{i}.png", lambda _: picture(i, size))
+
+
+def broken(_: int) -> Image.Image:
+    raise OSError("gone")
+
+
+def test_every_picture_is_whole_and_in_its_place() -> None:
+    red = Item("x:1", "a", "a", lambda _: Image.new("RGB", (40, 10), "red"))
+    page = np.asarray(contact_sheet([item(0)] * COLUMNS + [red], "title"))
+    is_red = (page == (255, 0, 0)).all(axis=2)
+    rows, columns = np.nonzero(is_red)
+    assert (columns.min(), columns.max()) == (GAP, GAP + SIDE - 1)
+    assert rows.max() - rows.min() == SIDE // 4 - 1  # its shape is kept
+    assert rows.min() > SIDE  # on the second line
+
+
+def test_a_picture_that_cannot_be_read_is_grey() -> None:
+    page = np.asarray(contact_sheet([Item("x:1", "a", "a", broken)], "title"))
+    assert ((page == 211).all(axis=2)).sum() >= SIDE * SIDE
+
+
+def test_captions_are_wrapped_and_cut() -> None:
+    font = ImageFont.load_default(12)
+    lines = wrap("one two three four five six seven eight nine ten " * 20, font, 100)
+    assert len(lines) == 3
+    assert all(font.getlength(line) <= 100 for line in lines)
+    assert lines[-1].endswith("...")
+    assert wrap("short", font, 100) == ["short"]
+    assert wrap("", font, 100) == []
+    (line, *_) = wrap("x" * 1000, font, 100)
+    assert font.getlength(line) <= 100
+
+
+def test_captions_of_strangers_do_not_break_the_page() -> None:
+    for text in ("<script>", "a\u202eb", "سمكة", "🐟" * 99, "{" * 50, "%s %n"):
+        assert contact_sheet([item(0, text)], text).width > SIDE

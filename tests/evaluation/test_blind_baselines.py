@@ -1,0 +1,161 @@
+"""Controls find what is planted, nothing where there is nothing, and are judged fairly."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from mia_bench.data.source import Item
+from mia_bench.evaluation.blind_baselines import blind_rows, image_embeddings, image_statistics
+from mia_bench.metrics import permutation
+from mia_bench.metrics.permutation import base_p_value, holm, permuted_labels, sequential_p_value
+
+N = 120
+WORDS = ("river", "stone", "cloud", "lamp", "horse", "train", "apple", "violin")
+
+
+def pairs(brighter: np.ndarray, word: np.ndarray, seed: int = 0) -> list[Item]:
+    """Noise pictures, random captions; `brighter` rows are lighter, `word` rows say 'secret'."""
+    rng = np.random.default_rng(seed)
+    items = []
+    for i in range(N):
+        noise = rng.integers(0, 150, (16, 16, 3)) + 60 * int(brighter[i])
+        picture = Image.fromarray(noise.astype(np.uint8))
+        caption = " ".join([*rng.choice(WORDS, 4), "secret" if word[i] else "plain"])
+        items.append(Item(f"made:{i:012x}", caption, str(i), lambda _, p=picture: p))
+    return items
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(1).random(N) < 0.5
+
+
+def group() -> np.ndarray:
+    return np.array([f"g{i}" for i in range(N)])
+
+
+@pytest.fixture(autouse=True)
+def _fewer_permutations(monkeypatch):
+    monkeypatch.setattr(permutation, "PERMUTATIONS", 199)
+
+
+def found(items, labels):
+    return {row.name: row for row in blind_rows(items, labels, group(), 16, 0)}
+
+
+def test_a_shift_in_style_is_flagged_by_the_image_row_alone(labels):
+    rows = found(pairs(labels, np.zeros(N)), labels)
+    assert rows["blind_image"].auroc > 0.95
+    assert rows["blind_both"].auroc > 0.9
+    assert holm({name: row.p_value for name, row in rows.items()}) == ["blind_image", "blind_both"]
+    assert rows["blind_caption"].p_value > 0.05
+
+
+def test_a_shift_in_captions_is_flagged_by_the_caption_row_alone(labels):
+    rows = found(pairs(np.zeros(N), labels), labels)
+    assert rows["blind_caption"].auroc > 0.95
+    assert rows["blind_image"].p_value > 0.05
+
+
+def test_nothing_is_found_where_labels_are_random(labels):
+    rows = found(pairs(np.arange(N) % 2, np.arange(N) % 3 == 0), labels)
+    assert holm({name: row.p_value for name, row in rows.items()}) == []
+
+
+def test_cross_fitting_does_not_learn_the_rows_it_scores(labels):
+    """Pure noise, many features: in-sample the classifier would be near 1.0."""
+    rows = found(pairs(np.zeros(N), np.zeros(N), seed=5), labels)
+    for row in rows.values():
+        assert abs(row.auroc - 0.5) < 0.17  # three standard errors at 60 + 60
+
+
+def test_statistics_see_size_and_colour():
+    white = Item("a:1", "", "", lambda _: Image.new("RGB", (8, 8), "white"))
+    red = Item("a:2", "", "", lambda _: Image.new("RGB", (16, 8), "red"))
+    one, two = image_statistics([white, red], 16)
+    assert one[:3] == pytest.approx([1, 1, 1])
+    assert two[:3] == pytest.approx([1, 0, 0])
+    assert len(one) == len(two)
+
+
+def test_permutations_move_whole_groups(labels):
+    groups = np.array([f"g{i // 3}" for i in range(N)])
+    label = np.repeat(labels[: N // 3], 3)
+    drawn = list(permuted_labels(label, groups, 0))
+    assert len(drawn) == permutation.PERMUTATIONS == 199
+    for one in drawn[:20]:
+        assert all(len(set(one[groups == g])) == 1 for g in np.unique(groups))
+        assert one.sum() == label.sum()
+    assert any((one != label).any() for one in drawn)
+
+
+def test_sequential_p_values():
+    assert sequential_p_value(0.9, iter([0.5] * 999)) == 1 / 1000
+    assert sequential_p_value(0.5, iter([0.6] * 999)) == 1.0
+    assert sequential_p_value(0.5, iter([0.4, 0.6] * 500)) == 10 / 20
+
+
+def test_sequential_p_values_are_uniform_or_more_under_the_null():
+    rng = np.random.default_rng(0)
+    p = [sequential_p_value(rng.random(), iter(rng.random(999))) for _ in range(2000)]
+    for level in (0.01, 0.05, 0.2):
+        # three binomial standard errors above the level
+        assert np.mean(np.array(p) <= level) <= level + 3 * np.sqrt(level / 2000)
+
+
+def test_base_p_value_sees_a_base_that_knows_the_members(labels):
+    scores = np.random.default_rng(2).normal(size=N)
+    assert base_p_value(scores, labels, group(), 0) > 0.01
+    assert base_p_value(scores + labels, labels, group(), 0) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("p_values", "flagged"),
+    [
+        ({}, []),
+        ({"a": 0.04}, ["a"]),
+        ({"a": 0.04, "b": 0.9}, []),
+        ({"a": 0.01, "b": 0.04}, ["a", "b"]),
+        ({"a": 0.04, "b": 0.03, "c": 0.01}, ["c"]),
+    ],
+)
+def test_holm_by_hand(p_values, flagged):
+    assert holm(p_values) == flagged
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory) -> str:
+    """A random open_clip model in a folder, as `open_clip` itself saves one."""
+    folder = tmp_path_factory.mktemp("clip")
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    model = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = open_clip.CLIP(**model)
+    save_file(dict(made.state_dict()), folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
+
+
+def test_images_can_be_seen_through_open_clip(labels, tiny_clip, monkeypatch):
+    monkeypatch.setattr(permutation, "PERMUTATIONS", 9)
+    items = pairs(labels, np.zeros(N))
+    width = image_embeddings(items[:40], 16, tiny_clip)
+    assert width.shape == (40, 16)
+    assert np.isfinite(width).all()
+    alone = image_embeddings(items[37:38], 16, tiny_clip)
+    np.testing.assert_allclose(alone[0], width[37], rtol=1e-3, atol=1e-4)
+    rows = {r.name: r for r in blind_rows(items, labels, group(), 16, 0, tiny_clip)}
+    assert rows["blind_image"].auroc > 0.95
+    assert rows["blind_image"].p_value == 0.1
+    plain = found(items, labels)
+    assert (rows["blind_image"].scores != plain["blind_image"].scores).any()
+    assert rows["blind_caption"].auroc == plain["blind_caption"].auroc

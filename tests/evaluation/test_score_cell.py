@@ -1,0 +1,64 @@
+"""Scores from stored features: nothing fitted on evaluation labels, claims beside plain attacks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+from samples import known
+
+from mia_bench.evaluation.score_table import _beside
+from mia_bench.metrics import auroc
+
+
+def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, monkeypatch):
+    """Leak test: with evaluation roles swapped after the features, only metrics may move."""
+    import pandas as pd
+
+    from mia_bench.evaluation import inputs, score_cell
+    from mia_bench.execution.stages import answer_questions, train_models
+    from mia_bench.planning.make_plan import make_plan
+
+    plan = make_plan(small("attack=[clid,clid_vec]", "eval.blind_rows=false", outputs=tmp_path))
+    train_models(plan)
+    answer_questions(plan)
+    frames, metrics = [], []
+    for name in ("honest", "shuffled"):
+        if name == "shuffled":
+            real = inputs._known
+
+            def swapped(plan, questions, real=real):
+                found = real(plan, questions)
+                if questions.subject.kind == "shadow":
+                    return found
+                return replace(
+                    found, role=np.roll(found.role, 5), group=np.array(found.table.sample_id)
+                )
+
+            monkeypatch.setattr(inputs, "_known", swapped)
+        for cell in plan.cells:
+            folder = tmp_path / name / cell.name
+            folder.mkdir(parents=True)
+            score_cell.score_cell(plan, cell, folder)
+            frames.append(pd.read_parquet(folder / "scores.parquet").set_index("sample_id").score)
+            metrics.append(json.loads((folder / "metrics.json").read_text()))
+    for i in range(2):
+        pd.testing.assert_series_equal(frames[i], frames[i + 2], check_exact=True)
+        assert metrics[i]["thresholds"] == metrics[i + 2]["thresholds"]
+        assert metrics[i]["chosen"] == metrics[i + 2]["chosen"]
+        assert metrics[i]["auroc"] != metrics[i + 2]["auroc"]
+
+
+def test_a_claim_is_compared_with_a_plain_attack_on_the_same_rows():
+    rng = np.random.default_rng(0)
+    rows = known(300)
+    plain = rng.normal(size=300) + rows.is_member
+    told = _beside(plain + 0.01 * rng.normal(size=300), plain, rows, 0, "pixels", "They agree.")
+    assert told["auroc"] == auroc(plain, rows.is_member)
+    assert told["agree"]
+    assert told["remark"] == "They agree."
+    better = _beside(plain + 2.0 * rows.is_member, plain, rows, 0, "pixels", "They agree.")
+    assert better["difference"]["lo"] > 0
+    assert not better["agree"]
+    assert better["remark"] == ""

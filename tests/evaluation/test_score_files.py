@@ -1,0 +1,192 @@
+"""Files of others get our metrics; whatever is wrong with them is said in one line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mia_bench.evaluate import run
+from mia_bench.evaluation.score_files import compare, evaluate_file, read_scores
+from mia_bench.evaluation.score_table import judge
+from mia_bench.metrics.summary import paired_difference
+from mia_bench.utils.errors import MiaError
+
+
+def rows(n: int = 80, seed: int = 0, shift: float = 1.5) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    member = np.tile([1, 0], n)
+    score = rng.normal(size=2 * n) + shift * member
+    return pd.DataFrame({"id": [f"{i:03d}" for i in range(2 * n)], "label": member, "score": score})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(frame: pd.DataFrame, name: str = "mine.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+        elif path.suffix == ".parquet":
+            frame.to_parquet(path, index=False)
+        else:
+            path.write_text(json.dumps(frame.to_dict("records")))
+        return path
+
+    return to
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
+def test_every_format_gives_the_same_metrics(write, kind):
+    frame = rows()
+    found = evaluate_file(write(frame, f"mine.{kind}"), 0, 200)
+    ours = frame.rename(columns={"id": "sample_id", "label": "is_member"}).assign(
+        group=frame.id, calibration=False, is_member=frame.label == 1
+    )
+    assert found.judged.metrics == judge(ours, 0, 200).metrics
+    assert found.table.sample_id[7] == "007"
+
+
+def test_columns_go_by_several_names_and_words(write):
+    words = np.where(rows().label == 1, "Member", "nonmember")
+    frame = rows().assign(label=words).rename(columns={"id": "Sample_ID", "label": "membership"})
+    table = read_scores(write(frame))
+    assert table.is_member.tolist() == (rows().label == 1).tolist()
+    assert table.sample_id.tolist() == rows().id.tolist()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_without_a_group_are_groups_of_their_own(write, kind):
+    table = rows(3).assign(group=["a", "a", None, None, "b", "b"])
+    found = read_scores(write(table, f"mine.{kind}"))
+    assert found.group.tolist() == ["a", "a", "002", "003", "b", "b"]
+
+
+def test_groups_and_calibration_rows_are_used(write):
+    frame = rows().assign(group=rows().index // 4 * 2 + rows().label, calibration=rows().index < 60)
+    found = evaluate_file(write(frame), 0, 200).judged
+    assert len(found.rows) == 100
+    assert found.rows.group.nunique() == 50
+    assert found.metrics["asr"]["value"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda f: f.rename(columns={"score": "loss"}),
+            r"no column score .*columns: id, label, loss",
+        ),
+        (lambda f: f.assign(score=["nan", *f.score[1:]]), "1 of 160 scores .* 'nan' in row 0"),
+        (lambda f: f.assign(score=["", *f.score[1:]]), "1 of 160 scores"),
+        (lambda f: f.assign(score=["inf", *f.score[1:]]), "1 of 160 scores"),
+        (lambda f: f.assign(label=1), "no non-members"),
+        (lambda f: f.assign(label=[-1, *f.label[1:]]), "-1.*write 1 and 0"),
+        (lambda f: f.assign(label=["maybe", *f.label[1:]]), "'maybe' in 1 rows"),
+        (lambda f: f.assign(id="same"), "159 sample ids occur twice"),
+        (lambda f: f.assign(id=["", *f.id[1:]]), "1 rows have no sample id"),
+        (lambda f: f.assign(group="all"), "hold members and non-members"),
+        (lambda f: f.assign(member=f.label), "label, member could all be is_member"),
+        (lambda f: f.iloc[:0], "no rows"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(write, change, said):
+    path = write(change(rows()))
+    with pytest.raises(MiaError, match=said) as error:
+        evaluate_file(path)
+    assert str(path) in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(MiaError, match="is no file"):
+        read_scores(tmp_path / "none.csv")
+    odd = tmp_path / "mine.txt"
+    odd.write_text("x")
+    with pytest.raises(MiaError, match="parquet or"):
+        read_scores(odd)
+    broken = tmp_path / "mine.parquet"
+    broken.write_bytes(b"no parquet at all")
+    with pytest.raises(MiaError, match="cannot read"):
+        read_scores(broken)
+    broken = tmp_path / "mine.json"
+    broken.write_text("{")
+    with pytest.raises(MiaError, match="cannot read"):
+        read_scores(broken)
+
+
+def test_a_comparison_is_the_paired_bootstrap_on_shared_images(write):
+    strong, weak = rows(), rows().assign(score=rows(seed=1, shift=0.2).score)
+    a = evaluate_file(write(strong, "strong.csv"), 0, 200)
+    b = evaluate_file(write(weak.sample(frac=0.9, random_state=0), "weak.csv"), 0, 200)
+    found = compare(a, b, 0, 200)
+    assert found["rows"] == 144
+    assert found["rows_left_out"] == 16
+    assert found["auroc"]["hi"] < 0
+    both = strong.set_index("id").loc[[i for i in strong.id if i in set(b.table.sample_id)]]
+    other = b.table.set_index("sample_id").loc[both.index]
+    expected = paired_difference(other.score, both.score, both.label == 1, list(both.index), 0, 200)
+    assert found["auroc"] == expected["auroc"]
+
+
+def test_files_that_cannot_be_compared(write):
+    a = evaluate_file(write(rows(), "a.csv"), 0, 200)
+    other = rows().assign(id="other" + rows().id)
+    with pytest.raises(MiaError, match="share no sample id"):
+        compare(a, evaluate_file(write(other, "b.csv"), 0, 200), 0, 200)
+    swapped = rows().assign(label=1 - rows().label)
+    with pytest.raises(MiaError, match="disagree on the membership of 160 images"):
+        compare(a, evaluate_file(write(swapped, "c.csv"), 0, 200), 0, 200)
+
+
+def test_the_command_prints_and_writes_everything(write, tmp_path, capsys):
+    hostile = "<img src=x onerror=alert(1)>"
+    paths = [
+        write(rows(), "a.csv"),
+        write(rows(seed=2, shift=0.1), f"{hostile}[red]|.csv"),
+    ]
+    out = tmp_path / "out"
+    result = run([*(f"scores={path}" for path in paths), f"out={out}", "resamples=200"])
+    said = capsys.readouterr().out
+    assert "Differences on the same images" in said
+    assert hostile in said
+    assert "…" not in said
+    assert json.loads((out / "metrics.json").read_text()) == result
+    curves = pd.read_parquet(out / "roc.parquet")
+    assert set(curves.scores) == set(result["files"])
+    svg = (out / "roc.svg").read_text()
+    assert "<img" not in svg
+    assert "&lt;img" in svg
+    assert "<img" not in (out / "evaluation.md").read_text()
+    assert len(list(out.glob("scores-*.svg"))) == 2
+
+
+def test_an_inverted_score_is_noticed_and_can_be_turned(write, capsys):
+    path = write(rows().assign(score=-rows().score))
+    assert "add negate=true" in "".join(run([f"scores={path}", "resamples=200"])["remarks"])
+    turned = run([f"scores={path}", "resamples=200", "negate=true"])
+    assert turned["files"]["mine"]["auroc"]["value"] > 0.8
+    assert not any("negate" in remark for remark in turned["remarks"])
+    assert any("no calibration rows" in remark for remark in turned["remarks"])
+    capsys.readouterr()
+
+
+def test_words_that_are_wrong(write):
+    with pytest.raises(MiaError, match="scores=FILE is needed"):
+        run(["out=x"])
+    with pytest.raises(MiaError, match="at least 100"):
+        run([f"scores={write(rows())}", "resamples=3"])
+
+
+def test_scores_of_a_run_are_read_as_they_are(write, capsys):
+    """A scores.parquet has further columns, and is named after its folder."""
+    frame = rows().rename(columns={"id": "sample_id", "label": "is_member"})
+    frame = frame.assign(role="x", score_base=0.0, calibration=rows().index < 60, group=rows().id)
+    path = write(frame, "clid-0123/scores.parquet")
+    result = run([f"scores={path}", "resamples=200"])
+    assert list(result["files"]) == ["clid-0123"]
+    assert result["remarks"] == [
+        "clid-0123: 50 non-members allow no false positive at FPR 0.01: at least 100 are needed."
+    ]
+    capsys.readouterr()

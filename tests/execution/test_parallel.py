@@ -1,0 +1,206 @@
+"""beside.py: who works beside whom, the bits of one thread alone, and no helper left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import gone
+from same import computed
+
+from mia_bench.execution import parallel, stages
+from mia_bench.execution.parallel import dealt, threads_each
+from mia_bench.execution.stages import answer_questions, train_models
+from mia_bench.planning.make_plan import make_plan
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.threads import threads
+
+ENOUGH = {"target": parallel.WORTH, "shadow": parallel.WORTH, "base": 1}
+
+
+@pytest.fixture
+def two_threads():
+    with threads(2):
+        yield
+
+
+@given(st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 99), min_size=1), st.data())
+def test_models_are_dealt_whole_and_evenly(costs, data):
+    hands = data.draw(st.integers(1, 8))
+    parts = dealt(costs, hands)
+    assert sorted(kind for part in parts for kind in part) == sorted(costs)
+    assert 0 < len(parts) <= hands
+    assert all(parts)
+    loads = [sum(costs[kind] for kind in part) for part in parts]
+    assert max(loads) <= sum(costs.values()) / hands + max(costs.values())
+    assert costs[parts[0][0]] == max(costs.values())
+
+
+@pytest.fixture(scope="module")
+def plan(small, tmp_path_factory):
+    return make_plan(small(outputs=tmp_path_factory.mktemp("beside")))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_small_models_with_enough_to_do_share_the_threads(plan):
+    assert threads_each(plan, ENOUGH) == 1
+    assert threads_each(plan, {"target": parallel.WORTH, "shadow": parallel.WORTH - 1}) is None
+    torch.set_num_threads(8)
+    assert threads_each(plan, ENOUGH) == 2
+    torch.set_num_threads(1)
+    assert threads_each(plan, ENOUGH) is None
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    "changed", [{"beside": False}, {"devices": 2}, {"num_nodes": 2}, {"accelerator": "gpu"}]
+)
+def test_options_that_serve_one_model_after_the_other(plan, changed):
+    assert threads_each(_with(plan, **changed), ENOUGH) is None
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("there", [torch.cuda, torch.backends.mps])
+def test_what_has_an_accelerator_uses_it(plan, monkeypatch, there):
+    assert threads_each(_with(plan, accelerator="auto"), ENOUGH) == 1
+    monkeypatch.setattr(there, "is_available", lambda: True)
+    assert threads_each(_with(plan, accelerator="auto"), ENOUGH) is None
+    assert threads_each(_with(plan, accelerator="cpu"), ENOUGH) == 1
+
+
+def _with(plan, **changed):
+    options = plan.experiment.options
+    options = replace(options, trainer=replace(options.trainer, **changed))
+    return replace(plan, experiment=replace(plan.experiment, options=options))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_large_models_use_every_thread(plan, monkeypatch):
+    monkeypatch.setattr(parallel, "SMALL", plan.experiment.model.unet_bytes())
+    assert threads_each(plan, ENOUGH) is None
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_classes_of_the_running_script_stay_in_it(plan):
+    for nodes in ({"mine": {"_target_": "__main__.Mine"}}, {"list": [{"_target_": "__main__.A"}]}):
+        resolved = plan.experiment.resolved | {"mitigation": nodes}
+        other = replace(plan, experiment=replace(plan.experiment, resolved=resolved))
+        assert threads_each(other, ENOUGH) is None
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
+    started = []
+
+    def helper(plan, stage, kinds, share, line):
+        started.append((stage, kinds, share))
+        return start(plan, stage, kinds, share, line)
+
+    start = parallel._helper
+    monkeypatch.setattr(parallel, "_helper", helper)
+    monkeypatch.setattr(parallel, "WORTH", 0)
+    for name, number in (("beside", 2), ("alone", 1)):
+        torch.set_num_threads(number)
+        plan = make_plan(small("attack=[loss,pia]", outputs=tmp_path / name))
+        train_models(plan)
+        answer_questions(plan)
+        assert torch.get_num_threads() == number
+        assert not plan.missing()
+    assert started == [("train", ["shadow"], 1), ("ask", ["base"], 1)]
+    one, other = (computed(tmp_path / name) for name in ("beside", "alone"))
+    assert len(one) == 1 + 2 + 6  # the split, two models, two tables of each and of the base
+    assert one == other
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, monkeypatch):
+    """A killed run ends with the same bits only if it goes on with as many threads."""
+    monkeypatch.setattr(parallel, "WORTH", 0)
+    plan = make_plan(small("attack=loss", outputs=tmp_path))
+    used = []
+
+    def work(_, kinds):
+        used.append((kinds, torch.get_num_threads()))
+
+    monkeypatch.setitem(stages.WORK, "train", work)
+    monkeypatch.setattr(parallel, "_waiting", lambda *_: ["shadow"])
+    train_models(plan)
+    assert used == [(["shadow"], 1)]
+    monkeypatch.setattr(parallel, "_waiting", lambda *_: [])
+    train_models(plan)
+    assert used[1:] == [([], 2)]
+
+
+def test_a_helpers_error_is_that_of_the_run(plan):
+    wrong = plan.experiment.resolved | {"attack": {"clid": {"_target_": "no.such.Attack"}}}
+    broken = replace(plan, experiment=replace(plan.experiment, resolved=wrong))
+    with (
+        parallel._helper(broken, "train", ["shadow"], 1, 1) as helper,
+        pytest.raises(MiaError, match=r"attack\.clid\._target_=no\.such\.Attack"),
+    ):
+        helper.wait()
+    with (
+        parallel._helper(plan, "paint", ["shadow"], 1, 1) as helper,
+        pytest.raises(RuntimeError, match="KeyError: 'paint'"),
+    ):
+        helper.wait()
+
+
+def test_a_killed_helper_is_named(plan):
+    with parallel._helper(plan, "train", ["shadow"], 1, 1) as helper:
+        helper.process.kill()
+        with pytest.raises(MiaError, match=r"at work on the shadow ended with signal 9.*beside=f"):
+            helper.wait()
+
+
+def test_a_helper_ends_with_the_work_it_was_started_for(small, tmp_path):
+    plan = make_plan(small("finetune.steps=100000", outputs=tmp_path))
+    began = time.monotonic()
+    with (
+        pytest.raises(MiaError, match="mine"),
+        parallel._helper(plan, "train", ["shadow"], 1, 1) as helper,
+    ):
+        raise MiaError("mine")
+    assert helper.process.returncode == 1
+    assert time.monotonic() - began < parallel.GRACE
+
+
+def test_a_helper_ends_with_a_run_that_is_killed(small_overrides, tmp_path):
+    """SIGKILL: nothing of the run gets to say goodbye."""
+    words = [*small_overrides, "finetune.steps=100000", f"paths.outputs={tmp_path}"]
+    script = (
+        "import sys\n"
+        "from mia_bench import compose\n"
+        "from mia_bench.execution import parallel\n"
+        "from mia_bench.planning.make_plan import make_plan\n"
+        "plan = make_plan(compose(*sys.argv[1:]))\n"
+        "with parallel._helper(plan, 'train', ['shadow'], 1, 1) as helper:\n"
+        "    print(helper.process.pid, flush=True)\n"
+        "    helper.wait()\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.stdout is not None
+    with run.stdout:
+        helper = int(run.stdout.readline())
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("targets/*.tmp")) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(tmp_path.glob("targets/*.tmp"))  # it trains
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    while not gone(helper) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert gone(helper)

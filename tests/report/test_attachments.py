@@ -1,0 +1,129 @@
+"""What lies beside runs may be missing, broken or hostile; the page gets pictures and numbers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+
+import pytest
+import torch
+from PIL import Image
+
+from mia_bench.display.evidence import PANELS, Shown, save_strips
+from mia_bench.report.attachments import Album, licences, read_evidence, read_training, read_utility
+from mia_bench.report.load import Problem, read_outputs
+
+
+def picture(path, size=(40, 30), colour="red"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def decoded(uri):
+    assert uri.startswith("data:image/webp;base64,")
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
+def test_losses_of_a_fine_tune(tmp_path):
+    path = tmp_path / "targets" / "m" / "train.csv"
+    assert read_training(tmp_path, "m") is None
+    path.parent.mkdir(parents=True)
+    path.write_text("step,epoch,train_loss,val_member\n4,1,0.5,0.4\n8,2,0.3,0.2\n")
+    found = read_training(tmp_path, "m")
+    assert found.steps == (4, 8)
+    assert found.losses == {"train_loss": (0.5, 0.3), "val_member": (0.4, 0.2)}
+
+
+@pytest.mark.parametrize("text", ["", "step,train_loss\n1\n", "a,b\n1,2\n", "step,val_x\n1,nan\n"])
+def test_losses_that_cannot_be_read(tmp_path, text):
+    path = tmp_path / "targets" / "m" / "train.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert isinstance(read_training(tmp_path, "m"), Problem)
+
+
+def test_the_newest_utility_counts(tmp_path):
+    assert read_utility(tmp_path, "m", "300") is None
+    for i, key in enumerate(("old", "new", "later.tmp")):
+        folder = tmp_path / "utility" / "m" / "300" / key
+        folder.mkdir(parents=True)
+        values = {"heldout_loss": i, "clip_score": None, "frechet_features": "tiny VAE", "bad": "x"}
+        (folder / "utility.json").write_text(json.dumps(values))
+        os.utime(folder / "utility.json", (i, i))
+    found = read_utility(tmp_path, "m", "300")
+    assert found.values == {"heldout_loss": 1.0}
+    assert found.features == "tiny VAE"
+    assert found.samples is None
+    picture(tmp_path / "utility" / "m" / "300" / "new" / "samples.png")
+    assert read_utility(tmp_path, "m", "300").samples is not None
+    (tmp_path / "utility" / "m" / "300" / "new" / "utility.json").write_text("{")
+    assert isinstance(read_utility(tmp_path, "m", "300"), Problem)
+
+
+def test_pictures_are_encoded_again_and_bounded(tmp_path):
+    album = Album()
+    wide = decoded(album.add(picture(tmp_path / "a.png", (3000, 300))))
+    assert wide.size == (1100, 110)
+    cut = decoded(album.add(picture(tmp_path / "b.png", (40, 30)), skip=10))
+    assert cut.size == (40, 20)
+    assert Album(budget=0).add(tmp_path / "a.png") is None
+    text = tmp_path / "c.png"
+    text.write_text("<script>alert(1)</script>")
+    assert isinstance(album.add(text), Problem)
+    gif = tmp_path / "d.png"
+    Image.new("RGB", (9, 9)).save(gif, "GIF")
+    assert isinstance(album.add(gif), Problem)
+
+
+def test_evidence_keeps_its_order_and_its_words(tmp_path, write_run):
+    folder = write_run(tmp_path, "drc")
+    (cell,), _, _ = read_outputs([tmp_path])
+    assert read_evidence(cell, Album()) == (None, [])
+    shown = [Shown(f"z:{9 - i}", f"caption {i}", i / 2, i == 0, "top") for i in range(2)]
+    images = {name: torch.zeros(2, 3, 8, 8) for name in PANELS}
+    save_strips(folder / "evidence", images, shown)
+    evidence, problems = read_evidence(cell, Album())
+    assert problems == []
+    assert [strip.sample_id for strip in evidence.strips] == ["z:9", "z:8"]
+    assert evidence.strips[1].caption == "caption 1"
+    assert (evidence.strips[0].label, evidence.strips[1].label) == ("member", "non-member")
+    assert evidence.left_out == 0
+    (folder / "evidence" / "index.json").unlink()
+    older, _ = read_evidence(cell, Album())
+    assert [strip.sample_id for strip in older.strips] == ["z_8", "z_9"]
+    none, _ = read_evidence(cell, Album(budget=1))
+    assert len(none.strips) == 1
+    assert none.left_out == 1
+
+
+def test_an_index_cannot_reach_outside_its_folder(tmp_path, write_run):
+    folder = write_run(tmp_path, "drc") / "evidence"
+    (cell,), _, _ = read_outputs([tmp_path])
+    picture(tmp_path / "secret.png")
+    picture(folder / "in.png")
+    rows = [{"file": "../../../../../secret.png"}, {"file": "in.png", "score": "x"}]
+    (folder / "index.json").write_text(json.dumps({"rows": rows}))
+    evidence, _ = read_evidence(cell, Album())
+    assert [strip.sample_id for strip in evidence.strips] == ["in"]
+    assert evidence.strips[0].score is None
+    (folder / "broken.png").write_text("no picture")
+    (folder / "index.json").write_text(json.dumps({"rows": [{"file": "broken.png"}]}))
+    assert len(read_evidence(cell, Album())[1]) == 1
+
+
+def test_licences_come_from_our_own_readers_alone(tmp_path, write_run, monkeypatch):
+    def cells(target, **source):
+        node = {"name": "d", "source": {"_target_": target, **source}}
+        outputs = tmp_path / target.replace(".", "_") / "-".join(source)
+        write_run(outputs, data=node)
+        return read_outputs([outputs])[0]
+
+    assert licences(cells("mia_bench.data.openmoji.OpenMoji")) == {"d": "CC BY-SA 4.0"}
+    assert licences(cells("mia_bench.data.gone.Gone")) == {"d": "not stated"}
+    assert licences(cells("any.Thing", licence="MIT")) == {"d": "MIT"}
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert licences(cells("evil.Thing")) == {"d": "not stated"}

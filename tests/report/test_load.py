@@ -1,0 +1,183 @@
+"""Reading outputs/: every figure again from its scores, and words for whatever cannot be read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mia_bench.display.charts import histogram, thin
+from mia_bench.metrics import auroc, roc_curve
+from mia_bench.report.load import blind_problems, model_name, read_outputs
+from mia_bench.storage.files import write_json
+
+
+def test_a_run_is_read_and_recomputed(tmp_path, write_run, scores):
+    write_run(tmp_path, "clid", 1.0, access="grey_box", mitigation={"augment": {}, "lora": {}})
+    (cell,), problems, again = read_outputs([tmp_path])
+    assert problems == []
+    assert again
+    table = scores(1.0, 0)
+    rows = table[~table.calibration]
+    assert cell.metrics["auroc"]["value"] == auroc(rows.score, rows.is_member)
+    assert (cell.attack, cell.access, cell.model, cell.data) == (
+        *("clid", "grey box", "tiny", "openmoji"),
+    )
+    assert cell.mitigation == "augment+lora"
+    assert cell.surest[0][0] == rows.sort_values("score").sample_id.iloc[-1]
+
+
+def test_figures_that_differ_from_the_stored_ones_are_said(tmp_path, write_run, reseal):
+    folder = write_run(tmp_path)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["auroc"]["value"] = 0.999
+    write_json(folder / "metrics.json", metrics)
+    reseal(folder)
+    (cell,), (problem,), _ = read_outputs([tmp_path])
+    assert cell.differs
+    assert cell.metrics["auroc"]["value"] != 0.999
+    assert "stored 0.9990" in problem.what
+
+
+def test_the_base_row_is_recomputed_too(tmp_path, write_run, scores, quiet):
+    table = scores(1.0, 0)
+    table["score_base"] = np.where(table.calibration, np.nan, np.arange(len(table)) % 7)
+    write_run(tmp_path, table=table, controls=quiet())
+    _, (problem,), _ = read_outputs([tmp_path])
+    assert "base AUC" in problem.what
+
+
+def test_half_written_and_changed_runs_are_named_and_the_rest_is_reported(tmp_path, write_run):
+    write_run(tmp_path, "fine")
+    shutil.copytree((half := write_run(tmp_path, "half")), half.with_name(half.name + ".tmp"))
+    (half / "manifest.json").unlink()
+    changed = write_run(tmp_path, "changed")
+    pd.read_parquet(changed / "scores.parquet").head(50).to_parquet(changed / "scores.parquet")
+    gone = write_run(tmp_path, "gone")
+    (gone / "metrics.json").unlink()
+    garbled = write_run(tmp_path, "garbled")
+    (garbled / "manifest.json").write_text("{")
+    (garbled.parent / "stray.lock").touch()
+    cells, problems, _ = read_outputs([tmp_path])
+    assert [cell.attack for cell in cells] == ["fine"]
+    said = {p.where.rpartition("/")[2].partition("-")[0]: p.what for p in problems}
+    assert "half-written" in said["half"]
+    assert "changed since" in said["changed"]
+    assert "metrics.json is missing" in said["gone"]
+    assert "cannot read" in said["garbled"]
+    assert len(problems) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.assign(score=t.score.mask(t.index == 3)), "1 non-finite"),
+        (lambda t: t.assign(is_member=True), "no non-members"),
+        (lambda t: t.drop(columns="calibration"), "no column calibration"),
+        (lambda t: t.assign(sample_id="x"), "occur twice"),
+        (lambda t: t.assign(score="words"), "could not convert string to float"),
+    ],
+)
+def test_scores_that_cannot_be_judged(tmp_path, write_run, scores, change, said):
+    write_run(tmp_path, "bad", table=change(scores(1.0, 0)))
+    write_run(tmp_path, "good")
+    cells, (problem,), _ = read_outputs([tmp_path])
+    assert [cell.attack for cell in cells] == ["good"]
+    assert said in problem.what
+
+
+def test_a_configuration_of_another_shape(tmp_path, write_run, reseal):
+    folder = write_run(tmp_path, "odd")
+    (folder / "config.yaml").write_text("model: {path: x}")
+    reseal(folder)
+    assert "not as this version writes runs" in read_outputs([tmp_path])[1][0].what
+
+
+def test_another_version(tmp_path, write_run, reseal):
+    folder = write_run(tmp_path, "old")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["nfe_forward"]
+    write_json(folder / "metrics.json", metrics)
+    reseal(folder)
+    cells, (problem,), _ = read_outputs([tmp_path])
+    assert cells == []
+    assert "written by version" in problem.what
+    assert "nfe_forward" in problem.what
+
+
+def test_a_copy_is_merged_and_a_contradiction_is_left_out(tmp_path, write_run, scores):
+    """Two machines' folders joined: the same run twice is one; one key with two results is none."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for outputs in (one, two):
+        write_run(outputs, "same", key="0" * 16)
+        write_run(outputs, "odd", key="1" * 16, table=scores(1.0, 5 if outputs == one else 6))
+    cells, (problem,), _ = read_outputs([one, two])
+    assert [cell.attack for cell in cells] == ["same"]
+    assert "other scores" in problem.what
+    assert "odd-1" in problem.where
+
+
+def test_stored_bounds_are_used_when_there_are_many_runs(tmp_path, write_run, monkeypatch):
+    write_run(tmp_path)
+    (full,), _, _ = read_outputs([tmp_path])
+    monkeypatch.setattr("mia_bench.report.load.MANY", 0)
+    (quick,), problems, again = read_outputs([tmp_path])
+    assert not again
+    assert problems == []
+    assert quick.metrics["auroc"] == full.metrics["auroc"]
+    assert read_outputs([tmp_path], intervals=True)[2]
+
+
+def test_processes_give_what_one_process_gives(tmp_path, write_run, monkeypatch):
+    for seed in range(3):
+        write_run(tmp_path, seed=seed)
+    alone = read_outputs([tmp_path])[0]
+    monkeypatch.setattr("mia_bench.report.load.ALONE", 1)
+    together = read_outputs([tmp_path])[0]
+    assert [c.metrics for c in together] == [c.metrics for c in alone]
+
+
+def test_blind_rows_are_checked_against_their_scores(tmp_path):
+    folder = tmp_path / "controls" / "openmoji-0"
+    folder.mkdir(parents=True)
+    rows = pd.DataFrame({"is_member": [True, False] * 20, "blind_image": np.arange(40.0)})
+    rows.to_parquet(folder / "scores.parquet")
+    right = auroc(rows.blind_image, rows.is_member)
+    write_json(folder / "controls.json", {"blind_image": {"auroc": right, "p_value": 0.4}})
+    assert blind_problems([tmp_path]) == []
+    write_json(folder / "controls.json", {"blind_image": {"auroc": 0.9, "p_value": 0.4}})
+    (problem,) = blind_problems([tmp_path])
+    assert "stored 0.9000" in problem.what
+    (folder / "scores.parquet").unlink()
+    assert "cannot be read" in blind_problems([tmp_path])[0].what
+
+
+def test_names_of_models():
+    assert model_name({"path": "bundled:tiny"}) == "tiny"
+    assert model_name({"path": "/home/someone/sd15"}) == "sd15"
+    assert model_name({"path": "hub/name"}) == "hub/name"
+    assert model_name({"_target_": "a.b.Memorizer"}) == "Memorizer"
+
+
+def test_a_thinned_curve_draws_the_same(scores):
+    table = scores(0.5, 0, n=4000)
+    full = roc_curve(table.score, table.is_member)
+    small = thin(full)
+    assert len(small.fpr) < len(full.fpr) / 3
+    assert small.fpr[-1] == small.tpr[-1] == 1
+    at = np.geomspace(1e-3, 1, 200)
+    wanted = np.interp(at, full.fpr, full.tpr)
+    drawn = np.interp(at, small.fpr, small.tpr)
+    assert np.abs(np.log10(drawn / wanted)).max() < 0.05
+
+
+def test_a_histogram_holds_every_row(scores):
+    table = scores(2.0, 0)
+    bins = histogram(table, 0.5)
+    assert bins.members.sum() == pytest.approx(1)
+    assert bins.nonmembers.sum() == pytest.approx(1)
+    flat = histogram(table.assign(score=1.0), None)
+    assert flat.members.sum() == pytest.approx(1)

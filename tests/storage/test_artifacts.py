@@ -1,0 +1,506 @@
+"""store.py: keys, atomic files, and folders that are complete or absent."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock, Timeout
+
+from mia_bench.storage.artifacts import checked_manifest, get_or_build, is_complete, seal, settled
+from mia_bench.storage.files import read_json, read_yaml, unwritable, write_json
+from mia_bench.storage.hashing import hash_file, hash_files, hash_key
+from mia_bench.storage.locks import holding, locked
+from mia_bench.utils.errors import MiaError
+
+Build = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_JOB_NAME")
+    for name in ("RANK", "LOCAL_RANK", *slurm):
+        monkeypatch.delenv(name, raising=False)
+
+
+def counting(runs: list[Path]) -> Build:
+    def build(tmp: Path) -> dict[str, Any]:
+        runs.append(tmp)
+        (tmp / "sub").mkdir(exist_ok=True)
+        (tmp / "data.txt").write_text("data")
+        (tmp / "sub" / "more.txt").write_text("more")
+        return {"rows": 3}
+
+    return build
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def test_hash_key_does_not_see_the_order_of_keys() -> None:
+    one = {"a": 1, "b": {"x": [1, 2], "y": None}, "c": "é"}
+    other = {"c": "é", "b": {"y": None, "x": [1, 2]}, "a": 1}
+    assert hash_key(one) == hash_key(other)
+    assert len(hash_key(one)) == 16
+    assert set(hash_key(one)) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": 1, "b": [2, 1]},
+        {"a": 1.5, "b": [1, 2]},
+        {"a": "1", "b": [1, 2]},
+        {"a": None, "b": [1, 2]},
+        {"a": True, "b": [1, 2]},
+        {"A": 1, "b": [1, 2]},
+        {"a": 1, "b": [1, 2], "c": None},
+        {"a": 1},
+    ],
+)
+def test_hash_key_sees_everything_else(other: Any) -> None:
+    assert hash_key(other) != hash_key({"a": 1, "b": [1, 2]})
+
+
+def test_hash_key_is_frozen() -> None:
+    """Folders on disk carry these names: `printf '{"a":1,"b":[1,2]}' | b2sum -l 64`."""
+    assert hash_key({"b": [1, 2], "a": 1}) == "bba7f0f516ab1a2e"
+
+
+def test_hash_files_sees_content_and_order_but_not_names(tmp_path: Path) -> None:
+    for name, text in (("a", "x"), ("b", "y"), ("c", "x")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (tmp_path / name for name in "abc")
+    assert hash_file(a) == hash_file(c) != hash_file(b)
+    assert hash_files([a, b]) == hash_files([c, b]) != hash_files([b, a])
+
+
+# --- json ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), {"deep": [float("-inf")]}, object()])
+def test_a_value_json_cannot_hold_leaves_the_old_file(bad: Any, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"auroc": 0.5})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, {"auroc": bad})
+    assert read_json(path) == {"auroc": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_json_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"auroc": 0.5})
+    seen: list[Any] = []
+
+    def replace(source: Path, to: Path) -> None:
+        seen.append((json.loads(Path(source).read_text()), json.loads(Path(to).read_text())))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mia_bench.storage.artifacts.os.replace", replace)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"auroc": 0.7})
+    assert seen == [({"auroc": 0.7}, {"auroc": 0.5})]
+    assert read_json(path) == {"auroc": 0.5}
+
+
+def test_json_keeps_its_text_readable(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"name": "grün 🐢", "n": [1, 2]})
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert "grün 🐢" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"a": 1', None])
+def test_unreadable_json_says_what_to_do(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(MiaError, match=r"cannot read .*Delete its folder and run again"):
+        read_json(path)
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_built_once(tmp_path: Path) -> None:
+    runs: list[Path] = []
+    folder = tmp_path / "deep" / "down" / "key"
+    first = get_or_build(folder, counting(runs))
+    assert is_complete(folder)
+    assert get_or_build(folder, counting(runs)) == first
+    assert len(runs) == 1
+    assert runs[0] != folder
+    assert not runs[0].exists()
+    assert first["rows"] == 3
+    assert first["wall_seconds"] >= 0
+    assert set(first["files"]) == {"data.txt", "sub/more.txt"}
+    assert first["files"]["data.txt"] == hash_file(folder / "data.txt")
+    assert {"created", "command", "platform", "python", "versions", "git_commit"} <= first.keys()
+
+
+def test_an_interrupted_build_continues_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+
+    def broken(tmp: Path) -> dict[str, Any]:
+        (tmp / "shard0").write_text("half of the work")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_or_build(folder, broken)
+    assert not folder.exists()
+    assert not is_complete(folder)
+    assert (tmp_path / "key.tmp" / "shard0").read_text() == "half of the work"
+
+    def resumed(tmp: Path) -> dict[str, Any]:
+        assert (tmp / "shard0").is_file()
+        (tmp / "shard1").write_text("the other half")
+        return {}
+
+    manifest = get_or_build(folder, resumed)
+    assert set(manifest["files"]) == {"shard0", "shard1"}
+    assert not (tmp_path / "key.tmp").exists()
+
+
+def test_an_error_of_the_build_is_passed_on(tmp_path: Path) -> None:
+    def broken(_: Path) -> dict[str, Any]:
+        raise FileNotFoundError(errno.ENOENT, "no such picture")
+
+    with pytest.raises(FileNotFoundError, match="no such picture"):
+        get_or_build(tmp_path / "key", broken)
+
+
+def test_a_folder_without_a_manifest_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    folder.mkdir()
+    (folder / "stray").write_text("left by an older version")
+    get_or_build(folder, counting([]))
+    assert not (folder / "stray").exists()
+
+
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    """Both start before either is done; the second finds what the first made."""
+    script = """
+import sys, time
+from pathlib import Path
+from mia_bench.storage.artifacts import get_or_build
+
+here, me = Path(sys.argv[1]), sys.argv[2]
+
+def build(tmp):
+    (here / f"built-by-{me}").touch()
+    time.sleep(0.5)
+    (tmp / "data").write_text(me)
+    return {"by": me}
+
+(here / f"ready-{me}").touch()
+while len(list(here.glob("ready-*"))) < 2:
+    time.sleep(0.01)
+print(get_or_build(here / "key", build)["by"])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    running = [
+        subprocess.Popen([*command, me], stdout=subprocess.PIPE, text=True) for me in ("1", "2")
+    ]
+    said = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    (built,) = tmp_path.glob("built-by-*")
+    winner = built.name.removeprefix("built-by-")
+    assert said == [winner, winner]
+    assert (tmp_path / "key" / "data").read_text() == winner
+
+
+@pytest.mark.parametrize("name", ["data.txt", "sub/more.txt"])
+def test_a_changed_or_missing_file_is_noticed(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    get_or_build(folder, counting([]))
+    (folder / name).write_text("edited")
+    with pytest.raises(MiaError, match=f"{name} changed since it was written. Delete .*key"):
+        get_or_build(folder, counting([]))
+    (folder / name).unlink()
+    with pytest.raises(MiaError, match=f"{name} is missing since it was written"):
+        checked_manifest(folder)
+
+
+def test_files_added_later_are_nobodys_business(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    expected = get_or_build(folder, counting([]))
+    (folder / "notes.txt").write_text("mine")
+    assert checked_manifest(folder) == expected
+
+
+def test_the_manifest_does_not_list_itself(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    for _ in range(2):
+        seal(tmp_path, {"n": 1})
+        manifest = checked_manifest(tmp_path)
+        assert list(manifest["files"]) == ["a"]
+        assert manifest["n"] == 1
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    """Below a regular file nothing can be made, whoever asks."""
+    (tmp_path / "outputs").write_text("a file")
+    with pytest.raises(MiaError, match=r"cannot write .*point paths\.outputs at a folder"):
+        get_or_build(tmp_path / "outputs" / "targets" / "key", counting([]))
+
+
+def test_a_full_disk_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    def build(_: Path) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(MiaError, match=r"No space left on device.*Free some space"):
+        get_or_build(tmp_path / "key", build)
+
+
+# --- kills, damage, company ----------------------------------------------------------------------
+
+
+def test_a_build_killed_after_its_seal_is_published_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between seal and rename; what resuming needed is gone either way."""
+    folder, runs = tmp_path / "key", []
+
+    def build(tmp: Path) -> dict[str, Any]:
+        (tmp / "shards").mkdir(exist_ok=True)
+        (tmp / "shards" / "0").write_text("part")
+        (tmp / "last.ckpt").write_text("where to resume")
+        return counting(runs)(tmp)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mia_bench.storage.artifacts._publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+    assert not is_complete(folder)
+    manifest = get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+    assert len(runs) == 1
+    assert set(manifest["files"]) == {"data.txt", "sub/more.txt"}
+    assert {p.name for p in folder.iterdir()} == {"manifest.json", "data.txt", "sub"}
+
+
+def test_a_sealed_build_that_changed_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, runs = tmp_path / "key", []
+    with monkeypatch.context() as patch:
+        patch.setattr("mia_bench.storage.artifacts.os.replace", lambda a, b: Path(a).rename(b))
+        patch.setattr("mia_bench.storage.artifacts._publish", lambda *_: None)
+        with pytest.raises(MiaError, match="cannot read"):
+            get_or_build(folder, counting(runs))
+    (tmp_path / "key.tmp" / "data.txt").write_text("edited")
+    assert not settled(folder)
+    get_or_build(folder, counting(runs))
+    assert len(runs) == 2
+    assert (folder / "data.txt").read_text() == "data"
+
+
+def test_parts_of_a_killed_build_are_not_sealed(tmp_path: Path) -> None:
+    tmp = tmp_path / "key.tmp"
+    (tmp / "steps" / "3.part").mkdir(parents=True)
+    (tmp / "steps" / "3.part" / "weights").write_text("half")
+    (tmp / "metrics.json.77.part").write_text("{")
+    manifest = get_or_build(tmp_path / "key", counting([]))
+    assert set(manifest["files"]) == {"data.txt", "sub/more.txt"}
+    assert not list((tmp_path / "key").rglob("*.part"))
+
+
+@pytest.mark.parametrize("old", ['"rows"', "3", '"files"', "data.txt", '"created"'])
+def test_a_manifest_vouches_for_itself(tmp_path: Path, old: str) -> None:
+    folder = tmp_path / "key"
+    get_or_build(folder, counting([]))
+    text = (folder / "manifest.json").read_text()
+    other = old[:-1] + ("4" if old == "3" else "x")
+    (folder / "manifest.json").write_text(text.replace(old, other.replace("x", 'x"'), 1))
+    if old in ("3", "data.txt"):
+        (folder / "manifest.json").write_text(text.replace(old, other, 1))
+    with pytest.raises(MiaError, match=r"manifest\.json"):
+        checked_manifest(folder)
+
+
+def test_only_what_is_reused_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    get_or_build(folder, counting([]))
+    (folder / "data.txt").write_text("edited")
+    assert checked_manifest(folder, under=folder / "sub")["rows"] == 3
+    (folder / "sub" / "more.txt").write_text("edited")
+    with pytest.raises(MiaError, match=r"more\.txt changed"):
+        checked_manifest(folder, under=folder / "sub")
+
+
+def test_who_waits_for_another_process_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "abc.lock"
+    script = """
+import sys, time
+from filelock import FileLock
+
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(0.5)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    monkeypatch.setattr("mia_bench.storage.locks.PATIENCE", 0.05)
+    with locked(path):
+        assert "waiting for another process that is at work on abc" in capsys.readouterr().err
+    holder.communicate()
+    with locked(path):
+        assert capsys.readouterr().err == ""
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Each has a part of its own: neither finds it renamed under its hands."""
+    script = """
+import sys
+from pathlib import Path
+from mia_bench.storage.files import write_json
+
+for i in range(300):
+    write_json(Path(sys.argv[1]), {"n": i})
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "x.json")]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate(timeout=60)[1] for process in running] == [b"", b""]
+    assert read_json(tmp_path / "x.json") == {"n": 299}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/x"), "Read-only"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left"),
+        (OSError(errno.ENOENT, "No such file"), None),
+        (ValueError("a bug"), None),
+    ],
+)
+def test_errors_of_a_disk_are_known_in_any_wrapping(error: Exception, said: str | None) -> None:
+    wrapped = RuntimeError("the writer failed")
+    wrapped.__cause__ = error
+    found = unwritable(error)
+    assert (found is None) == (said is None)
+    assert said is None or said in str(found)
+    assert (unwritable(wrapped) is not None) == (said == "No space left")
+
+
+def test_a_rank_whose_parent_ended_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("mia_bench.storage.artifacts.PARENT", -1)
+    with pytest.raises(MiaError, match=r"rank 0 ended before it finished .*run the same command"):
+        get_or_build(tmp_path / "key", counting([]))
+
+
+# --- ranks ---------------------------------------------------------------------------------------
+
+
+def test_other_ranks_take_no_lock_and_seal_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 holds the lock while all of them build; here it is done by the time rank 1 is."""
+    folder, runs = tmp_path / "key", []
+    monkeypatch.setenv("RANK", "1")
+
+    def build(tmp: Path) -> dict[str, Any]:
+        runs.append(tmp)
+        monkeypatch.delenv("RANK")
+        get_or_build(folder, counting([]))
+        return {"rows": 99}
+
+    assert get_or_build(folder, build, together=True)["rows"] == 3
+    assert runs == [tmp_path / "key.tmp"]
+
+
+def test_tables_are_asked_for_by_one_process_at_a_time(tmp_path):
+    folders = [tmp_path / "m" / name for name in ("b", "a")]
+    with holding(folders):
+        for folder in folders:
+            lock = FileLock(folder.with_name(f"{folder.name}.asking.lock"))
+            with pytest.raises(Timeout):
+                lock.acquire(timeout=0)
+    with holding(folders[:1]), holding(folders[1:]):
+        pass
+
+
+def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypatch):
+    """Its other ranks would train or ask meanwhile; they themselves take no lock."""
+    folder, runs = tmp_path / "key", []
+    monkeypatch.setattr("mia_bench.storage.locks.PATIENCE", 0.0)
+    with FileLock(tmp_path / "key.lock"), pytest.raises(MiaError, match=r"another run .* on key"):
+        get_or_build(folder, counting(runs), together=True)
+    assert not runs
+    with FileLock(tmp_path / "key.asking.lock"):
+        with pytest.raises(MiaError, match="Start this one again"), holding([folder], True):
+            pass
+        monkeypatch.setenv("RANK", "1")
+        with holding([folder], together=True):
+            pass
+
+
+def test_a_run_of_several_processes_does_not_go_on_from_what_another_just_finished(
+    tmp_path, monkeypatch
+):
+    """Its other ranks may have planned before or after that."""
+    folder, runs = tmp_path / "key", []
+    get_or_build(folder, counting([]))
+    states = iter([False])
+    monkeypatch.setattr(
+        "mia_bench.storage.artifacts.is_complete",
+        lambda path: next(states, (path / "manifest.json").is_file()),
+    )
+    with pytest.raises(MiaError, match="key was finished meanwhile"):
+        get_or_build(folder, counting(runs), together=True)
+    assert not runs
+
+
+def test_weights_are_hashed_again_once_they_change(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    before = hash_files([path])
+    assert hash_files([path]) == before
+    path.write_bytes(b"other")
+    assert hash_files([path]) != before
+
+
+# --- yaml ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x [1]\nb: *x\n", "aliases"),
+        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("- 1", "no mapping"),
+        ("a: [", "expected"),
+        ("a: " + "x" * (1 << 20), "more than 1,048,576 bytes"),
+        ("a: \x00", "not allowed"),
+    ],
+)
+def test_stored_yaml_is_plain_values_in_a_mapping(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: {b: [1, null, x]}")
+    assert read_yaml(path) == {"a": {"b": [1, None, "x"]}}
+    path.write_text(text)
+    with pytest.raises(MiaError, match=said):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "1", "[" * 100_000, "{", "\xff"])
+def test_stored_json_is_an_object(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(MiaError, match="cannot read"):
+        read_json(path)

@@ -1,0 +1,57 @@
+"""The study of mitigations: a small one, its tables, and that a second run trains nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mia_bench.studies.mitigation_tables import report, spread
+from mia_bench.studies.mitigations import fitting, run
+
+CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
+
+
+@pytest.fixture(scope="module")
+def study(small_overrides, tmp_path_factory):
+    outputs = tmp_path_factory.mktemp("outputs")
+    given = [*small_overrides, *CHOICES, f"paths.outputs={outputs}", "mitigation.dp.epsilon=80"]
+    return run([0], ["none", "dp"], given)
+
+
+def test_every_cell_has_attacks_utility_and_what_was_spent(study):
+    none, private = study["none"][0], study["dp"][0]
+    assert none.change == {}
+    change = private.change["loss"]
+    assert change["value"] == pytest.approx(
+        private.auroc["loss"]["value"] - none.auroc["loss"]["value"]
+    )
+    assert private.about["privacy"]["epsilon"] == pytest.approx(80, abs=1)
+    assert private.about["privacy"]["clip"] == 0.02
+    assert none.utility["heldout_loss"] != private.utility["heldout_loss"]
+    assert none.base == private.base
+
+
+def test_tables_and_figures_are_written(study, tmp_path):
+    text = report(study, tmp_path, "0 --small").read_text()
+    assert "mitigation_study 0 --small`, seeds 0" in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[1] for line in lines if line.startswith("| loss")] == ["none", "dp"]
+    assert any(line.startswith("| (base)") for line in lines)
+    assert len({line.count("|") for line in lines[:3]}) == 1
+    stored = json.loads((tmp_path / "mitigations.json").read_text())
+    assert stored["dp"]["0"]["auroc"]["loss"]["value"] == study["dp"][0].auroc["loss"]["value"]
+    assert (tmp_path / "mitigations.png").is_file()
+    assert (tmp_path / "mitigations.svg").is_file()
+
+
+def test_an_option_of_a_mitigation_reaches_its_own_cells_alone():
+    given = ["seed=1", "mitigation.dp.clip=2", "mitigation.lora.rank=3"]
+    assert fitting(given, "dp") == ["seed=1", "mitigation.dp.clip=2"]
+    assert fitting(given, "none") == ["seed=1"]
+
+
+def test_means_and_spreads():
+    assert spread([0.5, 0.7]) == "0.600 (0.141)"
+    assert spread([0.5]) == "0.500"
+    assert spread([0.5, None]) == "n/a"

@@ -1,0 +1,411 @@
+"""Fine-tuning: what a step sees, resuming, accumulating, averaging, and failing clearly."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mia_bench.config.recipe import Recipe
+from mia_bench.config.schema import TrainerOptions
+from mia_bench.data.source import Item
+from mia_bench.mitigations import Situation, Treatment
+from mia_bench.mitigations.augment import Augment
+from mia_bench.mitigations.dp import DpSgd
+from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
+from mia_bench.models.lora import load_lora
+from mia_bench.target import Target
+from mia_bench.target.diffusion import add_noise
+from mia_bench.training.batches import Rows, StepBatches
+from mia_bench.training.finetune import finetune
+from mia_bench.training.module import FinetuneModule
+from mia_bench.training.views import shown
+from mia_bench.utils.errors import MiaError
+
+CPU = TrainerOptions(accelerator="cpu")
+RECIPE = Recipe(
+    steps=6, batch_size=4, lr=1e-2, val_every=3, val_rows=3, checkpoint_every=2, seed=0, warmup=2
+)
+
+
+def rows(target: Target, n: int, prefix: str) -> Rows:
+    generator = torch.Generator().manual_seed(len(prefix))
+    z0 = torch.randn(n, *target.latent_shape, generator=generator)
+    captions = [f"{prefix} picture number {i}" for i in range(n)]
+    return Rows(tuple(f"{prefix}:{i}" for i in range(n)), z0, target.embed(captions))
+
+
+def treated(recipe: Recipe, mitigations=None, members: int = 7, heldout: int = 5) -> Treatment:
+    """A recipe under mitigations, without their recipe hooks."""
+    return Treatment(Situation(recipe, members, heldout, 1, "32-true"), mitigations or {})
+
+
+def pictures(n: int) -> list[Item]:
+    def draw(i: int) -> Image.Image:
+        values = np.random.default_rng(i).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        return Image.fromarray(values)
+
+    return [Item(f"member:{i}", f"picture {i}", f"{i}", lambda _, i=i: draw(i)) for i in range(n)]
+
+
+def train(
+    make,
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    prediction_type: str = "epsilon",
+    fail=None,
+    mitigations=None,
+):
+    """(weights that are attacked, manifest) of a fine-tune on 7 random latents or pictures."""
+    target = make(prediction_type)
+    folder.mkdir(parents=True, exist_ok=True)
+    members, heldout = rows(target, 7, "member"), rows(target, 5, "heldout")
+    if fail is not None:
+        fail(members)
+    treatment = treated(recipe, mitigations)
+    seen, views = shown(target, members, pictures(7), 16, treatment)
+    about = finetune(target, members, heldout, treatment, CPU, folder, shown=seen, views=views)
+    step = about.get("chosen_step", recipe.steps)
+    (file,) = (folder / "steps" / str(step)).glob("*.safetensors")
+    return load_file(file), about
+
+
+def same(a, b, exact=True) -> bool:
+    close = torch.equal if exact else lambda x, y: torch.allclose(x, y, atol=1e-6)
+    return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
+
+
+def test_a_step_is_a_pure_function_of_seed_and_step(fresh_target):
+    data = rows(fresh_target(), 7, "member")
+    one, two = (StepBatches(data, RECIPE, 1000, start=start) for start in (0, 4))
+    for name, value in one.step(5).items():
+        assert torch.equal(value, two.step(5)[name])
+    assert not torch.equal(one.step(5)["eps"], one.step(4)["eps"])
+    other = StepBatches(data, replace(RECIPE, seed=1), 1000)
+    assert not torch.equal(other.step(5)["eps"], one.step(5)["eps"])
+
+
+def test_every_row_is_seen_once_an_epoch(fresh_target):
+    batches = StepBatches(rows(fresh_target(), 7, "member"), replace(RECIPE, batch_size=3), 1000)
+    seen = torch.cat([batches.step(s)["row"] for s in range(7)])
+    for epoch in seen.split(7):
+        assert sorted(epoch.tolist()) == list(range(7))
+
+
+def test_micro_batches_and_ranks_cut_one_global_step(fresh_target):
+    data = rows(fresh_target(), 7, "member")
+    recipe = replace(RECIPE, batch_size=8, accumulate=2, steps=1)
+    whole = StepBatches(data, recipe, 1000).step(0)["t"]
+    parts = [b["t"] for rank in range(2) for b in StepBatches(data, recipe, 1000, rank, 2)]
+    assert [len(p) for p in parts] == [2, 2, 2, 2]
+    assert sorted(torch.cat(parts).tolist()) == sorted(whole.tolist())
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(fresh_target):
+    with pytest.raises(MiaError, match="global batch"):
+        StepBatches(rows(fresh_target(), 7, "member"), replace(RECIPE, batch_size=3), 1000, 0, 2)
+
+
+def test_the_loss_is_the_literal_objective(fresh_target):
+    for prediction_type in ("epsilon", "v_prediction"):
+        target = fresh_target(prediction_type)
+        data = rows(target, 4, "member")
+        module = FinetuneModule(target, data, data, treated(RECIPE))
+        batch = StepBatches(data, RECIPE, 1000).step(0)
+        expected = []
+        for row, t, eps in zip(batch["row"], batch["t"], batch["eps"], strict=True):
+            a, b, z0 = target.a[t], target.b[t], data.z0[row]
+            z_t = add_noise(z0, eps, a, b)[None]
+            with torch.no_grad():
+                out = target.unet(z_t, t[None], data.cond.hidden[row][None], return_dict=False)[0][
+                    0
+                ]
+            wanted = eps if prediction_type == "epsilon" else a * eps - b * z0
+            expected.append(((out - wanted) ** 2).mean())
+        z0 = data.z0[batch["row"]]
+        hidden = data.cond.hidden[batch["row"]]
+        found = module._loss(module.unet, z0, batch["t"], batch["eps"], hidden, {})
+        assert torch.allclose(found, torch.stack(expected), rtol=1e-4)
+
+
+def test_training_lowers_the_loss_and_leaves_its_record(fresh_target, tmp_path):
+    recipe = replace(RECIPE, steps=60, val_every=20)
+    _, about = train(fresh_target, tmp_path, recipe)
+    history = list(csv.DictReader((tmp_path / "train.csv").read_text().splitlines()))
+    assert [float(r["step"]) for r in history] == [20, 40, 60]
+    assert float(history[-1]["train_loss"]) < float(history[0]["train_loss"])
+    assert set(history[0]) == {"step", "epoch", "train_loss", "val_member", "val_heldout"}
+    assert about["epochs"] == pytest.approx(60 * 4 / 7, abs=0.01)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at_step_5(monkeypatch, run) -> None:
+    step = FinetuneModule.training_step
+
+    def killed(self, batch, batch_idx):
+        if self.global_step == 5:
+            raise KilledError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "training_step", killed)
+        with pytest.raises(KilledError):
+            run()
+
+
+def test_sigterm_ends_a_fine_tune_with_a_status(fresh_target, tmp_path, monkeypatch):
+    """Lightning alone would end it with status 0, as if it were done."""
+    step = FinetuneModule.training_step
+
+    def told_to_end(self, batch, batch_idx):
+        if self.global_step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "training_step", told_to_end)
+        with pytest.raises(SystemExit) as ended:
+            train(fresh_target, tmp_path / "part")
+    assert ended.value.code == 128 + signal.SIGTERM
+    whole, _ = train(fresh_target, tmp_path / "whole")
+    resumed, _ = train(fresh_target, tmp_path / "part")
+    assert same(resumed, whole)
+
+
+TREATED = {
+    "plain": (RECIPE, {}),
+    "average": (replace(RECIPE, ema_decay=0.9), {}),
+    "adapters": (replace(RECIPE, lora_rank=2, ema_decay=0.9), {}),
+    "augment": (RECIPE, {"augment": Augment(crop=0.5, flip=0.5, randaugment=5, colour=0.3)}),
+    # A validation and a checkpoint fall on the same step, and patience runs across the kill.
+    "early_stop": (
+        replace(RECIPE, steps=20, lr=0.1, val_every=2),
+        {"early_stop": EarlyStop(patience=3, every=2, rows=5)},
+    ),
+    "dp": (replace(RECIPE, max_grad_norm=0.0), {"dp": DpSgd(noise=0.5, clip=0.1, delta=1e-3)}),
+}
+
+
+@pytest.mark.parametrize("name", TREATED)
+def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path, monkeypatch, name):
+    recipe, mitigations = TREATED[name]
+
+    def run(folder: str):
+        return train(fresh_target, tmp_path / folder, recipe, mitigations=mitigations)
+
+    expected, about = run("whole")
+    step = FinetuneModule.training_step
+
+    killed_at_step_5(monkeypatch, lambda: run("killed"))
+    assert (tmp_path / "killed" / "last.ckpt").exists()
+    steps = []
+
+    def counted(self, batch, batch_idx):
+        steps.append(self.global_step)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FinetuneModule, "training_step", counted)
+    resumed, about_resumed = run("killed")
+    assert steps == list(range(4, about["steps"]))
+    assert same(resumed, expected)
+    for field in ("steps", "chosen_step", "privacy"):
+        assert about_resumed.get(field) == about.get(field)
+    assert about_resumed["history"] == about["history"]
+    left, left_again = (
+        sorted(p.name for p in (tmp_path / f / "steps").iterdir()) for f in ("whole", "killed")
+    )
+    assert left_again == left
+
+
+def test_two_kills_between_two_checkpoints_amid_a_step(fresh_target, tmp_path, monkeypatch):
+    """The second comes two micro-batches after the first resume, which left no new checkpoint."""
+    recipe = replace(RECIPE, accumulate=4, val_every=6)
+    expected, about = train(fresh_target, tmp_path / "whole", recipe)
+    step, left = FinetuneModule.training_step, []
+
+    def killed(self, batch, batch_idx):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KilledError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "training_step", killed)
+        for micro_batches in (2 * 4 + 3, 3):
+            left[:] = [micro_batches]
+            with pytest.raises(KilledError):
+                train(fresh_target, tmp_path / "killed", recipe)
+    found, about_found = train(fresh_target, tmp_path / "killed", recipe)
+    assert same(found, expected)
+    assert about_found["history"] == about["history"]
+
+
+def test_accumulation_gives_the_same_weights(fresh_target, tmp_path):
+    one, _ = train(fresh_target, tmp_path / "1")
+    two, _ = train(fresh_target, tmp_path / "2", replace(RECIPE, accumulate=2))
+    # Sums of gradients are rounded differently; AdamW's first steps amplify that.
+    worst = max((one[k] - two[k]).abs().max().item() for k in one)
+    assert worst < 1e-3
+
+
+def test_scheduled_steps_are_saved_and_equal_shorter_runs(fresh_target, tmp_path):
+    train(fresh_target, tmp_path / "long", replace(RECIPE, save_at=[3]))
+    short, _ = train(fresh_target, tmp_path / "short", replace(RECIPE, steps=3))
+    path = tmp_path / "long" / "steps" / "3" / "diffusion_pytorch_model.safetensors"
+    assert same(load_file(path), short)
+
+
+def test_an_average_is_saved_when_asked_for(fresh_target, tmp_path):
+    raw, _ = train(fresh_target, tmp_path / "raw")
+    averaged, _ = train(fresh_target, tmp_path / "ema", replace(RECIPE, ema_decay=0.9))
+    assert not same(raw, averaged)
+
+
+def test_dropped_captions_are_the_null_condition(fresh_target):
+    target = fresh_target()
+    data = rows(target, 4, "member")
+    module = FinetuneModule(target, data, data, treated(RECIPE))
+    drop = torch.tensor([True, False, True, False])
+    hidden, _ = module._text(data.cond, torch.arange(4), drop)
+    null = target.embed([""]).hidden[0]
+    assert torch.equal(hidden[0], null)
+    assert torch.equal(hidden[1], data.cond.hidden[1])
+    share = torch.cat(
+        [StepBatches(data, replace(RECIPE, p_uncond=0.3), 1000).step(s)["drop"] for s in range(400)]
+    )
+    assert share.float().mean().item() == pytest.approx(0.3, abs=0.04)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
+    def poison(members: Rows) -> None:
+        members.z0[2] = float("nan")
+
+    with pytest.raises(MiaError, match=r"training loss became nan at step \d+ \(rows member:2\)"):
+        train(fresh_target, tmp_path, fail=poison)
+
+
+def test_a_gradient_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path, monkeypatch):
+    """The loss is finite; a backward pass that overflows would only show one step later."""
+    step, asked = FinetuneModule.training_step, []
+
+    def overflows(self, batch, batch_idx):
+        asked.append([self.shown.sample_id[i] for i in batch["row"].tolist()])
+        loss = step(self, batch, batch_idx)
+        return (
+            loss + self.unet.conv_in.bias[0] * float("inf") * 0 if self.global_step == 3 else loss
+        )
+
+    monkeypatch.setattr(FinetuneModule, "training_step", overflows)
+    with pytest.raises(MiaError, match=r"gradient became nan at step 3 \(rows member") as error:
+        train(fresh_target, tmp_path, replace(RECIPE, accumulate=2))
+    for row in {*asked[-1], *asked[-2]}:
+        assert row in str(error.value)
+
+
+def test_a_validation_loss_that_is_not_finite_is_an_error(fresh_target, tmp_path):
+    def poison(members: Rows) -> None:
+        members.z0[0] = 3e38  # finite, and validated before it is trained on
+
+    recipe = replace(RECIPE, val_every=1, steps=1, batch_size=1)
+    with pytest.raises(MiaError, match=r"loss.* at step [01] \(rows member:0\)"):
+        train(fresh_target, tmp_path, recipe, fail=poison)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_said_and_training_begins_again(
+    fresh_target, tmp_path, monkeypatch, capsys, damage
+):
+    expected, _ = train(fresh_target, tmp_path / "whole")
+    killed_at_step_5(monkeypatch, lambda: train(fresh_target, tmp_path / "killed"))
+    checkpoint = tmp_path / "killed" / "last.ckpt"
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 4
+    cut = {"truncated": len(data) // 2, "flipped": len(data), "empty": 0}[damage]
+    checkpoint.write_bytes(data[:cut])
+    found, _ = train(fresh_target, tmp_path / "killed")
+    assert same(found, expected)
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_fused_optimizer_and_recomputed_activations_change_no_more_than_rounding(
+    fresh_target, tmp_path
+):
+    plain, _ = train(fresh_target, tmp_path / "plain")
+    for name, change in (
+        ("fused", {"optimizer": "adamw_fused"}),
+        ("recomputed", {"gradient_checkpointing": True}),
+    ):
+        found, _ = train(fresh_target, tmp_path / name, replace(RECIPE, **change))
+        worst = max((plain[k] - found[k]).abs().max().item() for k in plain)
+        assert worst < 1e-3
+
+
+def test_what_was_killed_after_it_had_stopped_trains_no_further(fresh_target, tmp_path):
+    """The checkpoint of the last validation is there, the manifest is not yet."""
+    recipe = replace(RECIPE, steps=40, lr=0.1, val_every=2, val_rows=5)
+    stop = EarlyStop(patience=1, every=2, rows=5)
+    weights, about = train(fresh_target, tmp_path, recipe, mitigations={"early_stop": stop})
+    history = (tmp_path / "train.csv").read_text()
+    assert about["steps"] < 40
+    again, about_again = train(fresh_target, tmp_path, recipe, mitigations={"early_stop": stop})
+    assert (tmp_path / "train.csv").read_text() == history
+    assert about_again["chosen_step"] == about["chosen_step"]
+    assert same(weights, again)
+
+
+def test_early_stopping_attacks_the_best_validated_weights(fresh_target, tmp_path):
+    recipe = replace(RECIPE, steps=40, lr=0.1, val_every=2, save_at=[2])
+    stop = EarlyStop(patience=2, every=2, rows=5)
+    weights, about = train(fresh_target, tmp_path, recipe, mitigations={"early_stop": stop})
+    steps = [int(r["step"]) for r in about["history"]]
+    losses = [r["val_heldout"] for r in about["history"]]
+    assert about["steps"] < 40
+    assert about["chosen_step"] == steps[int(np.argmin(losses))]
+    assert (about["chosen_step"], about["steps"]) == chosen_step(steps, losses, stop.patience)
+    saved = {p.name for p in (tmp_path / "steps").iterdir()}
+    assert saved == {"2", str(about["chosen_step"])}
+    plain, _ = train(
+        fresh_target, tmp_path / "short", replace(recipe, steps=about["chosen_step"], save_at=[])
+    )
+    assert same(weights, plain)
+
+
+def test_adapters_alone_are_trained_saved_and_checkpointed(fresh_target, tmp_path, monkeypatch):
+    from lightning.pytorch import Trainer
+
+    names = []
+    save = Trainer.save_checkpoint
+
+    def look(self, path, *rest):
+        save(self, path, *rest)
+        names.append(set(torch.load(path, weights_only=True)["state_dict"]))
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", look)
+    target = fresh_target()
+    before = {k: v.clone() for k, v in target.unet.state_dict().items()}
+    found, _ = train(fresh_target, tmp_path, replace(RECIPE, lora_rank=2))
+    assert found
+    assert all(".lora" in name for name in found)
+    assert all(".lora_" in name for name in names[0] if name.startswith("unet."))
+    load_lora(target.unet, tmp_path / "steps" / "6")
+    changed = {k for k, v in target.unet.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert all("to_" in name for name in changed)
+
+
+def test_training_without_held_out_rows_validates_on_members_alone(fresh_target, tmp_path):
+    target = fresh_target()
+    members = rows(target, 7, "member")
+    about = finetune(target, members, None, treated(RECIPE, heldout=0), CPU, tmp_path)
+    assert set(about["history"][0]) == {"step", "epoch", "train_loss", "val_member"}
