@@ -11,7 +11,7 @@ from mia_bench.tracking.mirror import has_key
 from mia_bench.tracking.options import options_of
 from mia_bench.tracking.sync import entries
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 USAGE = "python -m mia_bench.dashboard entity=TEAM [project=mia_bench] [paths.outputs=outputs]"
 
@@ -32,12 +32,12 @@ def run(words: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, built in (("workspace", workspace), ("report", report)):
             write_json(folder / f"{name}.json", as_json(built))
-        say(f"W&B: no API key, so nothing was sent; what would be is in {folder}")
+        echo(f"W&B: no API key, so nothing was sent; what would be is in {folder}")
         return
     if options.logger.entity is None:
         raise MiaError("a dashboard belongs to a team or user: add entity=NAME.")
     for kind, url in save(workspace, report, options.outputs).items():
-        say(f"{kind}: {url}")
+        echo(f"{kind}: {url}")
 
 
 if __name__ == "__main__":

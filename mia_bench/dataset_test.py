@@ -10,10 +10,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mia_bench.config.arguments import command
-from mia_bench.metrics.dataset_inference import LEVEL, RESAMPLES, Result, dataset_test
+from mia_bench.metrics.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
-from mia_bench.utils.text import plain
+from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import sanitise
 
 NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups:
 members + non-members, near-duplicates counted once. False alarms: how often non-members are told
@@ -60,11 +60,11 @@ def show(results: Sequence[tuple[str, Result]]) -> None:
     for column in ("attack", "samples needed", "p with all", "false alarms", "groups"):
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
     for name, result in results:
-        table.add_row(escape(plain(name)), *_line(result))
+        table.add_row(escape(sanitise(name)), *_line(result))
     console = Console(highlight=False)
     console.width = max(console.width, 100)
     console.print(table)
-    say(NOTES.format(level=LEVEL, draws=results[0][1]["resamples"]))
+    echo(NOTES.format(level=P_LEVEL, draws=results[0][1]["resamples"]))
 
 
 def _line(result: Result) -> tuple[str, ...]:

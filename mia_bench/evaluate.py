@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mia_bench.config.arguments import command, parse, whole, yes
+from mia_bench.config.arguments import command, parse, parse_bool, parse_int
 from mia_bench.evaluation.score_files import compare, distinctly_named, evaluate_file, remarks
 from mia_bench.utils.errors import MiaError
 
@@ -27,11 +27,11 @@ def run(words: Sequence[str]) -> dict[str, Any]:
     given = parse(words, KNOWN, USAGE, repeated=("scores",))
     if "scores" not in given:
         raise MiaError(f"scores=FILE is needed. {USAGE}")
-    seed, resamples = whole(given, "seed", 0), whole(given, "resamples", 2000)
+    seed, resamples = parse_int(given, "seed", 0), parse_int(given, "resamples", 2000)
     if resamples < 100:
         raise MiaError("resamples must be at least 100.")
     paths = [Path(value) for value in given["scores"]]
-    negate = yes(given, "negate")
+    negate = parse_bool(given, "negate")
     files = distinctly_named(
         [evaluate_file(path, seed, resamples, negate) for path in paths], paths
     )

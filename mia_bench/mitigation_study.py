@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mia_bench.config.arguments import command
 from mia_bench.studies.mitigation_tables import report
-from mia_bench.studies.mitigations import MITIGATIONS, SMALL, fitting, run
-from mia_bench.utils.terminal import say
+from mia_bench.studies.mitigations import MITIGATIONS, SMALL_SIZES, fitting, run
+from mia_bench.utils.terminal import echo
 
 
 def main() -> None:
@@ -24,12 +24,12 @@ def study(words: Sequence[str]) -> None:
     parser.add_argument("--mitigation", action="append", help=f"instead of {MITIGATIONS}")
     parser.add_argument("--override", action="append", default=[], help="any key=value of conf/")
     args = parser.parse_args(words)
-    given = [*(SMALL if args.small else ()), *args.override]
+    given = [*(SMALL_SIZES if args.small else ()), *args.override]
     names = ["none", *(m for m in args.mitigation or MITIGATIONS if m != "none")]
     found = run(args.seeds, names, given)
     reports = compose(*fitting(given, "none")).outputs / "reports"
     folder = reports / ("mitigations-small" if args.small else "mitigations")
-    say(f"table: {report(found, folder, ' '.join(words))}")
+    echo(f"table: {report(found, folder, ' '.join(words))}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mia_bench.config.arguments import command
 from mia_bench.storage.files import write_json
 from mia_bench.studies.seeds import run_seed, show
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def study(words: Sequence[str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, report)
     show(found)
-    say(f"figures: {out}")
+    echo(f"figures: {out}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mia_bench.config.arguments import command
 from mia_bench.studies.trajectory import run
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 
 def main() -> None:
-    command(lambda words: say(f"figure: {run(words)}"), __doc__)
+    command(lambda words: echo(f"figure: {run(words)}"), __doc__)
 
 
 if __name__ == "__main__":

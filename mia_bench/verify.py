@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mia_bench.config.arguments import command, parse, yes
+from mia_bench.config.arguments import command, parse, parse_bool
 from mia_bench.storage.index import find, runs, unfinished
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
     from mia_bench.verification.result import Check
@@ -49,9 +49,9 @@ def run(words: Sequence[str]) -> None:
             continue
         found = list(check(folder))
         differ += any(c.state == "DIFFERS" for c in found)
-        _print(lines(folder, found, yes(given, "all") or len(folders) == 1))
+        _print(lines(folder, found, parse_bool(given, "all") or len(folders) == 1))
     whole = len(dict.fromkeys(folders)) - half
-    say(f"{whole} runs checked: {whole - differ} agree, {differ} differ; {half} half written")
+    echo(f"{whole} runs checked: {whole - differ} agree, {differ} differ; {half} half written")
     if differ or (half and not every):
         sys.exit(1)
 
@@ -59,9 +59,9 @@ def run(words: Sequence[str]) -> None:
 def check(folder: Path) -> Iterator[Check]:
     """Every check of a finished run."""
     from mia_bench.verification.checks import checks
-    from mia_bench.verification.stored_run import Stored
+    from mia_bench.verification.stored_run import StoredRun
 
-    return checks(Stored(folder))
+    return checks(StoredRun(folder))
 
 
 def lines(folder: Path, found: Sequence[Check], all_of_them: bool) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _print(said: Iterable[str]) -> None:
     from mia_bench.utils.text import printable
 
     for line in said:
-        say(printable(line))
+        echo(printable(line))
 
 
 if __name__ == "__main__":

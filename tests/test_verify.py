@@ -24,8 +24,9 @@ from mia_bench.storage.hashing import hash_file
 from mia_bench.storage.index import find
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.result import Check
-from mia_bench.verification.stored_run import Stored
-from mia_bench.verify import check, run
+from mia_bench.verification.stored_run import StoredRun
+from mia_bench.verify import check
+from mia_bench.verify import run as verify
 
 ATTACKS = ("attack=[loss,clid]", "eval.ensemble=true", "eval.base_calibrated=true")
 
@@ -48,7 +49,7 @@ def outputs(finished: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def cell(outputs: Path, name: str = "clid") -> Path:
+def run_folder(outputs: Path, name: str = "clid") -> Path:
     return one_folder(outputs, f"runs/*/*/{name}-{'[0-9a-f]' * 16}")
 
 
@@ -90,7 +91,7 @@ def flip(path: Path, at: int = -40) -> None:
 
 @pytest.mark.parametrize("name", ["loss", "clid", "clid-base", "ensemble"])
 def test_an_untouched_run_agrees_to_the_bit(finished, name) -> None:
-    found = verdict(cell(finished, name))
+    found = verdict(run_folder(finished, name))
     assert {c.state for c in found.values()} == {"ok"}, found
     assert len(found) == 11
     assert found["scores"].said == "60 scores follow from the features, to the bit"
@@ -109,7 +110,7 @@ def test_a_split_calibration_agrees(small, tmp_path) -> None:
 
 
 def test_a_changed_score_is_named(outputs) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     path = folder / "scores.parquet"
     table = pd.read_parquet(path)
     table.loc[3, "score"] += 1.0
@@ -123,7 +124,7 @@ def test_a_changed_score_is_named(outputs) -> None:
 
 
 def test_an_edited_figure_is_named(outputs) -> None:
-    folder = cell(outputs, "loss")
+    folder = run_folder(outputs, "loss")
     path = folder / "metrics.json"
     before = read_json(path)["auroc"]["value"]
     edit_json(path, lambda m: m["auroc"].update(value=0.99))
@@ -145,7 +146,7 @@ def test_an_edited_figure_is_named(outputs) -> None:
     ],
 )
 def test_every_figure_is_recomputed(outputs, change, said) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     edit_json(folder / "metrics.json", change)
     mend(folder, "metrics.json")
     found = differing(folder)
@@ -162,14 +163,14 @@ def test_every_figure_is_recomputed(outputs, change, said) -> None:
     ],
 )
 def test_what_the_ensemble_was_compared_with_is_recomputed(outputs, change, said) -> None:
-    folder = cell(outputs, "ensemble")
+    folder = run_folder(outputs, "ensemble")
     edit_json(folder / "metrics.json", change)
     mend(folder, "metrics.json")
     assert said in differing(folder)["scores"]
 
 
 def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
-    folder = cell(outputs, "ensemble")
+    folder = run_folder(outputs, "ensemble")
     gone = "clid_null-0123456789abcdef"  # of the same table as clid: compared with, not combined
     edit_json(folder / "manifest.json", lambda m: m["compared"].append(gone))
     found = verdict(folder)["scores"]
@@ -180,7 +181,7 @@ def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
 def test_an_edited_split_is_named(outputs) -> None:
     [path] = outputs.glob("splits/*.json")
     edit_json(path, lambda s: s["rows"][0].update(role="target_member", group="x"))
-    assert "was edited" in differing(cell(outputs))["split"]
+    assert "was edited" in differing(run_folder(outputs))["split"]
 
 
 def test_a_split_with_a_mended_hash_is_another_split(outputs) -> None:
@@ -189,11 +190,11 @@ def test_a_split_with_a_mended_hash_is_another_split(outputs) -> None:
     [path] = outputs.glob("splits/*.json")
     split = load_split(path)
     save_split(replace(split, table=split.table[1:]), path)
-    assert "and the run was made with" in differing(cell(outputs))["split"]
+    assert "and the run was made with" in differing(run_folder(outputs))["split"]
 
 
 def test_a_row_of_another_role_is_named(outputs) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     table = pd.read_parquet(folder / "scores.parquet")
     first, other = table.index[table.role == "target_member"][0], table.index[-1]
     sid = table.sample_id[first]
@@ -207,7 +208,7 @@ def test_a_row_of_another_role_is_named(outputs) -> None:
 
 
 def test_a_flipped_bit_of_features_is_named(outputs) -> None:
-    folder = cell(outputs, "loss")
+    folder = run_folder(outputs, "loss")
     shadow = read_json(folder / "manifest.json")["models"]["shadow"]
     table = one_folder(outputs, f"features/{shadow}/*/loss-*")
     flip(table / "features.parquet", 100)
@@ -217,7 +218,7 @@ def test_a_flipped_bit_of_features_is_named(outputs) -> None:
 
 
 def test_changed_features_with_a_mended_hash_give_other_scores(outputs) -> None:
-    folder = cell(outputs, "loss")
+    folder = run_folder(outputs, "loss")
     target = read_json(folder / "manifest.json")["models"]["target"]
     where = one_folder(outputs, f"features/{target}/*/loss-*")
     table = read_table(where / "features.parquet")
@@ -232,7 +233,7 @@ def test_changed_features_with_a_mended_hash_give_other_scores(outputs) -> None:
 
 
 def test_a_missing_file_is_named(outputs) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     (folder / "roc.parquet").unlink()
     found = differing(folder)
     assert found["files"] == "roc.parquet is missing"
@@ -240,7 +241,7 @@ def test_a_missing_file_is_named(outputs) -> None:
 
 
 def test_flipped_weights_are_named(outputs) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     target = read_json(folder / "manifest.json")["models"]["target"]
     [weights] = outputs.glob(f"targets/{target}/steps/4/*.safetensors")
     flip(weights)
@@ -259,7 +260,7 @@ def test_flipped_weights_are_named(outputs) -> None:
     ],
 )
 def test_an_edited_configuration_gives_another_key(outputs, change, names) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     path = folder / "config.yaml"
     config = yaml.safe_load(path.read_text())
     change(config)
@@ -271,7 +272,7 @@ def test_an_edited_configuration_gives_another_key(outputs, change, names) -> No
 
 
 def test_other_versions_are_said_and_are_no_difference(outputs) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     edit_json(folder / "manifest.json", lambda m: m["versions"].update(torch="1.0", jax="3"))
     found = verdict(folder)
     assert found["versions"].state == "note"
@@ -281,8 +282,8 @@ def test_other_versions_are_said_and_are_no_difference(outputs) -> None:
 
 
 def test_a_run_of_older_metrics_is_said_to_be_and_its_bounds_are_not_compared(outputs) -> None:
-    folder = cell(outputs)
-    older = folder.rename(folder.with_name(f"clid-{Stored(folder).key(metrics=1)}"))
+    folder = run_folder(outputs)
+    older = folder.rename(folder.with_name(f"clid-{StoredRun(folder).key(metrics=1)}"))
     edit_json(older / "metrics.json", lambda m: m["asr"].update(lo=0.123))
     mend(older, "metrics.json")
     found = verdict(older)
@@ -297,14 +298,14 @@ def test_a_run_of_older_metrics_is_said_to_be_and_its_bounds_are_not_compared(ou
 def test_what_is_not_here_is_not_checked_and_no_difference(outputs, capsys) -> None:
     for part in ("features", "targets", "controls"):
         shutil.rmtree(outputs / part)
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     found = verdict(folder)
     states = {
         c.state for n, c in found.items() if n in ("models", "features", "scores", "controls")
     }
     assert states == {"not checked"}
     assert differing(folder) == {}
-    run([str(folder)])
+    verify([str(folder)])
     said = capsys.readouterr().out
     assert "features  not checked" in said
     assert "1 agree, 0 differ" in said
@@ -315,7 +316,7 @@ def test_code_that_a_run_names_is_not_run(outputs, tmp_path, monkeypatch) -> Non
     (tmp_path / "evil.py").write_text("open('ran', 'w').close()\nclass Attack: ...\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     path = folder / "config.yaml"
     for target in ("evil.Attack", "mia_bench.attacks.clid.os.mkdir", "os.mkdir"):
         config = yaml.safe_load(path.read_text())
@@ -329,7 +330,7 @@ def test_code_that_a_run_names_is_not_run(outputs, tmp_path, monkeypatch) -> Non
 
 def test_names_in_a_manifest_do_not_lead_out(outputs, tmp_path) -> None:
     (tmp_path / "secret").write_text("secret")
-    folder = cell(outputs)
+    folder = run_folder(outputs)
 
     def change(manifest: dict) -> None:
         manifest["files"]["../../../../../secret"] = hash_file(tmp_path / "secret")
@@ -348,7 +349,7 @@ def test_a_configuration_that_is_no_plain_mapping_is_refused(
     outputs, text, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     (folder / "config.yaml").write_text(text)
     assert "cannot read" in differing(folder)["key"]
     assert not (tmp_path / "made").exists()
@@ -358,21 +359,21 @@ def test_a_configuration_that_is_no_plain_mapping_is_refused(
 
 
 def test_the_command_says_one_line_a_check_and_exits_with_1(outputs, capsys) -> None:
-    folder = cell(outputs)
-    run([str(folder)])
+    folder = run_folder(outputs)
+    verify([str(folder)])
     said = capsys.readouterr().out
     assert said.count("\n  ") == 11
     assert "1 runs checked: 1 agree, 0 differ; 0 half written" in said
     edit_json(folder / "metrics.json", lambda m: m["auroc"].update(value=0.99))
     with pytest.raises(SystemExit, match="1"):
-        run([f"paths.outputs={outputs}"])
+        verify([f"paths.outputs={outputs}"])
     said = capsys.readouterr().out
     assert "5 runs checked: 4 agree, 1 differ" in said
     assert "metrics   DIFFERS      auroc.value" in said
 
 
 def test_runs_are_found_by_folder_name_and_key(outputs) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     key = folder.name.rpartition("-")[2]
     for word in (str(folder), folder.name, key, key[:6]):
         assert find(word, outputs) == [folder], word
@@ -384,22 +385,22 @@ def test_runs_are_found_by_folder_name_and_key(outputs) -> None:
 
 
 def test_a_half_written_run_is_said_to_be(outputs, capsys) -> None:
-    folder = cell(outputs)
+    folder = run_folder(outputs)
     half = folder.rename(folder.with_name(folder.name + ".tmp"))
     with pytest.raises(SystemExit, match="1"):
-        run([folder.name, f"paths.outputs={outputs}"])
+        verify([folder.name, f"paths.outputs={outputs}"])
     assert f"{half}: half written" in capsys.readouterr().out
-    run([f"paths.outputs={outputs}"])  # others are being made: no difference
+    verify([f"paths.outputs={outputs}"])  # others are being made: no difference
     assert "4 agree, 0 differ; 1 half written" in capsys.readouterr().out
     half.rename(folder)
     (folder / "manifest.json").unlink()
     with pytest.raises(SystemExit, match="1"):
-        run([str(folder)])
+        verify([str(folder)])
     assert "has no manifest.json" in capsys.readouterr().out
 
 
 def test_words_that_are_wrong(tmp_path) -> None:
     with pytest.raises(MiaError, match="holds no run"):
-        run([f"paths.outputs={tmp_path}"])
+        verify([f"paths.outputs={tmp_path}"])
     with pytest.raises(MiaError, match=r"Did you mean 'paths\.outputs'"):
-        run(["paths.output=x"])
+        verify(["paths.output=x"])

@@ -86,7 +86,7 @@ class Attack(Protocol):
 
 
 @runtime_checkable
-class Captioned(Protocol):
+class NeedsCaptions(Protocol):
     """An attack that may have nothing to say where captions are empty."""
 
     @property
@@ -94,7 +94,7 @@ class Captioned(Protocol):
 
 
 @runtime_checkable
-class Learned(Protocol):
+class FitsClassifier(Protocol):
     """An attack that fits a classifier, with the fewest calibration rows of each class it takes."""
 
     @property
@@ -102,7 +102,7 @@ class Learned(Protocol):
 
 
 @runtime_checkable
-class Demanding(Protocol):
+class HasRequirements(Protocol):
     """An attack that can find out before a model is loaded that it cannot be carried out."""
 
     def check(self, schedule: int, resolution: int) -> None:
@@ -113,7 +113,7 @@ class Demanding(Protocol):
 
 
 @runtime_checkable
-class Doubted(Protocol):
+class HasPlainVariant(Protocol):
     """An attack that claims more than a plain one on the same features, and has to show it."""
 
     def plain(self) -> tuple[str, Attack, str] | None:
@@ -122,7 +122,7 @@ class Doubted(Protocol):
 
 
 @runtime_checkable
-class Fitted(Protocol):
+class ReportsFit(Protocol):
     """An attack that can say what it chose on the calibration rows."""
 
     def chosen(self, calibration: Calibration) -> dict[str, float]: ...
@@ -152,7 +152,7 @@ def score_fields(attack: Attack) -> dict[str, Any]:
 
 
 @runtime_checkable
-class Illustrated(Protocol):
+class ProducesEvidence(Protocol):
     """An attack that can show what it saw."""
 
     def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:

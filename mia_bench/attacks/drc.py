@@ -36,9 +36,9 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.components.degradations import (
+    AveragePool,
     Box,
     Gray,
-    Pool,
     Task,
     around,
     face_centres,
@@ -231,7 +231,7 @@ class DRC:
             yield damage_pixels(target, batch, Gray())
         elif task.kind == "sr":
             require_blocks(task, height, width)
-            yield damage_pixels(target, batch, Pool(int(task.value)))
+            yield damage_pixels(target, batch, AveragePool(int(task.value)))
         else:
             side = side_of(task.value, height, width)
             for k in range(self.n_mask):

@@ -33,7 +33,12 @@ from torch.optim import Adam
 from torchvision.transforms import functional as pixels
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.components.resnet_classifier import FEWEST_ROWS, Maps, Recipe, classify
+from mia_bench.attacks.components.resnet_classifier import (
+    FEWEST_ROWS,
+    ClassifierRecipe,
+    Maps,
+    classify,
+)
 from mia_bench.target import Batch, Query, Target, grid_mse
 
 LAMBDAS = tuple(np.linspace(0.95, 0.70, 10).tolist())
@@ -104,7 +109,7 @@ class PFAMI:
         return grid_mse(target, target.view(batch, f"crop{LAMBDAS[crop]:.4f}", transform), queries)
 
     def _classify(self, delta: Maps, calibration: Calibration) -> Floats:
-        recipe = Recipe(
+        recipe = ClassifierRecipe(
             loss=lambda output, label: F.cross_entropy(output, label.long()),
             optimizer=partial(Adam, lr=self.lr),
             epochs=self.steps,

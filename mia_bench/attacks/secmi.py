@@ -30,7 +30,12 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-from mia_bench.attacks.components.resnet_classifier import FEWEST_ROWS, Maps, Recipe, classify
+from mia_bench.attacks.components.resnet_classifier import (
+    FEWEST_ROWS,
+    ClassifierRecipe,
+    Maps,
+    classify,
+)
 from mia_bench.target import Batch, Target
 
 
@@ -93,7 +98,7 @@ class SecMI:
     def _classify(self, maps: Maps, calibration: Calibration) -> Floats:
         known = calibration.features["map"]
         unit = float(np.sqrt(np.square(known, dtype=np.float64).mean())) or 1.0
-        recipe = Recipe(
+        recipe = ClassifierRecipe(
             loss=lambda output, label: F.mse_loss(output[:, 0], label.float()),
             optimizer=partial(
                 SGD, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay

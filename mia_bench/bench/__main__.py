@@ -58,9 +58,9 @@ def quietly() -> Iterator[None]:
     """Without the trainer's greetings and bars, which would be printed a hundred times."""
     from contextlib import redirect_stderr
 
-    from mia_bench.utils.library_logging import hush
+    from mia_bench.utils.library_logging import silence_libraries
 
-    hush()
+    silence_libraries()
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         yield
 

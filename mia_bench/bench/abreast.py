@@ -30,14 +30,14 @@ def _seconds(*overrides: str) -> dict[str, float]:
 
 
 def main() -> None:
-    from mia_bench.execution.stages import answer_questions, train_models
+    from mia_bench.execution.stages import extract_features, train_models
     from mia_bench.planning.experiment import compose
     from mia_bench.planning.make_plan import make_plan
 
     outputs, *overrides = sys.argv[1:]
     plan = make_plan(compose(*overrides, f"paths.outputs={outputs}"))
     found = {}
-    for stage, work in (("train", train_models), ("ask", answer_questions)):
+    for stage, work in (("train", train_models), ("ask", extract_features)):
         began = time.perf_counter()
         work(plan)
         found[stage] = time.perf_counter() - began

@@ -15,14 +15,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mia_bench.bench.clock import elapsed
-from mia_bench.bench.subjects import Subject
+from mia_bench.bench.subjects import Workload
 
 CHUNKS = (4, 8, 16, 32, 64, 128)
 MATMUL = 1536
 
 
 def loop(
-    subject: Subject,
+    subject: Workload,
     evaluations: int,
     chunk: int,
     unet: nn.Module | None = None,
@@ -49,7 +49,7 @@ def loop(
     return run
 
 
-def best_chunk(subject: Subject, most: int, rounds: int = 3) -> int:
+def best_chunk(subject: Workload, most: int, rounds: int = 3) -> int:
     """The chunk with the least time per evaluation, of those up to `most`."""
     chunks = [c for c in CHUNKS if c <= most] or [most]
     loops = {c: loop(subject, c, c) for c in chunks}
@@ -59,7 +59,7 @@ def best_chunk(subject: Subject, most: int, rounds: int = 3) -> int:
     return min(pace, key=pace.__getitem__)
 
 
-def flops(subject: Subject, chunk: int) -> float:
+def flops(subject: Workload, chunk: int) -> float:
     """Floating-point operations of one U-Net evaluation, counted by torch."""
     counter = FlopCounterMode(display=False)
     with counter:
@@ -67,7 +67,7 @@ def flops(subject: Subject, chunk: int) -> float:
     return counter.get_total_flops() / chunk
 
 
-def share_of_matmul(subject: Subject, chunk: int, rounds: int = 5) -> float:
+def share_of_matmul(subject: Workload, chunk: int, rounds: int = 5) -> float:
     """GFLOP/s of the U-Net over GFLOP/s of a large float32 matrix product, in turn."""
     device = subject.target.device
     a = torch.randn(MATMUL, MATMUL, device=device)

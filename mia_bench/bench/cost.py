@@ -48,7 +48,7 @@ class Prices:
         return asked + pictures * self.picture + shards * self.shard + self.start
 
 
-def prices(subject: subjects.Subject) -> Prices:
+def prices(subject: subjects.Workload) -> Prices:
     """Seconds of the parts, each alone, on whole batches."""
     target, batch = subject.target, subject.batch
     rows, z0 = len(batch), subject.target.encode(batch.image)
@@ -104,7 +104,7 @@ def timed(name: str, rows: int, cached: bool) -> tuple[float, dict[str, float], 
 
     target, items = subjects.tiny_target(), subjects.drawings(rows)
     if cached:
-        subjects.Subject(target, subjects.tiny(1).batch).cached()
+        subjects.Workload(target, subjects.tiny(1).batch).cached()
     _pass(target, items if cached else items[:1], name)
     attack, before = subjects.attack(name), target.queries.copy()
     with TemporaryDirectory() as folder:

@@ -10,10 +10,10 @@ from torch import nn
 
 from mia_bench.bench.bare import loop
 from mia_bench.bench.clock import Ratio, ratio
-from mia_bench.bench.subjects import Subject
+from mia_bench.bench.subjects import Workload
 
 
-def levers(subject: Subject, chunk: int, rounds: int, compiled: bool) -> dict[str, Ratio]:
+def levers(subject: Workload, chunk: int, rounds: int, compiled: bool) -> dict[str, Ratio]:
     """Below 1 an option pays. What is in use already is measured by leaving it out."""
     plain = loop(subject, chunk, chunk)
     made: dict[str, Callable[[nn.Module], nn.Module]] = {

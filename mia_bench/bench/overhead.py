@@ -9,12 +9,12 @@ import torch
 from mia_bench.attacks import Access
 from mia_bench.bench.bare import loop
 from mia_bench.bench.clock import Ratio, ratio
-from mia_bench.bench.subjects import Subject, attack
+from mia_bench.bench.subjects import Workload, attack
 
 ATTACKS = ("clid", "noise_agg", "pia", "secmi", "loss")
 
 
-def overhead(subject: Subject, name: str, rounds: int, chunk: int, warm: int = 1) -> Ratio:
+def overhead(subject: Workload, name: str, rounds: int, chunk: int, warm: int = 1) -> Ratio:
     """Wall time of `name` on the batch over that of as many bare evaluations in calls of `chunk`.
 
     Of a `cached()` subject latents and captions are there; of others both are encoded each time.
@@ -27,7 +27,7 @@ def overhead(subject: Subject, name: str, rounds: int, chunk: int, warm: int = 1
     return ratio(run, loop(subject, evaluations, chunk), rounds, warm)
 
 
-def scoring(subject: Subject, name: str) -> Callable[[], None]:
+def scoring(subject: Workload, name: str) -> Callable[[], None]:
     """The predict step's work for one attack on the batch, up to writing the features down."""
     asked, target = attack(name), subject.target
 

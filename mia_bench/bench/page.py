@@ -22,7 +22,7 @@ said. "met" compares the value with the target beside it. How the figures are ma
 
 
 @dataclass(frozen=True)
-class Line:
+class PageRow:
     """One figure: what it is, and what it should be.
 
     `bound`: "<=", ">=", "~" for 1 within `target`, "" for none.
@@ -46,29 +46,29 @@ def _met(met: bool) -> str:
     return "met" if met else "**missed**"
 
 
-def _overheads(prefix: str, words: str) -> list[Line]:
+def _overheads(prefix: str, words: str) -> list[PageRow]:
     names = ("clid", "noise_agg", "pia", "secmi", "loss")
-    return [Line(f"{prefix}.{n}", f"{n} {words}", "<=", 1.05) for n in names]
+    return [PageRow(f"{prefix}.{n}", f"{n} {words}", "<=", 1.05) for n in names]
 
 
-LINES: dict[str, tuple[str, list[Line]]] = {
+LINES: dict[str, tuple[str, list[PageRow]]] = {
     "bare": (
         "The bare U-Net (tiny)",
         [
-            Line("bare.best_chunk", "rows per call that are fastest"),
-            Line("bare.mflop", "MFLOP of an evaluation"),
-            Line("bare.share_of_matmul", "FLOP/s over those of a large matrix product"),
+            PageRow("bare.best_chunk", "rows per call that are fastest"),
+            PageRow("bare.mflop", "MFLOP of an evaluation"),
+            PageRow("bare.share_of_matmul", "FLOP/s over those of a large matrix product"),
         ],
     ),
     "levers": (
         "Options of torch: seconds with over without (below 1 it pays)",
         [
-            Line("lever.contiguous", "plain memory layout in place of channels_last"),
-            Line("lever.plain_attention", "attention in plain products in place of SDPA"),
-            Line("lever.compile", "torch.compile"),
-            Line("lever.inference_mode", "inference_mode in place of no_grad"),
-            Line("lever.bfloat16", "bfloat16"),
-            Line("lever.float16", "float16"),
+            PageRow("lever.contiguous", "plain memory layout in place of channels_last"),
+            PageRow("lever.plain_attention", "attention in plain products in place of SDPA"),
+            PageRow("lever.compile", "torch.compile"),
+            PageRow("lever.inference_mode", "inference_mode in place of no_grad"),
+            PageRow("lever.bfloat16", "bfloat16"),
+            PageRow("lever.float16", "float16"),
         ],
     ),
     "overhead": (
@@ -78,88 +78,90 @@ LINES: dict[str, tuple[str, list[Line]]] = {
     "sharing": (
         "Sharing: all attacks in one pass over each in its own",
         [
-            Line("sharing.evaluations", "U-Net evaluations: union over sum"),
-            Line("sharing.time", "time, caches warm"),
-            Line("sharing.excess", "time over what the evaluations make of it", "<=", 1.05),
-            Line("sharing.cold", "time, each pass encoding for itself"),
+            PageRow("sharing.evaluations", "U-Net evaluations: union over sum"),
+            PageRow("sharing.time", "time, caches warm"),
+            PageRow("sharing.excess", "time over what the evaluations make of it", "<=", 1.05),
+            PageRow("sharing.cold", "time, each pass encoding for itself"),
         ],
     ),
     "literal": (
         "The shape of released scripts (one image, one question at a time) over ours, caches cold",
         [
-            Line("literal.clid", "CLiD", ">=", 4),
-            Line("literal.secmi", "SecMI", ">=", 2.5),
-            Line("literal.pfami", "PFAMI", ">=", 1.4),
-            Line("literal.gsa2", "GSA2", ">=", 6),
+            PageRow("literal.clid", "CLiD", ">=", 4),
+            PageRow("literal.secmi", "SecMI", ">=", 2.5),
+            PageRow("literal.pfami", "PFAMI", ">=", 1.4),
+            PageRow("literal.gsa2", "GSA2", ">=", 6),
         ],
     ),
     "training": (
         "Fine-tuning",
         [
-            Line("finetune.vs_diffusers", "diffusers' loop over ours", ">=", 1.3),
-            Line("finetune.vs_bare", "ours over bare steps", "<=", 1.05),
+            PageRow("finetune.vs_diffusers", "diffusers' loop over ours", ">=", 1.3),
+            PageRow("finetune.vs_bare", "ours over bare steps", "<=", 1.05),
         ],
     ),
     "growth": (
         "Growth with the number of samples (16 px pictures, attack loss)",
         [
-            Line("samples.exponent", "exponent of time, 100 to 10,000 rows", "<=", 1.03),
-            Line("samples.exponent_large", "the same, 10,000 to 50,000 rows", "<=", 1.03),
-            Line("memory.growth", "peak memory, 50,000 rows over 1,000", "<=", 1.05),
-            Line("memory.peak_mb", "peak memory, 50,000 rows (MB)"),
-            Line("memory.bytes_per_row", "bytes a row adds"),
+            PageRow("samples.exponent", "exponent of time, 100 to 10,000 rows", "<=", 1.03),
+            PageRow("samples.exponent_large", "the same, 10,000 to 50,000 rows", "<=", 1.03),
+            PageRow("memory.growth", "peak memory, 50,000 rows over 1,000", "<=", 1.05),
+            PageRow("memory.peak_mb", "peak memory, 50,000 rows (MB)"),
+            PageRow("memory.bytes_per_row", "bytes a row adds"),
         ],
     ),
     "memory": (
         "Peak memory of the predict step, 32 rows of the tiny model, a process each (MB)",
         [
-            Line("memory.attack.bare", "the bare U-Net on them"),
-            *(Line(f"memory.attack.{name}", name) for name in ATTACKS),
+            PageRow("memory.attack.bare", "the bare U-Net on them"),
+            *(PageRow(f"memory.attack.{name}", name) for name in ATTACKS),
         ],
     ),
     "start": (
         "Start",
         [
-            Line("start.help_seconds", "--help (s)", "<=", 2),
-            Line("start.plan_seconds", "plan of the default run (s)", "<=", 5),
+            PageRow("start.help_seconds", "--help (s)", "<=", 2),
+            PageRow("start.plan_seconds", "plan of the default run (s)", "<=", 5),
         ],
     ),
     "ddp": (
         "Two processes of one thread",
         [
-            Line("ddp.speedup", "a pass by one process over one by two (wall)", ">=", 1.7),
-            Line("ddp.ceiling", "what the machine gives two bare loops beside each other"),
-            Line("ddp.share", "the first over the second", ">=", 0.85),
+            PageRow("ddp.speedup", "a pass by one process over one by two (wall)", ">=", 1.7),
+            PageRow("ddp.ceiling", "what the machine gives two bare loops beside each other"),
+            PageRow("ddp.share", "the first over the second", ">=", 0.85),
         ],
     ),
     "beside": (
         "Two models one after the other with every thread, over beside each other with one each",
         [
-            Line("beside.train", "training 150 steps, the start of a process included (wall)"),
-            Line("beside.ask", "asking CLiD's questions, the same (wall)"),
+            PageRow("beside.train", "training 150 steps, the start of a process included (wall)"),
+            PageRow("beside.ask", "asking CLiD's questions, the same (wall)"),
         ],
     ),
     "resume": (
         "A pass killed without warning half-way",
         [
-            Line("resume.rows", "rows in the finished table, each once"),
-            Line("resume.kept", "rows on disk at the kill"),
-            Line("resume.asked", "rows the second pass asked about"),
-            Line("resume.merge_seconds", "merging the shards (s of computing)"),
+            PageRow("resume.rows", "rows in the finished table, each once"),
+            PageRow("resume.kept", "rows on disk at the kill"),
+            PageRow("resume.asked", "rows the second pass asked about"),
+            PageRow("resume.merge_seconds", "merging the shards (s of computing)"),
         ],
     ),
     "stored": (
         "What is stored",
         [
-            Line("stored.cells_seconds", "skip 1,000 finished cells through Hydra (s)", "<=", 360),
-            Line("stored.report_seconds", "report over them (s)", "<=", 30),
-            Line("stored.status_seconds", "status over 10,000 runs (s)", "<=", 10),
+            PageRow(
+                "stored.cells_seconds", "skip 1,000 finished cells through Hydra (s)", "<=", 360
+            ),
+            PageRow("stored.report_seconds", "report over them (s)", "<=", 30),
+            PageRow("stored.status_seconds", "status over 10,000 runs (s)", "<=", 10),
         ],
     ),
     "scores": (
         "Metrics of one cell, 2,000 resamples",
         [
-            Line(f"scores.{rows}.{key}", f"{rows:,} rows, {words}")
+            PageRow(f"scores.{rows}.{key}", f"{rows:,} rows, {words}")
             for rows in (10_000, 100_000, 1_000_000)
             for key, words in (("seconds", "s"), ("bytes_per_row", "bytes a row"))
         ],
@@ -168,7 +170,7 @@ LINES: dict[str, tuple[str, list[Line]]] = {
         "The cost model of scale.md",
         [
             *(
-                Line(
+                PageRow(
                     f"cost.{name}.{state}",
                     f"{name}, {state}: measured over model",
                     "~",
@@ -177,25 +179,27 @@ LINES: dict[str, tuple[str, list[Line]]] = {
                 for name in ("loss", "clid", "secmi", "pfami", "pia", "noise_agg")
                 for state in ("warm", "cold")
             ),
-            Line("campaign.forward", "ten attacks together: U-Net evaluations a row"),
-            Line("campaign.encode", "images encoded a row"),
-            Line("campaign.decode", "latents decoded a row"),
-            Line("campaign.embed", "texts embedded a row"),
-            Line("campaign.gflop.forward", "Stable Diffusion 1.5 at 512 px: GFLOP an evaluation"),
-            Line("campaign.gflop.encode", "GFLOP an encoding"),
-            Line("campaign.gflop.decode", "GFLOP a decoding"),
-            Line("campaign.gflop.embed", "GFLOP a text"),
-            Line("campaign.tflop_per_row", "TFLOP a row"),
+            PageRow("campaign.forward", "ten attacks together: U-Net evaluations a row"),
+            PageRow("campaign.encode", "images encoded a row"),
+            PageRow("campaign.decode", "latents decoded a row"),
+            PageRow("campaign.embed", "texts embedded a row"),
+            PageRow(
+                "campaign.gflop.forward", "Stable Diffusion 1.5 at 512 px: GFLOP an evaluation"
+            ),
+            PageRow("campaign.gflop.encode", "GFLOP an encoding"),
+            PageRow("campaign.gflop.decode", "GFLOP a decoding"),
+            PageRow("campaign.gflop.embed", "GFLOP a text"),
+            PageRow("campaign.tflop_per_row", "TFLOP a row"),
         ],
     ),
     "large": (
         "A U-Net of Stable Diffusion 1.5's size, random weights, 32x32 latents",
         [
-            Line("large.gflop", "GFLOP of an evaluation"),
-            Line("large.share_of_matmul", "FLOP/s over those of a large matrix product"),
+            PageRow("large.gflop", "GFLOP of an evaluation"),
+            PageRow("large.share_of_matmul", "FLOP/s over those of a large matrix product"),
             *_overheads("large.overhead", "over the bare loop, caches warm"),
-            Line("large.cold.clid", "clid over the bare loop, caches cold", "<=", 1.25),
-            Line("large.literal.clid", "CLiD, one at a time over ours", ">=", 1.1),
+            PageRow("large.cold.clid", "clid over the bare loop, caches cold", "<=", 1.25),
+            PageRow("large.literal.clid", "CLiD, one at a time over ours", ">=", 1.1),
         ],
     ),
 }
@@ -217,7 +221,7 @@ def _page(kept: dict[str, Any]) -> Iterator[str]:
 
 
 def _section(
-    title: str, lines: list[Line], kept: dict[str, Any], about: dict[str, Any]
+    title: str, lines: list[PageRow], kept: dict[str, Any], about: dict[str, Any]
 ) -> Iterator[str]:
     yield f"## {title}\n"
     yield _where(about) + "\n"

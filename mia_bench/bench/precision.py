@@ -18,7 +18,7 @@ from mia_bench.bench.kept import keep
 from mia_bench.config.arguments import command
 from mia_bench.config.validate import DTYPES
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import nearest
 
 ATTACKS = (
@@ -80,7 +80,7 @@ def measure(words: Sequence[str]) -> None:
         keep("precision", {f"precision.{dtype}.{name}": row for name, row in found.items()})
         page.write()
         for name, row in found.items():
-            say(
+            echo(
                 f"{dtype} {name:<10} {row['float32']:.3f} {row['change']:+.4f} "
                 f"[{row['lo']:+.4f}, {row['hi']:+.4f}], rank correlation "
                 f"{row['rank_correlation']:.4f}"

@@ -66,21 +66,21 @@ def finished_cells(outputs: Path, count: int) -> list[str]:
     _command("mia_bench", *words)
     experiment = compose(*words)
     plan = make_plan(experiment)
-    (cell,) = plan.cells
+    (run,) = plan.runs
     values = [f"{(i + 1) / (count + 1):.6f}" for i in range(count)]
     for value in values:
-        other = replace(cell.attack, alpha=float(value))  # type: ignore[type-var]
-        for new in replace(plan, experiment=replace(experiment, attacks={"clid": other})).cells:
+        other = replace(run.attack, alpha=float(value))  # type: ignore[type-var]
+        for new in replace(plan, experiment=replace(experiment, attacks={"clid": other})).runs:
             if not new.folder.exists():
-                shutil.copytree(cell.folder, new.folder, copy_function=os.link)
+                shutil.copytree(run.folder, new.folder, copy_function=os.link)
     return values
 
 
-def stored(cells: int, runs: int) -> dict[str, float]:
-    """Seconds to skip `cells` finished ones through Hydra, to report them; of status on `runs`."""
+def stored(finished_runs: int, runs: int) -> dict[str, float]:
+    """Seconds to skip `finished_runs` through Hydra, to report them; of status on `runs`."""
     with TemporaryDirectory() as name:
         outputs = Path(name) / "outputs"
-        values, there = finished_cells(outputs, cells), f"paths.outputs={outputs}"
+        values, there = finished_cells(outputs, finished_runs), f"paths.outputs={outputs}"
         sweep = ["-m", f"attack.clid.alpha={','.join(values)}", *SMALL, there]
         found = {
             "cells_seconds": elapsed(lambda: _command("mia_bench", *sweep)),

@@ -9,7 +9,7 @@ import torch
 
 from mia_bench.attacks import Access, Attack, query_fields
 from mia_bench.bench.clock import Ratio, ratio
-from mia_bench.bench.subjects import Subject
+from mia_bench.bench.subjects import Workload
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Sharing:
         return self.time.times(1 / self.evaluations)
 
 
-def sharing(subject: Subject, attacks: list[Attack], rounds: int) -> Sharing:
+def sharing(subject: Workload, attacks: list[Attack], rounds: int) -> Sharing:
     """Attacks on one batch in one pass, over the same attacks each in a pass of its own.
 
     Of a `cached()` subject nothing is encoded; others encode in every pass, as separate runs do.
@@ -43,14 +43,14 @@ def sharing(subject: Subject, attacks: list[Attack], rounds: int) -> Sharing:
     return Sharing(ratio(lambda: _pass(subject, tables), one_by_one, rounds), together / alone)
 
 
-def _pass(subject: Subject, attacks: list[Attack]) -> None:
+def _pass(subject: Workload, attacks: list[Attack]) -> None:
     subject.target.forget()
     for attack in attacks:
         with torch.set_grad_enabled(attack.access is Access.WHITE_BOX):
             attack.features(subject.target, subject.batch)
 
 
-def _evaluations(subject: Subject, work: Callable[[], None]) -> int:
+def _evaluations(subject: Workload, work: Callable[[], None]) -> int:
     before = subject.target.queries["forward"]
     work()
     return subject.target.queries["forward"] - before

@@ -58,13 +58,13 @@ class RememberedLatents:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """A target with a batch to ask about."""
 
     target: Target
     batch: Batch
 
-    def cached(self) -> Subject:
+    def cached(self) -> Workload:
         """The same, with latents and captions encoded once for all."""
         self.target.store = RememberedLatents()
         self.target.text = RememberedText(self.target.text)
@@ -77,9 +77,9 @@ def tiny_target(resolution: int = RESOLUTION) -> Target:
     return model.build(model.load_unet(), seed=0)
 
 
-def tiny(rows: int = 64) -> Subject:
+def tiny(rows: int = 64) -> Workload:
     """The bundled model with `rows` real OpenMoji drawings."""
-    return Subject(tiny_target(), batch_of(drawings(rows), RESOLUTION))
+    return Workload(tiny_target(), batch_of(drawings(rows), RESOLUTION))
 
 
 def drawings(rows: int) -> Items:
@@ -94,7 +94,7 @@ def sd15_unet() -> Any:
     return UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
 
 
-def sd15(rows: int = 2) -> Subject:
+def sd15(rows: int = 2) -> Workload:
     """Random networks of Stable Diffusion 1.5's sizes, and `rows` drawings at 256 px."""
     with torch.device("meta"):
         unet = sd15_unet()
@@ -113,7 +113,7 @@ def sd15(rows: int = 2) -> Subject:
     ).eval()
     drawn = tiny(rows).batch
     image = nn.functional.interpolate(drawn.image, scale_factor=4.0)
-    return Subject(target, Batch(drawn.sample_id, image, drawn.caption))
+    return Workload(target, Batch(drawn.sample_id, image, drawn.caption))
 
 
 class Codec(nn.Module):

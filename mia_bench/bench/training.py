@@ -12,34 +12,36 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mia_bench.bench.clock import Ratio, ratio
-from mia_bench.bench.subjects import Subject
+from mia_bench.bench.subjects import Workload
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
-from mia_bench.mitigations import treat
-from mia_bench.training.batches import Rows
+from mia_bench.mitigations import apply_mitigations
+from mia_bench.training.batches import EncodedRows
 from mia_bench.training.finetune import finetune
 
 BATCH = 32
 LR = 1e-6  # every variant does the same work whatever it learns
 
 
-def against_bare(subject: Subject, steps: int, rounds: int) -> Ratio:
+def against_bare(subject: Workload, steps: int, rounds: int) -> Ratio:
     """Time of a Lightning fine-tune over as many bare forward, backward and optimiser steps."""
     return ratio(ours(subject, steps), bare(subject, steps), rounds)
 
 
-def against_script(subject: Subject, steps: int, rounds: int) -> Ratio:
+def against_script(subject: Workload, steps: int, rounds: int) -> Ratio:
     """Time of a script that encodes images and captions in every step, over ours."""
     return ratio(script(subject, steps), ours(subject, steps), rounds)
 
 
-def ours(subject: Subject, steps: int) -> Callable[[], None]:
+def ours(subject: Workload, steps: int) -> Callable[[], None]:
     """`steps` of finetune(), from its trainer's start to its saved weights."""
     target, batch = subject.target, subject.batch
-    rows = Rows(batch.sample_id, target.view(batch).z0.cpu(), target.embed(batch.caption))
+    rows = EncodedRows(batch.sample_id, target.view(batch).z0.cpu(), target.embed(batch.caption))
     recipe = Recipe(steps=steps, batch_size=BATCH, lr=LR, val_every=steps, val_rows=1, seed=0)
     recipe.checkpoint_every = steps
-    plain = treat({}, {}, recipe, len(rows.sample_id), len(rows.sample_id), 1, "32-true")
+    plain = apply_mitigations(
+        {}, {}, recipe, len(rows.sample_id), len(rows.sample_id), 1, "32-true"
+    )
 
     def run() -> None:
         with TemporaryDirectory() as folder:
@@ -50,7 +52,7 @@ def ours(subject: Subject, steps: int) -> Callable[[], None]:
     return run
 
 
-def bare(subject: Subject, steps: int) -> Callable[[], None]:
+def bare(subject: Workload, steps: int) -> Callable[[], None]:
     """The same arithmetic on tensors that are there: nothing is loaded, logged or kept."""
     target, rows = subject.target, subject.batch.sample_id[:BATCH]
     z0 = target.view(subject.batch).z0[: len(rows)]
@@ -68,7 +70,7 @@ def bare(subject: Subject, steps: int) -> Callable[[], None]:
     return run
 
 
-def script(subject: Subject, steps: int) -> Callable[[], None]:
+def script(subject: Workload, steps: int) -> Callable[[], None]:
     """The literal structure of train_text_to_image: image codec and text encoder in every step."""
     target, batch = subject.target, subject.batch
     image, captions = batch.image[:BATCH], batch.caption[:BATCH]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mia_bench.config.secrets import refuse_secrets
 from mia_bench.execution.run import execute
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -53,11 +53,11 @@ def job(cfg: DictConfig) -> None:
         return
     if cfg.trainer.devices * cfg.trainer.num_nodes > 1:
         raise MiaError(SEVERAL_DEVICES)
-    say(f"\n{heading(Path(hydra.sweep.dir), hydra.job.num)}")
+    echo(f"\n{heading(Path(hydra.sweep.dir), hydra.job.num)}")
     with command_line(list(hydra.overrides.task)):
         try:
             for name, metrics, folder in execute(to_experiment(cfg), alone=False):
-                say(f"{name}: AUC {interval(metrics['auroc'])}  {folder}")
+                echo(f"{name}: AUC {interval(metrics['auroc'])}  {folder}")
         except Exception as error:  # recorded where it happened; the sweep's table says so
             _report(error)
     free()  # here, because an error on its way up still holds what failed
@@ -80,5 +80,5 @@ def _report(error: Exception) -> None:
 
     message = explain(error)
     if message is None or any(word.replace(" ", "") == "debug=true" for word in sys.argv[1:]):
-        say("".join(traceback.format_exception(error)), error=True)
-    say(f"\nerror: {message or error}", error=True)
+        echo("".join(traceback.format_exception(error)), error=True)
+    echo(f"\nerror: {message or error}", error=True)

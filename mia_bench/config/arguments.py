@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 
 def parse(
@@ -25,7 +25,7 @@ def parse(
     if any(word in ("-h", "--help", "help") for word in words):
         width = max(map(len, known))
         lines = [f"  {key:<{width}}  {meaning}" for key, meaning in known.items()]
-        say("\n".join([usage, "", *lines]))
+        echo("\n".join([usage, "", *lines]))
         sys.exit(0)
     found: dict[str, list[str]] = {}
     for word in words:
@@ -44,7 +44,7 @@ def parse(
     return found
 
 
-def whole(found: Mapping[str, list[str]], key: str, default: int) -> int:
+def parse_int(found: Mapping[str, list[str]], key: str, default: int) -> int:
     """The integer given for `key`. Raises MiaError for anything else."""
     value = found.get(key, [str(default)])[0]
     try:
@@ -53,7 +53,7 @@ def whole(found: Mapping[str, list[str]], key: str, default: int) -> int:
         raise MiaError(f"{key}={value} must be a whole number.") from error
 
 
-def yes(found: Mapping[str, list[str]], key: str) -> bool:
+def parse_bool(found: Mapping[str, list[str]], key: str) -> bool:
     """Whether `key=true` was given. Raises MiaError for anything but true and false."""
     value = found.get(key, ["false"])[0].lower()
     if value not in ("true", "false"):
@@ -85,7 +85,7 @@ def command(
     """
     words = sys.argv[1:] if words is None else words
     if manual is not None and {"-h", "--help"} & set(words):
-        say(manual.strip())
+        echo(manual.strip())
         return
     try:
         if manual is not None and any(word.startswith("-") for word in words):
@@ -97,7 +97,7 @@ def command(
         message = explain(error)
         if message is None or "debug=true" in words:
             raise
-        say(f"error: {message}", error=True)
+        echo(f"error: {message}", error=True)
         sys.exit(1)
 
 

@@ -15,9 +15,9 @@ from mia_bench.config.compose import conf_dir
 from mia_bench.config.schema import Root
 from mia_bench.storage.files import unwritable
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.text import nearest, plain_lines
+from mia_bench.utils.text import nearest, sanitise_lines
 
-MOST = 40  # lines of a message
+MAX_MESSAGE_LINES = 40  # lines of a message
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 
 PLUGINS = {
@@ -35,7 +35,7 @@ READERS = ("hydra", "omegaconf", "antlr4", "yaml")
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
     said = _explained(error)
-    return None if said is None else plain_lines(said, MOST)
+    return None if said is None else sanitise_lines(said, MAX_MESSAGE_LINES)
 
 
 def _explained(error: BaseException) -> str | None:

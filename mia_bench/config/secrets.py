@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mia_bench.utils.redaction import NAMES, known
+from mia_bench.utils.redaction import SECRET_NAMES, environment_secrets
 
 
-def in_words(words: Iterable[str]) -> str | None:
+def secret_in_words(words: Iterable[str]) -> str | None:
     """Why a command line must not be recorded, or None. Never quotes the value."""
-    secrets = known()
+    secrets = environment_secrets()
     for word in words:
         for name, value in secrets.items():
             if value in word:
                 return f"the command line holds the value of {name}"
         key, equals, value = word.lstrip("+~").partition("=")
-        if equals and NAMES.search(key) and value not in ("", "null", "''", '""'):
+        if equals and SECRET_NAMES.search(key) and value not in ("", "null", "''", '""'):
             return f"the command line gives {key}, which looks like a secret"
     return None
 
 
-def in_values(config: Mapping[str, Any]) -> str | None:
+def secret_in_values(config: Mapping[str, Any]) -> str | None:
     """Why a resolved configuration must not be stored, or None."""
-    secrets = known()
+    secrets = environment_secrets()
     for key, text in _leaves(config, ""):
         for name, value in secrets.items():
             if value in text:
@@ -31,7 +31,7 @@ def in_values(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def advice(problem: str) -> str:
+def secret_advice(problem: str) -> str:
     return (
         f"{problem}. Commands and configurations are stored with every result: leave secrets in "
         "the environment (WANDB_API_KEY, HF_TOKEN) or in a login (`wandb login`, `hf auth login`)."
@@ -54,6 +54,6 @@ def refuse_secrets(words: Iterable[str]) -> None:
     """Raises MiaError for a command line that holds a secret."""
     from mia_bench.utils.errors import MiaError  # whose messages are blotted here
 
-    problem = in_words(words)
+    problem = secret_in_words(words)
     if problem is not None:
-        raise MiaError(advice(problem))
+        raise MiaError(secret_advice(problem))

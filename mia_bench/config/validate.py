@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 DTYPES = ("bfloat16", "float16", "tf32")  # of scoring, beside the model's own
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of training: weights are kept in float32
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def check_names(names: Iterable[tuple[str, str]]) -> None:
     """They become parts of file names under outputs/."""
     for key, name in names:
-        if not NAME.fullmatch(name):
+        if not VALID_NAME.fullmatch(name):
             raise MiaError(
                 f"{key}: '{name}' cannot be a name. It becomes a part of file names: use letters, "
                 "digits, dot, dash and underscore, at most 80, the first one a letter or a digit."

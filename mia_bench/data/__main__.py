@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mia_bench.config.arguments import command
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def run(words: Sequence[str]) -> None:
 
 def inspect(overrides: list[str], export: Path | None = None) -> Path:
     """Print and write the report of the data set that `overrides` choose; returns its folder."""
-    from mia_bench.data.captions.attacker import ask_with
+    from mia_bench.data.captions.attacker import with_attacker_captions
     from mia_bench.data.split.prepare import prepare
     from mia_bench.display.data_overview import overview, text, write_report
     from mia_bench.planning.experiment import compose
@@ -39,12 +39,12 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     listing, split, manifest = prepare(
         data, experiment.source, experiment.resolved["data"]["source"], outputs
     )
-    items = ask_with(data.captions, listing, split, outputs)
+    items = with_attacker_captions(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
-    say(text(facts, split))
+    echo(text(facts, split))
     folder = outputs / "reports" / f"data-{data.name}-{split.content_hash}"
     write_report(folder, facts, split, items, data.split_seed)
-    say(f"report: {folder}\nsplit: {manifest}")
+    echo(f"report: {folder}\nsplit: {manifest}")
     if export is not None:
         _export(manifest, export)
     return folder
@@ -55,7 +55,7 @@ def _export(manifest: Path, export: Path) -> None:
         raise MiaError(f"export={export} exists. Name another file, or remove it.")
     export.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(manifest, export)
-    say(f"exported: {export}")
+    echo(f"exported: {export}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Curve:
 
 def roc_chart(curves: Sequence[Curve], title: str) -> Markup:
     """Curves with both axes logarithmic, since what counts is the left end; the first on top."""
-    x, y = (decades(FLOOR, 1, label) for label in ("false positive rate", "true positive rate"))
+    x, y = (decades(MIN_RATE, 1, label) for label in ("false positive rate", "true positive rate"))
     plane = Plane(x, y)
     marks = [plane.diagonal()]
     for curve in reversed(curves):
@@ -53,10 +53,10 @@ def histogram_chart(bins: Histogram, title: str) -> Markup:
 
 Floats = npt.NDArray[np.float64]
 
-BINS = 40
+HISTOGRAM_BINS = 40
 
 
-FLOOR = 1e-3
+MIN_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def histogram(rows: pd.DataFrame, tau: float | None) -> Histogram:
     lo, hi = np.quantile(score, (0.005, 0.995))
     if not hi > lo:
         lo, hi = lo - 0.5, hi + 0.5
-    edges = np.linspace(lo, hi, BINS + 1)
+    edges = np.linspace(lo, hi, HISTOGRAM_BINS + 1)
     inside = np.clip(score, lo, hi)
     shares = [np.histogram(inside[m], edges)[0] / max(1, m.sum()) for m in (member, ~member)]
     return Histogram(edges, shares[0], shares[1], tau)
@@ -84,7 +84,7 @@ def histogram(rows: pd.DataFrame, tau: float | None) -> Histogram:
 def thin(roc: Roc, step: float = 0.005) -> Roc:
     """Points that differ on a log-log plot: a curve of ten thousand rows draws like one of 500."""
     grid = np.round(
-        np.log10(np.maximum(np.stack([roc.fpr, roc.tpr]), FLOOR)) / (step * -np.log10(FLOOR))
+        np.log10(np.maximum(np.stack([roc.fpr, roc.tpr]), MIN_RATE)) / (step * -np.log10(MIN_RATE))
     )
     moved = np.any(np.diff(grid, axis=1) != 0, axis=0)
     kept = np.flatnonzero(np.append(moved, True))  # the last point of every run of equal ones

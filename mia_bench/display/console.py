@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mia_bench.utils.text import plain
+from mia_bench.utils.text import sanitise
 
-WIDTH = 128
-MOST_WIDE = 10_000  # characters
+MIN_WIDTH = 128
+MAX_WIDTH = 10_000  # characters
 
 
 def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
@@ -24,16 +24,16 @@ def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
     return f"{entry['value']:.{digits}f} [{entry['lo']:.2f}, {entry['hi']:.2f}]"
 
 
-def show_whole(table: Table, console: Console | None = None) -> None:
+def print_table(table: Table, console: Console | None = None) -> None:
     """Print `table` without cutting a cell: a cut figure is worse than a wrapped line."""
     from rich.measure import Measurement
 
     console = console or Console(highlight=False)
-    before, options = console.width, console.options.update(max_width=MOST_WIDE)
-    console.width = max(before, WIDTH, Measurement.get(console, options, table).maximum)
+    before, options = console.width, console.options.update(max_width=MAX_WIDTH)
+    console.width = max(before, MIN_WIDTH, Measurement.get(console, options, table).maximum)
     console.print(table)
     console.width = before
 
 
 def cell_text(text: str) -> str:
-    return escape(plain(text))
+    return escape(sanitise(text))

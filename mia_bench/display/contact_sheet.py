@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
-from mia_bench.display.image_text import fit
+from mia_bench.display.image_text import fit_line
 
 SIDE, GAP, LINE, FONT = 128, 8, 15, 12
-COLUMNS = 8
-LINES = 3  # of caption under each picture
+SHEET_COLUMNS = 8
+CAPTION_LINES = 3  # of caption under each picture
 
 
 def contact_sheet(items: Sequence[Item], title: str) -> Image.Image:
@@ -24,13 +24,15 @@ def contact_sheet(items: Sequence[Item], title: str) -> Image.Image:
     Captions are drawn as text, cut to the width; a picture that cannot be read is a grey square.
     """
     font = _font()
-    rows = -(-len(items) // COLUMNS)
-    cell = SIDE + GAP + LINES * LINE
-    page = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * cell + 2 * LINE + GAP), "white")
+    rows = -(-len(items) // SHEET_COLUMNS)
+    cell = SIDE + GAP + CAPTION_LINES * LINE
+    page = Image.new(
+        "RGB", (SHEET_COLUMNS * (SIDE + GAP) + GAP, rows * cell + 2 * LINE + GAP), "white"
+    )
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP), fit(title, font, page.width - 2 * GAP), fill="black", font=font)
+    draw.text((GAP, GAP), fit_line(title, font, page.width - 2 * GAP), fill="black", font=font)
     for i, item in enumerate(items):
-        row, column = divmod(i, COLUMNS)
+        row, column = divmod(i, SHEET_COLUMNS)
         left, top = GAP + column * (SIDE + GAP), 2 * LINE + GAP + row * cell
         picture = _thumbnail(item)
         page.paste(picture, (left + (SIDE - picture.width) // 2, top))
@@ -40,7 +42,7 @@ def contact_sheet(items: Sequence[Item], title: str) -> Image.Image:
     return page
 
 
-def wrap(text: str, font: Any, width: int, lines: int = LINES) -> list[str]:
+def wrap(text: str, font: Any, width: int, lines: int = CAPTION_LINES) -> list[str]:
     """`text` in at most `lines` lines of `width` pixels; the last one is cut where it must be."""
     words = text[:1000].split()
     found: list[str] = []
@@ -48,9 +50,9 @@ def wrap(text: str, font: Any, width: int, lines: int = LINES) -> list[str]:
         taken = 1
         while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
             taken += 1
-        found.append(fit(" ".join(words[:taken]), font, width))
+        found.append(fit_line(" ".join(words[:taken]), font, width))
         words = words[taken:]
-    return [*found, fit(" ".join(words), font, width)] if words else found
+    return [*found, fit_line(" ".join(words), font, width)] if words else found
 
 
 def _thumbnail(item: Item) -> Image.Image:
@@ -71,15 +73,17 @@ def _font() -> Any:
     return font
 
 
-SHEET = (8, 4)  # columns and rows of the sample sheet
-LEAST = 128  # pixels per picture on the sheet; smaller ones are enlarged by whole factors
+SAMPLE_SHEET = (8, 4)  # columns and rows of the sample sheet
+MIN_SAMPLE_PIXELS = (
+    128  # pixels per picture on the sheet; smaller ones are enlarged by whole factors
+)
 
 
 def save_sheet(images: Tensor, path: Path) -> None:
     """The first images as one PNG: the same captions and noise for every model of a seed."""
-    columns, lines = SHEET
+    columns, lines = SAMPLE_SHEET
     size = images.shape[-1]
-    scale = max(1, -(-LEAST // size))
+    scale = max(1, -(-MIN_SAMPLE_PIXELS // size))
     shown = ((images[: columns * lines] / 2 + 0.5) * 255).round().byte().permute(0, 2, 3, 1)
     used = -(-len(shown) // columns)
     sheet = Image.new("RGB", (columns * size * scale, used * size * scale), "white")

@@ -17,9 +17,9 @@ from mia_bench.data.split.roles import Role
 from mia_bench.display.contact_sheet import contact_sheet
 from mia_bench.storage.files import write_json
 
-SIZED = 400  # pictures whose size is looked at: each must be decoded
-SHOWN = 40  # pictures on a contact sheet
-SIDE = 512  # at which drawings without a size of their own are rendered
+MAX_SIZED_PICTURES = 400  # pictures whose size is looked at: each must be decoded
+SHEET_PICTURES = 40  # pictures on a contact sheet
+VECTOR_SIDE = 512  # at which drawings without a size of their own are rendered
 
 
 def overview(source: Source, split: Split, items: Mapping[str, Item], seed: int) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def overview(source: Source, split: Split, items: Mapping[str, Item], seed: int)
     rows = [items[sid] for sid in split.sample_id]
     words = [len(item.caption.split()) for item in rows]
     groups = Counter(split.group)
-    sample = draw(rows, SIZED, seed)
-    sizes = [item.load(SIDE).size for item in tracked(sample, "sizes")]
+    sample = draw(rows, MAX_SIZED_PICTURES, seed)
+    sizes = [item.load(VECTOR_SIDE).size for item in tracked(sample, "sizes")]
     return {
         "name": split.source,
         "licence": source.licence,
@@ -84,12 +84,12 @@ def write_report(
     with (folder / "skipped.csv").open("w", newline="", encoding="utf-8") as handle:
         table = csv.writer(handle)
         table.writerow(("name", "reason", "bad_input"))
-        table.writerows((_cell(s.name), _cell(s.reason), int(s.broken)) for s in split.skipped)
+        table.writerows((_run(s.name), _run(s.reason), int(s.broken)) for s in split.skipped)
     sheets = []
     for role in Role:
         rows = [items[row.sample_id] for row in split.table if row.role is role]
         if rows:
-            shown = draw(rows, SHOWN, seed)
+            shown = draw(rows, SHEET_PICTURES, seed)
             title = f"{facts['name']} | {role} | {len(shown)} of {len(rows):,} | {facts['licence']}"
             sheets.append(folder / f"{role}.png")
             contact_sheet(shown, title).save(sheets[-1])
@@ -125,6 +125,6 @@ def _said(spread: Mapping[str, float], unit: str) -> str:
     )
 
 
-def _cell(text: str) -> str:
+def _run(text: str) -> str:
     """`text`, never a formula when a spreadsheet opens the file."""
     return f"'{text}" if text[:1] in "=+-@" else text

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from mia_bench.display.image_text import GAP, LINE, fit, load_font
+from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS, fit_line, load_font
 from mia_bench.storage.files import write_json
 from mia_bench.utils.text import printable, safe_name
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 PANELS = ("original", "degraded", "restored")
-LEAST = 192  # pixels per panel; smaller images are enlarged by whole factors
-MOST = 256  # pixels per panel on the sheet
+MIN_PANEL_PIXELS = 192  # pixels per panel; smaller images are enlarged by whole factors
+MAX_PANEL_PIXELS = 256  # pixels per panel on the sheet
 
-GAIN = 2  # a difference of half the range is drawn white
+DIFFERENCE_GAIN = 2  # a difference of half the range is drawn white
 
-COLUMNS = 2
+SHEET_COLUMNS = 2
 
 
 @dataclass(frozen=True)
-class Shown:
+class EvidenceRow:
     """One chosen row, as a person should read it."""
 
     sample_id: str
@@ -66,7 +66,7 @@ def choose(
 
 
 def save_strips(
-    folder: Path, images: Mapping[str, Tensor], rows: Sequence[Shown], title: str = ""
+    folder: Path, images: Mapping[str, Tensor], rows: Sequence[EvidenceRow], title: str = ""
 ) -> list[Path]:
     """One PNG per row, named after its sample id, and all of them on `evidence.png`, the last path.
 
@@ -93,26 +93,28 @@ def save_strips(
     return [*paths, page]
 
 
-def strip(panels: Mapping[str, Pixels], row: Shown) -> Image.Image:
+def strip(panels: Mapping[str, Pixels], row: EvidenceRow) -> Image.Image:
     """original | degraded | restored | difference, with what is known of the row above them."""
     apart = np.abs(panels["original"].astype(np.int16) - panels["restored"].astype(np.int16))
-    difference = np.minimum(apart * GAIN, 255).astype(np.uint8)
+    difference = np.minimum(apart * DIFFERENCE_GAIN, 255).astype(np.uint8)
     pictures = [enlarge(Image.fromarray(panels[name])) for name in PANELS]
     pictures.append(enlarge(Image.fromarray(difference)))
     width, height = pictures[0].size
-    canvas = Image.new("RGB", (4 * width + 5 * GAP, height + 3 * LINE + 2 * GAP), "white")
+    canvas = Image.new(
+        "RGB", (4 * width + 5 * GAP_PIXELS, height + 3 * LINE_PIXELS + 2 * GAP_PIXELS), "white"
+    )
     draw, font = ImageDraw.Draw(canvas), load_font()
     label = "member" if row.is_member else "non-member"
     first = f"{label} | score {row.score:.4g} | {row.why} | {row.sample_id}"
     for line, text in enumerate((first, row.caption)):
-        fitted = fit(text, font, canvas.width - 2 * GAP)
-        draw.text((GAP, GAP + line * LINE), fitted, fill="black", font=font)
-    top = GAP + 3 * LINE
+        fitted = fit_line(text, font, canvas.width - 2 * GAP_PIXELS)
+        draw.text((GAP_PIXELS, GAP_PIXELS + line * LINE_PIXELS), fitted, fill="black", font=font)
+    top = GAP_PIXELS + 3 * LINE_PIXELS
     for i, (name, picture) in enumerate(
-        zip((*PANELS, f"|difference| x {GAIN}"), pictures, strict=True)
+        zip((*PANELS, f"|difference| x {DIFFERENCE_GAIN}"), pictures, strict=True)
     ):
-        left = GAP + i * (width + GAP)
-        draw.text((left, GAP + 2 * LINE), name, fill="dimgray", font=font)
+        left = GAP_PIXELS + i * (width + GAP_PIXELS)
+        draw.text((left, GAP_PIXELS + 2 * LINE_PIXELS), name, fill="dimgray", font=font)
         canvas.paste(picture, (left, top))
         draw.rectangle((left - 1, top - 1, left + width, top + height), outline="lightgray")
     return canvas
@@ -120,18 +122,20 @@ def strip(panels: Mapping[str, Pixels], row: Shown) -> Image.Image:
 
 def sheet(strips: Sequence[Image.Image], title: str) -> Image.Image:
     """All strips on one page, in reading order, large ones reduced."""
-    limit = 4 * MOST + 5 * GAP
+    limit = 4 * MAX_PANEL_PIXELS + 5 * GAP_PIXELS
     small = [s if s.width <= limit else s.resize(_fitted(s, limit)) for s in strips]
     width = max((s.width for s in small), default=limit)
     height = max((s.height for s in small), default=0)
-    lines = -(-len(small) // COLUMNS)
-    page = Image.new("RGB", (COLUMNS * width, 2 * LINE + lines * (height + GAP)), "white")
+    lines = -(-len(small) // SHEET_COLUMNS)
+    page = Image.new(
+        "RGB", (SHEET_COLUMNS * width, 2 * LINE_PIXELS + lines * (height + GAP_PIXELS)), "white"
+    )
     font = load_font()
-    heading = fit(title, font, page.width - 2 * GAP)
-    ImageDraw.Draw(page).text((GAP, GAP), heading, fill="black", font=font)
+    heading = fit_line(title, font, page.width - 2 * GAP_PIXELS)
+    ImageDraw.Draw(page).text((GAP_PIXELS, GAP_PIXELS), heading, fill="black", font=font)
     for i, picture in enumerate(small):
-        line, column = divmod(i, COLUMNS)
-        page.paste(picture, (column * width, 2 * LINE + line * (height + GAP)))
+        line, column = divmod(i, SHEET_COLUMNS)
+        page.paste(picture, (column * width, 2 * LINE_PIXELS + line * (height + GAP_PIXELS)))
     return page
 
 
@@ -144,12 +148,12 @@ def to_pixels(image: Tensor) -> Pixels:
 
 def enlarge(picture: Image.Image) -> Image.Image:
     """By a whole factor, without smoothing, until a person sees its pixels."""
-    factor = max(1, -(-LEAST // min(picture.size)))
+    factor = max(1, -(-MIN_PANEL_PIXELS // min(picture.size)))
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST)
 
 
-def _known(row: Shown) -> dict[str, Any]:
+def _known(row: EvidenceRow) -> dict[str, Any]:
     """The row as JSON can hold it."""
     score = row.score if np.isfinite(row.score) else None
     words = {name: printable(getattr(row, name)) for name in ("sample_id", "caption", "why")}

@@ -8,10 +8,10 @@ from PIL import ImageFont
 
 from mia_bench.utils.text import printable
 
-GAP, LINE, FONT = 6, 17, 13
+GAP_PIXELS, LINE_PIXELS, FONT_PIXELS = 6, 17, 13
 
 
-def fit(text: str, font: Any, width: int) -> str:
+def fit_line(text: str, font: Any, width: int) -> str:
     """One printable line of `text`, cut where it would be wider than `width` pixels."""
     line = " ".join(printable(text[:1000]).split())
     if font.getlength(line) <= width:
@@ -26,7 +26,7 @@ def fit(text: str, font: Any, width: int) -> str:
 
 def load_font() -> Any:
     """Pillow's own face; the basic layout reads no features out of the text."""
-    font = ImageFont.load_default(FONT)
+    font = ImageFont.load_default(FONT_PIXELS)
     if isinstance(font, ImageFont.FreeTypeFont):
         return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
     return font

@@ -11,11 +11,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mia_bench.display.console import cell_text, interval, show_whole
+from mia_bench.display.console import cell_text, interval, print_table
 from mia_bench.evaluation.run_controls import Results, base_name, judged
 from mia_bench.storage.files import read_json
-from mia_bench.utils.terminal import say
-from mia_bench.utils.text import plain
+from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import sanitise
 
 COLUMNS = ("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "ASR oracle", "NFE", "seconds", "set")
 
@@ -114,7 +114,7 @@ def _row(
 def show(results: Results, title: str) -> None:
     """Print the table of finished cells and where their files are."""
     table = Table(
-        title=escape(plain(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+        title=escape(sanitise(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
@@ -124,14 +124,14 @@ def show(results: Results, title: str) -> None:
     for name, metrics, _ in results:
         for row in rows(name, metrics, flagged):
             table.add_row(*map(cell_text, row), style="dim" if row[0].startswith(" ") else None)
-    show_whole(table)
+    print_table(table)
     first = results[0][1]
-    say(verdict(results))
+    echo(verdict(results))
     for line in comparisons(results):
-        say(fill(line, LINE, subsequent_indent="  "))
-    say(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
+        echo(fill(line, LINE, subsequent_indent="  "))
+    echo(f"{first['n_members']} members, {first['n_nonmembers']} non-members. {NOTES}")
     for name, _, folder in results:
-        say(f"{name}: {folder}")
+        echo(f"{name}: {folder}")
 
 
 def utility_line(folder: Path) -> str:

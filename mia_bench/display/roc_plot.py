@@ -9,30 +9,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FLOOR = 1e-3
+MIN_RATE = 1e-3
 
 
-def roc_figure(cells: Sequence[tuple[str, dict[str, Any], Path]], path: Path, title: str) -> Path:
+def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, title: str) -> Path:
     """Log-log ROC curves of every finished cell, best first, into `path` (PNG or SVG)."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")  # leaves a notebook's backend alone
     axes = figure.subplots()
-    ordered = sorted(cells, key=lambda cell: -cell[1]["auroc"]["value"])
+    ordered = sorted(runs, key=lambda run: -run[1]["auroc"]["value"])
     colours = colormaps["tab20"](np.linspace(0, 1, max(len(ordered), 2)))
     for (name, metrics, folder), colour in zip(ordered, colours, strict=False):
         roc = pd.read_parquet(folder / "roc.parquet")
         label = f"{name} ({metrics['auroc']['value']:.3f})"
-        x, y = np.maximum(roc.fpr, FLOOR), np.maximum(roc.tpr, FLOOR)
+        x, y = np.maximum(roc.fpr, MIN_RATE), np.maximum(roc.tpr, MIN_RATE)
         axes.step(x, y, where="post", color=colour, label=label, linewidth=1.6)
-    line = np.geomspace(FLOOR, 1, 50)
+    line = np.geomspace(MIN_RATE, 1, 50)
     axes.plot(line, line, color="grey", linestyle=":", linewidth=1, label="chance (0.500)")
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(FLOOR, 1),
-        ylim=(FLOOR, 1),
+        xlim=(MIN_RATE, 1),
+        ylim=(MIN_RATE, 1),
         xlabel="false positive rate",
         ylabel="true positive rate",
         title=title,

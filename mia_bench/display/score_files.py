@@ -10,7 +10,7 @@ import pandas as pd
 
 from mia_bench.display.console import interval
 from mia_bench.storage.files import write_json
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import safe_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ DIFFERENCES = ("scores", "minus", "images", "AUC", "p", "TPR@1%FPR")
 NOTE = """Brackets: 95 % intervals over groups, conditional on the scores. ASR: balanced accuracy at
 the threshold of the calibration rows; oracle: at the best threshold of the rows themselves, beside
 what permuted labels give. * fewer than 10 false positives allowed."""
-SHOWN = 14  # curves on one figure
+MAX_CURVES = 14  # curves on one figure
 
 
 def line(scores: Scores) -> tuple[str, ...]:
@@ -64,8 +64,8 @@ def show(files: Sequence[Scores], result: Mapping[str, Any]) -> None:
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for i, heading in enumerate(headings):
             table.add_column(heading, justify="right" if i else "left", no_wrap=True)
-        for cells in lines:
-            table.add_row(*(Text(cell) for cell in cells))  # a file name is no markup
+        for runs in lines:
+            table.add_row(*(Text(run) for run in runs))  # a file name is no markup
         widths = [max(map(len, column)) + 3 for column in zip(headings, *lines, strict=True)]
         console.width = max(console.width, sum(widths) + 4)  # a long line beats a cut figure
         console.print(table)
@@ -75,9 +75,9 @@ def show(files: Sequence[Scores], result: Mapping[str, Any]) -> None:
     if compared:
         lines = [difference(name, found) for name, found in compared.items()]
         printed("Differences on the same images and resamples", DIFFERENCES, lines)
-    say(NOTE)
+    echo(NOTE)
     for remark in result["remarks"]:
-        say(f"note: {remark}")
+        echo(f"note: {remark}")
 
 
 def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> N
     pd.concat(points).to_parquet(folder / "roc.parquet", index=False)
     curves = [
         Curve(s.name, thin(s.judged.roc), s.judged.metrics["auroc"]["value"], i)
-        for i, s in enumerate(files[:SHOWN])
+        for i, s in enumerate(files[:MAX_CURVES])
     ]
     chart = standalone(roc_chart(curves, "ROC, logarithmic"))
     (folder / "roc.svg").write_text(chart, encoding="utf-8")
@@ -108,4 +108,4 @@ def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> N
         lines += [markdown_row(difference(n, found)) for n, found in result["compared"].items()]
     lines += ["", NOTE, *(f"- {markdown(remark)}" for remark in result["remarks"]), ""]
     (folder / "evaluation.md").write_text("\n".join(lines), encoding="utf-8")
-    say(f"written: {folder}")
+    echo(f"written: {folder}")

@@ -14,53 +14,62 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mia_bench.display.console import interval, show_whole
+from mia_bench.display.console import interval, print_table
 from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.failures import FOLDER
+from mia_bench.storage.failures import FAILURES_FOLDER
 from mia_bench.storage.files import read_yaml
-from mia_bench.storage.index import PARTS, Cell, cells, disk, failures, halves, models, step_folders
+from mia_bench.storage.index import (
+    OUTPUT_FOLDERS,
+    RunSummary,
+    bytes_under,
+    failures,
+    models,
+    run_summaries,
+    step_folders,
+    unfinished_folders,
+)
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import printable
 
-MOST = 200  # rows of a table; the rest is counted
+MAX_TABLE_ROWS = 200  # rows of a table; the rest is counted
 
 
 def show(outputs: Path) -> None:
     """Print it all."""
     console = Console(highlight=False)
     _show_models(console, models(outputs))
-    _show_cells(console, cells(outputs), outputs)
+    _show_runs(console, run_summaries(outputs), outputs)
     tables = sum((f / MANIFEST).is_file() for _, _, f in step_folders(outputs / "features"))
-    say(f"feature tables: {tables:,}")
-    for half in halves(outputs):
+    echo(f"feature tables: {tables:,}")
+    for half in unfinished_folders(outputs):
         state = {True: "in progress", False: "interrupted", None: "unfinished"}[half.alive]
-        say(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
+        echo(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
     _show_failures(outputs)
-    sizes = {part: disk(outputs / part) for part in PARTS}
+    sizes = {part: bytes_under(outputs / part) for part in OUTPUT_FOLDERS}
     parts = ", ".join(f"{part} {_size(size)}" for part, size in sizes.items() if size)
-    say(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
+    echo(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
 
 
 def _show_models(console: Console, found: Sequence[tuple[str, dict[str, Any]]]) -> None:
     table = _table("models", ("key", "kind", "steps", "epochs", "device", "made", "note"))
-    for key, about in found[:MOST]:
+    for key, about in found[:MAX_TABLE_ROWS]:
         words = (about.get(n, "") for n in ("kind", "steps", "epochs", "device", "created"))
         table.add_row(key, *(_plain(word) for word in words), _plain(about.get("problem", "")))
-    show_whole(table, console)
+    print_table(table, console)
     _more(found)
 
 
-def _show_cells(console: Console, found: Sequence[Cell], outputs: Path) -> None:
+def _show_runs(console: Console, found: Sequence[RunSummary], outputs: Path) -> None:
     table = _table("cells", ("target", "what it is", "step", "attack", "AUC", "note"))
     names: dict[str, str] = {}
-    for cell in found[:MOST]:
-        if cell.target not in names:
-            names[cell.target] = _what(outputs / "targets" / cell.target)
-        auc = "" if cell.auroc is None else interval(cell.auroc)
-        words = cell.target, names[cell.target], cell.step, cell.attack
-        table.add_row(*(_plain(word) for word in words), auc, _plain(cell.problem))
-    show_whole(table, console)
+    for run in found[:MAX_TABLE_ROWS]:
+        if run.target not in names:
+            names[run.target] = _what(outputs / "targets" / run.target)
+        auc = "" if run.auroc is None else interval(run.auroc)
+        words = run.target, names[run.target], run.step, run.attack
+        table.add_row(*(_plain(word) for word in words), auc, _plain(run.problem))
+    print_table(table, console)
     _more(found)
 
 
@@ -77,14 +86,14 @@ def _what(target: Path) -> str:
 
 def _show_failures(outputs: Path) -> None:
     found = failures(outputs)
-    for failure in found[:MOST]:
+    for failure in found[:MAX_TABLE_ROWS]:
         if isinstance(failure, str):
-            say(f"failure: {printable(failure)}")
+            echo(f"failure: {printable(failure)}")
             continue
-        say(f"failed {failure.created}: {printable(failure.first_line)}")
-        say(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
+        echo(f"failed {failure.created}: {printable(failure.first_line)}")
+        echo(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
     if found:
-        say(f"tracebacks: {outputs / FOLDER}; a run that succeeds removes its own")
+        echo(f"tracebacks: {outputs / FAILURES_FOLDER}; a run that succeeds removes its own")
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -99,8 +108,8 @@ def _plain(word: object) -> str:
 
 
 def _more(rows: Sequence[object]) -> None:
-    if len(rows) > MOST:
-        say(f"... and {len(rows) - MOST:,} more, {len(rows):,} in all")
+    if len(rows) > MAX_TABLE_ROWS:
+        echo(f"... and {len(rows) - MAX_TABLE_ROWS:,} more, {len(rows):,} in all")
 
 
 def _size(size: int) -> str:

@@ -17,9 +17,9 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 320
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 30, 44
-LINE = 18
-TITLE = 60  # characters of a title that fit on one line
-GLYPH = 7.2  # mean width of a character of the legend, in pixels
+LINE_PIXELS = 18
+TITLE_CHARACTERS = 60  # characters of a title that fit on one line
+GLYPH_PIXELS = 7.2  # mean width of a character of the legend, in pixels
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07a00", "#222222", "#7d7d7d")
 """After Okabe and Ito; without their yellow and second blue, which white paper swallows."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2")
@@ -143,10 +143,12 @@ class Plane:
     def draw(self, title: str, marks: Iterable[str], keys: Sequence[Key] = ()) -> Markup:
         """The whole chart, with its legend below the plot."""
         rows = _flow(keys, self.width - LEFT - RIGHT)
-        titles = wrap(title, TITLE, max_lines=3, placeholder="...") or [""]
-        lower = (len(titles) - 1) * LINE
-        height = self.height + len(rows) * LINE + lower
-        headings = [_text(LEFT - 46, 16 + i * LINE, line, "t") for i, line in enumerate(titles)]
+        titles = wrap(title, TITLE_CHARACTERS, max_lines=3, placeholder="...") or [""]
+        lower = (len(titles) - 1) * LINE_PIXELS
+        height = self.height + len(rows) * LINE_PIXELS + lower
+        headings = [
+            _text(LEFT - 46, 16 + i * LINE_PIXELS, line, "t") for i, line in enumerate(titles)
+        ]
         plot = "".join([*self._grid(), *marks, *self._legend(rows)])
         body = f'{"".join(headings)}<g transform="translate(0,{lower})">{plot}</g>'
         return Markup(
@@ -174,7 +176,7 @@ class Plane:
 
     def _legend(self, rows: Sequence[Sequence[tuple[float, Key]]]) -> Iterable[str]:
         for i, row in enumerate(rows):
-            top = self.height + i * LINE + 6
+            top = self.height + i * LINE_PIXELS + 6
             for offset, key in row:
                 left = LEFT + offset
                 yield _swatch(key, left, top - 4)
@@ -277,7 +279,7 @@ def _flow(keys: Sequence[Key], width: float) -> list[list[tuple[float, Key]]]:
     rows: list[list[tuple[float, Key]]] = []
     used = width + 1
     for key in keys:
-        need = 28 + len(key.label) * GLYPH + 14
+        need = 28 + len(key.label) * GLYPH_PIXELS + 14
         if used + need > width or not rows:
             rows.append([])
             used = 0

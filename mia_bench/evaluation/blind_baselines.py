@@ -24,12 +24,12 @@ from mia_bench.data.source import Item
 from mia_bench.metrics import auroc
 from mia_bench.metrics.permutation import Groups, Labels, permuted_labels, sequential_p_value
 
-FOLDS = 5
+BLIND_FOLDS = 5
 
 
-THUMBNAIL = 8
+THUMBNAIL_SIDE = 8
 COMPONENTS = 32
-EMBEDDED = 32  # pictures per call of an encoder
+ENCODER_BATCH = 32  # pictures per call of an encoder
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def cross_fitted(
         ("blind_caption", (None, captions)),
         ("blind_both", (image, captions)),
     ):
-        prepared = [_prepare(fold != k, *inputs) for k in range(FOLDS)]
+        prepared = [_prepare(fold != k, *inputs) for k in range(BLIND_FOLDS)]
         scores = _cross_fit(prepared, fold, is_member)
         value = auroc(scores, is_member)
         null = (
@@ -102,8 +102,8 @@ def image_embeddings(items: Sequence[Item], resolution: int, encoder: str) -> Fl
     encode = open_clip_encoder(encoder, torch.device("cpu"))
     parts = []
     with torch.no_grad():
-        for i in range(0, len(items), EMBEDDED):
-            rows = [pixels(x.load(resolution), resolution) for x in items[i : i + EMBEDDED]]
+        for i in range(0, len(items), ENCODER_BATCH):
+            rows = [pixels(x.load(resolution), resolution) for x in items[i : i + ENCODER_BATCH]]
             parts.append(encode(torch.stack(rows)).double().numpy())
     return np.concatenate(parts)
 
@@ -117,7 +117,7 @@ def _statistics(picture: Image.Image) -> list[float]:
     encoded = io.BytesIO()
     picture.save(encoded, format="PNG")
     size = [np.log(len(encoded.getvalue())), *np.log(picture.size)]
-    thumbnail = picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     colours = [*pixels.mean(axis=(0, 1)), *pixels.std(axis=(0, 1))]
     return [*colours, entropy, *edges, *size, *(np.asarray(thumbnail).ravel() / 255)]
 
@@ -125,7 +125,7 @@ def _statistics(picture: Image.Image) -> list[float]:
 def _folds(group: Groups, seed: int) -> npt.NDArray[np.intp]:
     from mia_bench.metrics.group_folds import folds_of
 
-    return folds_of(group, FOLDS, seed)
+    return folds_of(group, BLIND_FOLDS, seed)
 
 
 def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) -> Floats:

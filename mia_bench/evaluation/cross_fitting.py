@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mia_bench.attacks import Attack, Floats
-from mia_bench.evaluation.labelled_features import Known
+from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics.group_folds import folds_of
 from mia_bench.utils.errors import MiaError
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from mia_bench.attacks.components.ensemble import Ensemble
 
 
-def out_of_fold(attack: Attack | Ensemble, known: Known, folds: int, seed: int) -> Floats:
+def out_of_fold(
+    attack: Attack | Ensemble, known: LabelledFeatures, folds: int, seed: int
+) -> Floats:
     """(N,) scores of calibration rows, each from a calibration without its own fold.
 
     Raises:

@@ -10,10 +10,10 @@ import numpy as np
 from mia_bench.attacks import Attack
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.attacks.components.ensemble_features import columns
-from mia_bench.evaluation.labelled_features import Known, known_rows
+from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.metrics.group_folds import calibrating
-from mia_bench.planning.cells import Cell, Questions
 from mia_bench.planning.plan import Plan
+from mia_bench.planning.specs import FeatureSpec, RunSpec
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.storage.feature_table import Table
 
@@ -24,32 +24,32 @@ class Inputs:
 
     name: str
     attack: Attack | Ensemble
-    evaluation: Known
-    calibration: Known
-    base: Known | None = None
+    evaluation: LabelledFeatures
+    calibration: LabelledFeatures
+    base: LabelledFeatures | None = None
 
 
-def combine(cells: Sequence[Inputs]) -> Inputs:
+def combine(runs: Sequence[Inputs]) -> Inputs:
     """The features of several cells side by side, for the ensemble."""
     evaluation, calibration = (
         replace(rows[0], table=Table(rows[0].table.sample_id, columns(tables)))
         for rows, tables in (
-            (known, {i.name: k.table.features for i, k in zip(cells, known, strict=True)})
-            for known in ([i.evaluation for i in cells], [i.calibration for i in cells])
+            (known, {i.name: k.table.features for i, k in zip(runs, known, strict=True)})
+            for known in ([i.evaluation for i in runs], [i.calibration for i in runs])
         )
     )
     return Inputs("ensemble", Ensemble(), evaluation, calibration)
 
 
-def load_inputs(plan: Plan, cell: Cell) -> Inputs:
-    evaluation, calibration = _known(plan, cell.evaluation), _known(plan, cell.calibration)
-    base = _known(plan, cell.base) if cell.base is not None else None
+def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
+    evaluation, calibration = _known(plan, run.evaluation), _known(plan, run.calibration)
+    base = _known(plan, run.base) if run.base is not None else None
     subtracted = None
-    if cell.base_calibration is not None:
-        subtracted = _known(plan, cell.base_calibration)
-    halves = cell.calibration.folder == cell.evaluation.folder
+    if run.base_calibration is not None:
+        subtracted = _known(plan, run.base_calibration)
+    halves = run.calibration.folder == run.evaluation.folder
     every = Tables(evaluation, calibration, base, subtracted, halves)
-    return arrange(cell.name, cell.attack, every, plan.experiment.options.data.split_seed)
+    return arrange(run.name, run.attack, every, plan.experiment.options.data.split_seed)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Tables:
     """The feature tables of a cell. `halves`: evaluation and calibration are one table, of which
     calibration gets half; `base_calibration`: base features are subtracted before any fit."""
 
-    evaluation: Known
-    calibration: Known
-    base: Known | None
-    base_calibration: Known | None
+    evaluation: LabelledFeatures
+    calibration: LabelledFeatures
+    base: LabelledFeatures | None
+    base_calibration: LabelledFeatures | None
     halves: bool
 
 
@@ -80,6 +80,6 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
     return Inputs(name, attack, evaluation, calibration, base)
 
 
-def _known(plan: Plan, questions: Questions) -> Known:
+def _known(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:
     checked_manifest(questions.folder)
-    return known_rows(questions.folder / "features.parquet", questions.sample_id, plan.split)
+    return load_labelled(questions.folder / "features.parquet", questions.sample_id, plan.split)

@@ -18,11 +18,11 @@ from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.storage.feature_table import Table, read_table
 
-MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
+MEMBER_ROLES = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
 
 
 @dataclass(frozen=True)
-class Known:
+class LabelledFeatures:
     """Features of some rows with what the protocol, not the attack, knows about them."""
 
     table: Table
@@ -31,27 +31,27 @@ class Known:
 
     @property
     def is_member(self) -> npt.NDArray[np.bool_]:
-        members: npt.NDArray[np.bool_] = np.isin(self.role, [str(role) for role in MEMBERS])
+        members: npt.NDArray[np.bool_] = np.isin(self.role, [str(role) for role in MEMBER_ROLES])
         return members
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Known:
-        return Known(self.table.take(rows), self.role[rows], self.group[rows])
+    def take(self, rows: npt.NDArray[np.intp]) -> LabelledFeatures:
+        return LabelledFeatures(self.table.take(rows), self.role[rows], self.group[rows])
 
-    def minus(self, base: Known) -> Known:
+    def minus(self, base: LabelledFeatures) -> LabelledFeatures:
         """Base-calibrated features: what the untouched base already says is subtracted."""
         other = base.table.select(self.table.sample_id)
         features = {n: values - other.features[n] for n, values in self.table.features.items()}
-        return Known(Table(self.table.sample_id, features), self.role, self.group)
+        return LabelledFeatures(Table(self.table.sample_id, features), self.role, self.group)
 
     def calibration(self, seed: int) -> Calibration:
         return Calibration(self.table.features, self.is_member, self.group, seed)
 
 
-def known_rows(features: Path, sample_id: Sequence[str], split: Split) -> Known:
+def load_labelled(features: Path, sample_id: Sequence[str], split: Split) -> LabelledFeatures:
     """The rows `sample_id` of a feature table, with role and group as the split has them."""
     table = read_table(features).select(sample_id)
     row = {r.sample_id: r for r in split.table}
-    return Known(
+    return LabelledFeatures(
         table,
         np.array([str(row[sid].role) for sid in table.sample_id]),
         np.array([row[sid].group for sid in table.sample_id]),

@@ -21,7 +21,7 @@ def judged(results: Results) -> dict[str, Any]:
     not: a larger family asks more of each of its members.
     """
     from mia_bench.metrics.permutation import (  # loads torch, which `status` does without
-        LEVEL,
+        CONTROL_LEVEL,
         holm,
     )
 
@@ -41,4 +41,9 @@ def judged(results: Results) -> dict[str, Any]:
         for (attack, name), said in names.items()
         if f"control_{name}" in by_attack[attack].get("flags", ()) and said not in flagged
     }
-    return {"level": LEVEL, "p_values": p_values, "flagged": flagged, "alone": sorted(alone)}
+    return {
+        "level": CONTROL_LEVEL,
+        "p_values": p_values,
+        "flagged": flagged,
+        "alone": sorted(alone),
+    }

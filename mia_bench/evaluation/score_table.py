@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mia_bench.attacks import Calibration, Doubted, Fitted, Floats
+from mia_bench.attacks import Calibration, Floats, HasPlainVariant, ReportsFit
 from mia_bench.config.schema import Root
 from mia_bench.evaluation.cross_fitting import out_of_fold
 from mia_bench.evaluation.ensemble_comparison import compare
 from mia_bench.evaluation.inputs import Inputs
-from mia_bench.evaluation.labelled_features import Known
+from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics import Roc, Thresholds, auroc, fit_thresholds, roc_curve
 from mia_bench.metrics.dataset_inference import dataset_test
 from mia_bench.metrics.permutation import base_p_value, holm
@@ -157,15 +157,17 @@ def measure(
         first["score_base"] = base_scores
     second = _frame(calibration, known_scores).assign(calibration=True)
     table = pd.concat([first, second], ignore_index=True)
-    metrics = metrics_of(table, controls, options)
-    if isinstance(rows.attack, Doubted) and (other := rows.attack.plain()) is not None:
+    metrics = table_metrics(table, controls, options)
+    if isinstance(rows.attack, HasPlainVariant) and (other := rows.attack.plain()) is not None:
         plain_scores, _ = _score(replace(rows, attack=other[1], base=None), fitted_on)
         metrics["plain"] = _beside(scores, plain_scores, evaluation, seed, other[0], other[2])
-    metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, Fitted) else {}
+    metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, ReportsFit) else {}
     return table, metrics
 
 
-def metrics_of(table: pd.DataFrame, controls: Mapping[str, Any], options: Root) -> dict[str, Any]:
+def table_metrics(
+    table: pd.DataFrame, controls: Mapping[str, Any], options: Root
+) -> dict[str, Any]:
     """What follows from scores.parquet alone, and from the p-values of the blind `controls`."""
     seed, resamples = options.eval.seed, options.eval.resamples
     judged = evaluation_rows(table)
@@ -189,7 +191,12 @@ def metrics_of(table: pd.DataFrame, controls: Mapping[str, Any], options: Root) 
 
 
 def _beside(
-    scores: Floats, plain: Floats, known: Known, seed: int, name: str, where_they_agree: str
+    scores: Floats,
+    plain: Floats,
+    known: LabelledFeatures,
+    seed: int,
+    name: str,
+    where_they_agree: str,
 ) -> dict[str, Any]:
     """The plain attack on the same rows: AUROC, the paired difference to it, and what follows."""
     difference = paired_difference(scores, plain, known.is_member, known.group.tolist(), seed)
@@ -219,7 +226,7 @@ def _score(rows: Inputs, fitted_on: Calibration) -> tuple[Floats, Floats | None]
     return _finite(rows.name, scores[:n], evaluation), _finite(rows.name, scores[n:], base)
 
 
-def _finite(name: str, scores: Floats, known: Known) -> Floats:
+def _finite(name: str, scores: Floats, known: LabelledFeatures) -> Floats:
     bad = ~np.isfinite(scores)
     if bad.any():
         ids = ", ".join(np.array(known.table.sample_id)[bad][:8])
@@ -227,7 +234,7 @@ def _finite(name: str, scores: Floats, known: Known) -> Floats:
     return scores
 
 
-def _frame(known: Known, scores: Floats) -> pd.DataFrame:
+def _frame(known: LabelledFeatures, scores: Floats) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "sample_id": known.table.sample_id,

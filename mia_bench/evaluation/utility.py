@@ -23,16 +23,16 @@ from mia_bench.metrics.frechet import frechet
 from mia_bench.target import Query, Target, grid_mse
 from mia_bench.training.batches import VALIDATION_TIMESTEPS
 
-FEATURES = "own image encoder, latents averaged to 4x4"
-CELLS = 4  # latents are averaged to CELLS x CELLS before a distance is taken
-STEPS = 20  # DDIM
+FRECHET_FEATURES = "own image encoder, latents averaged to 4x4"
+POOLED_SIDE = 4  # latents are averaged to CELLS x CELLS before a distance is taken
+DDIM_STEPS = 20  # DDIM
 
 
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names its file
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names its file
 
 
 @dataclass(frozen=True)
-class Rows:
+class UtilityRows:
     """Rows that utility is measured on."""
 
     members: Sequence[Item]
@@ -43,7 +43,7 @@ class Rows:
 
 
 def assess(
-    target: Target, rows: Rows, resolution: int, seed: int, batch: int, clip: str | None
+    target: Target, rows: UtilityRows, resolution: int, seed: int, batch: int, clip: str | None
 ) -> tuple[dict[str, Any], Tensor]:
     """Numbers for utility.json, and the generated images (N, 3, H, W) in [-1, 1].
 
@@ -53,7 +53,7 @@ def assess(
     heldout, null = losses(target, rows.heldout, resolution, batch)
     member, _ = losses(target, rows.members, resolution, batch)
     captions = [item.caption for item in rows.heldout]
-    made = target.generate(captions, seed, STEPS).cpu()
+    made = target.generate(captions, seed, DDIM_STEPS).cpu()
     real, other = (decode(items, resolution) for items in (rows.heldout, rows.others))
     reference = encoded(target, real)
     found: dict[str, Any] = {
@@ -62,10 +62,10 @@ def assess(
         "member_loss": member,
         "frechet": frechet(encoded(target, made), reference),
         "frechet_real": frechet(encoded(target, other), reference) if len(other) > 1 else None,
-        "frechet_features": FEATURES,
+        "frechet_features": FRECHET_FEATURES,
         "n_images": len(made),
         "n_members": len(rows.members),
-        "sampler_steps": STEPS,
+        "sampler_steps": DDIM_STEPS,
         "seed": seed,
         **inception_distance(made, real),
         **clip_score(made, captions, clip, target.device),
@@ -102,14 +102,14 @@ def encoded(target: Target, images: Tensor) -> Floats:
     batches = [target.encode(part.to(target.device)).cpu() for part in images.split(target.chunk)]
     latents = torch.cat(batches)
     if latents.ndim == 4:
-        latents = F.adaptive_avg_pool2d(latents, CELLS)
+        latents = F.adaptive_avg_pool2d(latents, POOLED_SIDE)
     features: Floats = latents.flatten(1).double().numpy()
     return features
 
 
 def inception_distance(made: Tensor, real: Tensor) -> dict[str, Any]:
     """FID of torchmetrics, when Inception's weights are in torch's hub folder."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if importlib.util.find_spec("torch_fidelity") is None:
         return {
             "fid": None,

@@ -14,23 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.execution.loading import device_of, load_target
-from mia_bench.planning.describe import lines
+from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.make_plan import make_plan
-from mia_bench.training.batches import VALIDATION_TIMESTEPS, Rows
-from mia_bench.training.views import Views
+from mia_bench.training.batches import VALIDATION_TIMESTEPS, EncodedRows
+from mia_bench.training.views import AugmentedViews
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.memory import forget_peak, free, peak
 
 if TYPE_CHECKING:
     from mia_bench.config.recipe import Recipe
-    from mia_bench.planning.cells import Subject
     from mia_bench.planning.experiment import Experiment
     from mia_bench.planning.plan import Plan
+    from mia_bench.planning.specs import ModelSpec
     from mia_bench.target import Target
 
 
-STEPS = 3
-SMALL = 64 * 2**20  # bytes of a U-Net; smaller ones are trained sooner than they are measured
+MEASURED_STEPS = 3
+SMALL_UNET_BYTES = (
+    64 * 2**20
+)  # bytes of a U-Net; smaller ones are trained sooner than they are measured
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Pace:
     memory: tuple[str, int]
 
 
-def outline(experiment: Experiment) -> Iterator[str]:
+def plan_lines(experiment: Experiment) -> Iterator[str]:
     """`plan_only=true`: what would run and what it would cost; what is missing is said instead."""
     try:
         plan = make_plan(experiment)
@@ -53,28 +55,28 @@ def outline(experiment: Experiment) -> Iterator[str]:
         except Missing as too:
             yield f"missing: {too}"
         return
-    yield from lines(plan)
+    yield from describe_plan(plan)
     if not plan.absent:
-        yield from foresee(plan)
+        yield from estimate_lines(plan)
 
 
-def foresee(plan: Plan) -> Iterator[str]:
+def estimate_lines(plan: Plan) -> Iterator[str]:
     """Lines about hours and memory; none when all is done, small, or spread over processes."""
     model, options = plan.experiment.model, plan.experiment.options
-    waiting = [subject for subject in plan.trained if not subject.ready]
+    waiting = [spec for spec in plan.trained if not spec.ready]
     asked = sum(q.evaluations for questions in plan.missing().values() for q in questions)
     processes = options.trainer.ranks
-    if not (waiting or asked) or model.unet_bytes() < SMALL or processes > 1:
+    if not (waiting or asked) or model.unet_bytes() < SMALL_UNET_BYTES or processes > 1:
         return
     pace = measure(plan, waiting[0] if waiting else None)
     where, most = pace.memory
     yield f"measured on {device_of(options.trainer)}: {pace.evaluation:.3g} s per U-Net evaluation"
-    for subject in waiting:
-        assert subject.treatment is not None
-        recipe = subject.treatment.recipe
+    for spec in waiting:
+        assert spec.setup is not None
+        recipe = spec.setup.recipe
         seconds = training_seconds(pace, recipe)
         yield (
-            f"{subject.kind:<7} {recipe.total:,} steps of {pace.step:.3g} s and their "
+            f"{spec.kind:<7} {recipe.total:,} steps of {pace.step:.3g} s and their "
             f"validations: about {hours(seconds)}; peak memory {most / 1e9:.1f} GB ({where})"
         )
     if asked:
@@ -93,7 +95,7 @@ def hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
-def measure(plan: Plan, subject: Subject | None) -> Pace:
+def measure(plan: Plan, spec: ModelSpec | None) -> Pace:
     """Load the base, time what the run will do with it (training `subject` too), and drop it.
 
     Raises:
@@ -103,12 +105,12 @@ def measure(plan: Plan, subject: Subject | None) -> Pace:
 
     options = plan.experiment.options.trainer
     forget_peak()
-    target = load_target(plan, plan.base, train=subject is not None)
+    target = load_target(plan, plan.base, train=spec is not None)
     evaluation = time_evaluation(target.to(device_of(options)))
     step = None
     try:
-        if subject is not None:
-            step = time_step(target.to("cpu"), plan, subject)
+        if spec is not None:
+            step = time_step(target.to("cpu"), plan, spec)
     except OutOfMemoryError as error:
         raise MiaError(
             f"a training step does not fit on {device_of(options)}: {str(error).splitlines()[0]} "
@@ -138,27 +140,27 @@ def time_evaluation(target: Target) -> float:
     return (time.perf_counter() - began) / rows
 
 
-def time_step(target: Target, plan: Plan, subject: Subject) -> float:
+def time_step(target: Target, plan: Plan, spec: ModelSpec) -> float:
     """Seconds per optimiser step: the mean of all but the first of three."""
     from lightning.pytorch import Trainer
 
     from mia_bench.training.module import FinetuneModule
 
-    treatment, options = subject.treatment, plan.experiment.options.trainer
-    assert treatment is not None
-    recipe = replace(treatment.recipe, steps=STEPS, epochs=None, save_at=[], val_rows=1)
-    short = replace(treatment, situation=replace(treatment.situation, recipe=recipe))
-    assert subject.member is not None
-    ids = plan.rows(subject.member)[: recipe.batch_size]
+    setup, options = spec.setup, plan.experiment.options.trainer
+    assert setup is not None
+    recipe = replace(setup.recipe, steps=MEASURED_STEPS, epochs=None, save_at=[], val_rows=1)
+    short = replace(setup, context=replace(setup.context, recipe=recipe))
+    assert spec.member is not None
+    ids = plan.rows(spec.member)[: recipe.batch_size]
     rows, views = noise_rows(target, ids), None
-    if any(augment.bank is None for augment in treatment.augments):
+    if any(augment.bank is None for augment in setup.augments):
         items = [plan.items[sid] for sid in ids]
-        views = Views(items, plan.experiment.model.resolution, treatment.augments, recipe.seed)
+        views = AugmentedViews(items, plan.experiment.model.resolution, setup.augments, recipe.seed)
     module = FinetuneModule(target, rows, rows, short, views=views)
     clock = _clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            max_steps=STEPS,
+            max_steps=MEASURED_STEPS,
             max_epochs=-1,
             accelerator=options.accelerator,
             devices=1,
@@ -179,13 +181,13 @@ def time_step(target: Target, plan: Plan, subject: Subject) -> float:
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def noise_rows(target: Target, ids: Sequence[str]) -> Rows:
+def noise_rows(target: Target, ids: Sequence[str]) -> EncodedRows:
     """Rows in the shape of encoded pairs."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     z0 = torch.randn(len(ids), *target.latent_shape, generator=generator)
-    return Rows(tuple(ids), z0, target.embed(["a"] * len(ids)))
+    return EncodedRows(tuple(ids), z0, target.embed(["a"] * len(ids)))
 
 
 def _clock() -> Any:

@@ -17,9 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 _mine: list[str] = []
 """The GPU this process has used: CUDA looks at CUDA_VISIBLE_DEVICES only once in its life."""
 
@@ -38,7 +38,7 @@ def gpu_slot(slots: int | None, wait: float = 1.0) -> Iterator[str | None]:
     with hold_one(chosen, slot_folder(), wait) as device:
         if not _mine:
             _mine.append(device)
-            os.environ[VISIBLE] = device
+            os.environ[VISIBLE_DEVICES] = device
         yield device
 
 
@@ -73,13 +73,13 @@ def hold_one(devices: Sequence[str], folder: Path, wait: float = 1.0) -> Iterato
             return
         if not said:
             said = True
-            say(f"waiting for one of {len(devices)} GPU slots", error=True)
+            echo(f"waiting for one of {len(devices)} GPU slots", error=True)
         time.sleep(wait)
 
 
 def visible_devices() -> list[str]:
     """GPUs that CUDA would see, under the names of CUDA_VISIBLE_DEVICES; starts no CUDA."""
-    named = os.environ.get(VISIBLE)
+    named = os.environ.get(VISIBLE_DEVICES)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
     import torch

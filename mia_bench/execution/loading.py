@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.data.split.roles import Role
-from mia_bench.planning.cells import Subject
 from mia_bench.planning.plan import Plan
+from mia_bench.planning.specs import ModelSpec
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.utils.distributed import local_rank
 from mia_bench.utils.errors import MiaError
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import torch
 
     from mia_bench.target import Target
-    from mia_bench.training.batches import Rows
+    from mia_bench.training.batches import EncodedRows
 
 
-def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
+def load_target(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
     """The model of `subject`, with the latent cache that all models of one base share.
 
     `train` loads float32 weights whatever the scoring precision is.
@@ -30,22 +30,22 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
     import torch
 
     from mia_bench.storage.tensor_cache import TensorCache
-    from mia_bench.utils.library_logging import hush
+    from mia_bench.utils.library_logging import silence_libraries
 
-    hush()
+    silence_libraries()
     model = plan.experiment.model
-    if subject.weights is not None and not subject.weights.is_dir():
-        saved = sorted(int(p.name) for p in subject.weights.parent.glob("*") if p.name.isdigit())
+    if spec.weights is not None and not spec.weights.is_dir():
+        saved = sorted(int(p.name) for p in spec.weights.parent.glob("*") if p.name.isdigit())
         raise MiaError(
-            f"{subject.weights} was not saved: training may have stopped before. Saved steps: "
-            f"{saved}; choose one with checkpoint=, or delete {subject.folder} to train it again."
+            f"{spec.weights} was not saved: training may have stopped before. Saved steps: "
+            f"{saved}; choose one with checkpoint=, or delete {spec.folder} to train it again."
         )
-    if subject.weights is not None:
-        checked_manifest(subject.folder, under=subject.weights)
+    if spec.weights is not None:
+        checked_manifest(spec.folder, under=spec.weights)
     gigabytes = plan.experiment.options.paths.cache_gb
     limit = None if gigabytes is None else int(gigabytes * 1e9)
     store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
-    unet = model.load_unet(subject.weights, train)
+    unet = model.load_unet(spec.weights, train)
     target = model.build(unet, plan.experiment.options.eval.seed, store)
     if train:
         target.dtype = torch.float32
@@ -53,17 +53,17 @@ def load_target(plan: Plan, subject: Subject, train: bool = False) -> Target:
 
 
 @contextmanager
-def scoring_target(plan: Plan, subject: Subject) -> Iterator[Target]:
+def scoring_target(plan: Plan, spec: ModelSpec) -> Iterator[Target]:
     """The model on its device, in the precision that scores are asked for, as fast as it can be."""
-    from mia_bench.target.chunk_tuning import remember, situation, tuned_chunk
+    from mia_bench.target.chunk_tuning import chunk_context, remember, tuned_chunk
     from mia_bench.target.precision import scoring_in
 
-    options, target = plan.experiment.options, load_target(plan, subject)
+    options, target = plan.experiment.options, load_target(plan, spec)
     target.to(device_of(options.trainer))
     if options.trainer.compile is not None:
         target.compile_unet(options.trainer.compile)
     with scoring_in(options.eval.dtype, target):
-        key = situation(target)
+        key = chunk_context(target)
         if target.tunable:
             target.chunk = tuned_chunk(target, plan.folder("cache"))
         found = target.chunk
@@ -81,7 +81,7 @@ def device_of(options: TrainerOptions) -> torch.device:
     return torch.device("cpu")
 
 
-def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> Rows:
+def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> EncodedRows:
     """Latents and text of the rows of a role, on the CPU, through the latent cache.
 
     `target` is left on the device of the run.
@@ -90,7 +90,7 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     from tqdm import tqdm
 
     from mia_bench.data.loader import cut, loader
-    from mia_bench.training.batches import Rows
+    from mia_bench.training.batches import EncodedRows
 
     options, model = plan.experiment.options, plan.experiment.model
     items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
@@ -101,4 +101,4 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")
-    return Rows(tuple(item.sample_id for item in items), torch.cat(latents), cond)
+    return EncodedRows(tuple(item.sample_id for item in items), torch.cat(latents), cond)

@@ -5,7 +5,7 @@ faster, a second process serves a second model nearly as fast (docs/scale.md). T
 by what the whole plan consists of, not by what is left of it: a run that was killed ends with the
 bits of one that was not.
 
-worker.py is the other process: it is told the stage and the models in one line of JSON, and reports.
+worker.py is the other process: told the stage and the models in one line of JSON, it reports back.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from mia_bench.planning.plan import Plan
 
 
-SMALL = 64 * 2**20  # bytes of a U-Net; the operations of larger ones keep every thread busy
-WORTH = 2_000  # evaluations; fewer are made sooner than a process starts
-PASSES = 3  # what a row costs that is trained on, in evaluations
-GRACE = 10.0  # seconds in which a helper whose run ends must have ended
+SMALL_UNET_BYTES = (
+    64 * 2**20
+)  # bytes of a U-Net; the operations of larger ones keep every thread busy
+MIN_EVALUATIONS = 2_000  # evaluations; fewer are made sooner than a process starts
+EVALUATIONS_PER_TRAINED_ROW = 3  # what a row costs that is trained on, in evaluations
+WORKER_GRACE_SECONDS = 10.0  # seconds in which a helper whose run ends must have ended
 
 
-def carry_out(plan: Plan, stage: str, work: Callable[[Plan, Sequence[str]], None]) -> None:
+def run_stage(plan: Plan, stage: str, work: Callable[[Plan, Sequence[str]], None]) -> None:
     """What is missing of a stage, for every model; beside each other where that is faster.
 
     `work` does it in this process for the models of some kinds; worker processes do the same, which
@@ -47,7 +49,7 @@ def carry_out(plan: Plan, stage: str, work: Callable[[Plan, Sequence[str]], None
     if share is None:
         work(plan, waiting)
         return
-    mine, *others = dealt({kind: costs[kind] for kind in waiting}, _processes(costs))
+    mine, *others = divide({kind: costs[kind] for kind in waiting}, _processes(costs))
     with threads(share), _helpers(plan, stage, others, share) as helpers:
         work(plan, mine)
         for helper in helpers:
@@ -61,9 +63,9 @@ def threads_each(plan: Plan, costs: dict[str, int]) -> int | None:
     options = plan.experiment.options.trainer
     if not options.beside or options.ranks > 1 or not _on_cpu(options.accelerator):
         return None
-    if sum(cost >= WORTH for cost in costs.values()) < 2 or torch.get_num_threads() < 2:
+    if sum(cost >= MIN_EVALUATIONS for cost in costs.values()) < 2 or torch.get_num_threads() < 2:
         return None
-    if plan.experiment.model.unet_bytes() >= SMALL or _local(plan.experiment.resolved):
+    if plan.experiment.model.unet_bytes() >= SMALL_UNET_BYTES or _local(plan.experiment.resolved):
         return None
     return torch.get_num_threads() // _processes(costs)
 
@@ -77,7 +79,7 @@ def _on_cpu(accelerator: str) -> bool:
     return accelerator == "cpu"
 
 
-def dealt(costs: dict[str, int], hands: int) -> list[list[str]]:
+def divide(costs: dict[str, int], hands: int) -> list[list[str]]:
     """Models in at most `hands` parts of about the same cost, the dearest first; no part empty."""
     parts: list[list[str]] = [[] for _ in range(hands)]
     for kind in sorted(costs, key=lambda kind: -costs[kind]):
@@ -93,18 +95,21 @@ def _processes(costs: dict[str, int]) -> int:
 
 def _waiting(plan: Plan, stage: str) -> list[str]:
     if stage == "train":
-        return [subject.kind for subject in plan.trained if not subject.ready]
-    return list(dict.fromkeys(subject.kind for subject, _ in plan.missing()))
+        return [spec.kind for spec in plan.trained if not spec.ready]
+    return list(dict.fromkeys(spec.kind for spec, _ in plan.missing()))
 
 
 def _costs(plan: Plan, stage: str) -> dict[str, int]:
     """Evaluations by model, of all that the plan consists of, done or not."""
     if stage == "train":
-        recipes = {s.kind: s.treatment.recipe for s in plan.trained if s.treatment}
-        return {kind: PASSES * r.total * r.batch_size for kind, r in recipes.items()}
+        recipes = {s.kind: s.setup.recipe for s in plan.trained if s.setup}
+        return {
+            kind: EVALUATIONS_PER_TRAINED_ROW * r.total * r.batch_size
+            for kind, r in recipes.items()
+        }
     costs: dict[str, int] = {}
-    for asked in {q.folder: q for cell in plan.cells for q in cell.questions()}.values():
-        kind = asked.subject.kind
+    for asked in {q.folder: q for run in plan.runs for q in run.feature_specs()}.values():
+        kind = asked.model.kind
         costs[kind] = costs.get(kind, 0) + asked.evaluations
     return costs
 
@@ -117,7 +122,7 @@ def _local(node: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Helper:
+class Worker:
     """A process at work on the models `kinds`."""
 
     kinds: Sequence[str]
@@ -142,7 +147,7 @@ class Helper:
 @contextmanager
 def _helpers(
     plan: Plan, stage: str, parts: Sequence[Sequence[str]], share: int
-) -> Iterator[list[Helper]]:
+) -> Iterator[list[Worker]]:
     """A process for each part; none of them outlives the block."""
     with ExitStack() as stack:
         yield [
@@ -154,7 +159,7 @@ def _helpers(
 @contextmanager
 def _helper(
     plan: Plan, stage: str, kinds: Sequence[str], share: int, line: int
-) -> Iterator[Helper]:
+) -> Iterator[Worker]:
     env = {**os.environ, "OMP_NUM_THREADS": str(share)}
     env["PYTHONPATH"] = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     if sys.stderr.isatty():
@@ -178,12 +183,12 @@ def _helper(
         with suppress(BrokenPipeError):  # it ended already: wait() says how
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-        yield Helper(kinds, process)
+        yield Worker(kinds, process)
     finally:
         with suppress(BrokenPipeError):
             process.stdin.close()
         try:
-            process.wait(GRACE)
+            process.wait(WORKER_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

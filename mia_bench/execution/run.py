@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.planning.experiment import compose
-from mia_bench.storage.failures import LINES, Failure
+from mia_bench.storage.failures import MAX_TRACEBACK_LINES, Failure
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.storage.provenance import machine
 from mia_bench.utils.distributed import global_rank
-from mia_bench.utils.terminal import say
-from mia_bench.utils.text import plain_lines
+from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import sanitise_lines
 
 if TYPE_CHECKING:
     from mia_bench.planning.experiment import Experiment
@@ -34,37 +34,37 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     """
     from mia_bench.config.error_messages import is_lost_rank
     from mia_bench.display.results_table import show
-    from mia_bench.execution.cost_estimate import foresee, outline
+    from mia_bench.execution.cost_estimate import estimate_lines, plan_lines
     from mia_bench.execution.gpu_slots import gpu_slot
     from mia_bench.planning import make_plan
-    from mia_bench.planning.describe import lines
-    from mia_bench.storage.failures import find, forget, record
+    from mia_bench.planning.describe import describe_plan
+    from mia_bench.storage.failures import find_failures, forget_failures, record_failure
     from mia_bench.tracking.mirror import mode_of
 
     mode_of(experiment.options.logger)
     if experiment.options.plan_only:
-        for line in outline(experiment):
-            say(line)
+        for line in plan_lines(experiment):
+            echo(line)
         return []
     experiment.model.fetch()
     plan = make_plan.make_plan(experiment)
     if alone and global_rank() == 0:
-        for line in lines(plan):
-            say(line)
-    cells = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
+        for line in describe_plan(plan):
+            echo(line)
+    runs = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
     try:
         with gpu_slot(experiment.options.trainer.gpu_slots):
             if alone and global_rank() == 0:
-                for line in foresee(plan):
-                    say(line)
+                for line in estimate_lines(plan):
+                    echo(line)
             plan, results = carry_out(plan)
     except Exception as error:
         # of several ranks, the first to fail knows why; the others only miss it
-        if not (is_lost_rank(error) and find(plan.outputs, cells)):
-            record(plan.outputs, failure_of(error, cells, sys.argv[1:]))
+        if not (is_lost_rank(error) and find_failures(plan.outputs, runs)):
+            record_failure(plan.outputs, failure_of(error, runs, sys.argv[1:]))
         raise
     if global_rank() == 0:
-        forget(plan.outputs, cells)
+        forget_failures(plan.outputs, runs)
         if alone:
             show(results, _title(experiment))
         finish(plan, results, alone)
@@ -79,8 +79,8 @@ def carry_out(plan: Plan) -> tuple[Plan, Results]:
     fetch(plan)
     stages.train_models(plan)
     plan = plan.settled()
-    stages.answer_questions(plan)
-    stages.score_cells(plan)
+    stages.extract_features(plan)
+    stages.score_runs(plan)
     stages.illustrate(plan)
     stages.measure_utility(plan)
     return plan, [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
@@ -97,9 +97,9 @@ def finish(plan: Plan, results: Results, alone: bool) -> None:
     write_json(_report_path(plan, "controls", "json"), judged(results))
     mirror_plan(plan)
     if alone:
-        say(f"figure: {figure}")
-        for subject, folder in plan.utility.items():
-            say(f"utility of the {subject.kind}: {utility_line(folder)}")
+        echo(f"figure: {figure}")
+        for spec, folder in plan.utility.items():
+            echo(f"utility of the {spec.kind}: {utility_line(folder)}")
         mirror_reports([plan.target.key], plan.outputs, plan.experiment.options.logger)
 
 
@@ -112,17 +112,17 @@ def _title(experiment: Experiment) -> str:
 
 def _report_path(plan: Plan, kind: str, suffix: str) -> Path:
     """One figure, and one verdict on the controls, per target and set of cells."""
-    key = hash_key([cell.folder.name for cell in plan.cells])
+    key = hash_key([run.folder.name for run in plan.runs])
     return plan.folder("reports", plan.target.key, f"{kind}-{key}.{suffix}")
 
 
-def failure_of(error: BaseException, cells: Sequence[str], overrides: Sequence[str]) -> Failure:
+def failure_of(error: BaseException, runs: Sequence[str], overrides: Sequence[str]) -> Failure:
     from mia_bench.config.error_messages import explain
 
     return Failure(
-        explain(error) or plain_lines(f"{type(error).__name__}: {error}"),
-        plain_lines("".join(traceback.format_exception(error)), LINES),
-        tuple(cells),
+        explain(error) or sanitise_lines(f"{type(error).__name__}: {error}"),
+        sanitise_lines("".join(traceback.format_exception(error)), MAX_TRACEBACK_LINES),
+        tuple(runs),
         tuple(overrides),
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         machine(),

@@ -19,7 +19,7 @@ from mia_bench.extraction.module import AttackModule
 from mia_bench.extraction.shard_writer import Writer
 from mia_bench.extraction.shards import SHARDS, finished
 from mia_bench.target import Target
-from mia_bench.utils.lightning_tools import Ending, RowProgress, strategy
+from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, lightning_strategy
 
 
 def run_pass(
@@ -62,7 +62,7 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=strategy(options),
+        strategy=lightning_strategy(options),
         precision="32-true",
         inference_mode=False,
         logger=False,
@@ -70,5 +70,5 @@ def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[progress, Ending()],
+        callbacks=[progress, SigtermHandler()],
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from mia_bench.storage.feature_table import Array, Table, read_note, read_table
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 SHARDS = "shards"
 
@@ -74,7 +74,7 @@ def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]
         try:
             found[path.name] = read_table(path).sample_id, read_note(path).get("beside", {})
         except MiaError as error:
-            say(f"asked again: {str(error).partition('. ')[0]}", error=True)
+            echo(f"asked again: {str(error).partition('. ')[0]}", error=True)
             path.unlink(missing_ok=True)
     return found
 

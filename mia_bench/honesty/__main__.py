@@ -16,7 +16,7 @@ from typing import Any
 from mia_bench.config.arguments import take_parts
 from mia_bench.honesty.interval_coverage import Setting, covered
 from mia_bench.honesty.results_page import page
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 FIGURES, PAGE = Path("docs/honesty.json"), Path("docs/honesty.md")
 SETTINGS = (
@@ -46,7 +46,7 @@ def coverage(count: int | None, outputs: Path) -> Iterator[Any]:
         shares = covered(setting, count or SETS, RESAMPLES)
         found.append(asdict(setting) | {"covered": {n: asdict(c) for n, c in shares.items()}})
         line = ", ".join(f"{name} {of.share:.3f}" for name, of in shares.items())
-        say(f"{setting}: {line}")
+        echo(f"{setting}: {line}")
         yield found
 
 
@@ -59,13 +59,13 @@ def resplits(count: int | None, outputs: Path) -> Iterator[Any]:
 
 
 def nulls(count: int | None, outputs: Path) -> Iterator[Any]:
-    from mia_bench.honesty.control_false_alarms import Rows, false_alarms
+    from mia_bench.honesty.control_false_alarms import ControlRows, false_alarms
     from mia_bench.planning.experiment import compose
 
     base, experiment = _base(outputs), compose(*DEFAULT)
     items = {item.sample_id: item for item in experiment.source.items().items}
     chosen = [items[sid] for sid in base.table.sample_id]
-    rows = Rows.of(chosen, base.group, base.scores(), experiment.model.resolution)
+    rows = ControlRows.of(chosen, base.group, base.scores(), experiment.model.resolution)
     found = false_alarms(rows, MEMBERS, count or NULLS, PERMUTATIONS)
     names = sorted({name for flagged in found for name in flagged})
     yield {
@@ -100,8 +100,8 @@ def _base(outputs: Path) -> Any:
     words = (*DEFAULT, f"paths.outputs={outputs}")
     run(*words)
     plan = make_plan(compose(*words))
-    (cell,) = plan.cells
-    return Base.of(cell.evaluation.folder / "features.parquet", plan.split)
+    (spec,) = plan.runs
+    return Base.of(spec.evaluation.folder / "features.parquet", plan.split)
 
 
 def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Path) -> Any:
@@ -112,7 +112,7 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
             known[part] = found
             figures.parent.mkdir(parents=True, exist_ok=True)
             figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-        say(f"{part}: written to {figures}")
+        echo(f"{part}: written to {figures}")
     return known
 
 
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     known = measure(args.parts or PARTS, args.count, args.outputs, args.figures)
     args.page.write_text(page(known))
-    say(f"written: {args.page}")
+    echo(f"written: {args.page}")
 
 
 if __name__ == "__main__":

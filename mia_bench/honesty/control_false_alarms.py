@@ -21,7 +21,7 @@ from mia_bench.metrics.permutation import base_p_value, holm
 
 
 @dataclass(frozen=True)
-class Rows:
+class ControlRows:
     """What the controls see: statistics of images (N, F), captions, groups, scores on the base."""
 
     image: Floats
@@ -30,11 +30,13 @@ class Rows:
     base_scores: Floats
 
     @classmethod
-    def of(cls, items: Sequence[Item], group: Sequence[str], scores: Floats, size: int) -> Rows:
+    def of(
+        cls, items: Sequence[Item], group: Sequence[str], scores: Floats, size: int
+    ) -> ControlRows:
         return cls(image_statistics(items, size), [i.caption for i in items], group, scores)
 
 
-def flagged(rows: Rows, members: int, seed: int) -> list[str]:
+def flagged(rows: ControlRows, members: int, seed: int) -> list[str]:
     """Which controls are flagged in one random split."""
     member, group = split(rows.group, members, seed), np.array(rows.group)
     blind = cross_fitted(rows.image, rows.captions, member, group, seed)
@@ -43,7 +45,7 @@ def flagged(rows: Rows, members: int, seed: int) -> list[str]:
     return holm(p_values)
 
 
-def false_alarms(rows: Rows, members: int, runs: int, permutations: int) -> list[list[str]]:
+def false_alarms(rows: ControlRows, members: int, runs: int, permutations: int) -> list[list[str]]:
     """What is flagged in each of `runs` null runs, by p-values of so many permutations at most."""
     usual = permutation.PERMUTATIONS
     permutation.PERMUTATIONS = permutations

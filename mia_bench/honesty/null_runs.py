@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-SMALL = ("data.sizes.target_member=120", "data.sizes.target_nonmember=200", "eval.blind_rows=false")
+SMALL_SIZES = (
+    "data.sizes.target_member=120",
+    "data.sizes.target_nonmember=200",
+    "eval.blind_rows=false",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,13 @@ def null_runs(outputs: Path, seeds: range, *overrides: str) -> list[Run]:
 
     found = []
     for seed in seeds:
-        words = ("model.finetune=false", "calibration=split", f"seed={seed}", *SMALL, *overrides)
+        words = (
+            "model.finetune=false",
+            "calibration=split",
+            f"seed={seed}",
+            *SMALL_SIZES,
+            *overrides,
+        )
         with redirect_stdout(StringIO()):  # a table a run
             metrics, _ = run.run(*words, f"paths.outputs={outputs}")["clid"]
         auroc = metrics["auroc"]

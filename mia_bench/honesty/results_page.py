@@ -99,11 +99,11 @@ def _coverage(found: list[Mapping[str, Any]]) -> Iterator[str]:
         shares = {name: Covered(**c) for name, c in entry["covered"].items()}
         k = int(false_positive_budget(setting.nonmembers, 0.01))
         about = f"{setting.members} / {setting.nonmembers} | {setting.groups} | {k} | "
-        cells = " | ".join(_cell(shares[name]) if name in shares else "n/a" for name in NAMES)
-        yield f"| {about}{setting.auroc:.4f} | {cells} |\n"
+        runs = " | ".join(_run(shares[name]) if name in shares else "n/a" for name in NAMES)
+        yield f"| {about}{setting.auroc:.4f} | {runs} |\n"
 
 
-def _cell(covered: Covered) -> str:
+def _run(covered: Covered) -> str:
     text = f"{covered.share:.3f} ({1000 * covered.error:.0f})"
     low, high = PROMISED[0] - 2 * covered.error, PROMISED[1] + 2 * covered.error
     return text if low <= covered.share <= high else f"**{text}**"

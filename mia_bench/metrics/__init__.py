@@ -11,16 +11,16 @@ transforms of the scores change nothing.
 """
 
 from mia_bench.metrics.roc import (
-    BLOCK,
-    LOW_RESOLUTION,
+    BLOCK_ENTRIES,
+    LOW_RESOLUTION_BUDGET,
     Bools,
-    Cuts,
     Floats,
     Ints,
     Roc,
+    ScoreCuts,
     TprAtFpr,
-    area,
     auroc,
+    auroc_from_counts,
     budget_cut,
     cumulate,
     false_positive_budget,
@@ -42,18 +42,18 @@ from mia_bench.metrics.thresholds import (
 )
 
 __all__ = [
-    "BLOCK",
+    "BLOCK_ENTRIES",
     "CALIBRATED_FPR",
-    "LOW_RESOLUTION",
+    "LOW_RESOLUTION_BUDGET",
     "Bools",
-    "Cuts",
     "Floats",
     "Ints",
     "Roc",
+    "ScoreCuts",
     "Thresholds",
     "TprAtFpr",
-    "area",
     "auroc",
+    "auroc_from_counts",
     "balanced_accuracy",
     "budget_cut",
     "cumulate",

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mia_bench.metrics.roc import BLOCK, Bools, Floats, Ints
+from mia_bench.metrics.roc import BLOCK_ENTRIES, Bools, Floats, Ints
 
-KEPT = 1 << 22  # entries of one set of weights that stays in memory, 32 MB
+KEPT_WEIGHTS = 1 << 22  # entries of one set of weights that stays in memory, 32 MB
 _kept: dict[tuple[bytes, bytes, int, int], list[Ints]] = {}
 QUANTILES = (0.025, 0.975)
 
@@ -83,7 +83,7 @@ class Bootstrap:
 
     def weights(self) -> Iterator[Ints]:
         """Blocks (b, N) of row weights, n_resamples rows in all; the same at every call."""
-        if self.row_group.size * self.n_resamples > KEPT:
+        if self.row_group.size * self.n_resamples > KEPT_WEIGHTS:
             yield from self._drawn()
             return
         key = (self.row_group.tobytes(), self.member_group.tobytes(), self.seed, self.n_resamples)
@@ -96,7 +96,7 @@ class Bootstrap:
         strata = [np.flatnonzero(self.member_group), np.flatnonzero(~self.member_group)]
         # one stream per class, read replicate by replicate: the block size cannot matter
         streams = [np.random.default_rng([self.seed, stratum]) for stratum in (1, 2)]
-        size = max(1, BLOCK // self.row_group.size)
+        size = max(1, BLOCK_ENTRIES // self.row_group.size)
         for start in range(0, self.n_resamples, size):
             b = min(size, self.n_resamples - start)
             counts = np.empty((b, self.member_group.size), dtype=np.int64)

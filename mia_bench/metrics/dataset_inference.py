@@ -38,19 +38,19 @@ from mia_bench.metrics.roc import Floats, Ints
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.rng import keyed_generator
 
-LEVEL = 0.01
+P_LEVEL = 0.01
 RESAMPLES = 1000
-LEAST = 2  # groups a side, below which there is no variance
-FIRST = (2, 3, 5)
-STEPS = (1, 2, 3, 5, 7)  # times powers of ten
-BLOCK = 1 << 21  # entries of one array of draws: 16 MB
+MIN_GROUPS = 2  # groups a side, below which there is no variance
+FIRST_SIZES = (2, 3, 5)
+SIZE_STEPS = (1, 2, 3, 5, 7)  # times powers of ten
+BLOCK_ENTRIES = 1 << 21  # entries of one array of draws: 16 MB
 
 
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Pool:
+class ScorePool:
     """Scores (N,) of one side by group (G,): group g has `count[g]` rows from `start[g]` on."""
 
     scores: Floats
@@ -58,7 +58,7 @@ class Pool:
     count: Ints
 
     @classmethod
-    def of(cls, scores: Floats, group: Ints) -> Pool:
+    def of(cls, scores: Floats, group: Ints) -> ScorePool:
         """Rows are sorted, so their order cannot matter."""
         order = np.lexsort((scores, group))
         _, start, count = np.unique(group[order], return_index=True, return_counts=True)
@@ -106,14 +106,14 @@ def dataset_test(
     pairs = _draws(suspects, unpublished, seed, resamples)
     p = np.mean(np.concatenate([_p_values(*pair, sizes) for pair in pairs]), axis=0)
     splits = _splits(unpublished, seed, resamples)
-    alarms = np.mean(np.concatenate([_p_values(*s, halves) for s in splits]) < LEVEL, axis=0)
+    alarms = np.mean(np.concatenate([_p_values(*s, halves) for s in splits]) < P_LEVEL, axis=0)
     rates = {n: float(rate) for n, rate in zip(halves, alarms, strict=True)}
     needed = _needed(sizes, p)
     shown = needed if needed in rates else max(rates, default=None)
     return {
         "samples_needed": needed,
         **({"reason": _reason(sizes, p)} if needed is None else {}),
-        "level": LEVEL,
+        "level": P_LEVEL,
         "sizes": sizes,
         "p_value": p.tolist(),
         "false_alarm_rate": None if shown is None else rates[shown],
@@ -147,16 +147,16 @@ def welch_p(a: Floats, b: Floats) -> Floats:
 
 def grid(most: int) -> list[int]:
     """2, 3, 5, 10, 20, 30, 50, 70, 100, 200, ... up to `most`, which is the last; empty below 2."""
-    if most < LEAST:
+    if most < MIN_GROUPS:
         return []
     powers = [10**k for k in range(1, len(str(most)) + 1)]
-    regular = [*FIRST, *(step * power for power in powers for step in STEPS)]
+    regular = [*FIRST_SIZES, *(step * power for power in powers for step in SIZE_STEPS)]
     return [*(n for n in regular if n < most), most]
 
 
 def _pools(
     scores: ArrayLike, is_member: ArrayLike, group: Sequence[str], seed: int, resamples: int
-) -> tuple[Pool, Pool]:
+) -> tuple[ScorePool, ScorePool]:
     """Members and non-members, moved and scaled together, which does not change p."""
     try:
         s, y = roc.validate(scores, is_member)
@@ -166,17 +166,19 @@ def _pools(
     s = s / (np.abs(s).max() or 1.0)  # squares of large scores overflow
     s = s - np.median(s)  # and a large offset hides their variance
     s = s / (np.abs(s).max() or 1.0)
-    return Pool.of(s[y], row_group[y]), Pool.of(s[~y], row_group[~y])
+    return ScorePool.of(s[y], row_group[y]), ScorePool.of(s[~y], row_group[~y])
 
 
-def _draws(a: Pool, b: Pool, seed: int, resamples: int) -> Iterator[tuple[Floats, Floats]]:
+def _draws(
+    a: ScorePool, b: ScorePool, seed: int, resamples: int
+) -> Iterator[tuple[Floats, Floats]]:
     """Blocks of draws of P and U."""
     of_a, of_b = _streams(seed, "suspects"), _streams(seed, "unpublished")
     for n in _blocks(resamples, max(a.size, b.size)):
         yield a.draw(*of_a, n), b.draw(*of_b, n)
 
 
-def _splits(pool: Pool, seed: int, resamples: int) -> Iterator[tuple[Floats, Floats]]:
+def _splits(pool: ScorePool, seed: int, resamples: int) -> Iterator[tuple[Floats, Floats]]:
     """Blocks of draws of U, halved."""
     streams, half = _streams(seed, "false alarms"), pool.size // 2
     for n in _blocks(resamples, pool.size):
@@ -190,7 +192,7 @@ def _streams(seed: int, side: str) -> tuple[np.random.Generator, np.random.Gener
 
 
 def _blocks(resamples: int, width: int) -> Iterator[int]:
-    size = max(1, BLOCK // width)
+    size = max(1, BLOCK_ENTRIES // width)
     return (min(size, resamples - start) for start in range(0, resamples, size))
 
 
@@ -202,13 +204,13 @@ def _p_values(a: Floats, b: Floats, sizes: list[int]) -> Floats:
 
 def _needed(sizes: list[int], p: Floats) -> int | None:
     """The smallest size from which p stays below the level."""
-    above = np.flatnonzero(p >= LEVEL)
+    above = np.flatnonzero(p >= P_LEVEL)
     first = int(above[-1]) + 1 if above.size else 0
     return sizes[first] if first < len(sizes) else None
 
 
 def _reason(sizes: list[int], p: Floats) -> str:
     if not sizes:
-        return f"fewer than {LEAST} near-duplicate groups of a class"
+        return f"fewer than {MIN_GROUPS} near-duplicate groups of a class"
     wrong = ": members score lower" if p[-1] > 0.5 else ""
     return f"p is {p[-1]:.2g} with all {sizes[-1]} groups a side{wrong}"

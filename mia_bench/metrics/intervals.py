@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mia_bench.metrics import roc
-from mia_bench.metrics.roc import BLOCK, Bools, Floats, Ints
+from mia_bench.metrics.roc import BLOCK_ENTRIES, Bools, Floats, Ints
 
-LEVEL = (0.025, 0.975)
+QUANTILES = (0.025, 0.975)
 Z = 1.959963984540054
 FEW_OUT_OF_ORDER = 20
 Limits = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Rate:
+class RateInterval:
     """A share of rows, with its limits; they enclose it."""
 
     value: float
@@ -43,7 +43,7 @@ class Rate:
     hi: float
 
 
-def rate(flagged: Bools, group: NDArray[np.integer]) -> Rate:
+def rate(flagged: Bools, group: NDArray[np.integer]) -> RateInterval:
     """The share of `flagged` (N,) rows of one class; `group` (N,) labels of near-duplicates."""
     value, n = effective_rows(flagged, group)
     return jeffreys(value, n)
@@ -65,16 +65,16 @@ def effective_rows(flagged: Bools, group: NDArray[np.integer]) -> tuple[float, f
     return r, float(np.clip(r * (1 - r) / variance, least, rows))
 
 
-def jeffreys(value: float, n: float) -> Rate:
+def jeffreys(value: float, n: float) -> RateInterval:
     """Quantiles of Beta(r n + 1/2, (1 - r) n + 1/2); 0 below a rate of 0, 1 above a rate of 1."""
     from scipy.stats import beta
 
-    lo, hi = beta.ppf(LEVEL, value * n + 0.5, (1 - value) * n + 0.5)
+    lo, hi = beta.ppf(QUANTILES, value * n + 0.5, (1 - value) * n + 0.5)
     lo, hi = 0.0 if value == 0 else float(lo), 1.0 if value == 1 else float(hi)
-    return Rate(value, min(lo, value), max(hi, value))
+    return RateInterval(value, min(lo, value), max(hi, value))
 
 
-def balanced(tpr: Rate, fpr: Rate) -> Limits:
+def balanced_accuracy_interval(tpr: RateInterval, fpr: RateInterval) -> Limits:
     """Of 0.5 + (TPR - FPR) / 2, whose two rates are independent."""
     middle = 0.5 + (tpr.value - fpr.value) / 2
     down = np.hypot(tpr.value - tpr.lo, fpr.hi - fpr.value) / 2
@@ -82,7 +82,9 @@ def balanced(tpr: Rate, fpr: Rate) -> Limits:
     return float(middle - down), float(middle + up)
 
 
-def area(value: float, replicates: Floats, member: Rate, nonmember: Rate) -> Limits:
+def auroc_interval(
+    value: float, replicates: Floats, member: RateInterval, nonmember: RateInterval
+) -> Limits:
     """Of an AUROC from its bootstrap `replicates` (b,).
 
     An AUROC A of variance v is worth k = A (1 - A) min(A, 1 - A) / v rows out of order. A count of
@@ -109,7 +111,9 @@ def _quantile(value: float, error: float) -> float:
     if error == 0:
         return Z
     out_of_order = min(value, 1 - value) / (value * (1 - value) * error**2)
-    return float(t.ppf(LEVEL[1], 2 * out_of_order + 1)) if out_of_order < FEW_OUT_OF_ORDER else Z
+    return (
+        float(t.ppf(QUANTILES[1], 2 * out_of_order + 1)) if out_of_order < FEW_OUT_OF_ORDER else Z
+    )
 
 
 def rare_tpr(
@@ -125,7 +129,7 @@ def rare_tpr(
     of = {kind: np.argsort(-scores[is_member == kind], kind="stable") for kind in (True, False)}
     falling = {kind: scores[is_member == kind][of[kind]] for kind in of}
     labels = {kind: group[is_member == kind][of[kind]] for kind in of}
-    found, size = [], max(1, BLOCK // scores.size)
+    found, size = [], max(1, BLOCK_ENTRIES // scores.size)
     for start in range(0, draws, size):
         b = min(size, draws - start)
         member, other = (_masses(rng, labels[kind], b) for kind in (True, False))
@@ -134,7 +138,7 @@ def rare_tpr(
         above = np.searchsorted(-falling[True], -tau)
         found.append(np.where(allowed < 0, 0.0, member[np.arange(b), above]))
     value = roc.tpr_at_fpr(scores, is_member, fpr).value
-    lo, hi = np.quantile(np.concatenate(found), LEVEL)
+    lo, hi = np.quantile(np.concatenate(found), QUANTILES)
     if value is None:
         return float(lo), float(hi)
     return float(min(lo, value)), float(max(hi, value))

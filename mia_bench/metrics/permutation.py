@@ -11,8 +11,8 @@ from mia_bench.metrics.roc import Floats, auroc
 from mia_bench.utils.rng import keyed_generator
 
 PERMUTATIONS = 999
-ENOUGH = 10  # permutations that did as well: p is known to be large, no need to go on
-LEVEL = 0.05
+ENOUGH_AS_GOOD = 10  # permutations that did as well: p is known to be large, no need to go on
+CONTROL_LEVEL = 0.05
 
 
 Labels = npt.NDArray[np.bool_]
@@ -34,12 +34,12 @@ def sequential_p_value(value: float, null: Iterator[float]) -> float:
     for other in null:
         drawn += 1
         reached += other >= value
-        if reached == ENOUGH:
+        if reached == ENOUGH_AS_GOOD:
             return reached / drawn
     return (reached + 1) / (drawn + 1)
 
 
-def holm(p_values: Mapping[str, float], level: float = LEVEL) -> list[str]:
+def holm(p_values: Mapping[str, float], level: float = CONTROL_LEVEL) -> list[str]:
     """Names of the controls that are flagged at family-wise `level` (Holm 1979)."""
     flagged = []
     ordered = sorted(p_values.items(), key=lambda item: item[1])

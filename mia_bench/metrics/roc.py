@@ -22,9 +22,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-LOW_RESOLUTION = 10  # fewer allowed false positives than this make a TPR a matter of single rows
+LOW_RESOLUTION_BUDGET = (
+    10  # fewer allowed false positives than this make a TPR a matter of single rows
+)
 
-BLOCK = 1 << 16  # entries of one (replicates, N) array: 0.5 MB, small enough for the cache
+BLOCK_ENTRIES = 1 << 16  # entries of one (replicates, N) array: 0.5 MB, small enough for the cache
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def validate(scores: ArrayLike, is_member: ArrayLike) -> tuple[Floats, Bools]:
 
 
 @dataclass(frozen=True)
-class Cuts:
+class ScoreCuts:
     """Rows in falling order of score: `order` (N,) row indices, `positive` (N,) their membership.
 
     `distinct` (D,) holds the distinct scores, `ends` (D,) how many rows lie at or above each.
@@ -93,7 +95,7 @@ class Cuts:
     ends: Ints
 
     @classmethod
-    def of(cls, scores: ArrayLike, is_member: ArrayLike) -> Cuts:
+    def of(cls, scores: ArrayLike, is_member: ArrayLike) -> ScoreCuts:
         """Inputs as in `validate`, which raises ValueError."""
         s, y = validate(scores, is_member)
         order = np.argsort(-s, kind="stable")
@@ -131,7 +133,7 @@ def cumulate(values: Ints, ends: Ints) -> Ints:
     return out
 
 
-def area(tp: Ints, fp: Ints) -> Floats:
+def auroc_from_counts(tp: Ints, fp: Ints) -> Floats:
     """AUROC (...,): a non-member loses to the members above it and draws with those beside it.
 
     U / (n1 n0) with the Mann-Whitney U of mid-ranks; also the trapezoids under the ROC.
@@ -176,12 +178,12 @@ def gain(tp: Ints, fp: Ints) -> Ints:
 
 def auroc(scores: ArrayLike, is_member: ArrayLike) -> float:
     """P(member > non-member) + P(equal) / 2: 0.5 is chance. Raises ValueError as `validate`."""
-    return float(area(*Cuts.of(scores, is_member).count()))
+    return float(auroc_from_counts(*ScoreCuts.of(scores, is_member).count()))
 
 
 def roc_curve(scores: ArrayLike, is_member: ArrayLike) -> Roc:
     """All ROC points; see `Roc`. Inputs as in `validate`, which raises ValueError."""
-    cuts = Cuts.of(scores, is_member)
+    cuts = ScoreCuts.of(scores, is_member)
     tp, fp = cuts.count()
     threshold = np.append(cuts.distinct, cuts.tau(cuts.distinct.size))
     return Roc(fpr=fp / fp[-1], tpr=tp / tp[-1], threshold=threshold)
@@ -194,11 +196,13 @@ def tpr_at_fpr(scores: ArrayLike, is_member: ArrayLike, fpr: float) -> TprAtFpr:
     are not flagged: fewer than k false positives may occur, never more.
     Inputs as in `validate`; raises ValueError as it does, and for fpr outside (0, 1).
     """
-    tp, fp = Cuts.of(scores, is_member).count()
+    tp, fp = ScoreCuts.of(scores, is_member).count()
     k = int(false_positive_budget(fp[-1], fpr))
     if k < 1:
         return TprAtFpr(None, k, too_few(int(fp[-1]), fpr), low_resolution=True)
-    return TprAtFpr(float(tpr_within(tp, fp, fpr)), k, None, low_resolution=k < LOW_RESOLUTION)
+    return TprAtFpr(
+        float(tpr_within(tp, fp, fpr)), k, None, low_resolution=k < LOW_RESOLUTION_BUDGET
+    )
 
 
 def too_few(n_nonmember: int, fpr: float) -> str:

@@ -18,12 +18,14 @@ from numpy.typing import ArrayLike
 
 from mia_bench.metrics import intervals, roc
 from mia_bench.metrics.bootstrap import Bootstrap, Interval
-from mia_bench.metrics.roc import Bools, Cuts, Floats, Ints, TprAtFpr
+from mia_bench.metrics.roc import Bools, Floats, Ints, ScoreCuts, TprAtFpr
 from mia_bench.metrics.thresholds import Thresholds, oracle_accuracy, permuted_oracle
 
 FPRS = (0.01, 0.001)
-FEW = 4  # fewer allowed false positives than this, and percentiles miss the truth too often
-EXTREME = 0.99  # an AUROC beyond which its interval covers more than 95 %
+FEW_FALSE_POSITIVES = (
+    4  # fewer allowed false positives than this, and percentiles miss the truth too often
+)
+EXTREME_AUROC = 0.99  # an AUROC beyond which its interval covers more than 95 %
 
 
 def evaluate(
@@ -41,12 +43,12 @@ def evaluate(
     Raises ValueError as `metrics.validate` and `Bootstrap.of` do.
     """
     s, y = roc.validate(scores, is_member)
-    boot, cuts = Bootstrap.of(y, group, seed, n_resamples), Cuts.of(s, y)
+    boot, cuts = Bootstrap.of(y, group, seed, n_resamples), ScoreCuts.of(s, y)
 
     def statistic(weights: Ints) -> dict[str, Floats]:
         tp, fp = cuts.count(weights)
         tails = {f"{fpr:g}": roc.tpr_within(tp, fp, fpr) for fpr in FPRS}
-        return {"auroc": roc.area(tp, fp), **tails}
+        return {"auroc": roc.auroc_from_counts(tp, fp), **tails}
 
     points = {f"{fpr:g}": roc.tpr_at_fpr(s, y, fpr) for fpr in FPRS}
     replicates = boot.replicates(statistic)
@@ -74,7 +76,9 @@ def _area(boot: Bootstrap, replicates: Floats) -> Interval:
     all_of_them, none_of_them = (
         intervals.jeffreys(ideal, boot.worth(member=ideal == 1)) for ideal in (1.0, 0.0)
     )
-    return Interval(value, *intervals.area(value, replicates[1:], all_of_them, none_of_them))
+    return Interval(
+        value, *intervals.auroc_interval(value, replicates[1:], all_of_them, none_of_them)
+    )
 
 
 def _rare(
@@ -91,7 +95,10 @@ def _rare(
 
 def _past_percentiles(point: TprAtFpr) -> dict[str, bool]:
     """Which of the reasons there are to distrust percentiles of resampled groups hold."""
-    return {"few_false_positives": 1 <= point.k < FEW, "no_member_missed": point.value == 1}
+    return {
+        "few_false_positives": 1 <= point.k < FEW_FALSE_POSITIVES,
+        "no_member_missed": point.value == 1,
+    }
 
 
 def _at_thresholds(
@@ -99,7 +106,7 @@ def _at_thresholds(
 ) -> dict[str, Interval]:
     """asr, and where tau_fpr01 is known tpr_calibrated and realised_fpr."""
 
-    def rates(tau: float) -> tuple[intervals.Rate, intervals.Rate]:
+    def rates(tau: float) -> tuple[intervals.RateInterval, intervals.RateInterval]:
         tpr, fpr = (intervals.rate(s[at] > tau, boot.row_group[at]) for at in (y, ~y))
         return tpr, fpr
 
@@ -109,7 +116,11 @@ def _at_thresholds(
         return Interval(value, lo, hi)
 
     tpr, fpr = rates(thresholds.tau_acc)
-    found = {"asr": interval(0.5 + (tpr.value - fpr.value) / 2, *intervals.balanced(tpr, fpr))}
+    found = {
+        "asr": interval(
+            0.5 + (tpr.value - fpr.value) / 2, *intervals.balanced_accuracy_interval(tpr, fpr)
+        )
+    }
     if thresholds.tau_fpr01 is not None:
         tpr, fpr = rates(thresholds.tau_fpr01)
         found["tpr_calibrated"] = interval(tpr.value, tpr.lo, tpr.hi)
@@ -134,12 +145,12 @@ def paired_difference(
     """
     _, y = roc.validate(scores_a, is_member)
     boot = Bootstrap.of(y, group, seed, n_resamples)
-    a, b = Cuts.of(scores_a, y), Cuts.of(scores_b, y)
+    a, b = ScoreCuts.of(scores_a, y), ScoreCuts.of(scores_b, y)
 
     def statistic(weights: Ints) -> dict[str, Floats]:
         of_a, of_b = a.count(weights), b.count(weights)
         return {
-            "auroc": roc.area(*of_a) - roc.area(*of_b),
+            "auroc": roc.auroc_from_counts(*of_a) - roc.auroc_from_counts(*of_b),
             "0.01": roc.tpr_within(*of_a, 0.01) - roc.tpr_within(*of_b, 0.01),
         }
 
@@ -173,7 +184,7 @@ def _flags(
     flags = [
         f"{'undefined' if k < 1 else 'low_resolution'}_{name}"
         for name, k in resolutions.items()
-        if k < roc.LOW_RESOLUTION
+        if k < roc.LOW_RESOLUTION_BUDGET
     ]
     flags += [
         f"{reason}_tpr_{name.replace('.', '_')}"
@@ -181,6 +192,6 @@ def _flags(
         for name, point in points.items()
         if _past_percentiles(point)[reason]
     ]
-    if auroc.value is not None and not 1 - EXTREME <= auroc.value <= EXTREME:
+    if auroc.value is not None and not 1 - EXTREME_AUROC <= auroc.value <= EXTREME_AUROC:
         flags.append("extreme_auroc")
     return flags if boot.reason is None else [*flags, "no_interval"]

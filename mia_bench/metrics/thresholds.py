@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_bench.metrics.roc import (
-    BLOCK,
-    Cuts,
+    BLOCK_ENTRIES,
+    ScoreCuts,
     budget_cut,
     cumulate,
     false_positive_budget,
@@ -51,7 +51,7 @@ def fit_thresholds(scores: ArrayLike, is_member: ArrayLike) -> Thresholds:
     on fresh rows it realises (k + 1) / (n_nonmember + 1) in expectation.
     Inputs as in `validate`, which raises ValueError.
     """
-    cuts = Cuts.of(scores, is_member)
+    cuts = ScoreCuts.of(scores, is_member)
     tp, fp = cuts.count()
     gains = gain(tp, fp)
     best = np.flatnonzero(gains == gains.max())
@@ -64,7 +64,7 @@ def fit_thresholds(scores: ArrayLike, is_member: ArrayLike) -> Thresholds:
 
 def balanced_accuracy(scores: ArrayLike, is_member: ArrayLike, tau: float) -> float:
     """(TPR + TNR) / 2 of `score > tau`. Inputs as in `validate`, which raises ValueError."""
-    cuts = Cuts.of(scores, is_member)
+    cuts = ScoreCuts.of(scores, is_member)
     tpr, fpr = rates(*cuts.count(), cuts.at(tau))
     return float(0.5 + (tpr - fpr) / 2)
 
@@ -75,7 +75,7 @@ def oracle_accuracy(scores: ArrayLike, is_member: ArrayLike) -> float:
     At least 0.5 by construction: read it beside `permuted_oracle`. Inputs as in `validate`, which
     raises ValueError.
     """
-    tp, fp = Cuts.of(scores, is_member).count()
+    tp, fp = ScoreCuts.of(scores, is_member).count()
     return float(0.5 + gain(tp, fp).max() / (2 * tp[-1] * fp[-1]))
 
 
@@ -87,10 +87,10 @@ def permuted_oracle(scores: ArrayLike, is_member: ArrayLike, seed: int, n: int =
     """
     if n < 1:
         raise ValueError(f"n is {n}: ask for at least one permutation")
-    cuts = Cuts.of(scores, is_member)
+    cuts = ScoreCuts.of(scores, is_member)
     tp, fp = cuts.count()
     n0, rows = fp[-1], tp + fp
-    rng, size, total = np.random.default_rng(seed), max(1, BLOCK // cuts.order.size), 0
+    rng, size, total = np.random.default_rng(seed), max(1, BLOCK_ENTRIES // cuts.order.size), 0
     for start in range(0, n, size):
         labels = np.tile(cuts.positive, (min(size, n - start), 1))
         tp = cumulate(rng.permuted(labels, axis=1), cuts.ends)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_bench.mitigations import Situation
+from mia_bench.mitigations import TrainingContext
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Augment:
     def margin(self) -> float:
         return 1.0 if self.crop is None else 1 / self.crop
 
-    def check(self, situation: Situation) -> None:
-        if situation.recipe.cache_latents and self.bank is None:
+    def check(self, context: TrainingContext) -> None:
+        if context.recipe.cache_latents and self.bank is None:
             raise MiaError(
                 "finetune.cache_latents=true trains on the latents of clean images, so that an "
                 "augmentation would do nothing: leave it null, or store several views of each "

@@ -25,7 +25,7 @@ Captions = list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Situation:
+class TrainingContext:
     """What a fine-tune will meet, known before anything is trained."""
 
     recipe: Recipe
@@ -37,7 +37,7 @@ class Situation:
 
 @runtime_checkable
 class Checks(Protocol):
-    def check(self, situation: Situation) -> None:
+    def check(self, context: TrainingContext) -> None:
         """Raise MiaError when the fine-tune cannot be what it claims to be."""
 
 
@@ -48,7 +48,7 @@ class SetsRecipe(Protocol):
 
 
 @runtime_checkable
-class Augments(Protocol):
+class AugmentsImages(Protocol):
     bank: int | None
     """Views of each image encoded once and drawn from; None encodes a fresh one every step."""
 
@@ -61,29 +61,29 @@ class Augments(Protocol):
 
 
 @runtime_checkable
-class Rewords(Protocol):
+class RewritesCaptions(Protocol):
     def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
         """Captions to train with: one or more per row, the same number for every row."""
 
 
 @runtime_checkable
-class Stops(Protocol):
+class StopsEarly(Protocol):
     def callbacks(self) -> list[Callback]:
         """Lightning callbacks that may end training; the best validated weights are attacked."""
 
 
 @runtime_checkable
-class Privatises(Protocol):
+class PrivateTraining(Protocol):
     """DP-SGD: rows are Poisson-sampled, `prepare` gives per-sample gradients, `wrap` uses them."""
 
     def prepare(self, unet: nn.Module) -> nn.Module: ...
 
-    def wrap(self, optimizer: Optimizer, situation: Situation) -> Optimizer: ...
+    def wrap(self, optimizer: Optimizer, context: TrainingContext) -> Optimizer: ...
 
     def reseed(self, optimizer: Optimizer, seed: int, step: int) -> None:
         """Key the noise of the next step, so that resuming repeats it."""
 
-    def spent(self, situation: Situation, steps: int) -> dict[str, float]:
+    def spent(self, context: TrainingContext, steps: int) -> dict[str, float]:
         """epsilon, delta and noise multiplier after `steps`."""
 
 
@@ -95,36 +95,36 @@ class ReadsFile(Protocol):
         """Content hash: part of the identity in place of the path."""
 
 
-Mitigation = Checks | SetsRecipe | Augments | Rewords | Stops | Privatises
+Mitigation = Checks | SetsRecipe | AugmentsImages | RewritesCaptions | StopsEarly | PrivateTraining
 
 
 @dataclass(frozen=True)
-class Treatment:
+class TrainingSetup:
     """How one model is fine-tuned: the recipe after every hook, and the mitigations."""
 
-    situation: Situation
+    context: TrainingContext
     mitigations: Mapping[str, Mitigation] = field(default_factory=dict)
     nodes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
-        return self.situation.recipe
+        return self.context.recipe
 
     @property
-    def augments(self) -> list[Augments]:
-        return [m for m in self.mitigations.values() if isinstance(m, Augments)]
+    def augments(self) -> list[AugmentsImages]:
+        return [m for m in self.mitigations.values() if isinstance(m, AugmentsImages)]
 
     @property
-    def rewords(self) -> list[Rewords]:
-        return [m for m in self.mitigations.values() if isinstance(m, Rewords)]
+    def rewords(self) -> list[RewritesCaptions]:
+        return [m for m in self.mitigations.values() if isinstance(m, RewritesCaptions)]
 
     @property
-    def stops(self) -> list[Stops]:
-        return [m for m in self.mitigations.values() if isinstance(m, Stops)]
+    def stops(self) -> list[StopsEarly]:
+        return [m for m in self.mitigations.values() if isinstance(m, StopsEarly)]
 
     @property
-    def private(self) -> Privatises | None:
-        found = [m for m in self.mitigations.values() if isinstance(m, Privatises)]
+    def private(self) -> PrivateTraining | None:
+        found = [m for m in self.mitigations.values() if isinstance(m, PrivateTraining)]
         return found[0] if found else None
 
     def identity(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Treatment:
         return {name: _identity(self.nodes[name], m) for name, m in self.mitigations.items()}
 
 
-def treat(
+def apply_mitigations(
     mitigations: Mapping[str, Mitigation],
     nodes: Mapping[str, Any],
     recipe: Recipe,
@@ -140,7 +140,7 @@ def treat(
     heldout: int,
     devices: int,
     precision: str,
-) -> Treatment:
+) -> TrainingSetup:
     """Apply the recipe hooks in name order, count in steps, and let every mitigation check.
 
     Raises:
@@ -150,11 +150,11 @@ def treat(
     for mitigation in ordered.values():
         if isinstance(mitigation, SetsRecipe):
             recipe = mitigation.recipe(recipe)
-    situation = Situation(recipe.resolved(members), members, heldout, devices, precision)
+    context = TrainingContext(recipe.resolved(members), members, heldout, devices, precision)
     for mitigation in ordered.values():
         if isinstance(mitigation, Checks):
-            mitigation.check(situation)
-    return Treatment(situation, ordered, nodes)
+            mitigation.check(context)
+    return TrainingSetup(context, ordered, nodes)
 
 
 def _identity(node: Mapping[str, Any], mitigation: Mitigation) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations import Situation
+from mia_bench.mitigations import TrainingContext
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ class DpSgd:
         lr = recipe.lr if self.lr is None else self.lr
         return replace(recipe, max_grad_norm=0.0, lora_rank=rank, lr=lr)
 
-    def check(self, situation: Situation) -> None:
-        for wrong, reason in self._contradictions(situation):
+    def check(self, context: TrainingContext) -> None:
+        for wrong, reason in self._contradictions(context):
             if wrong:
                 raise MiaError(f"mitigation=dp: {reason}")
-        self.multiplier(situation)
+        self.multiplier(context)
 
-    def _contradictions(self, situation: Situation) -> list[tuple[bool, str]]:
-        recipe = situation.recipe
+    def _contradictions(self, context: TrainingContext) -> list[tuple[bool, str]]:
+        recipe = context.recipe
         return [
             (
                 not self.poisson,
@@ -85,11 +85,11 @@ class DpSgd:
                 "apart from each other. Use finetune.accumulate=1.",
             ),
             (
-                situation.devices > 1,
+                context.devices > 1,
                 "each device would sample and add noise on its own. Use trainer.devices=1.",
             ),
             (
-                situation.precision == "16-mixed",
+                context.precision == "16-mixed",
                 "scaled 16-bit gradients cannot be clipped one by one. Use "
                 "trainer.precision=bf16-mixed or 32-true.",
             ),
@@ -99,14 +99,14 @@ class DpSgd:
                 "finetune.gradient_checkpointing=false.",
             ),
             (
-                recipe.batch_size > situation.members,
-                f"finetune.batch_size={recipe.batch_size} exceeds the {situation.members} members, "
+                recipe.batch_size > context.members,
+                f"finetune.batch_size={recipe.batch_size} exceeds the {context.members} members, "
                 "from which each step is sampled.",
             ),
             (
-                self.delta * situation.members >= 1,
-                f"delta={self.delta} allows giving away one of {situation.members} members whole: "
-                f"it must be well below {1 / max(1, situation.members):.2g}.",
+                self.delta * context.members >= 1,
+                f"delta={self.delta} allows giving away one of {context.members} members whole: "
+                f"it must be well below {1 / max(1, context.members):.2g}.",
             ),
         ]
 
@@ -124,16 +124,16 @@ class DpSgd:
         wrapped: nn.Module = GradSampleModule(plain, loss_reduction="mean")
         return wrapped
 
-    def wrap(self, optimizer: Optimizer, situation: Situation) -> Optimizer:
+    def wrap(self, optimizer: Optimizer, context: TrainingContext) -> Optimizer:
         import torch
         from opacus.optimizers import DPOptimizer
 
         device = optimizer.param_groups[0]["params"][0].device
         private: Optimizer = DPOptimizer(
             optimizer,
-            noise_multiplier=self.multiplier(situation),
+            noise_multiplier=self.multiplier(context),
             max_grad_norm=self.clip,
-            expected_batch_size=situation.recipe.batch_size,
+            expected_batch_size=context.recipe.batch_size,
             loss_reduction="mean",
             generator=torch.Generator(device),
         )
@@ -147,18 +147,18 @@ class DpSgd:
         assert isinstance(optimizer, DPOptimizer)
         optimizer.generator.manual_seed(int(keyed_generator(seed, "dp", step).integers(2**63)))
 
-    def multiplier(self, situation: Situation) -> float:
+    def multiplier(self, context: TrainingContext) -> float:
         """The noise multiplier. Raises MiaError when no noise meets `epsilon`."""
         if self.noise is not None:
             return self.noise
         assert self.epsilon is not None
-        recipe = situation.recipe
-        rate = recipe.batch_size / situation.members
+        recipe = context.recipe
+        rate = recipe.batch_size / context.members
         return _noise_for(self.epsilon, self.delta, rate, recipe.total)
 
-    def spent(self, situation: Situation, steps: int) -> dict[str, float]:
-        noise = self.multiplier(situation)
-        rate = situation.recipe.batch_size / situation.members
+    def spent(self, context: TrainingContext, steps: int) -> dict[str, float]:
+        noise = self.multiplier(context)
+        rate = context.recipe.batch_size / context.members
         epsilon = _epsilon(noise, self.delta, rate, steps)
         return {
             "epsilon": round(epsilon, 4),

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations import Situation
+from mia_bench.mitigations import TrainingContext
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -39,16 +39,16 @@ class EarlyStop:
     def recipe(self, recipe: Recipe) -> Recipe:
         return replace(recipe, val_every=self.every, val_rows=self.rows)
 
-    def check(self, situation: Situation) -> None:
-        if situation.heldout == 0:
+    def check(self, context: TrainingContext) -> None:
+        if context.heldout == 0:
             raise MiaError(
                 "mitigation=early_stop needs held-out rows, and the validation role is empty: "
                 "leave rows for it, e.g. data.sizes.validation=100."
             )
-        if self.every > situation.recipe.total:
+        if self.every > context.recipe.total:
             raise MiaError(
                 f"mitigation.early_stop.every={self.every} is never reached in "
-                f"{situation.recipe.total} steps: validate more often."
+                f"{context.recipe.total} steps: validate more often."
             )
 
     def callbacks(self) -> list[Callback]:

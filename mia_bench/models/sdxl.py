@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.encoders import ROWS, Anchored, token_ids
+from mia_bench.models.encoders import CAPTIONS_PER_CALL, Anchored, token_ids
 
 
 class TwoClipTexts(Anchored):
@@ -41,7 +41,10 @@ class TwoClipTexts(Anchored):
             pairs = self.load()
             self.tokenizers = [tokenizer for _, tokenizer in pairs]
             self.encoders = torch.nn.ModuleList([self.place(encoder) for encoder, _ in pairs])
-        parts = [self._embed(captions[i : i + ROWS]) for i in range(0, len(captions), ROWS)]
+        parts = [
+            self._embed(captions[i : i + CAPTIONS_PER_CALL])
+            for i in range(0, len(captions), CAPTIONS_PER_CALL)
+        ]
         hidden, pooled = (torch.cat(column) for column in zip(*parts, strict=True))
         if self.zero_null:
             said = torch.tensor([text != "" for text in captions], device=hidden.device)

@@ -17,7 +17,7 @@ from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle
 
 STEMS = ("diffusion_pytorch_model", "model")
-REMEMBER = 32 * 2**20  # bytes; smaller files are hashed again, which takes milliseconds
+REMEMBERED_BYTES = 32 * 2**20  # bytes; smaller files are hashed again, which takes milliseconds
 
 
 def weights(folder: Path, part: str, variant: str | None = None) -> list[Path]:
@@ -82,7 +82,7 @@ def remembered_hash(path: Path) -> str:
     """
     path = path.resolve()
     stat = path.stat()
-    if stat.st_size < REMEMBER:
+    if stat.st_size < REMEMBERED_BYTES:
         return hash_file(path)
     stamp = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
     note = _notes() / f"{hashlib.blake2b(str(path).encode(), digest_size=12).hexdigest()}.json"

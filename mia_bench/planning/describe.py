@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mia_bench.planning.plan import Plan
 
 
-def lines(plan: Plan) -> Iterator[str]:
+def describe_plan(plan: Plan) -> Iterator[str]:
     """What will run."""
     asked = plan.experiment.options.data.captions
     if asked != "own":

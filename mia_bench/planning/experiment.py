@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
-from mia_bench.config.secrets import advice, in_values, refuse_secrets
+from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
 from mia_bench.planning.contracts import refuse
 from mia_bench.utils.errors import MiaError
 
@@ -62,8 +62,8 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     """
     options = cast(Root, OmegaConf.to_object(cfg))
     resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    if (problem := in_values(resolved)) is not None:
-        raise MiaError(advice(problem))
+    if (problem := secret_in_values(resolved)) is not None:
+        raise MiaError(secret_advice(problem))
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
     attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mia_bench.attacks import Attack, Doubted, query_fields, score_fields
+from mia_bench.attacks import Attack, HasPlainVariant, query_fields, score_fields
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.config.schema import Evaluation, Root
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
-from mia_bench.mitigations import Treatment
+from mia_bench.mitigations import TrainingSetup
 from mia_bench.storage.hashing import hash_key
 
 METRICS_VERSION = 3
 
 
-def model_key(base: str, split: Split, member: Role, treatment: Treatment, precision: str) -> str:
+def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, precision: str) -> str:
     """What a fine-tuned model is: the base of the key `base`, trained on the rows of `member`."""
     return hash_key(
         {
@@ -28,14 +28,14 @@ def model_key(base: str, split: Split, member: Role, treatment: Treatment, preci
             "split": split.content_hash,
             "data": split.source,
             "role": member,
-            "recipe": treatment.recipe.identity(),
-            "mitigation": treatment.identity(),
+            "recipe": setup.recipe.identity(),
+            "mitigation": setup.identity(),
             "precision": precision,
         }
     )
 
 
-def table_name(attack: Attack, rows: Sequence[tuple[str, str]], options: Evaluation) -> str:
+def feature_name(attack: Attack, rows: Sequence[tuple[str, str]], options: Evaluation) -> str:
     """What a feature table is under its model: an attack's questions about (sample id, caption)."""
     kind = type(attack)
     key = hash_key(
@@ -75,11 +75,11 @@ def run_key(
         identity["halves"] = options.data.split_seed
     if options.eval.blind_rows and options.eval.blind_encoder is not None:
         identity["blind_encoder"] = options.eval.blind_encoder
-    if isinstance(attack, Doubted) and attack.plain() is not None:
+    if isinstance(attack, HasPlainVariant) and attack.plain() is not None:
         identity["doubt"] = 1
     return hash_key(identity)
 
 
-def ensemble_key(cells: Sequence[str], compared: Sequence[str]) -> str:
+def ensemble_key(runs: Sequence[str], compared: Sequence[str]) -> str:
     """What an ensemble is, from the folders of the cells it combines and is compared with."""
-    return hash_key([Ensemble.version, *cells, *(name for name in compared if name not in cells)])
+    return hash_key([Ensemble.version, *runs, *(name for name in compared if name not in runs)])

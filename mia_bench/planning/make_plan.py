@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mia_bench.data.captions.attacker import ask_with
+from mia_bench.data.captions.attacker import with_attacker_captions
 from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.prepare import prepare
@@ -31,7 +31,9 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
         listing, split, _ = prepare(
             options.data, experiment.source, node, outputs, options.plan_only
         )
-        items = ask_with(options.data.captions, listing, split, outputs, options.plan_only)
+        items = with_attacker_captions(
+            options.data.captions, listing, split, outputs, options.plan_only
+        )
         known.listed[key] = split, items
     split, items = known.listed[key]
     plan = Plan(experiment, split, items, outputs)

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.attacks import Captioned, Demanding, Learned
-from mia_bench.planning.cells import EVALUATED, SHADOWED
+from mia_bench.attacks import FitsClassifier, HasRequirements, NeedsCaptions
 from mia_bench.planning.plan import Plan
+from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.utils.errors import MiaError
 
-LEAST = 2  # rows of each class that scaling, folds and thresholds need, whatever the attack
+MIN_ROWS_PER_CLASS = (
+    2  # rows of each class that scaling, folds and thresholds need, whatever the attack
+)
 WITHOUT_CAPTIONS = ("loss", "pia", "sima", "noise_agg_null")
 
 
@@ -30,11 +32,11 @@ def precheck(plan: Plan) -> None:
 
 def fetch(plan: Plan) -> None:
     """What unanswered questions and controls need from outside is here, or is fetched now."""
-    for cell in plan.cells:
-        waiting = not cell.ready and not all(asked.ready for asked in cell.questions())
-        if waiting and isinstance(cell.attack, Demanding):
-            with naming(cell.name):
-                cell.attack.fetch()
+    for run in plan.runs:
+        waiting = not run.ready and not all(asked.ready for asked in run.feature_specs())
+        if waiting and isinstance(run.attack, HasRequirements):
+            with naming(run.name):
+                run.attack.fetch()
     encoder = plan.experiment.options.eval.blind_encoder
     if encoder is not None and plan.blind is not None and not is_complete(plan.blind):
         from mia_bench.attacks.components.image_similarity import fetch_open_clip
@@ -56,15 +58,15 @@ def check_demands(plan: Plan) -> None:
                     f"timestep {outside[0]} is outside the schedule of {schedule} steps. Change "
                     f"attack.{name} to fit it."
                 )
-            if isinstance(attack, Demanding):
+            if isinstance(attack, HasRequirements):
                 attack.check(schedule, model.resolution)
 
 
 def check_captions(plan: Plan) -> None:
     """Attacks that compare captions have some to compare."""
     attacks = plan.experiment.attacks
-    needing = [n for n, a in attacks.items() if isinstance(a, Captioned) and a.needs_captions]
-    rows = plan.rows(*EVALUATED)
+    needing = [n for n, a in attacks.items() if isinstance(a, NeedsCaptions) and a.needs_captions]
+    rows = plan.rows(*EVALUATION_ROLES)
     if not needing or any(plan.items[sid].caption.strip() for sid in rows):
         return
     others = [name for name in attacks if name not in needing] or WITHOUT_CAPTIONS
@@ -79,7 +81,9 @@ def check_rows(plan: Plan) -> None:
     """Every out-of-fold fit of a classifier has the rows it needs."""
     fewest = _fewest_rows(plan)
     for name, attack in plan.experiment.attacks.items():
-        least = max(LEAST, attack.least_rows if isinstance(attack, Learned) else 0)
+        least = max(
+            MIN_ROWS_PER_CLASS, attack.least_rows if isinstance(attack, FitsClassifier) else 0
+        )
         if fewest < least:
             raise MiaError(
                 f"attack {name}: fewer calibration rows than it needs. {least} members and as many "
@@ -95,7 +99,7 @@ def _fewest_rows(plan: Plan) -> int:
     from mia_bench.metrics.group_folds import calibrating, folds_of
 
     options = plan.experiment.options
-    roles = SHADOWED if plan.shadow else EVALUATED
+    roles = SHADOW_ROLES if plan.shadow else EVALUATION_ROLES
     rows = [row for row in plan.split.table if row.role in roles]
     is_member = np.array([row.role == roles[0] for row in rows])
     group = np.array([row.group for row in rows])

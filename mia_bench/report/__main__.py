@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mia_bench.config.arguments import command, parse, yes
+from mia_bench.config.arguments import command, parse, parse_bool
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import safe_name
 
 USAGE = "python -m mia_bench.report [paths.outputs=outputs] [name=report] [attack=a,b] [data=a,b]"
@@ -42,27 +42,27 @@ def run(words: Sequence[str]) -> Path:
     for folder in outputs:
         if not folder.is_dir():
             raise MiaError(f"{folder} is no folder: run `python -m mia_bench` first.")
-    intervals = yes(found, "intervals") if "intervals" in found else None
-    cells, problems, again = read_outputs(outputs, intervals)
-    if not cells:
+    intervals = parse_bool(found, "intervals") if "intervals" in found else None
+    runs, problems, again = read_outputs(outputs, intervals)
+    if not runs:
         said = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
         where = ", ".join(str(folder / "runs") for folder in outputs)
         raise MiaError(f"no finished run under {where}: run `python -m mia_bench` first.{said}")
     for name in FILTERS:
         if name in found:
             allowed = found[name][0].split(",")
-            kept = [cell for cell in cells if getattr(cell, name) in allowed]
+            kept = [run for run in runs if getattr(run, name) in allowed]
             if not kept:
-                there = ", ".join(sorted({getattr(cell, name) for cell in cells}))
+                there = ", ".join(sorted({getattr(run, name) for run in runs}))
                 raise MiaError(f"no run has {name}={found[name][0]}; there are {there}.")
-            cells = kept
+            runs = kept
     name = safe_name(found.get("name", ["report"])[0])
-    report = build(name, cells, [*problems, *blind_problems(outputs)], again)
+    report = build(name, runs, [*problems, *blind_problems(outputs)], again)
     return write(report, outputs[0] / "reports" / name)
 
 
 def main(words: Sequence[str]) -> None:
-    say(f"report: {run(words)}")
+    echo(f"report: {run(words)}")
 
 
 if __name__ == "__main__":

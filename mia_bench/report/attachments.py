@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mia_bench.display.image_text import GAP, LINE
-from mia_bench.report.load import Cell, Problem
+from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS
+from mia_bench.report.load import Problem, RunResult
 from mia_bench.storage.files import read_json
 from mia_bench.utils.errors import MiaError
 
-WIDEST = 1100  # pixels of a picture on the page
-QUALITY = 82
-BUDGET = 2_500_000  # bytes of pictures on one page
-STRIPS = 12
+MAX_PICTURE_PIXELS = 1100  # pixels of a picture on the page
+JPEG_QUALITY = 82
+PICTURE_BYTES = 2_500_000  # bytes of pictures on one page
+MAX_STRIPS = 12
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Strip:
 class Evidence:
     """The strips of one run; `left_out` counts those beyond the page's budget."""
 
-    cell: Cell
+    run: RunResult
     strips: tuple[Strip, ...]
     left_out: int
 
@@ -113,7 +113,7 @@ def read_utility(outputs: Path, model_key: str, step: str) -> Utility | Problem 
 class Album:
     """Encodes pictures for the page until its budget is used up."""
 
-    def __init__(self, budget: int = BUDGET) -> None:
+    def __init__(self, budget: int = PICTURE_BYTES) -> None:
         self.left = budget
 
     def add(self, path: Path, skip: int = 0) -> str | Problem | None:
@@ -130,11 +130,11 @@ class Album:
                 picture = opened.convert("RGB")
             if 0 < skip < picture.height:
                 picture = picture.crop((0, skip, *picture.size))
-            if picture.width > WIDEST:
-                height = max(1, round(picture.height * WIDEST / picture.width))
-                picture = picture.resize((WIDEST, height))
+            if picture.width > MAX_PICTURE_PIXELS:
+                height = max(1, round(picture.height * MAX_PICTURE_PIXELS / picture.width))
+                picture = picture.resize((MAX_PICTURE_PIXELS, height))
             encoded = io.BytesIO()
-            picture.save(encoded, "WEBP", quality=QUALITY, method=4)
+            picture.save(encoded, "WEBP", quality=JPEG_QUALITY, method=4)
         except Exception as error:
             return Problem(path.name, f"is no picture that can be shown: {error}")
         data = encoded.getvalue()
@@ -142,23 +142,25 @@ class Album:
         return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
-def read_evidence(cell: Cell, album: Album) -> tuple[Evidence | None, list[Problem]]:
+def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[Problem]]:
     """The strips of a run's evidence folder, in the order in which they were chosen."""
-    folder = cell.folder / "evidence"
+    folder = run.folder / "evidence"
     if not folder.is_dir():
         return None, []
     problems: list[Problem] = []
     strips: list[Strip] = []
     known = _index(folder)
-    for entry in known[:STRIPS]:
+    for entry in known[:MAX_STRIPS]:
         # a strip that has its words in the index need not show them as pixels too
-        picture = album.add(folder / entry["file"], GAP + 2 * LINE if "caption" in entry else 0)
+        picture = album.add(
+            folder / entry["file"], GAP_PIXELS + 2 * LINE_PIXELS if "caption" in entry else 0
+        )
         if isinstance(picture, Problem):
             problems.append(picture)
         elif picture is not None:
             strips.append(_strip(entry, picture))
     left_out = len(known) - len(strips) - len(problems)
-    return (Evidence(cell, tuple(strips), left_out) if known else None), problems
+    return (Evidence(run, tuple(strips), left_out) if known else None), problems
 
 
 def _index(folder: Path) -> list[dict[str, Any]]:
@@ -183,10 +185,10 @@ def _strip(entry: dict[str, Any], picture: str) -> Strip:
     )
 
 
-def licences(cells: Iterable[Cell]) -> dict[str, str]:
+def licences(runs: Iterable[RunResult]) -> dict[str, str]:
     """Licence line by data set, from this package's own readers; a run's dotpath is not imported
     unless it lies in them."""
-    return {cell.data: _licence(cell.config["data"].get("source") or {}) for cell in cells}
+    return {run.data: _licence(run.config["data"].get("source") or {}) for run in runs}
 
 
 def _licence(source: dict[str, Any]) -> str:

@@ -11,80 +11,80 @@ from markupsafe import Markup
 
 from mia_bench.report import attachments, controls, figures, tables
 from mia_bench.report.attachments import Evidence, Utility
-from mia_bench.report.figures import Figure, Target
-from mia_bench.report.html import Report, Row, Samples
-from mia_bench.report.load import Cell, Problem
+from mia_bench.report.figures import Figure, PlottedTarget
+from mia_bench.report.html import Report, Samples, TableRow
+from mia_bench.report.load import Problem, RunResult
 
-DRAWN = ("openmoji", "openclipart", "tuxpaint")
+DRAWN_SOURCES = ("openmoji", "openclipart", "tuxpaint")
 
 
 def build(
-    name: str, cells: Sequence[Cell], problems: Sequence[Problem], intervals: bool = True
+    name: str, runs: Sequence[RunResult], problems: Sequence[Problem], intervals: bool = True
 ) -> Report:
     """Gather what is shown. `cells` may not be empty."""
-    cells = tables.ordered(cells)
+    runs = tables.ordered(runs)
     found = list(problems)
-    series, targets = figures.series_of(cells), figures.targets_of(cells)
-    shown = targets[: figures.TARGETS]
+    series, targets = figures.series_of(runs), figures.targets_of(runs)
+    shown = targets[: figures.MAX_TARGETS]
     utility = _utility(targets, found)
     album = attachments.Album()
-    judged = controls.families(cells)
+    judged = controls.families(runs)
     suspect = {(f.data, f.split, f.seed) for f in judged if f.flagged}
-    rows = [_row(i, cell, cell.rows in suspect, found) for i, cell in enumerate(cells)]
-    by_data = _grouped(cells)
+    rows = [_row(i, run, run.rows in suspect, found) for i, run in enumerate(runs)]
+    by_data = _grouped(runs)
     return Report(
         name=name,
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         rows=rows,
         families=judged,
-        spreads=tables.over_seeds(cells),
-        compared=_compared(cells, found),
+        spreads=tables.over_seeds(runs),
+        compared=_compared(runs, found),
         roc=[figures.roc_figure(t, series, f"roc-{i + 1}") for i, t in enumerate(shown)],
         histograms=[
-            figures.histogram_figure(cell, f"scores-{i + 1}")
-            for i, cell in enumerate(_spread_over(shown, figures.HISTOGRAMS))
+            figures.histogram_figure(run, f"scores-{i + 1}")
+            for i, run in enumerate(_spread_over(shown, figures.MAX_HISTOGRAMS))
         ],
         costs=[
             figures.cost_figure(_last(same), series, f"AUC per query: {where}", f"nfe-{i + 1}")
             for i, (where, same) in enumerate(by_data.items())
-        ][: figures.TARGETS],
-        trajectories=_trajectories(cells, series),
+        ][: figures.MAX_TARGETS],
+        trajectories=_trajectories(runs, series),
         losses=_losses(shown, found),
         utility=_utility_figures(by_data, utility, series),
         samples=_samples(targets, utility, album, found),
-        evidence=_evidence(cells, album, found),
+        evidence=_evidence(runs, album, found),
         problems=found,
-        licences=attachments.licences(cells),
-        drawn=sorted({c.data for c in cells if c.data.startswith(DRAWN)}),
-        bundled=any(str(c.config["model"].get("path", "")).startswith("bundled:") for c in cells),
+        licences=attachments.licences(runs),
+        drawn=sorted({c.data for c in runs if c.data.startswith(DRAWN_SOURCES)}),
+        bundled=any(str(c.config["model"].get("path", "")).startswith("bundled:") for c in runs),
         targets=len(targets),
         intervals=intervals,
     )
 
 
-def _row(i: int, cell: Cell, suspect: bool, problems: list[Problem]) -> Row:
-    texts = dict(zip(tables.HEADINGS, tables.row(cell), strict=True))
-    said, wrong = controls.published(cell)
+def _row(i: int, run: RunResult, suspect: bool, problems: list[Problem]) -> TableRow:
+    texts = dict(zip(tables.HEADINGS, tables.row(run), strict=True))
+    said, wrong = controls.published(run)
     problems += wrong
-    needed = (cell.metrics.get("dataset_test") or {}).get("samples_needed")
+    needed = (run.metrics.get("dataset_test") or {}).get("samples_needed")
     entries = {
-        "AUC": cell.metrics["auroc"]["value"],
-        "TPR@1%FPR": figures.at_one(cell)["value"],
-        "ASR calibrated": cell.metrics["asr"]["value"],
-        "NFE": figures.cost_of(cell),
-        "seconds": cell.metrics["seconds"],
+        "AUC": run.metrics["auroc"]["value"],
+        "TPR@1%FPR": figures.at_one(run)["value"],
+        "ASR calibrated": run.metrics["asr"]["value"],
+        "NFE": figures.cost_of(run),
+        "seconds": run.metrics["seconds"],
         "set": needed,
-        "seed": cell.seed,
-        "step": figures.step_of(cell),
+        "seed": run.seed,
+        "step": figures.step_of(run),
     }
     sort = {name: float(v) for name, v in entries.items() if v is not None}
-    bar = interval_bar(cell.metrics["auroc"])
-    flags = tuple(tables.notable(cell))
-    return Row(f"run-{i + 1}", cell, texts, sort, bar, tuple(said), flags, suspect)
+    bar = interval_bar(run.metrics["auroc"])
+    flags = tuple(tables.notable(run))
+    return TableRow(f"run-{i + 1}", run, texts, sort, bar, tuple(said), flags, suspect)
 
 
-def _compared(cells: Sequence[Cell], problems: list[Problem]) -> list[controls.Comparison]:
-    compared, wrong = controls.compared(cells)
+def _compared(runs: Sequence[RunResult], problems: list[Problem]) -> list[controls.Comparison]:
+    compared, wrong = controls.compared(runs)
     problems += wrong
     return compared
 
@@ -105,72 +105,72 @@ def interval_bar(entry: Mapping[str, Any], lo: float = 0.3) -> Markup:
     )
 
 
-def _grouped(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    groups: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        groups[f"{cell.model} on {cell.data}"].append(cell)
+def _grouped(runs: Iterable[RunResult]) -> dict[str, list[RunResult]]:
+    groups: dict[str, list[RunResult]] = defaultdict(list)
+    for run in runs:
+        groups[f"{run.model} on {run.data}"].append(run)
     return groups
 
 
-def _last(cells: Sequence[Cell]) -> list[Cell]:
+def _last(runs: Sequence[RunResult]) -> list[RunResult]:
     """Those at the latest step of their model: earlier ones are for trajectories."""
     latest: dict[str, int] = {}
-    for cell in cells:
-        latest[cell.model_key] = max(latest.get(cell.model_key, 0), figures.step_of(cell))
-    return [cell for cell in cells if figures.step_of(cell) == latest[cell.model_key]]
+    for run in runs:
+        latest[run.model_key] = max(latest.get(run.model_key, 0), figures.step_of(run))
+    return [run for run in runs if figures.step_of(run) == latest[run.model_key]]
 
 
-def _spread_over(targets: Sequence[Target], most: int) -> list[Cell]:
+def _spread_over(targets: Sequence[PlottedTarget], most: int) -> list[RunResult]:
     """The best cells of every target in turn, so that no target takes all the room."""
-    longest = max((len(t.cells) for t in targets), default=0)
-    picked = [t.cells[i] for i in range(longest) for t in targets if i < len(t.cells)]
+    longest = max((len(t.runs) for t in targets), default=0)
+    picked = [t.runs[i] for i in range(longest) for t in targets if i < len(t.runs)]
     return picked[:most]
 
 
-def _trajectories(cells: Sequence[Cell], series: Mapping[str, int]) -> list[Figure]:
-    by_model: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.step.isdigit():
-            by_model[cell.model_key].append(cell)
+def _trajectories(runs: Sequence[RunResult], series: Mapping[str, int]) -> list[Figure]:
+    by_model: dict[str, list[RunResult]] = defaultdict(list)
+    for run in runs:
+        if run.step.isdigit():
+            by_model[run.model_key].append(run)
     moved = [same for same in by_model.values() if len({c.step for c in same}) > 1]
     moved.sort(key=lambda same: -len({c.step for c in same}))
     return [
         figures.trajectory_figure(same, series, f"trajectory-{i + 1}-{metric}", metric)
-        for i, same in enumerate(moved[: figures.TRAJECTORIES])
+        for i, same in enumerate(moved[: figures.MAX_TRAJECTORIES])
         for metric in ("auroc", "tpr")
     ]
 
 
-def _losses(targets: Sequence[Target], problems: list[Problem]) -> list[Figure]:
+def _losses(targets: Sequence[PlottedTarget], problems: list[Problem]) -> list[Figure]:
     drawn: list[Figure] = []
     models = {t.first.model_key: t.first for t in reversed(targets)}
-    for cell in reversed(models.values()):
-        training = attachments.read_training(cell.outputs, cell.model_key)
+    for run in reversed(models.values()):
+        training = attachments.read_training(run.outputs, run.model_key)
         if isinstance(training, Problem):
             problems.append(training)
         elif training is not None:
-            said = f"{cell.model} on {cell.data}, {figures.defence(cell)}, seed {cell.seed}"
+            said = f"{run.model} on {run.data}, {figures.defence(run)}, seed {run.seed}"
             title = f"Losses: {said}"
             drawn.append(figures.loss_figure(training, title, f"loss-{len(drawn) + 1}"))
-    return drawn[: figures.TRAJECTORIES]
+    return drawn[: figures.MAX_TRAJECTORIES]
 
 
 def _utility(
-    targets: Sequence[Target], problems: list[Problem]
+    targets: Sequence[PlottedTarget], problems: list[Problem]
 ) -> dict[tuple[str, str], attachments.Utility]:
     found = {}
     for target in targets:
-        cell = target.first
-        utility = attachments.read_utility(cell.outputs, *cell.target)
+        run = target.first
+        utility = attachments.read_utility(run.outputs, *run.target)
         if isinstance(utility, Problem):
             problems.append(utility)
         elif utility is not None:
-            found[cell.target] = utility
+            found[run.target] = utility
     return found
 
 
 def _utility_figures(
-    by_data: Mapping[str, list[Cell]],
+    by_data: Mapping[str, list[RunResult]],
     utility: Mapping[tuple[str, str], Utility],
     series: Mapping[str, int],
 ) -> list[Figure]:
@@ -179,17 +179,17 @@ def _utility_figures(
         for i, same in enumerate(by_data.values())
         for measure in figures.UTILITIES
     ]
-    return [figure for figure in drawn if figure is not None][: figures.TARGETS]
+    return [figure for figure in drawn if figure is not None][: figures.MAX_TARGETS]
 
 
 def _samples(
-    targets: Sequence[Target],
+    targets: Sequence[PlottedTarget],
     utility: Mapping[tuple[str, str], Utility],
     album: attachments.Album,
     problems: list[Problem],
 ) -> list[Samples]:
     shown = []
-    for target in targets[: figures.TARGETS]:
+    for target in targets[: figures.MAX_TARGETS]:
         path = utility[target.first.target].samples if target.first.target in utility else None
         picture = album.add(path) if path else None
         if isinstance(picture, Problem):
@@ -200,11 +200,11 @@ def _samples(
 
 
 def _evidence(
-    cells: Sequence[Cell], album: attachments.Album, problems: list[Problem]
+    runs: Sequence[RunResult], album: attachments.Album, problems: list[Problem]
 ) -> list[Evidence]:
     shown = []
-    for cell in sorted(cells, key=lambda c: -figures.value(c)):
-        evidence, wrong = attachments.read_evidence(cell, album)
+    for run in sorted(runs, key=lambda c: -figures.value(c)):
+        evidence, wrong = attachments.read_evidence(run, album)
         problems += wrong
         if evidence is not None and evidence.strips:
             shown.append(evidence)

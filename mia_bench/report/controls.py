@@ -9,7 +9,7 @@ from typing import Any
 
 from mia_bench.display.results_table import comparisons
 from mia_bench.metrics.permutation import holm
-from mia_bench.report.load import Cell, Problem
+from mia_bench.report.load import Problem, RunResult
 
 METRICS = {"auroc": "AUC", "tpr_at_fpr_0_01": "TPR@1%FPR", "asr": "ASR"}
 
@@ -53,16 +53,16 @@ class Family:
         )
 
 
-def families(cells: Sequence[Cell]) -> list[Family]:
+def families(runs: Sequence[RunResult]) -> list[Family]:
     """Controls by evaluation rows; a control that several runs share is counted once."""
     by_rows: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]] = defaultdict(dict)
-    first: dict[tuple[Any, ...], Cell] = {}
-    for cell in cells:
-        rows = (*cell.rows, cell.metrics["n_members"], cell.metrics["n_nonmembers"])
-        first.setdefault(rows, cell)
+    first: dict[tuple[Any, ...], RunResult] = {}
+    for run in runs:
+        rows = (*run.rows, run.metrics["n_members"], run.metrics["n_nonmembers"])
+        first.setdefault(rows, run)
         by_rows[rows]  # rows without controls are said to have none
-        for name, entry in cell.controls.items():
-            shown = f"{cell.attack} on the base" if name == "base" else name
+        for name, entry in run.controls.items():
+            shown = f"{run.attack} on the base" if name == "base" else name
             value = entry["auroc"]
             value = value if isinstance(value, Mapping) else {"value": value}
             same = (shown, round(value["value"], 9), round(entry["p_value"], 9))
@@ -70,7 +70,7 @@ def families(cells: Sequence[Cell]) -> list[Family]:
     return [_family(first[rows], found) for rows, found in by_rows.items()]
 
 
-def _family(cell: Cell, found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Family:
+def _family(run: RunResult, found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Family:
     # Holm goes by p alone: positions stand for names, which may occur twice (two models)
     flagged = set(holm({str(i): entry["p_value"] for i, entry in enumerate(found.values())}))
     controls = tuple(
@@ -84,8 +84,8 @@ def _family(cell: Cell, found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> F
         )
         for i, (key, entry) in enumerate(found.items())
     )
-    data, split, seed = cell.rows
-    counts = cell.metrics["n_members"], cell.metrics["n_nonmembers"]
+    data, split, seed = run.rows
+    counts = run.metrics["n_members"], run.metrics["n_nonmembers"]
     return Family(data, split, seed, *counts, controls)
 
 
@@ -102,11 +102,11 @@ class Published:
     notes: tuple[str, ...] = ()
 
 
-def published(cell: Cell) -> tuple[list[Published], list[Problem]]:
+def published(run: RunResult) -> tuple[list[Published], list[Problem]]:
     """What the configuration of a run says the literature reports for this attack and data."""
-    node = cell.config.get("published")
+    node = run.config.get("published")
     attacks = node.get("attacks") if isinstance(node, Mapping) else None
-    entry = attacks.get(cell.attack) if isinstance(attacks, Mapping) else None
+    entry = attacks.get(run.attack) if isinstance(attacks, Mapping) else None
     if not isinstance(node, Mapping) or not isinstance(entry, Mapping):
         return [], []
     found, problems = [], []
@@ -115,10 +115,10 @@ def published(cell: Cell) -> tuple[list[Published], list[Problem]]:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            what = f"published {name} of {cell.attack} is {value!r}: no share between 0 and 1"
-            problems.append(Problem(f"{cell.attack}-{cell.key}/config.yaml", what))
+            what = f"published {name} of {run.attack} is {value!r}: no share between 0 and 1"
+            problems.append(Problem(f"{run.attack}-{run.key}/config.yaml", what))
             continue
-        outside = _outside(measured(cell, name), float(value))
+        outside = _outside(measured(run, name), float(value))
         words = str(node.get("source", "no source")), str(node.get("comparable") or "")
         found.append(Published(label, float(value), outside, *words, _notes(node)))
     return found, problems
@@ -129,9 +129,9 @@ def _notes(node: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, notes)) if isinstance(notes, list) else ()
 
 
-def measured(cell: Cell, name: str) -> Mapping[str, Any]:
+def measured(run: RunResult, name: str) -> Mapping[str, Any]:
     """The entry {value, lo, hi} of a flat metric name."""
-    entry = cell.metrics["tpr_at_fpr"]["0.01"] if name.startswith("tpr_") else cell.metrics[name]
+    entry = run.metrics["tpr_at_fpr"]["0.01"] if name.startswith("tpr_") else run.metrics[name]
     found: Mapping[str, Any] = entry
     return found
 
@@ -150,16 +150,16 @@ class Comparison:
     sentence: str
 
 
-def compared(cells: Sequence[Cell]) -> tuple[list[Comparison], list[Problem]]:
+def compared(runs: Sequence[RunResult]) -> tuple[list[Comparison], list[Problem]]:
     """What runs say about themselves beside others: the stored paired differences."""
     found, problems = [], []
-    for cell in cells:
-        where = f"{cell.model} on {cell.data}, {cell.mitigation}, seed {cell.seed}"
+    for run in runs:
+        where = f"{run.model} on {run.data}, {run.mitigation}, seed {run.seed}"
         try:
-            lines = comparisons([(cell.attack, cell.metrics, cell.folder)])
+            lines = comparisons([(run.attack, run.metrics, run.folder)])
         except (KeyError, TypeError) as error:
             what = f"its comparison lacks {error}: written by another version"
-            problems.append(Problem(f"{cell.attack}-{cell.key}/metrics.json", what))
+            problems.append(Problem(f"{run.attack}-{run.key}/metrics.json", what))
             continue
         found += [Comparison(where, line) for line in lines]
     return found, problems

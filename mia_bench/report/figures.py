@@ -13,12 +13,12 @@ from markupsafe import Markup
 from mia_bench.display.charts import Curve, histogram_chart, roc_chart
 from mia_bench.display.svg import SHAPES, Axis, Key, Plane, decades, linear, padded
 from mia_bench.report.attachments import Training, Utility
-from mia_bench.report.load import Cell
+from mia_bench.report.load import RunResult
 
-TARGETS = 12  # targets whose ROC curves are drawn
-HISTOGRAMS = 16
-TRAJECTORIES = 6
-CURVES = 14  # curves on one plane: beyond that nobody tells them apart
+MAX_TARGETS = 12  # targets whose ROC curves are drawn
+MAX_HISTOGRAMS = 16
+MAX_TRAJECTORIES = 6
+MAX_CURVES = 14  # curves on one plane: beyond that nobody tells them apart
 
 ENDS = ("value", "lo", "hi")
 
@@ -39,14 +39,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Target:
+class PlottedTarget:
     """Cells that attack the same model at the same step, best first."""
 
-    cells: tuple[Cell, ...]
+    runs: tuple[RunResult, ...]
 
     @property
-    def first(self) -> Cell:
-        return self.cells[0]
+    def first(self) -> RunResult:
+        return self.runs[0]
 
     @property
     def title(self) -> str:
@@ -55,46 +55,46 @@ class Target:
         return f"{one.model} on {one.data}, {defence(one)}, seed {one.seed}{step}"
 
 
-def series_of(cells: Sequence[Cell]) -> dict[str, int]:
-    return {name: i for i, name in enumerate(sorted({cell.attack for cell in cells}))}
+def series_of(runs: Sequence[RunResult]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(sorted({run.attack for run in runs}))}
 
 
-def targets_of(cells: Sequence[Cell]) -> list[Target]:
+def targets_of(runs: Sequence[RunResult]) -> list[PlottedTarget]:
     """Targets, those that differ most first: one of every (model, data, mitigation), then others.
 
     Within such a group the target with most attacks, at the latest step, comes first.
     """
-    by_target: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        by_target[cell.target].append(cell)
-    groups: dict[tuple[str, str, str], list[Target]] = defaultdict(list)
+    by_target: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
+    for run in runs:
+        by_target[run.target].append(run)
+    groups: dict[tuple[str, str, str], list[PlottedTarget]] = defaultdict(list)
     for same in by_target.values():
-        target = Target(tuple(sorted(same, key=lambda c: -value(c))))
+        target = PlottedTarget(tuple(sorted(same, key=lambda c: -value(c))))
         groups[(same[0].model, same[0].data, same[0].mitigation)].append(target)
     for group in groups.values():
-        group.sort(key=lambda t: (-len(t.cells), -step_of(t.first), t.first.seed))
+        group.sort(key=lambda t: (-len(t.runs), -step_of(t.first), t.first.seed))
     rounds = max(map(len, groups.values()), default=0)
     ordered = sorted(groups.items())
     return [group[i] for i in range(rounds) for _, group in ordered if i < len(group)]
 
 
-def defence(cell: Cell) -> str:
-    return "no mitigation" if cell.mitigation == "none" else cell.mitigation
+def defence(run: RunResult) -> str:
+    return "no mitigation" if run.mitigation == "none" else run.mitigation
 
 
-def value(cell: Cell) -> float:
-    return float(cell.metrics["auroc"]["value"])
+def value(run: RunResult) -> float:
+    return float(run.metrics["auroc"]["value"])
 
 
-def step_of(cell: Cell) -> int:
-    return int(cell.step) if cell.step.isdigit() else 0
+def step_of(run: RunResult) -> int:
+    return int(run.step) if run.step.isdigit() else 0
 
 
-def roc_figure(target: Target, series: Series, name: str) -> Figure:
+def roc_figure(target: PlottedTarget, series: Series, name: str) -> Figure:
     """ROC curves of one target."""
-    shown = target.cells[:CURVES]
+    shown = target.runs[:MAX_CURVES]
     curves = [Curve(c.attack, c.roc, value(c), series[c.attack]) for c in shown]
-    hidden = len(target.cells) - len(shown)
+    hidden = len(target.runs) - len(shown)
     least = 1 / target.first.metrics["n_nonmembers"]
     caption = (
         f"Legend: AUC. One non-member is a false positive rate of {least:.2g}; the dotted line is "
@@ -104,40 +104,42 @@ def roc_figure(target: Target, series: Series, name: str) -> Figure:
     return Figure(name, roc_chart(curves, target.title), caption)
 
 
-def histogram_figure(cell: Cell, name: str) -> Figure:
+def histogram_figure(run: RunResult, name: str) -> Figure:
     """Scores of one run, and where its calibrated threshold lies."""
-    return Figure(name, histogram_chart(cell.histogram, f"{cell.attack}: {Target((cell,)).title}"))
+    return Figure(
+        name, histogram_chart(run.histogram, f"{run.attack}: {PlottedTarget((run,)).title}")
+    )
 
 
-def cost_figure(cells: Sequence[Cell], series: Series, title: str, name: str) -> Figure:
+def cost_figure(runs: Sequence[RunResult], series: Series, title: str, name: str) -> Figure:
     """AUC against U-Net evaluations per image, backward ones counted as well."""
-    cost = {id(c): max(1.0, cost_of(c)) for c in cells}
+    cost = {id(c): max(1.0, cost_of(c)) for c in runs}
     x = decades(min(cost.values()), max(cost.values()), "U-Net evaluations per image (NFE)")
-    plane = Plane(x, auc_axis(cells))
+    plane = Plane(x, auc_axis(runs))
     marks = [plane.rule(y=0.5)]
-    for cell in cells:
-        entry, s = cell.metrics["auroc"], series[cell.attack]
+    for run in runs:
+        entry, s = run.metrics["auroc"], series[run.attack]
         if entry["lo"] is not None:
-            marks.append(plane.whisker(cost[id(cell)], entry["lo"], entry["hi"], s))
-        marks.append(plane.dot(cost[id(cell)], entry["value"], s, label(cell)))
-    return Figure(name, plane.draw(title, marks, attack_keys(cells, series, "circle")))
+            marks.append(plane.whisker(cost[id(run)], entry["lo"], entry["hi"], s))
+        marks.append(plane.dot(cost[id(run)], entry["value"], s, label(run)))
+    return Figure(name, plane.draw(title, marks, attack_keys(runs, series, "circle")))
 
 
-def cost_of(cell: Cell) -> float:
-    return float(cell.metrics["nfe_forward"]) + float(cell.metrics.get("nfe_backward") or 0)
+def cost_of(run: RunResult) -> float:
+    return float(run.metrics["nfe_forward"]) + float(run.metrics.get("nfe_backward") or 0)
 
 
 def trajectory_figure(
-    cells: Sequence[Cell], series: Series, name: str, metric: str = "auroc"
+    runs: Sequence[RunResult], series: Series, name: str, metric: str = "auroc"
 ) -> Figure:
     """A metric of every attack over the steps of one fine-tune, with its interval as a band."""
     entries: dict[int, Mapping[str, Any]] = {
-        id(c): c.metrics["auroc"] if metric == "auroc" else at_one(c) for c in cells
+        id(c): c.metrics["auroc"] if metric == "auroc" else at_one(c) for c in runs
     }
-    shown = [c for c in cells if entries[id(c)]["value"] is not None]
-    steps = [step_of(c) for c in cells]
+    shown = [c for c in runs if entries[id(c)]["value"] is not None]
+    steps = [step_of(c) for c in runs]
     x = linear(min(steps), max(steps), "training step")
-    y = auc_axis(cells) if metric == "auroc" else _from_zero(entries.values())
+    y = auc_axis(runs) if metric == "auroc" else _from_zero(entries.values())
     plane = Plane(x, y)
     marks = [plane.rule(y=0.5)] if metric == "auroc" else []
     for attack in dict.fromkeys(c.attack for c in shown):
@@ -149,7 +151,7 @@ def trajectory_figure(
         marks.append(plane.line(middle, s))
         marks += [plane.dot(t, v, s, f"{attack}, step {t}") for t, v in middle]
     what = "AUC" if metric == "auroc" else "TPR at 1 % FPR"
-    one = cells[0]
+    one = runs[0]
     title = f"{what} over training: {one.model} on {one.data}, {defence(one)}, seed {one.seed}"
     return Figure(name, plane.draw(title, marks, attack_keys(shown, series, "line")))
 
@@ -177,14 +179,14 @@ def loss_figure(training: Training, title: str, name: str) -> Figure:
 
 
 def utility_figure(
-    cells: Sequence[Cell],
+    runs: Sequence[RunResult],
     utility: Mapping[tuple[str, str], Utility],
     measure: str,
     series: Series,
     name: str,
 ) -> Figure | None:
     """AUC against what the defence costs: colour is the attack, shape the mitigation."""
-    shown = [c for c in cells if measure in utility.get(c.target, _NONE).values]
+    shown = [c for c in runs if measure in utility.get(c.target, _NONE).values]
     if not shown:
         return None
     cost = {id(c): utility[c.target].values[measure] for c in shown}
@@ -192,10 +194,10 @@ def utility_figure(
     kinds = sorted({c.mitigation for c in shown})
     shape = {kind: SHAPES[i % len(SHAPES)] for i, kind in enumerate(kinds)}
     marks = [plane.rule(y=0.5)]
-    for cell in shown:
-        said = f"{label(cell)}, {cell.mitigation}, {measure} {cost[id(cell)]:.4g}"
-        s = series[cell.attack]
-        marks.append(plane.dot(cost[id(cell)], value(cell), s, said, shape[cell.mitigation]))
+    for run in shown:
+        said = f"{label(run)}, {run.mitigation}, {measure} {cost[id(run)]:.4g}"
+        s = series[run.attack]
+        marks.append(plane.dot(cost[id(run)], value(run), s, said, shape[run.mitigation]))
     keys = attack_keys(shown, series, "box") + [Key(k, 6, shape[k]) for k in kinds]
     title = f"Privacy and utility: {shown[0].model} on {shown[0].data}"
     used = {utility[c.target].features for c in shown} - {""}
@@ -207,23 +209,23 @@ def utility_figure(
 _NONE = Utility({}, "", None)
 
 
-def at_one(cell: Cell) -> Mapping[str, float | None]:
-    entry: Mapping[str, float | None] = cell.metrics["tpr_at_fpr"]["0.01"]
+def at_one(run: RunResult) -> Mapping[str, float | None]:
+    entry: Mapping[str, float | None] = run.metrics["tpr_at_fpr"]["0.01"]
     return entry
 
 
-def label(cell: Cell) -> str:
-    return f"{cell.attack} {value(cell):.3f}, seed {cell.seed}, step {cell.step}"
+def label(run: RunResult) -> str:
+    return f"{run.attack} {value(run):.3f}, seed {run.seed}, step {run.step}"
 
 
-def attack_keys(cells: Sequence[Cell], series: Series, kind: str) -> list[Key]:
-    names = sorted({cell.attack for cell in cells}, key=lambda name: series[name])
+def attack_keys(runs: Sequence[RunResult], series: Series, kind: str) -> list[Key]:
+    names = sorted({run.attack for run in runs}, key=lambda name: series[name])
     return [Key(name, series[name], kind) for name in names]
 
 
-def auc_axis(cells: Iterable[Cell]) -> Axis:
+def auc_axis(runs: Iterable[RunResult]) -> Axis:
     """From a little below the lowest interval, chance included, to 1."""
-    ends = [c.metrics["auroc"]["lo"] or value(c) for c in cells]
+    ends = [c.metrics["auroc"]["lo"] or value(c) for c in runs]
     lowest = min([0.5, *ends])
     return linear(math.floor((lowest - 0.02) * 20) / 20, 1.0, "AUC")
 

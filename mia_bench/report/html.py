@@ -21,9 +21,9 @@ from mia_bench.display.svg import standalone
 from mia_bench.report import controls, figures, tables
 from mia_bench.report.attachments import Evidence
 from mia_bench.report.figures import Figure
-from mia_bench.report.load import Cell, Problem
+from mia_bench.report.load import Problem, RunResult
 
-PARTS = Path(__file__).parent / "template"
+TEMPLATE = Path(__file__).parent / "template"
 COLUMNS = (
     *("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "published", "NFE", "seconds", "set"),
     *("access", "model", "data", "mitigation", "step", "seed"),
@@ -33,11 +33,11 @@ DETAILED = 300  # runs with a manifest of their own on the page; beyond that, th
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of the leaderboard: texts of `tables.row`, and what sorts and filters them."""
 
     anchor: str
-    cell: Cell
+    run: RunResult
     texts: Mapping[str, str]
     sort: Mapping[str, float]
     bar: Markup
@@ -60,7 +60,7 @@ class Report:
 
     name: str
     created: str
-    rows: list[Row]
+    rows: list[TableRow]
     families: list[controls.Family]
     problems: list[Problem]
     spreads: list[tables.Spread]
@@ -102,17 +102,17 @@ class Report:
         return columns
 
     def options(self, name: str) -> list[str]:
-        return sorted({str(getattr(row.cell, name)) for row in self.rows})
+        return sorted({str(getattr(row.run, name)) for row in self.rows})
 
 
 def render(report: Report) -> str:
     """The page as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    script = (PARTS / "page.js").read_text(encoding="utf-8")
+    script = (TEMPLATE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
-        loader=FileSystemLoader(PARTS),
+        loader=FileSystemLoader(TEMPLATE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -122,13 +122,13 @@ def render(report: Report) -> str:
     environment.filters["yaml"] = _yaml
     page: str = environment.get_template("index.html.j2").render(
         report=report,
-        style=Markup((PARTS / "page.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
         note=tables.NOTE,
         detailed=DETAILED,
         shown_problems=SHOWN_PROBLEMS,
-        limit=figures.TARGETS,
+        limit=figures.MAX_TARGETS,
     )
     return page
 
@@ -141,10 +141,10 @@ def write(report: Report, folder: Path) -> Path:
         old.unlink()
     for figure in report.figures:
         (pictures / f"{figure.name}.svg").write_text(standalone(figure.chart), encoding="utf-8")
-    cells = [row.cell for row in report.rows]
-    (folder / "table.csv").write_text(tables.as_csv(cells), encoding="utf-8")
-    (folder / "table.md").write_text(tables.as_markdown(cells, report.name), encoding="utf-8")
-    (folder / "table.tex").write_text(tables.as_latex(cells, report.name), encoding="utf-8")
+    runs = [row.run for row in report.rows]
+    (folder / "table.csv").write_text(tables.as_csv(runs), encoding="utf-8")
+    (folder / "table.md").write_text(tables.as_markdown(runs, report.name), encoding="utf-8")
+    (folder / "table.tex").write_text(tables.as_latex(runs, report.name), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(render(report), encoding="utf-8")
     return page

@@ -26,13 +26,13 @@ from mia_bench.storage.files import read_json, read_yaml
 from mia_bench.storage.hashing import hash_file
 from mia_bench.utils.errors import MiaError
 
-CHECKED = ("config.yaml", "metrics.json", "scores.parquet")
+CHECKED_FILES = ("config.yaml", "metrics.json", "scores.parquet")
 
-ALONE = 48  # cells below which starting more processes costs more than it saves
-PROCESSES = 8
-MANY = 200  # runs whose intervals are drawn again unless asked otherwise: 0.05 s each
+MIN_RUNS_FOR_PROCESSES = 48  # cells below which starting more processes costs more than it saves
+MAX_PROCESSES = 8
+MAX_REDRAWN_RUNS = 200  # runs whose intervals are drawn again unless asked otherwise: 0.05 s each
 
-SUREST = 5
+SUREST_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunResult:
     """One finished run: an attack on a target."""
 
     outputs: Path
@@ -89,7 +89,7 @@ class Cell:
 
 def read_outputs(
     outputs: Sequence[Path], intervals: bool | None = None
-) -> tuple[list[Cell], list[Problem], bool]:
+) -> tuple[list[RunResult], list[Problem], bool]:
     """Every finished run of some outputs folders, what is wrong with the others, and whether
     intervals were drawn again.
 
@@ -106,38 +106,40 @@ def read_outputs(
                 problems.append(Problem(_shown(root, folder), _UNFINISHED))
             else:
                 folders.append((root, folder))
-    again = len(folders) <= MANY if intervals is None else intervals
+    again = len(folders) <= MAX_REDRAWN_RUNS if intervals is None else intervals
     read = list(_read_all(folders, again))
     problems += [found for found in read if isinstance(found, Problem)]
-    cells = [found for found in read if isinstance(found, Cell)]
-    cells, conflicts = _one_per_key(cells)
+    runs = [found for found in read if isinstance(found, RunResult)]
+    runs, conflicts = _one_per_key(runs)
     problems += conflicts
     problems += [
         Problem(_shown(c.outputs, c.folder), "recomputed from its scores: " + "; ".join(c.differs))
-        for c in cells
+        for c in runs
         if c.differs
     ]
-    return cells, problems, again
+    return runs, problems, again
 
 
 _UNFINISHED = "half-written, no manifest: run its command again to finish it"
 
 
-def _read_all(folders: Sequence[tuple[Path, Path]], intervals: bool) -> Iterator[Cell | Problem]:
-    read = partial(read_cell, intervals=intervals)
-    if len(folders) < ALONE:
+def _read_all(
+    folders: Sequence[tuple[Path, Path]], intervals: bool
+) -> Iterator[RunResult | Problem]:
+    read = partial(read_run, intervals=intervals)
+    if len(folders) < MIN_RUNS_FOR_PROCESSES:
         yield from map(read, folders)
         return
-    processes = min(PROCESSES, os.cpu_count() or 1)
+    processes = min(MAX_PROCESSES, os.cpu_count() or 1)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(read, folders, chunksize=16)
 
 
-def read_cell(where: tuple[Path, Path], intervals: bool = True) -> Cell | Problem:
+def read_run(where: tuple[Path, Path], intervals: bool = True) -> RunResult | Problem:
     """The run in (outputs, folder)."""
     root, folder = where
     try:
-        return _cell(root, folder, intervals)
+        return _run(root, folder, intervals)
     except MiaError as error:
         return Problem(_shown(root, folder), str(error).replace(f"{folder}/", ""))
     except Exception as error:  # whatever a damaged file does to its reader
@@ -145,9 +147,9 @@ def read_cell(where: tuple[Path, Path], intervals: bool = True) -> Cell | Proble
         return Problem(_shown(root, folder), f"not as this version writes runs ({reason})")
 
 
-def _cell(root: Path, folder: Path, intervals: bool) -> Cell:
+def _run(root: Path, folder: Path, intervals: bool) -> RunResult:
     manifest = read_json(folder / MANIFEST)
-    for name in CHECKED:
+    for name in CHECKED_FILES:
         expected = manifest.get("files", {}).get(name)
         if not (folder / name).is_file():
             raise MiaError(f"{name} is missing: written by another version, or by hand")
@@ -166,7 +168,7 @@ def _cell(root: Path, folder: Path, intervals: bool) -> Cell:
     differs = differences(stored, found.metrics) + _base_differs(stored, found.rows)
     attack, _, key = folder.name.rpartition("-")
     threshold = found.metrics["thresholds"]["tau_acc"]
-    return Cell(
+    return RunResult(
         outputs=root,
         folder=folder,
         attack=attack,
@@ -211,23 +213,23 @@ def _flags(stored: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
 
 
 def _surest(rows: pd.DataFrame) -> tuple[tuple[str, bool, float], ...]:
-    top = rows.sort_values("score", ascending=False, kind="stable").head(SUREST)
+    top = rows.sort_values("score", ascending=False, kind="stable").head(SUREST_ROWS)
     every = zip(top.sample_id, top.is_member, top.score, strict=True)
     return tuple((str(sid), bool(member), float(score)) for sid, member, score in every)
 
 
-def _one_per_key(cells: Sequence[Cell]) -> tuple[list[Cell], list[Problem]]:
+def _one_per_key(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[Problem]]:
     """Copies of a run are merged; runs of one key with different scores are all left out."""
-    by_key: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        by_key[f"{cell.attack}-{cell.key}"].append(cell)
-    kept: list[Cell] = []
+    by_key: dict[str, list[RunResult]] = defaultdict(list)
+    for run in runs:
+        by_key[f"{run.attack}-{run.key}"].append(run)
+    kept: list[RunResult] = []
     problems: list[Problem] = []
     for same in by_key.values():
-        if len({cell.scores_hash for cell in same}) == 1:
+        if len({run.scores_hash for run in same}) == 1:
             kept.append(same[0])
             continue
-        places = [_shown(cell.outputs, cell.folder) for cell in same]
+        places = [_shown(run.outputs, run.folder) for run in same]
         what = (
             f"has the same key as {', '.join(places[1:])} and other scores. A key stands for one "
             "result, so neither is reported: find out which one is right and delete the other"

@@ -14,7 +14,7 @@ import numpy as np
 from mia_bench.display.console import interval
 from mia_bench.display.markdown_text import markdown, markdown_row
 from mia_bench.report.figures import at_one, cost_of, step_of, value
-from mia_bench.report.load import Cell
+from mia_bench.report.load import RunResult
 
 HEADINGS = (
     *("attack", "access", "model", "data", "mitigation", "seed", "step"),
@@ -28,42 +28,42 @@ NOTE = (
 )
 
 
-def ordered(cells: Sequence[Cell]) -> list[Cell]:
+def ordered(runs: Sequence[RunResult]) -> list[RunResult]:
     """By data, model, mitigation, step and seed; within a target the best attack first."""
     return sorted(
-        cells,
+        runs,
         key=lambda c: (c.data, c.model, c.mitigation, step_of(c), c.seed, -value(c), c.attack),
     )
 
 
-def row(cell: Cell) -> tuple[str, ...]:
+def row(run: RunResult) -> tuple[str, ...]:
     """One line of text per cell, in the order of HEADINGS."""
-    tpr = at_one(cell)
-    needed = (cell.metrics.get("dataset_test") or {}).get("samples_needed")
+    tpr = at_one(run)
+    needed = (run.metrics.get("dataset_test") or {}).get("samples_needed")
     return (
-        *(cell.attack, cell.access, cell.model, cell.data, cell.mitigation),
-        *(str(cell.seed), cell.step),
-        interval(cell.metrics["auroc"]),
+        *(run.attack, run.access, run.model, run.data, run.mitigation),
+        *(str(run.seed), run.step),
+        interval(run.metrics["auroc"]),
         interval(tpr) + ("*" if tpr.get("low_resolution") else ""),
-        interval(cell.metrics["asr"]),
-        f"{cost_of(cell):.4g}",
-        f"{cell.metrics['seconds']:.0f}",
+        interval(run.metrics["asr"]),
+        f"{cost_of(run):.4g}",
+        f"{run.metrics['seconds']:.0f}",
         "-" if needed is None else str(needed),
-        " ".join(notable(cell)),
+        " ".join(notable(run)),
     )
 
 
-def notable(cell: Cell) -> list[str]:
+def notable(run: RunResult) -> list[str]:
     """Flags that put a row in doubt; coarse resolution is said by the star."""
-    flags = [f for f in cell.metrics["flags"] if f.startswith("control_") or f == "no_interval"]
-    return [*flags, "differs_from_stored"] if cell.differs else flags
+    flags = [f for f in run.metrics["flags"] if f.startswith("control_") or f == "no_interval"]
+    return [*flags, "differs_from_stored"] if run.differs else flags
 
 
-def as_markdown(cells: Sequence[Cell], title: str) -> str:
+def as_markdown(runs: Sequence[RunResult], title: str) -> str:
     """A table that renders on any forge; what is untrusted cannot break out of its column."""
     lines = [f"# {markdown(title)}", "", markdown_row(HEADINGS)]
     lines.append("|" + "---|" * TEXT_COLUMNS + "---:|" * (len(HEADINGS) - TEXT_COLUMNS))
-    lines += [markdown_row(row(cell)) for cell in cells]
+    lines += [markdown_row(row(run)) for run in runs]
     return "\n".join([*lines, "", NOTE, ""])
 
 
@@ -78,7 +78,7 @@ LATEX = {
 }
 
 
-def as_latex(cells: Sequence[Cell], title: str) -> str:
+def as_latex(runs: Sequence[RunResult], title: str) -> str:
     """A booktabs table; every character that LaTeX reads as a command is written out."""
     columns = "l" * TEXT_COLUMNS + "r" * (len(HEADINGS) - TEXT_COLUMNS - 1) + "l"
     lines = [
@@ -87,7 +87,7 @@ def as_latex(cells: Sequence[Cell], title: str) -> str:
         r"\toprule",
         _latex_row(HEADINGS),
         r"\midrule",
-        *(_latex_row(row(cell)) for cell in cells),
+        *(_latex_row(row(run)) for run in runs),
         r"\bottomrule",
         r"\end{tabular}",
         f"% {' '.join(title.split())}. {NOTE}",
@@ -106,7 +106,7 @@ def latex(text: str) -> str:
 NUMBERS = ("auroc", "tpr_at_fpr_0_01", "tpr_at_fpr_0_001", "asr", "tpr_calibrated", "realised_fpr")
 
 
-def as_csv(cells: Sequence[Cell]) -> str:
+def as_csv(runs: Sequence[RunResult]) -> str:
     """Unrounded figures, one column each, with the key and the folder of every run."""
     out = io.StringIO()
     ends = [f"{name}{end}" for name in NUMBERS for end in ("", "_lo", "_hi")]
@@ -114,19 +114,19 @@ def as_csv(cells: Sequence[Cell]) -> str:
     about = ("attack", "access", "model", "data", "mitigation", "seed", "step", "run_key")
     counts = ("n_members", "n_nonmembers", "nfe_forward", "nfe_backward", "seconds")
     writer.writerow([*about, *ends, "asr_oracle", "asr_oracle_permuted", *counts, "flags"])
-    for cell in cells:
-        m = cell.metrics
+    for run in runs:
+        m = run.metrics
         at = {f"tpr_at_fpr_{f.replace('.', '_')}": entry for f, entry in m["tpr_at_fpr"].items()}
         figures = [(at.get(n) or m.get(n) or {}).get(e) for n in NUMBERS for e in _ENDS]
-        names = (cell.attack, cell.access, cell.model, cell.data, cell.mitigation)
+        names = (run.attack, run.access, run.model, run.data, run.mitigation)
         writer.writerow(
             [
-                *map(_cell, names),
-                *(cell.seed, cell.step, cell.key),
+                *map(_run, names),
+                *(run.seed, run.step, run.key),
                 *("" if v is None else repr(float(v)) for v in figures),
                 *(m["asr_oracle"], m["asr_oracle_permuted"]),
                 *(m.get(name, "") for name in counts),
-                _cell(" ".join([*m["flags"], *(["differs_from_stored"] if cell.differs else [])])),
+                _run(" ".join([*m["flags"], *(["differs_from_stored"] if run.differs else [])])),
             ]
         )
     return out.getvalue()
@@ -135,7 +135,7 @@ def as_csv(cells: Sequence[Cell]) -> str:
 _ENDS = ("value", "lo", "hi")
 
 
-def _cell(text: str) -> str:
+def _run(text: str) -> str:
     """Spreadsheets run what starts like a formula; such text gets an apostrophe in front."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
@@ -161,26 +161,26 @@ class Spread:
         return _mean_sd(self.tpr) if self.tpr else "n/a"
 
 
-def over_seeds(cells: Sequence[Cell]) -> list[Spread]:
+def over_seeds(runs: Sequence[RunResult]) -> list[Spread]:
     """Mean and standard deviation where an attack ran with several seeds and nothing else differs.
 
     What else differs is seen in the configuration without its seeds, not in names.
     """
-    groups: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        groups[repr((cell.attack, cell.step, seedless(cell.config)))].append(cell)
+    groups: dict[str, list[RunResult]] = defaultdict(list)
+    for run in runs:
+        groups[repr((run.attack, run.step, seedless(run.config)))].append(run)
     return [_spread(same) for same in groups.values() if len({c.seed for c in same}) > 1]
 
 
-def _spread(same: Sequence[Cell]) -> Spread:
+def _spread(same: Sequence[RunResult]) -> Spread:
     by_seed = {c.seed: c for c in sorted(same, key=lambda c: c.seed)}
-    one, cells = same[0], list(by_seed.values())
-    tprs = [at_one(c)["value"] for c in cells]
+    one, runs = same[0], list(by_seed.values())
+    tprs = [at_one(c)["value"] for c in runs]
     known = tuple(t for t in tprs if t is not None)
     return Spread(
         *(one.attack, one.model, one.data, one.mitigation),
         tuple(by_seed),
-        tuple(value(c) for c in cells),
+        tuple(value(c) for c in runs),
         known if len(known) == len(tprs) else None,
     )
 

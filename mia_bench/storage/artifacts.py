@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mia_bench.storage.files import PART, read_json, remove_path, unwritable, write_json
+from mia_bench.storage.files import PARTIAL_SUFFIX, read_json, remove_path, unwritable, write_json
 from mia_bench.storage.hashing import canonical, hash_file, hash_key, hash_once
 from mia_bench.storage.locks import locked
 from mia_bench.storage.provenance import environment
@@ -25,7 +25,7 @@ from mia_bench.utils.errors import MiaError
 MANIFEST = "manifest.json"
 
 
-PARENT = os.getppid()  # of a rank above zero: rank 0 itself, or what starts and ends them all
+PARENT_PID = os.getppid()  # of a rank above zero: rank 0 itself, or what starts and ends them all
 
 
 def is_complete(folder: Path) -> bool:
@@ -60,9 +60,9 @@ def get_or_build(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(folder.name + ".lock"), waits=not together):
-            done = settled(folder, scrap)
+            done = is_settled(folder, scrap)
             if done and together:
-                raise MiaError(meanwhile(folder))
+                raise MiaError(finished_elsewhere(folder))
             if not done:
                 tmp.mkdir(exist_ok=True)
                 began = time.monotonic()
@@ -81,7 +81,7 @@ def get_or_build(
     return checked_manifest(folder)
 
 
-def settled(folder: Path, scrap: Sequence[str] = ()) -> bool:
+def is_settled(folder: Path, scrap: Sequence[str] = ()) -> bool:
     """`folder` is complete, perhaps only now: a build that was killed after its seal is published.
 
     For who holds the lock. A sealed build that changed since is built again.
@@ -97,7 +97,7 @@ def settled(folder: Path, scrap: Sequence[str] = ()) -> bool:
     return is_complete(folder)
 
 
-def meanwhile(folder: Path) -> str:
+def finished_elsewhere(folder: Path) -> str:
     """What a run of several processes says when another was faster: its ranks have other plans."""
     return f"{folder.name} was finished meanwhile. Start this run again: it goes on from there."
 
@@ -117,7 +117,7 @@ def _tmp(folder: Path) -> Path:
 def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:
     until = time.monotonic() + seconds
     while not is_complete(folder):
-        if os.getppid() != PARENT:
+        if os.getppid() != PARENT_PID:
             raise MiaError(f"rank 0 ended before it finished {folder}: run the same command again.")
         if time.monotonic() > until:
             raise MiaError(f"rank 0 did not finish {folder} within {seconds:.0f} s; see its log.")
@@ -130,7 +130,7 @@ def seal(folder: Path, about: Mapping[str, Any], scrap: Sequence[str] = ()) -> N
 
     Parts that a kill left are removed; what `scrap` names is not listed.
     """
-    for path in sorted(folder.rglob(f"*{PART}"), reverse=True):
+    for path in sorted(folder.rglob(f"*{PARTIAL_SUFFIX}"), reverse=True):
         remove_path(path)
     files = {
         path.relative_to(folder).as_posix(): hash_file(path)

@@ -13,10 +13,10 @@ from pathlib import Path
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
-FOLDER = "failures"
-LINES = 2_000  # of a traceback
+FAILURES_FOLDER = "failures"
+MAX_TRACEBACK_LINES = 2_000  # of a traceback
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Failure:
 
     error: str
     traceback: str
-    cells: tuple[str, ...]
+    runs: tuple[str, ...]
     overrides: tuple[str, ...]
     created: str
     machine: str
@@ -35,33 +35,33 @@ class Failure:
         return next(iter(self.error.splitlines()), "no message")
 
 
-def record(outputs: Path, failure: Failure) -> Path | None:
+def record_failure(outputs: Path, failure: Failure) -> Path | None:
     """Write the failure down; None, with a message, where that is not possible."""
-    path = _path(outputs, failure.cells)
+    path = _path(outputs, failure.runs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(failure))
     except OSError as problem:
-        say(f"the failure could not be recorded in {path}: {problem}", error=True)
+        echo(f"the failure could not be recorded in {path}: {problem}", error=True)
         return None
     return path
 
 
-def forget(outputs: Path, cells: Sequence[str]) -> None:
+def forget_failures(outputs: Path, runs: Sequence[str]) -> None:
     """The run succeeded after all."""
     try:
-        _path(outputs, cells).unlink(missing_ok=True)
+        _path(outputs, runs).unlink(missing_ok=True)
     except OSError as problem:
-        say(f"an old failure could not be removed: {problem}", error=True)
+        echo(f"an old failure could not be removed: {problem}", error=True)
 
 
-def find(outputs: Path, cells: Sequence[str]) -> Failure | None:
+def find_failures(outputs: Path, runs: Sequence[str]) -> Failure | None:
     """The record of the run that makes `cells`, if it failed the last time."""
-    path = _path(outputs, cells)
-    return read(path) if path.is_file() else None
+    path = _path(outputs, runs)
+    return read_failure(path) if path.is_file() else None
 
 
-def read(path: Path) -> Failure:
+def read_failure(path: Path) -> Failure:
     """Raises MiaError for a record of another version, or one that was cut short."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -71,5 +71,5 @@ def read(path: Path) -> Failure:
         raise MiaError(f"cannot read {path}: {error}. It may be deleted.") from error
 
 
-def _path(outputs: Path, cells: Sequence[str]) -> Path:
-    return outputs / FOLDER / f"{hash_key(sorted(cells))}.json"
+def _path(outputs: Path, runs: Sequence[str]) -> Path:
+    return outputs / FAILURES_FOLDER / f"{hash_key(sorted(runs))}.json"

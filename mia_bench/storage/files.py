@@ -13,15 +13,15 @@ from typing import Any
 
 from mia_bench.utils.errors import MiaError
 
-YAML_BYTES = 1 << 20  # of a stored config.yaml; ours have a few thousand
-PART = ".part"  # at the end of names of what is not written whole yet
-NOT_WRITABLE = (
+MAX_YAML_BYTES = 1 << 20  # of a stored config.yaml; ours have a few thousand
+PARTIAL_SUFFIX = ".part"  # at the end of names of what is not written whole yet
+NOT_WRITABLE_ERRNOS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
     *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
 )
 
 
-FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+DISK_FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a thousand of them are read
     try:
-        if path.stat().st_size > YAML_BYTES:
-            raise ValueError(f"more than {YAML_BYTES:,} bytes")
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ValueError(f"more than {MAX_YAML_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
             raise ValueError("it has aliases, which are not read")
@@ -79,7 +79,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A file of this process alone to write to; it becomes `path`, or goes away with an error."""
     own = os.urandom(6).hex()  # process ids meet where containers share a folder
-    partial = path.with_name(f"{path.name}.{own}{PART}")
+    partial = path.with_name(f"{path.name}.{own}{PARTIAL_SUFFIX}")
     try:
         yield partial
         os.replace(partial, path)
@@ -100,11 +100,11 @@ def unwritable(error: BaseException) -> str | None:
 
     Libraries wrap the system's error in types of their own, and keep its words.
     """
-    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE_ERRNOS:
         return str(error)
     seen: BaseException | None = error
     while seen is not None:
-        if said := next((reason for reason in FULL if reason in str(seen)), None):
+        if said := next((reason for reason in DISK_FULL_MESSAGES if reason in str(seen)), None):
             return said
         seen = seen.__cause__ or seen.__context__
     return None

@@ -15,14 +15,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.failures import FOLDER, Failure, read
+from mia_bench.storage.failures import FAILURES_FOLDER, Failure, read_failure
 from mia_bench.utils.errors import MiaError
 
-PARTS = ("targets", "features", "runs", "cache", "utility", "reports", "hydra", "wandb")
+OUTPUT_FOLDERS = ("targets", "features", "runs", "cache", "utility", "reports", "hydra", "wandb")
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunSummary:
     """A row of outputs/runs: `problem` says why a finished cell cannot be read."""
 
     attack: str
@@ -34,7 +34,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Half:
+class Unfinished:
     """A folder that is being built, or whose builder died: it is resumed by the same command."""
 
     folder: Path
@@ -47,7 +47,7 @@ def models(outputs: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(p.parent.name, _json(p)) for p in sorted(outputs.glob(f"targets/*/{MANIFEST}"))]
 
 
-def cells(outputs: Path) -> list[Cell]:
+def run_summaries(outputs: Path) -> list[RunSummary]:
     """Every finished cell, by target, step and attack."""
     found = []
     for target, step, folder in step_folders(outputs / "runs"):
@@ -58,30 +58,30 @@ def cells(outputs: Path) -> list[Cell]:
         auroc = metrics.get("auroc")
         good = isinstance(auroc, dict) and isinstance(auroc.get("value"), int | float)
         problem = metrics.get("problem", "" if good else "metrics.json is of another version")
-        found.append(Cell(attack, target, step, key, auroc if good else None, str(problem)))
-    return sorted(found, key=lambda cell: (cell.target, cell.step, cell.attack))
+        found.append(RunSummary(attack, target, step, key, auroc if good else None, str(problem)))
+    return sorted(found, key=lambda run: (run.target, run.step, run.attack))
 
 
-def halves(outputs: Path) -> list[Half]:
+def unfinished_folders(outputs: Path) -> list[Unfinished]:
     """Unfinished models, feature tables and cells."""
     tmp = list((outputs / "targets").glob("*.tmp"))
     for part in ("features", "runs"):
         tmp += [folder for _, _, folder in step_folders(outputs / part) if folder.suffix == ".tmp"]
-    return [Half(folder, _progress(folder), _alive(folder)) for folder in sorted(tmp)]
+    return [Unfinished(folder, _progress(folder), _alive(folder)) for folder in sorted(tmp)]
 
 
 def failures(outputs: Path) -> list[Failure | str]:
     """Recorded failures, newest first; of a record that cannot be read, why."""
     found: list[Failure | str] = []
-    for path in (outputs / FOLDER).glob("*.json"):
+    for path in (outputs / FAILURES_FOLDER).glob("*.json"):
         try:
-            found.append(read(path))
+            found.append(read_failure(path))
         except MiaError as error:
             found.append(str(error))
     return sorted(found, key=lambda f: f.created if isinstance(f, Failure) else "", reverse=True)
 
 
-def disk(folder: Path) -> int:
+def bytes_under(folder: Path) -> int:
     """Bytes under `folder`, links not followed."""
     total, waiting = 0, [folder]
     while waiting:
@@ -150,7 +150,7 @@ def _alive(tmp: Path) -> bool | None:
     return any(held)
 
 
-DIGITS = 6  # of a key that name a run
+MIN_KEY_DIGITS = 6  # of a key that name a run
 
 
 def find(word: str, outputs: Path) -> list[Path]:
@@ -170,12 +170,13 @@ def find(word: str, outputs: Path) -> list[Path]:
         return [folder]
     there = run_folders(outputs)
     same = [f for f in there if f.name.removesuffix(".tmp") == word]
-    if not same and len(word) >= DIGITS:
+    if not same and len(word) >= MIN_KEY_DIGITS:
         same = [f for f in there if f.name.rpartition("-")[2].startswith(word)]
     if not same:
         raise MiaError(
             f"no run in {outputs} is called {word}: give a folder, a name (clid-0123456789abcdef) "
-            f"or at least {DIGITS} digits of the key. python -m mia_bench.status lists them."
+            f"or at least {MIN_KEY_DIGITS} digits of the key. "
+            "python -m mia_bench.status lists them."
         )
     return same
 

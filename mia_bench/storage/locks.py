@@ -10,9 +10,9 @@ from filelock import FileLock, Timeout
 
 from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
-PATIENCE = 5.0  # seconds for a lock before a word about who has it
+LOCK_NOTICE_SECONDS = 5.0  # seconds for a lock before a word about who has it
 
 
 @contextmanager
@@ -24,14 +24,14 @@ def locked(path: Path, waits: bool = True) -> Iterator[None]:
     """
     lock, what = FileLock(path), path.name.partition(".")[0]
     try:
-        lock.acquire(timeout=PATIENCE)
+        lock.acquire(timeout=LOCK_NOTICE_SECONDS)
     except Timeout:
         if not waits:
             raise MiaError(
                 f"another run is at work on {what}, and a run of several processes cannot wait for "
                 "it. Start this one again when the other has ended; nothing is lost."
             ) from None
-        say(f"waiting for another process that is at work on {what}", error=True)
+        echo(f"waiting for another process that is at work on {what}", error=True)
         lock.acquire()
     try:
         yield

@@ -12,14 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mia_bench.utils.redaction import blotted
+from mia_bench.utils.redaction import redact
 
 
 def environment() -> dict[str, Any]:
     """What produced an artefact: code, versions, machine, command."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [Path(sys.argv[0]).name, *map(blotted, sys.argv[1:])],
+        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
         "platform": f"{platform.system()} {platform.machine()}",
         "machine": machine(),
         "python": platform.python_version(),

@@ -24,12 +24,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mia_bench.storage.files import replacing
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
-STALE = 86_400.0  # seconds after which a file that was never renamed belongs to nobody
+STALE_SECONDS = 86_400.0  # seconds after which a file that was never renamed belongs to nobody
 
 
-class Damaged(OSError):  # noqa: N818
+class DamagedEntry(OSError):  # noqa: N818
     """A shard whose content is not that of its name."""
 
 
@@ -67,8 +67,8 @@ class TensorCache:
             row: Tensor = self._shard(self._where[key]).get_tensor(key)
         except (SafetensorError, OSError) as error:  # dropped by another process, or damaged
             lost = self._where[key]
-            if isinstance(error, Damaged):
-                say(f"{error}: encoded again", error=True)
+            if isinstance(error, DamagedEntry):
+                echo(f"{error}: encoded again", error=True)
             self._where = {k: path for k, path in self._where.items() if path != lost}
             self._open.pop(lost, None)
             return None
@@ -87,7 +87,7 @@ class TensorCache:
                 partial.write_bytes(data)
         except OSError as error:
             if not self._silent:
-                say(f"latents are not kept: cannot write {path}: {error}", error=True)
+                echo(f"latents are not kept: cannot write {path}: {error}", error=True)
             self._silent = True
             return
         self._seen.add(path)
@@ -121,7 +121,7 @@ class TensorCache:
                 seen = path.stat()
             except OSError:  # another process dropped it
                 continue
-            if path.suffix == ".safetensors" or time.time() - seen.st_mtime > STALE:
+            if path.suffix == ".safetensors" or time.time() - seen.st_mtime > STALE_SECONDS:
                 yield seen.st_mtime, seen.st_size, path
 
     def _look_again(self) -> None:
@@ -139,7 +139,7 @@ class TensorCache:
         if path not in self._open:
             if _digest(path.read_bytes()) != path.stem:
                 path.unlink(missing_ok=True)
-                raise Damaged(f"{path} is not what was written")
+                raise DamagedEntry(f"{path} is not what was written")
             os.utime(path)  # when it was last used
             self._open[path] = safe_open(path, framework="pt")
         return self._open[path]

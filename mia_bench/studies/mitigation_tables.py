@@ -118,12 +118,12 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
     return f"{numbers.mean():.{digits}f}{sd}"
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(*cells), "|" + "---|" * len(cells)]
+def _head(runs: Sequence[str]) -> list[str]:
+    return [_line(*runs), "|" + "---|" * len(runs)]
 
 
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+def _line(*runs: str) -> str:
+    return f"| {' | '.join(runs)} |"
 
 
 def draw(found: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:

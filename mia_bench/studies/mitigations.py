@@ -20,7 +20,7 @@ COMMON = ("eval.utility=true", "eval.base_rows=[clid]")
 # Chosen by the held-out loss of seed 101, which is in no table: adapters want a larger step, and a
 # clip near the norm of one gradient wastes less of the budget on noise.
 TUNED = ("mitigation.lora.lr=5e-3", "mitigation.dp.lr=5e-3", "mitigation.dp.clip=0.02")
-SMALL = (
+SMALL_SIZES = (
     *("finetune.steps=150", "eval.utility_images=100"),
     *("data.sizes.target_member=100", "data.sizes.target_nonmember=200"),
     *("data.sizes.shadow_member=100", "data.sizes.shadow_nonmember=150"),
@@ -33,11 +33,11 @@ def run(
     """Outcomes by mitigation and seed; "none" comes first, as the others are compared with it."""
     from tqdm import tqdm
 
-    cells = [(seed, name) for seed in seeds for name in mitigations]
+    runs = [(seed, name) for seed in seeds for name in mitigations]
     found: dict[str, dict[int, Outcome]] = {name: {} for name in mitigations}
     folders: dict[int, dict[str, Path]] = {}
-    with tqdm(total=len(cells), desc="mitigations x seeds", unit="cell") as bar:
-        for seed, name in cells:
+    with tqdm(total=len(runs), desc="mitigations x seeds", unit="cell") as bar:
+        for seed, name in runs:
             bar.set_postfix_str(f"{name}, seed {seed}")
             outcome, where = run_cell(seed, name, overrides, folders.get(seed))
             found[name][seed] = outcome

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from mia_bench.display.console import interval
 from mia_bench.metrics.summary import paired_difference
-from mia_bench.utils.text import plain
+from mia_bench.utils.text import sanitise
 
 PAIRS = (
     ("clid", "loss"),
@@ -70,8 +70,8 @@ def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
     for name in next(iter(found.values())):
         values = np.array([row[name]["value"] for row in found.values()], dtype=np.float64)
         spread = f" ({values.std(ddof=1):.3f})" if len(values) > 1 else ""
-        cells = [interval(row[name]) for row in found.values()]
-        table.add_row(escape(plain(name)), *cells, f"{values.mean():.3f}{spread}")
+        runs = [interval(row[name]) for row in found.values()]
+        table.add_row(escape(sanitise(name)), *runs, f"{values.mean():.3f}{spread}")
     console = Console(highlight=False)
     console.width = max(console.width, 50 + 24 * len(found))
     console.print(table)

@@ -33,17 +33,17 @@ def run(overrides: Sequence[str]) -> Path:
     given = [*FINE, "eval.utility=true", *overrides]
     first = compose(*given)
     plan = make_plan(first)
-    treatment = plan.target.treatment
-    if treatment is None or not treatment.recipe.save_at:
+    setup = plan.target.setup
+    if setup is None or not setup.recipe.save_at:
         raise MiaError("a trajectory needs checkpoints: add finetune.save_at=[50,100,200].")
-    steps = sorted({*treatment.recipe.save_at, treatment.recipe.total})
+    steps = sorted({*setup.recipe.save_at, setup.recipe.total})
     experiments = {step: compose(*given, f"checkpoint={step}") for step in steps}
     found = {step: execute(experiment) for step, experiment in experiments.items()}
     plans = {step: make_plan(experiment) for step, experiment in experiments.items()}
     names = {name for results in found.values() for name, _, _ in results}
     key = hash_key([steps, sorted(names), first.options.eval.seed])
     folder = plan.folder("reports", plan.target.key, f"trajectory-{key}")
-    epoch = treatment.situation.members / treatment.recipe.batch_size
+    epoch = setup.context.members / setup.recipe.batch_size
     trajectory = Trajectory(
         title=f"{first.options.data.name}, {'+'.join(first.mitigations) or 'no mitigation'}, "
         f"seed {first.options.seed}",

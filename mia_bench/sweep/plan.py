@@ -19,7 +19,7 @@ from mia_bench.tracking.mirror import is_mirrored
 
 
 @dataclass(frozen=True)
-class Training:
+class PlannedTraining:
     """A model that is not there yet."""
 
     folder: Path
@@ -32,7 +32,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Asking:
+class PlannedExtraction:
     """A feature table that is not there yet; `nfe`: U-Net evaluations of an image, at most."""
 
     folder: Path
@@ -51,9 +51,9 @@ class Job:
 
     overrides: tuple[str, ...]
     outputs: Path
-    cells: tuple[tuple[str, Path], ...] = ()
-    train: tuple[Training, ...] = ()
-    ask: tuple[Asking, ...] = ()
+    runs: tuple[tuple[str, Path], ...] = ()
+    train: tuple[PlannedTraining, ...] = ()
+    ask: tuple[PlannedExtraction, ...] = ()
     finished: bool = False
     devices: int = 1
     problem: str | None = None
@@ -61,7 +61,7 @@ class Job:
     @property
     def names(self) -> list[str]:
         """Folders of the cells relative to outputs/, the key of a recorded failure."""
-        return [folder.relative_to(self.outputs).as_posix() for _, folder in self.cells]
+        return [folder.relative_to(self.outputs).as_posix() for _, folder in self.runs]
 
 
 def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Job:
@@ -73,12 +73,14 @@ def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Jo
         plan.outputs,
         tuple(plan.table),
         tuple(
-            Training(subject.folder, base, recipe.batch_size, recipe.total)
-            for subject, recipe in ((s, s.treatment.recipe) for s in plan.trained if s.treatment)
-            if not subject.ready
+            PlannedTraining(spec.folder, base, recipe.batch_size, recipe.total)
+            for spec, recipe in ((s, s.setup.recipe) for s in plan.trained if s.setup)
+            if not spec.ready
         ),
         tuple(
-            Asking(q.folder, base, q.folder.name.rpartition("-")[0], len(rows), q.attack.nfe[0])
+            PlannedExtraction(
+                q.folder, base, q.folder.name.rpartition("-")[0], len(rows), q.attack.nfe[0]
+            )
             for (_, rows), asked in plan.missing().items()
             for q in asked
         ),
@@ -90,10 +92,10 @@ def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Jo
 
 def is_finished(plan: Plan) -> bool:
     """Running it again would write nothing: neither results, nor pictures, nor a W&B mirror."""
-    from mia_bench.attacks import Illustrated
+    from mia_bench.attacks import ProducesEvidence
 
     needed = [folder for _, folder in plan.table]
-    needed += [c.folder / "evidence" for c in plan.cells if isinstance(c.attack, Illustrated)]
+    needed += [c.folder / "evidence" for c in plan.runs if isinstance(c.attack, ProducesEvidence)]
     needed += plan.utility.values()
     if not all(is_complete(folder) for folder in needed):
         return False

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mia_bench.config.error_messages import explain
 from mia_bench.config.schema import LoggerOptions
-from mia_bench.planning.cells import BEST
 from mia_bench.planning.experiment import to_experiment
 from mia_bench.planning.make_plan import Memo
+from mia_bench.planning.specs import BEST_STEP
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.sweep.plan import Job, effort, label, plan_job, spread, varying
@@ -27,7 +27,7 @@ from mia_bench.sweep.table import describe, hint, show
 from mia_bench.sweep.throughput import measured
 from mia_bench.tracking.mirror import mirror_reports
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -67,17 +67,17 @@ def sweep(
     if parallel:
         waiting = spread(waiting)
     rates = measured(Path(config.paths.outputs))
-    say(describe(jobs, waiting, keys, effort(waiting, rates), parallel))
+    echo(describe(jobs, waiting, keys, effort(waiting, rates), parallel))
     if said := hint(combinations):
-        say(said.rstrip("\n"))
+        echo(said.rstrip("\n"))
     if config.plan_only:
         return
     stopped = _launch(config, launcher, waiting, keys) if waiting else None
     settled = {id(job): _settled(config, loader, job, memo) for job in jobs}
     jobs, waiting = ([settled[id(job)] for job in some] for some in (jobs, waiting))
-    cells = [folder for job in jobs for _, folder in job.cells if is_complete(folder)]
+    runs = [folder for job in jobs for _, folder in job.runs if is_complete(folder)]
     logger = cast(LoggerOptions, OmegaConf.to_object(config.logger))
-    mirror_reports((c.parent.parent.name for c in cells), Path(config.paths.outputs), logger)
+    mirror_reports((c.parent.parent.name for c in runs), Path(config.paths.outputs), logger)
     _end(jobs, waiting, keys, stopped)
 
 
@@ -117,7 +117,7 @@ def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: 
 
 def _settled(config: DictConfig, loader: ConfigLoader, job: Job, memo: Memo) -> Job:
     """The job with the folders that it wrote: early stopping chose the step while it ran."""
-    if all(folder.parent.name != BEST for _, folder in job.cells):
+    if all(folder.parent.name != BEST_STEP for _, folder in job.runs):
         return job
     return _plan(config, loader, list(job.overrides), memo)
 

@@ -9,17 +9,17 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mia_bench.display.console import interval, show_whole
+from mia_bench.display.console import interval, print_table
 from mia_bench.storage.artifacts import is_complete
-from mia_bench.storage.failures import find
+from mia_bench.storage.failures import find_failures
 from mia_bench.storage.files import read_json
 from mia_bench.sweep.plan import Effort, Job, label
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import printable
 
 FAILED = "FAILED"
-MOST = 40  # jobs named one by one in the plan
+MAX_NAMED_JOBS = 40  # jobs named one by one in the plan
 COLUMNS = ("job", "attack", "AUC", "TPR@1%FPR", "ASR calibrated", "NFE", "seconds", "")
 
 
@@ -27,23 +27,23 @@ def describe(
     jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str], work: Effort, parallel: bool
 ) -> str:
     """The plan: cells done and to do, fine-tunes, U-Net evaluations and time, and each job."""
-    cells = [folder for job in jobs for _, folder in job.cells]
-    done = sum(is_complete(folder) for folder in cells)
+    runs = [folder for job in jobs for _, folder in job.runs]
+    done = sum(is_complete(folder) for folder in runs)
     broken = [job for job in jobs if job.problem is not None]
     lines = [
         f"sweep   {len(jobs)} jobs, {len(waiting)} to run"
         + (f", {len(broken)} that cannot be run" if broken else ""),
-        f"cells   {done} of {len(cells)} done",
+        f"cells   {done} of {len(runs)} done",
         f"models  {work.models} to fine-tune, {work.steps:,} steps",
         f"ask     at most {work.nfe:,} U-Net evaluations",
         f"time    {_time(work, parallel)}",
     ]
     numbers = {id(job): str(i) for i, job in enumerate(waiting)}
-    for job in jobs[:MOST]:
+    for job in jobs[:MAX_NAMED_JOBS]:
         what = "done" if job.finished else _state(job)
         lines.append(f"  #{numbers.get(id(job), '-'):<3} {label(job.overrides, keys)}: {what}")
-    if len(jobs) > MOST:
-        lines.append(f"  ... and {len(jobs) - MOST} more")
+    if len(jobs) > MAX_NAMED_JOBS:
+        lines.append(f"  ... and {len(jobs) - MAX_NAMED_JOBS} more")
     return "\n".join(lines)
 
 
@@ -75,11 +75,11 @@ def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> in
             table.add_row(escape(name), *row, style="red" if row[-1] == FAILED else None)
         problems += [f"{name}: {reason}" for reason in why]
         failed += any(row[-1] == FAILED for row in rows)
-    show_whole(table)
-    say("Brackets: 95 % intervals, conditional on each target, shadow and calibration.")
-    say("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
+    print_table(table)
+    echo("Brackets: 95 % intervals, conditional on each target, shadow and calibration.")
+    echo("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
     for problem in problems:
-        say(f"FAILED  {printable(problem)}")
+        echo(f"FAILED  {printable(problem)}")
     return failed
 
 
@@ -89,7 +89,7 @@ def _rows(job: Job, launched: bool) -> tuple[list[tuple[str, ...]], list[str]]:
         return [("", *[""] * 5, FAILED)], [f"cannot be run: {job.problem.strip()}"]
     rows: list[tuple[str, ...]] = []
     problems: list[str] = []
-    for attack, folder in job.cells:
+    for attack, folder in job.runs:
         if not is_complete(folder):
             rows.append((attack, *[""] * 5, FAILED))
             problems = [_why(job)]
@@ -106,7 +106,7 @@ def _rows(job: Job, launched: bool) -> tuple[list[tuple[str, ...]], list[str]]:
 def _why(job: Job) -> str:
     """The recorded error of a job that did not finish."""
     try:
-        failure = find(job.outputs, job.names)
+        failure = find_failures(job.outputs, job.names)
     except MiaError as error:
         return str(error)
     return failure.first_line if failure else "ended without a word, as killed processes do"

@@ -18,15 +18,15 @@ from mia_bench.target.model import Target
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
 
-FILE = "chunks.json"
-LARGEST = 256
-PATIENCE = 8.0  # seconds a call may take before larger ones are not tried
-GAIN = 0.97  # a larger chunk must be this much faster per row
+CHUNKS_FILE = "chunks.json"
+LARGEST_CHUNK = 256
+SLOWEST_CALL_SECONDS = 8.0  # seconds a call may take before larger ones are not tried
+MIN_SPEED_GAIN = 0.97  # a larger chunk must be this much faster per row
 
 
 def tuned_chunk(target: Target, folder: Path) -> int:
     """Rows per call for this network on this device, as remembered in `folder` or found now."""
-    key = situation(target)
+    key = chunk_context(target)
     found = remembered(folder).get(key)
     if found is None:
         found = fastest(lambda rows: _seconds(target, rows))
@@ -34,7 +34,7 @@ def tuned_chunk(target: Target, folder: Path) -> int:
     return found
 
 
-def situation(target: Target) -> str:
+def chunk_context(target: Target) -> str:
     """Key of what decides which chunk is fastest: device, library, threads, network, precision."""
     cuda = target.device.type == "cuda"
     return hash_key(
@@ -53,7 +53,7 @@ def situation(target: Target) -> str:
 def remembered(folder: Path) -> dict[str, int]:
     """Chunks found earlier; a file that cannot be read counts as none."""
     try:
-        found = read_json(folder / FILE)
+        found = read_json(folder / CHUNKS_FILE)
     except MiaError:
         return {}
     entries = found.items() if isinstance(found, dict) else ()
@@ -62,17 +62,17 @@ def remembered(folder: Path) -> dict[str, int]:
 
 def remember(folder: Path, key: str, rows: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / FILE, remembered(folder) | {key: rows})
+    write_json(folder / CHUNKS_FILE, remembered(folder) | {key: rows})
 
 
 def fastest(seconds: Callable[[int], float]) -> int:
-    """The smallest power of two that a larger one does not beat by `GAIN`.
+    """The smallest power of two that a larger one does not beat by `MIN_SPEED_GAIN`.
 
     `seconds(rows)` times one call. Doubling ends where two in a row bring nothing, a call takes
-    longer than `PATIENCE`, or memory does.
+    longer than `SLOWEST_CALL_SECONDS`, or memory does.
     """
     best, pace, idle, rows = 1, float("inf"), 0, 1
-    while rows <= LARGEST and idle < 2:
+    while rows <= LARGEST_CHUNK and idle < 2:
         try:
             taken = seconds(rows)
         except RuntimeError as error:
@@ -80,9 +80,9 @@ def fastest(seconds: Callable[[int], float]) -> int:
                 raise
             break
         idle += 1
-        if taken / rows < GAIN * pace:
+        if taken / rows < MIN_SPEED_GAIN * pace:
             best, pace, idle = rows, taken / rows, 0
-        if taken > PATIENCE:
+        if taken > SLOWEST_CALL_SECONDS:
             break
         rows *= 2
     return best
@@ -99,7 +99,7 @@ def _seconds(target: Target, rows: int) -> float:
     cond = target.embed([""] * rows, remember=False)
     times: list[float] = []
     target.raw(z, t, cond).sum().item()
-    while len(times) < 2 and max(times, default=0.0) <= PATIENCE:
+    while len(times) < 2 and max(times, default=0.0) <= SLOWEST_CALL_SECONDS:
         began = time.perf_counter()
         target.raw(z, t, cond).sum().item()  # waits for the device
         times.append(time.perf_counter() - began)

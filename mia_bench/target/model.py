@@ -28,7 +28,7 @@ from mia_bench.utils.precision import exactly
 
 T = TypeVar("T")
 CLIP_PAD = "<|endoftext|>"
-UNTUNED = 8  # rows per call until the best number is known
+UNTUNED_CHUNK = 8  # rows per call until the best number is known
 NoiseKey = tuple[str, int | None, int]
 RowKey = tuple[str, str, str, int, int | None, int]
 
@@ -74,7 +74,7 @@ class Target(nn.Module):
         self.latent_shape = latent_shape
         self.prediction_type, self.seed = prediction_type, seed
         self.store, self.dtype = store, dtype
-        self.tunable, self.chunk = chunk is None, chunk or UNTUNED
+        self.tunable, self.chunk = chunk is None, chunk or UNTUNED_CHUNK
         self._image_chunk: int | None = None  # where the codec takes fewer rows than the U-Net
         self._gradient_chunk: int | None = None  # where fewer fit that wait for a backward
         self._compiled: list[Callable[..., Any]] = []  # in a list: not a module of its own

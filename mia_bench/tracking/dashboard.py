@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.config.schema import LoggerOptions
 from mia_bench.storage.files import read_json, write_json
-from mia_bench.tracking.records import Entry
+from mia_bench.tracking.records import WandbRecord
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LIMITS = (
 )
 
 
-def build_workspace(found: Sequence[Entry], options: LoggerOptions) -> Workspace:
+def build_workspace(found: Sequence[WandbRecord], options: LoggerOptions) -> Workspace:
     """One section per question; panels read the stable names that the mirror logs."""
     ws, wr = _libraries()
     sections = [
@@ -55,7 +55,7 @@ def build_workspace(found: Sequence[Entry], options: LoggerOptions) -> Workspace
     return built
 
 
-def build_report(found: Sequence[Entry], options: LoggerOptions) -> Report:
+def build_report(found: Sequence[WandbRecord], options: LoggerOptions) -> Report:
     """The same panels with a runset per data set, and the matrix as a table."""
     _, wr = _libraries()
 
@@ -92,7 +92,7 @@ def build_report(found: Sequence[Entry], options: LoggerOptions) -> Report:
     return built
 
 
-def matrix(found: Sequence[Entry]) -> str:
+def matrix(found: Sequence[WandbRecord]) -> str:
     """Markdown table of attacks x data sets: mean AUC, with the range where there are several."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for entry in found:
@@ -132,7 +132,7 @@ def as_json(built: Any) -> dict[str, Any]:
     return spec
 
 
-def _matrix_panels(wr: Any, found: Sequence[Entry]) -> list[Any]:
+def _matrix_panels(wr: Any, found: Sequence[WandbRecord]) -> list[Any]:
     bars: dict[str, Any] = {"metrics": ["auroc"], "orientation": "h", "groupby_aggfunc": "mean"}
     bars |= {"groupby_rangefunc": "minmax", "range_x": (0, 1)}
     return [
@@ -210,7 +210,7 @@ def _libraries() -> tuple[Any, Any]:
     return ws, wr
 
 
-def _name(entry: Entry, key: str) -> str:
+def _name(entry: WandbRecord, key: str) -> str:
     """A name that can stand in a table and in a filter: letters, digits and a few signs."""
     config: Mapping[str, Any] = entry.config
     return "".join(c if c.isalnum() or c in "._+-" else "_" for c in str(config.get(key, "none")))

@@ -20,9 +20,9 @@ from filelock import FileLock
 from mia_bench.config.schema import LoggerOptions
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.hashing import hash_key
-from mia_bench.tracking.records import Entry, attack_entry, finetune_entry, report_entry
+from mia_bench.tracking.records import WandbRecord, attack_record, finetune_record, report_record
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
     from mia_bench.planning.plan import Plan
@@ -56,7 +56,7 @@ def has_key() -> bool:
 
 @cache
 def _say_offline() -> None:
-    say(
+    echo(
         "W&B: no API key (WANDB_API_KEY or `wandb login`), so runs are recorded offline; "
         "`python -m mia_bench.sync` sends them later."
     )
@@ -68,9 +68,9 @@ def mirror_plan(plan: Plan) -> None:
     if options.wandb == "disabled":
         return
     with _never_fatal():
-        models = [finetune_entry(subject.folder, plan.outputs) for subject in plan.trained]
-        cells = [attack_entry(folder, plan.outputs) for _, folder in plan.table]
-        mirror_all([*models, *cells], plan.outputs, options)
+        models = [finetune_record(spec.folder, plan.outputs) for spec in plan.trained]
+        runs = [attack_record(folder, plan.outputs) for _, folder in plan.table]
+        mirror_all([*models, *runs], plan.outputs, options)
 
 
 def mirror_reports(targets: Iterable[str], outputs: Path, options: LoggerOptions) -> None:
@@ -78,12 +78,12 @@ def mirror_reports(targets: Iterable[str], outputs: Path, options: LoggerOptions
     if options.wandb == "disabled":
         return
     with _never_fatal():
-        reports = [report_entry(target, outputs) for target in dict.fromkeys(targets)]
+        reports = [report_record(target, outputs) for target in dict.fromkeys(targets)]
         mirror_all(reports, outputs, options)
 
 
 def mirror_all(
-    entries: Iterable[Entry], outputs: Path, options: LoggerOptions, again: bool = False
+    entries: Iterable[WandbRecord], outputs: Path, options: LoggerOptions, again: bool = False
 ) -> tuple[int, int]:
     """Send what is not mirrored in its present state; (sent, not sent because of an error)."""
     mode = mode_of(options)
@@ -105,7 +105,7 @@ def _never_fatal() -> Iterator[None]:
 
 
 @contextmanager
-def _alone(entry: Entry, outputs: Path, options: LoggerOptions) -> Iterator[None]:
+def _alone(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> Iterator[None]:
     """Parallel jobs share a target: one of them sends it, and the others find it sent."""
     path = _marker(entry, outputs, options).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _alone(entry: Entry, outputs: Path, options: LoggerOptions) -> Iterator[None
         yield
 
 
-def mirror(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> bool:
+def mirror(entry: WandbRecord, outputs: Path, options: LoggerOptions, mode: str) -> bool:
     """Send one run; True when it was recorded. A failure is a message, never an exception."""
     if mode == "disabled" or _unreachable:
         return False
@@ -128,7 +128,7 @@ def mirror(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> bo
     return True
 
 
-def _record(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> str:
+def _record(entry: WandbRecord, outputs: Path, options: LoggerOptions, mode: str) -> str:
     import wandb
 
     wanted = {
@@ -172,14 +172,16 @@ def _record(entry: Entry, outputs: Path, options: LoggerOptions, mode: str) -> s
             run.finish()
 
 
-def _note(entry: Entry, outputs: Path, options: LoggerOptions, mode: str, offline: str) -> None:
+def _note(
+    entry: WandbRecord, outputs: Path, options: LoggerOptions, mode: str, offline: str
+) -> None:
     path = _marker(entry, outputs, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"folder": entry.folder, "signature": entry.signature, "mode": mode}
     write_json(path, about | {"project": options.project, "entity": options.entity, "run": offline})
 
 
-def is_current(entry: Entry, outputs: Path, options: LoggerOptions) -> bool:
+def is_current(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> bool:
     """It was sent in its present state, at least as far as `options` ask for: online or on disk."""
     try:
         noted = read_json(_marker(entry, outputs, options))
@@ -193,11 +195,11 @@ def is_current(entry: Entry, outputs: Path, options: LoggerOptions) -> bool:
 
 def is_mirrored(plan: Plan) -> bool:
     options = plan.experiment.options.logger
-    entries = [attack_entry(folder, plan.outputs) for _, folder in plan.table]
+    entries = [attack_record(folder, plan.outputs) for _, folder in plan.table]
     return all(is_current(entry, plan.outputs, options) for entry in entries)
 
 
-def _marker(entry: Entry, outputs: Path, options: LoggerOptions) -> Path:
+def _marker(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> Path:
     """One per run and project."""
     where = hash_key([options.entity, options.project])[:8]
     return outputs / "wandb" / "mirrored" / f"{entry.id}-{where}.json"
@@ -218,7 +220,7 @@ def _no_route(seconds: float = 5.0) -> str | None:
 
 def _give_up(problem: str) -> bool:
     _unreachable.append(problem)
-    say(
+    echo(
         f"W&B: {problem}. Nothing is lost: the local files are the record, and `python -m "
         "mia_bench.sync` sends them later.",
         error=True,

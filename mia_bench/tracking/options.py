@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mia_bench.config.arguments import outputs_of, parse, yes
+from mia_bench.config.arguments import outputs_of, parse, parse_bool
 from mia_bench.config.schema import LoggerOptions
 
 KNOWN = {
@@ -31,4 +31,4 @@ def options_of(words: Sequence[str], usage: str) -> Options:
     logger = LoggerOptions(found.get("wandb", ["online"])[0])
     logger.entity = found.get("entity", [None])[0]
     logger.project = found.get("project", [logger.project])[0]
-    return Options(outputs_of(found), logger, yes(found, "again"))
+    return Options(outputs_of(found), logger, parse_bool(found, "again"))

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from wandb import Run
 
 
-SAMPLES = 1000  # rows of the table of scores
-POINTS = 200  # points of a ROC curve
-BINS = 40
-PICTURES = 16
-FLOOR = 1e-3
+MAX_TABLE_ROWS = 1000  # rows of the table of scores
+ROC_POINTS = 200  # points of a ROC curve
+HISTOGRAM_BINS = 40
+MAX_PICTURES = 16
+MIN_FPR = 1e-3
 
 
 @dataclass(frozen=True)
-class Entry:
+class WandbRecord:
     """One W&B run. `signature` changes when what it shows does; `fill` logs charts and pictures."""
 
     id: str
@@ -43,16 +43,16 @@ class Entry:
     fill: Callable[[Run], None] = field(repr=False, compare=False)
 
 
-def attack_entry(folder: Path, outputs: Path) -> Entry:
+def attack_record(folder: Path, outputs: Path) -> WandbRecord:
     """A cell outputs/runs/<target>/<step>/<attack>-<run_key>."""
     attack, _, key = folder.name.rpartition("-")
     config = _config(folder)
     metrics = read_json(folder / "metrics.json")
-    pictures = sorted((folder / "evidence").glob("*.png"))[:PICTURES]
+    pictures = sorted((folder / "evidence").glob("*.png"))[:MAX_PICTURES]
     target, step = folder.parent.parent.name, folder.parent.name
     steps = int(step) if step.isdigit() else 0  # 0: the base as it is
     about = {"attack_name": attack, "target": target, "step": steps}
-    return Entry(
+    return WandbRecord(
         key,
         f"{attack} {key[:6]}",
         target,
@@ -66,13 +66,13 @@ def attack_entry(folder: Path, outputs: Path) -> Entry:
     )
 
 
-def finetune_entry(folder: Path, outputs: Path) -> Entry:
+def finetune_record(folder: Path, outputs: Path) -> WandbRecord:
     """A model outputs/targets/<model_key>, with samples that utility measurements left of it."""
     manifest, config = read_json(folder / "manifest.json"), _config(folder)
-    pictures = sorted(outputs.glob(f"utility/{folder.name}/*/*/samples.png"))[:PICTURES]
+    pictures = sorted(outputs.glob(f"utility/{folder.name}/*/*/samples.png"))[:MAX_PICTURES]
     last = (read_history(folder / "train.csv") or [{}])[-1]
     kind = str(manifest.get("kind", "target"))
-    return Entry(
+    return WandbRecord(
         folder.name,
         f"{kind} {folder.name[:6]}",
         folder.name,
@@ -86,16 +86,16 @@ def finetune_entry(folder: Path, outputs: Path) -> Entry:
     )
 
 
-def report_entry(target: str, outputs: Path) -> Entry:
+def report_record(target: str, outputs: Path) -> WandbRecord:
     """All finished cells of one target side by side, with the figures drawn of them."""
-    cells = sorted(p.parent for p in (outputs / "runs" / target).glob("*/*/manifest.json"))
-    figures = sorted((outputs / "reports" / target).glob("roc-*.png"))[-PICTURES:]
-    rows = [(c.name.rpartition("-")[0], c.parent.name, flat(_metrics(c))) for c in cells]
+    runs = sorted(p.parent for p in (outputs / "runs" / target).glob("*/*/manifest.json"))
+    figures = sorted((outputs / "reports" / target).glob("roc-*.png"))[-MAX_PICTURES:]
+    rows = [(c.name.rpartition("-")[0], c.parent.name, flat(_metrics(c))) for c in runs]
     best = max((row[2]["auroc"] for row in rows), default=0.0)
-    config = _config(cells[0]) if cells else {}
+    config = _config(runs[0]) if runs else {}
     for name in ("attack", "eval", "calibration"):
         config.pop(name, None)
-    return Entry(
+    return WandbRecord(
         f"report-{target}",
         f"report {target[:6]}",
         target,
@@ -103,7 +103,7 @@ def report_entry(target: str, outputs: Path) -> Entry:
         _words(config),
         config | {"target": target},
         {"cells": float(len(rows)), "best_auroc": best},
-        hash_key([cell.name for cell in cells]),
+        hash_key([run.name for run in runs]),
         f"reports/{target}",
         lambda run: _fill_report(run, rows, figures),
     )
@@ -140,7 +140,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(handle)]
 
 
-def sampled(scores: pd.DataFrame, most: int = SAMPLES) -> pd.DataFrame:
+def sampled(scores: pd.DataFrame, most: int = MAX_TABLE_ROWS) -> pd.DataFrame:
     """Evaluation rows without captions, evenly over the ranks of the score when there are many."""
     import numpy as np
 
@@ -150,14 +150,14 @@ def sampled(scores: pd.DataFrame, most: int = SAMPLES) -> pd.DataFrame:
     return rows[["sample_id", "group", "is_member", "score"]]
 
 
-def thinned(roc: pd.DataFrame, most: int = POINTS) -> pd.DataFrame:
+def thinned(roc: pd.DataFrame, most: int = ROC_POINTS) -> pd.DataFrame:
     """Corner points of the curve, evenly over both axes on a log scale, ends included."""
     import numpy as np
 
     curve = roc[["fpr", "tpr"]].drop_duplicates().reset_index(drop=True)
     if len(curve) <= most:
         return curve
-    along = np.log10(curve.fpr.clip(lower=FLOOR)) + np.log10(curve.tpr.clip(lower=FLOOR))
+    along = np.log10(curve.fpr.clip(lower=MIN_FPR)) + np.log10(curve.tpr.clip(lower=MIN_FPR))
     wanted = np.linspace(along.iloc[0], along.iloc[-1], most)
     rows = np.unique(np.searchsorted(along.to_numpy(), wanted).clip(max=len(curve) - 1))
     return curve.iloc[np.union1d(rows, [0, len(curve) - 1])]
@@ -174,7 +174,7 @@ def _fill_attack(run: Run, folder: Path, attack: str, pictures: Sequence[Path]) 
     for fpr, tpr in roc.itertuples(index=False):
         run.log({"roc_fpr": float(fpr), "roc_tpr": float(tpr)})
     line = wandb.plot.line
-    log = pd.DataFrame({f"log10_{n}": np.log10(roc[n].clip(lower=FLOOR)) for n in ("fpr", "tpr")})
+    log = pd.DataFrame({f"log10_{n}": np.log10(roc[n].clip(lower=MIN_FPR)) for n in ("fpr", "tpr")})
     scores = pd.read_parquet(folder / "scores.parquet")
     rows = sampled(scores)
     titles = f"ROC of {attack}", f"ROC of {attack}, log-log"
@@ -195,7 +195,7 @@ def _histograms(scores: pd.DataFrame) -> dict[str, Any]:
     import wandb
 
     rows = scores[~scores.calibration]
-    edges = np.histogram_bin_edges(rows.score, bins=BINS)
+    edges = np.histogram_bin_edges(rows.score, bins=HISTOGRAM_BINS)
     parts = {"scores_members": rows[rows.is_member], "scores_nonmembers": rows[~rows.is_member]}
     return {
         name: wandb.Histogram(np_histogram=np.histogram(part.score, bins=edges))

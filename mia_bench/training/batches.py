@@ -28,7 +28,7 @@ VALIDATION_TIMESTEPS = (125, 375, 625, 875)
 
 
 @dataclass(frozen=True)
-class Rows:
+class EncodedRows:
     """Encoded pairs of one role, on the CPU.
 
     N sample ids, latents (N x views, *latent), text of N x texts captions; row i owns the latents
@@ -41,10 +41,10 @@ class Rows:
     views: int = 1
     texts: int = 1
 
-    def take(self, count: int) -> Rows:
+    def take(self, count: int) -> EncodedRows:
         extra = {name: value[:count] for name, value in self.cond.extra.items()}
         cond = Condition(self.cond.key[:count], self.cond.hidden[:count], extra)
-        return Rows(self.sample_id[:count], self.z0[:count], cond)
+        return EncodedRows(self.sample_id[:count], self.z0[:count], cond)
 
 
 class StepBatches(IterableDataset[dict[str, Tensor]]):
@@ -58,7 +58,7 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
 
     def __init__(
         self,
-        rows: Rows,
+        rows: EncodedRows,
         recipe: Recipe,
         timesteps: int,
         rank: int = 0,
@@ -136,7 +136,7 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
 class ValidationRows(Dataset[dict[str, Any]]):
     """Rows on fixed timesteps and noise, so that two validations differ by the model alone."""
 
-    def __init__(self, rows: Rows, seed: int) -> None:
+    def __init__(self, rows: EncodedRows, seed: int) -> None:
         self.rows, self.seed = rows, seed
 
     def __len__(self) -> int:

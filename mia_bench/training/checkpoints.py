@@ -17,22 +17,22 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.storage.files import PART, replacing
-from mia_bench.utils.terminal import say
+from mia_bench.storage.files import PARTIAL_SUFFIX, replacing
+from mia_bench.utils.terminal import echo
 
-LAST = "last.ckpt"
+LAST_CHECKPOINT = "last.ckpt"
 HISTORY = "train.csv"
-STEPS = "steps"
+STEPS_FOLDER = "steps"
 
 
-class Trained(Protocol):
+class HasWeights(Protocol):
     """What the keeper asks of the module that trains."""
 
     result: nn.Module
     history: list[dict[str, float]]
 
 
-class Keeper(Callback):
+class CheckpointWriter(Callback):
     """Saves weights at the scheduled steps and a checkpoint to resume from, each atomically.
 
     With `keep_best`, the weights of the lowest validation loss are saved too, and are the only ones
@@ -70,13 +70,13 @@ class Keeper(Callback):
     def _checkpoint(self, trainer: Trainer) -> None:
         step = trainer.global_step
         if step % self.recipe.checkpoint_every == 0 and step < self.recipe.total:
-            partial = self.folder / f"last{PART}"
+            partial = self.folder / f"last{PARTIAL_SUFFIX}"
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
-                os.replace(partial, self.folder / LAST)
+                os.replace(partial, self.folder / LAST_CHECKPOINT)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        history = cast(Trained, pl_module).history
+        history = cast(HasWeights, pl_module).history
         if trainer.is_global_zero:
             write_history(self.folder / HISTORY, history)
         loss = history[-1].get("val_heldout", math.inf)
@@ -85,12 +85,14 @@ class Keeper(Callback):
             if trainer.is_global_zero:
                 self._save(pl_module, self.best_step)
                 if before not in self.save_at:
-                    shutil.rmtree(self.folder / STEPS / str(before), ignore_errors=True)
+                    shutil.rmtree(self.folder / STEPS_FOLDER / str(before), ignore_errors=True)
         self._checkpoint(trainer)
 
     def _save(self, module: LightningModule, step: int) -> None:
         adapters = self.recipe.lora_rank is not None
-        save_weights(cast(Trained, module).result, self.folder / STEPS / str(step), adapters)
+        save_weights(
+            cast(HasWeights, module).result, self.folder / STEPS_FOLDER / str(step), adapters
+        )
 
 
 class InPlace(TorchCheckpointIO):
@@ -107,7 +109,7 @@ class InPlace(TorchCheckpointIO):
 
 def save_weights(unet: nn.Module, folder: Path, adapters: bool = False) -> None:
     """`folder` in diffusers' layout (safetensors), complete or absent; `adapters`: the LoRA."""
-    partial = folder.with_name(folder.name + PART)
+    partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
     if adapters:
         from mia_bench.models.lora import save_lora
 
@@ -141,6 +143,6 @@ def whole(checkpoint: Path) -> bool:
         damaged = str(error).partition("\n")[0]
     if damaged is None:
         return True
-    say(f"{checkpoint} is damaged ({damaged}): training begins again.", error=True)
+    echo(f"{checkpoint} is damaged ({damaged}): training begins again.", error=True)
     checkpoint.unlink()
     return False

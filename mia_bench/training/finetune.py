@@ -10,25 +10,25 @@ from lightning.pytorch import Callback, Trainer
 
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
-from mia_bench.mitigations import Treatment
+from mia_bench.mitigations import TrainingSetup
 from mia_bench.target import Target
-from mia_bench.training.batches import Rows
-from mia_bench.training.checkpoints import LAST, InPlace, Keeper, whole
+from mia_bench.training.batches import EncodedRows
+from mia_bench.training.checkpoints import LAST_CHECKPOINT, CheckpointWriter, InPlace, whole
 from mia_bench.training.module import FinetuneModule
-from mia_bench.training.views import Views
-from mia_bench.utils.lightning_tools import Ending, StepProgress, strategy
+from mia_bench.training.views import AugmentedViews
+from mia_bench.utils.lightning_tools import SigtermHandler, StepProgress, lightning_strategy
 
 
 def finetune(
     target: Target,
-    members: Rows,
-    heldout: Rows | None,
-    treatment: Treatment,
+    members: EncodedRows,
+    heldout: EncodedRows | None,
+    setup: TrainingSetup,
     options: TrainerOptions,
     folder: Path,
     label: str = "fine-tune",
-    shown: Rows | None = None,
-    views: Views | None = None,
+    shown: EncodedRows | None = None,
+    views: AugmentedViews | None = None,
 ) -> dict[str, Any]:
     """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one,
     which stays there until the folder is sealed.
@@ -40,12 +40,12 @@ def finetune(
     Returns: what the manifest should say.
     Raises: MiaError when a loss or the gradient stops being finite.
     """
-    module = FinetuneModule(target, members, heldout, treatment, shown, views)
-    stopping = [callback for stop in treatment.stops for callback in stop.callbacks()]
-    keeper = Keeper(folder, treatment.recipe, keep_best=bool(stopping))
-    callbacks = [*stopping, keeper, StepProgress(label), Ending()]
-    trainer = _trainer(treatment.recipe, options, folder, callbacks)
-    last = folder / LAST
+    module = FinetuneModule(target, members, heldout, setup, shown, views)
+    stopping = [callback for stop in setup.stops for callback in stop.callbacks()]
+    keeper = CheckpointWriter(folder, setup.recipe, keep_best=bool(stopping))
+    callbacks = [*stopping, keeper, StepProgress(label), SigtermHandler()]
+    trainer = _trainer(setup.recipe, options, folder, callbacks)
+    last = folder / LAST_CHECKPOINT
     resumed, began = whole(last), time.monotonic()
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
     seconds = None if resumed else time.monotonic() - began
@@ -62,7 +62,7 @@ def _trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
-        strategy=strategy(options),
+        strategy=lightning_strategy(options),
         precision=options.precision,  # type: ignore[arg-type]
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.max_grad_norm,
@@ -83,8 +83,8 @@ def _trainer(
 def _facts(
     module: FinetuneModule, trainer: Trainer, members: int, seconds: float | None
 ) -> dict[str, Any]:
-    steps, treatment = trainer.global_step, module.treatment
-    batch_size = treatment.recipe.batch_size
+    steps, setup = trainer.global_step, module.training_setup
+    batch_size = setup.recipe.batch_size
     facts: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
@@ -93,6 +93,6 @@ def _facts(
         "device": str(trainer.strategy.root_device),
         "history": module.history,
     }
-    if treatment.private is not None:
-        facts["privacy"] = treatment.private.spent(treatment.situation, steps)
+    if setup.private is not None:
+        facts["privacy"] = setup.private.spent(setup.context, steps)
     return facts

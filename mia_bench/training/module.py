@@ -13,13 +13,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
-from mia_bench.mitigations import Treatment
+from mia_bench.mitigations import TrainingSetup
 from mia_bench.target import Condition, Target
 from mia_bench.target.diffusion import add_noise
-from mia_bench.training.batches import VALIDATION_TIMESTEPS, Rows, StepBatches, ValidationRows
+from mia_bench.training.batches import (
+    VALIDATION_TIMESTEPS,
+    EncodedRows,
+    StepBatches,
+    ValidationRows,
+)
 from mia_bench.training.nan_checks import require_gradients, require_losses
 from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
-from mia_bench.training.views import Views
+from mia_bench.training.views import AugmentedViews
 
 
 class FinetuneModule(LightningModule):
@@ -35,17 +40,17 @@ class FinetuneModule(LightningModule):
     def __init__(
         self,
         target: Target,
-        members: Rows,
-        heldout: Rows | None,
-        treatment: Treatment,
-        shown: Rows | None = None,
-        views: Views | None = None,
+        members: EncodedRows,
+        heldout: EncodedRows | None,
+        setup: TrainingSetup,
+        shown: EncodedRows | None = None,
+        views: AugmentedViews | None = None,
     ) -> None:
         super().__init__()
-        recipe = treatment.recipe
+        recipe = setup.recipe
         unet = trained_part(target.unet.train(), recipe)
         self.ema = average_of(unet) if recipe.ema_decay else None
-        self.treatment, self.private = treatment, treatment.private
+        self.training_setup, self.private = setup, setup.private
         self.unet = unet if self.private is None else self.private.prepare(unet)
         self.recipe, self.shown, self.views = recipe, shown or members, views
         self.codec = [target.latents]  # in a list: not a part of what is trained and saved
@@ -171,7 +176,7 @@ class FinetuneModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = make_optimizer(self.unet, self.recipe)
         if self.private is not None:
-            optimizer = self.private.wrap(optimizer, self.treatment.situation)
+            optimizer = self.private.wrap(optimizer, self.training_setup.context)
         warmup = max(1, self.recipe.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda s: min(1.0, (s + 1) / warmup)

@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm
 from mia_bench.config.recipe import Recipe
 from mia_bench.utils.errors import MiaError
 
-NAMED = 8  # rows named in a message
+MAX_NAMED_ROWS = 8  # rows named in a message
 
 
 def require_losses(
@@ -38,8 +38,8 @@ def require_gradients(unet: nn.Module, step: int, sample_id: Sequence[str], reci
 
 
 def _named(sample_id: Sequence[str]) -> str:
-    rest = len(sample_id) - NAMED
-    return f"rows {', '.join(sample_id[:NAMED])}{f' and {rest} more' if rest > 0 else ''}"
+    rest = len(sample_id) - MAX_NAMED_ROWS
+    return f"rows {', '.join(sample_id[:MAX_NAMED_ROWS])}{f' and {rest} more' if rest > 0 else ''}"
 
 
 def _advice(recipe: Recipe) -> str:

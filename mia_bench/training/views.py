@@ -17,27 +17,27 @@ from torch import Tensor
 
 from mia_bench.data.readers.preprocessing import pixels, to_rgb
 from mia_bench.data.source import Item
-from mia_bench.mitigations import Augments, Captions, Treatment
+from mia_bench.mitigations import AugmentsImages, Captions, TrainingSetup
 from mia_bench.target import Target
-from mia_bench.training.batches import Rows
+from mia_bench.training.batches import EncodedRows
 from mia_bench.utils.rng import keyed_generator
 from mia_bench.utils.terminal import progress
 
-DECODED = 512 * 2**20  # bytes of decoded pictures kept between steps
+DECODED_BYTES = 512 * 2**20  # bytes of decoded pictures kept between steps
 
 
 @dataclass(frozen=True)
-class Views:
+class AugmentedViews:
     """Augmented pictures of the rows of a fine-tune."""
 
     items: Sequence[Item]
     resolution: int
-    augments: Sequence[Augments]
+    augments: Sequence[AugmentsImages]
     seed: int
 
     def __post_init__(self) -> None:
         side = math.ceil(self.resolution * max([a.margin for a in self.augments], default=1.0))
-        kept = max(1, DECODED // (3 * side * side))
+        kept = max(1, DECODED_BYTES // (3 * side * side))
 
         @lru_cache(maxsize=kept)
         def picture(row: int) -> Image.Image:
@@ -64,17 +64,17 @@ class Views:
         return torch.stack([self.at(row, step, place) for row, place in pairs])
 
 
-def shown(
+def training_rows(
     target: Target,
-    members: Rows,
+    members: EncodedRows,
     items: Sequence[Item],
     resolution: int,
-    treatment: Treatment,
-) -> tuple[Rows, Views | None]:
+    setup: TrainingSetup,
+) -> tuple[EncodedRows, AugmentedViews | None]:
     """Rows to train on, and views to encode at each step where latents are not stored."""
-    rows = reworded(target, members, items, treatment)
-    augments, recipe = treatment.augments, treatment.recipe
-    views = Views(items, resolution, augments, recipe.seed)
+    rows = reworded(target, members, items, setup)
+    augments, recipe = setup.augments, setup.recipe
+    views = AugmentedViews(items, resolution, augments, recipe.seed)
     banks = [a.bank for a in augments]
     if augments and None not in banks:
         return banked(target, rows, views, math.prod(b for b in banks if b)), None
@@ -82,23 +82,25 @@ def shown(
     return rows, views if fresh else None
 
 
-def reworded(target: Target, members: Rows, items: Sequence[Item], treatment: Treatment) -> Rows:
+def reworded(
+    target: Target, members: EncodedRows, items: Sequence[Item], setup: TrainingSetup
+) -> EncodedRows:
     """`members` under the captions to train with: `texts` of them per row."""
-    if not treatment.rewords:
+    if not setup.rewords:
         return members
     captions: Captions = [(item.own_caption,) for item in items]
-    for mitigation in treatment.rewords:
-        captions = mitigation.captions(members.sample_id, captions, treatment.recipe.seed)
+    for mitigation in setup.rewords:
+        captions = mitigation.captions(members.sample_id, captions, setup.recipe.seed)
     each = len(captions[0])
     cond = target.embed([text for texts in captions for text in texts], remember=False).to("cpu")
-    return Rows(members.sample_id, members.z0, cond, members.views, each)
+    return EncodedRows(members.sample_id, members.z0, cond, members.views, each)
 
 
-def banked(target: Target, rows: Rows, views: Views, each: int) -> Rows:
+def banked(target: Target, rows: EncodedRows, views: AugmentedViews, each: int) -> EncodedRows:
     """`rows` with `each` augmented views per image, encoded once."""
     latents = []
     for row in progress(range(len(rows.sample_id)), f"encode {each} views an image"):
         sid = rows.sample_id[row]
         images = torch.stack([views.at(row, "bank", sid, v) for v in range(each)])
         latents.append(target.encode(images.to(target.device)).cpu())
-    return Rows(rows.sample_id, torch.cat(latents), rows.cond, each, rows.texts)
+    return EncodedRows(rows.sample_id, torch.cat(latents), rows.cond, each, rows.texts)

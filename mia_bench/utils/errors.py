@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mia_bench.utils.text import plain_lines
+from mia_bench.utils.text import sanitise_lines
 
 
 class MiaError(Exception):
@@ -12,7 +12,7 @@ class MiaError(Exception):
     """
 
     def __str__(self) -> str:
-        return plain_lines(super().__str__())
+        return sanitise_lines(super().__str__())
 
 
 class Missing(MiaError):  # noqa: N818

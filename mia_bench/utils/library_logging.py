@@ -7,7 +7,7 @@ import os
 import warnings
 
 
-def hush() -> None:
+def silence_libraries() -> None:
     """Keep the terminal for progress bars and results. Call before models are loaded."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
     from lightning.pytorch.strategies import Strategy
@@ -66,10 +66,12 @@ class RowProgress(Callback):
             self.bar = None
 
 
-STATUS = 128 + signal.SIGTERM  # what shells and schedulers call a process that SIGTERM ended
+SIGTERM_STATUS = (
+    128 + signal.SIGTERM
+)  # what shells and schedulers call a process that SIGTERM ended
 
 
-class Ending(Callback):
+class SigtermHandler(Callback):
     """Takes the signal back once Lightning has it; Lightning restores what was there before."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,14 +88,14 @@ def _listen() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second one does not wait for shards to be written
-    say(
+    echo(
         "\nstopped by SIGTERM. Run the same command again: it goes on from what is finished.",
         error=True,
     )
-    raise SystemExit(STATUS)
+    raise SystemExit(SIGTERM_STATUS)
 
 
-PATIENCE = timedelta(hours=12)
+RANK_TIMEOUT = timedelta(hours=12)
 
 
 class Ranks(Protocol):
@@ -105,8 +107,8 @@ class Ranks(Protocol):
     def ranks(self) -> int: ...
 
 
-def strategy(options: Ranks) -> str | Strategy:
-    """What Lightning is given; several ranks wait for each other up to `PATIENCE`.
+def lightning_strategy(options: Ranks) -> str | Strategy:
+    """What Lightning is given; several ranks wait for each other up to `RANK_TIMEOUT`.
 
     Each asks about its own images for hours before they meet; torch's half an hour is less than
     they may differ by. Where a rank died its launcher ends the others: Lightning and torchrun do,
@@ -116,4 +118,4 @@ def strategy(options: Ranks) -> str | Strategy:
         return options.strategy
     from lightning.pytorch.strategies import DDPStrategy
 
-    return DDPStrategy(timeout=PATIENCE)
+    return DDPStrategy(timeout=RANK_TIMEOUT)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def in_chunks(
         result = _attempt(work, rows)
         if result is None:
             size = (rows.stop - begin) // 2
-            say(f"out of memory: {size} {unit} per call from here on", error=True)
+            echo(f"out of memory: {size} {unit} per call from here on", error=True)
             continue
         yield result[0], size
         begin = rows.stop

@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import re
 
-NAMES = re.compile(r"(api_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
-LEAST = 8  # characters; shorter values are words that may stand anywhere
-BLOT = "***"
+SECRET_NAMES = re.compile(r"(api_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
+MIN_SECRET_CHARACTERS = 8  # characters; shorter values are words that may stand anywhere
+REDACTED = "***"
 
 
-def known() -> dict[str, str]:
+def environment_secrets() -> dict[str, str]:
     """Secrets of the environment by the name of their variable."""
-    found = {n: v.strip() for n, v in os.environ.items() if NAMES.search(n)}
-    return {name: value for name, value in found.items() if len(value) >= LEAST}
+    found = {n: v.strip() for n, v in os.environ.items() if SECRET_NAMES.search(n)}
+    return {name: value for name, value in found.items() if len(value) >= MIN_SECRET_CHARACTERS}
 
 
-def blotted(text: str) -> str:
-    """`text` without the values of `known`."""
-    for value in known().values():
-        text = text.replace(value, BLOT)
+def redact(text: str) -> str:
+    """`text` without the values of `environment_secrets`."""
+    for value in environment_secrets().values():
+        text = text.replace(value, REDACTED)
     return text

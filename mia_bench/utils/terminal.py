@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from mia_bench.utils.text import plain_lines
+from mia_bench.utils.text import sanitise_lines
 
 
-def say(text: object = "", *, error: bool = False) -> None:
+def echo(text: object = "", *, error: bool = False) -> None:
     """Print for a person: the one place where text leaves for the terminal."""
-    print(plain_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
+    print(sanitise_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 T = TypeVar("T")

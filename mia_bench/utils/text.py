@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from mia_bench.utils.redaction import blotted
+from mia_bench.utils.redaction import redact
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -29,36 +29,38 @@ def printable(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
-NAME = 80  # characters of a sample id that a file name keeps
+MAX_NAME_CHARACTERS = 80  # characters of a sample id that a file name keeps
 
 
 def safe_name(sample_id: str) -> str:
     """Letters, digits, dot, dash and underscore of a sample id; never empty, hidden or a path."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", sample_id).lstrip("._-")[:NAME].rstrip(".")
+    name = (
+        re.sub(r"[^A-Za-z0-9._-]+", "_", sample_id).lstrip("._-")[:MAX_NAME_CHARACTERS].rstrip(".")
+    )
     return name or "sample"
 
 
-KEPT = frozenset("\u200c\u200d")  # joiners, which emoji and several scripts need
-LINE = 1_000  # characters of a line; the middle of a longer one is left out
-LINES = 200
+KEPT_CHARACTERS = frozenset("\u200c\u200d")  # joiners, which emoji and several scripts need
+MAX_LINE_CHARACTERS = 1_000  # characters of a line; the middle of a longer one is left out
+MAX_LINES = 200
 
 
-def plain(text: object) -> str:
+def sanitise(text: object) -> str:
     """One line: what is not printable is shown as its escape, other spaces as a space."""
-    return _short("".join(map(_plain, blotted(str(text)))))
+    return _short("".join(map(_plain, redact(str(text)))))
 
 
-def plain_lines(text: object, most: int = LINES) -> str:
-    """`plain` for every line; of more than `most` lines the first and the last remain."""
+def sanitise_lines(text: object, most: int = MAX_LINES) -> str:
+    """`sanitise` for every line; of more than `most` lines the first and the last remain."""
     lines = str(text).replace("\r\n", "\n").split("\n")
     if len(lines) > most:
         half = most // 2
         lines = [*lines[:half], f"... {len(lines) - 2 * half} lines ...", *lines[-half:]]
-    return "\n".join(map(plain, lines))
+    return "\n".join(map(sanitise, lines))
 
 
 def _plain(c: str) -> str:
-    if c.isprintable() or c in KEPT:
+    if c.isprintable() or c in KEPT_CHARACTERS:
         return c
     if c == "\t" or unicodedata.category(c) == "Zs":
         return " "
@@ -66,6 +68,7 @@ def _plain(c: str) -> str:
 
 
 def _short(line: str) -> str:
-    if len(line) <= LINE:
+    if len(line) <= MAX_LINE_CHARACTERS:
         return line
-    return f"{line[: LINE // 2]} ... {len(line) - LINE:,} characters ... {line[-LINE // 2 :]}"
+    half, left_out = MAX_LINE_CHARACTERS // 2, len(line) - MAX_LINE_CHARACTERS
+    return f"{line[:half]} ... {left_out:,} characters ... {line[-half:]}"

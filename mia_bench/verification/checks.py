@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation.labelled_features import MEMBERS
+from mia_bench.evaluation.labelled_features import MEMBER_ROLES
 from mia_bench.metrics.group_folds import calibrating
-from mia_bench.planning.cells import EVALUATED, SHADOWED
 from mia_bench.planning.keys import METRICS_VERSION, model_key
+from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import MANIFEST
 from mia_bench.storage.files import read_json
 from mia_bench.storage.hashing import hash_key
@@ -32,14 +32,14 @@ from mia_bench.verification.result import (
     few,
     verdict,
 )
-from mia_bench.verification.stored_run import NotHere, Stored, own
+from mia_bench.verification.stored_run import NotHere, StoredRun, own
 
 FILES = ("config.yaml", "metrics.json", "scores.parquet", "roc.parquet")
 
 
-def checks(run: Stored) -> Iterator[Check]:
+def checks(run: StoredRun) -> Iterator[Check]:
     """Every check of a finished run; one that cannot be carried out says why."""
-    questions: dict[str, Callable[[Stored], Finding]] = {
+    questions: dict[str, Callable[[StoredRun], Finding]] = {
         "files": check_files,
         "versions": check_versions,
         "key": check_key,
@@ -67,7 +67,7 @@ def checks(run: Stored) -> Iterator[Check]:
         yield Check(name, state, " ".join(said.split()))
 
 
-def check_files(run: Stored) -> Finding:
+def check_files(run: StoredRun) -> Finding:
     """Hashes of the files beside the manifest, and of the evidence below."""
     listed = run.says("files")
     unlisted = [name for name in FILES if name not in listed]
@@ -81,12 +81,12 @@ def check_files(run: Stored) -> Finding:
     return verdict(found, f"{len(listed)} files have the hashes of the manifest")
 
 
-def check_versions(run: Stored) -> Finding:
+def check_versions(run: StoredRun) -> Finding:
     other = run.other_versions
     return (NOTE, f"made with {'; '.join(other)}") if other else (OK, "the same packages as here")
 
 
-def check_key(run: Stored) -> Finding:
+def check_key(run: StoredRun) -> Finding:
     """Configuration and feature tables give the key that the folder is named after."""
     stored, version = run.folder.name.rpartition("-")[2], run.metrics_version
     if version is None:
@@ -102,18 +102,21 @@ def check_key(run: Stored) -> Finding:
     return OK, f"configuration and tables give {stored}"
 
 
-def check_split(run: Stored) -> Finding:
+def check_split(run: StoredRun) -> Finding:
     split = run.split
     return OK, f"{len(split.table):,} rows of {split.source} have the hash {split.content_hash}"
 
 
-def check_rows(run: Stored) -> Finding:
+def check_rows(run: StoredRun) -> Finding:
     """Sample ids, groups, roles and labels of the scores are those of the split."""
     scores, options = run.scores, run.options
     half = not run.shadowed
     row = {r.sample_id: r for r in run.split.table}
     found = []
-    for calibration, roles in ((False, EVALUATED), (True, EVALUATED if half else SHADOWED)):
+    for calibration, roles in (
+        (False, EVALUATION_ROLES),
+        (True, EVALUATION_ROLES if half else SHADOW_ROLES),
+    ):
         wanted = list(run.rows(*roles))
         if half:
             groups = np.array([row[sid].group for sid in wanted])
@@ -131,13 +134,13 @@ def check_rows(run: Stored) -> Finding:
             known = row.get(str(r.sample_id))
             if known is None:
                 continue
-            is_member = known.role in MEMBERS
+            is_member = known.role in MEMBER_ROLES
             if (r.group, r.role, bool(r.is_member)) != (known.group, str(known.role), is_member):
                 found.append(f"{r.sample_id} is {r.role} in {r.group}, in the split {known.role}")
     return verdict(found, f"{len(scores):,} sample ids, groups and roles are the split's")
 
 
-def check_models(run: Stored) -> Finding:
+def check_models(run: StoredRun) -> Finding:
     """Weights of target and shadow are unchanged, of this split, and of this configuration."""
     found, absent, seen = [], [], []
     base_key = _base_key(run)
@@ -164,17 +167,17 @@ def check_models(run: Stored) -> Finding:
     return verdict(found, f"{', '.join(seen)}: files, split and recipe", gone)
 
 
-def _other_key(run: Stored, kind: str, key: str, base: str) -> list[str]:
+def _other_key(run: StoredRun, kind: str, key: str, base: str) -> list[str]:
     try:
-        treatment = run.treatment(kind)
+        setup = run.setup(kind)
     except NotHere:
         return []
     role = Role.TARGET_MEMBER if kind == "target" else Role.SHADOW_MEMBER
-    recipe = model_key(base, run.split, role, treatment, run.options.trainer.precision)
+    recipe = model_key(base, run.split, role, setup, run.options.trainer.precision)
     return [] if recipe == key else [f"the configuration gives the {kind} {recipe}, not {key}"]
 
 
-def _base_key(run: Stored) -> str | None:
+def _base_key(run: StoredRun) -> str | None:
     """The key of the untouched base, where its weights are here."""
     try:
         model = own(run.config.get("model"), "model")
@@ -183,7 +186,7 @@ def _base_key(run: Stored) -> str | None:
         return None
 
 
-def check_features(run: Stored) -> Finding:
+def check_features(run: StoredRun) -> Finding:
     """Feature tables are unchanged and hold every row they should."""
     found, absent = [], []
     tables = run.tables

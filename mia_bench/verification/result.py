@@ -9,7 +9,7 @@ from pathlib import Path
 from mia_bench.storage.hashing import hash_file
 
 OK, DIFFERS, NOTE, UNCHECKED = "ok", "DIFFERS", "note", "not checked"
-MOST = 3  # examples in a message
+MAX_EXAMPLES = 3  # examples in a message
 
 Finding = tuple[str, str]
 """A state, and what was found."""
@@ -28,13 +28,13 @@ def verdict(found: Sequence[str], otherwise: str, unchecked: str = "") -> Findin
     """OK with `otherwise` where nothing was found to differ and nothing is `unchecked`."""
     if not found:
         return (UNCHECKED, unchecked) if unchecked else (OK, otherwise)
-    rest = f"; and {len(found) - MOST} more" if len(found) > MOST else ""
-    return DIFFERS, "; ".join(found[:MOST]) + rest
+    rest = f"; and {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else ""
+    return DIFFERS, "; ".join(found[:MAX_EXAMPLES]) + rest
 
 
 def few(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(names[:MOST]) + rest
+    rest = f" and {len(names) - MAX_EXAMPLES} more" if len(names) > MAX_EXAMPLES else ""
+    return ", ".join(names[:MAX_EXAMPLES]) + rest
 
 
 def changed(folder: Path, listed: Mapping[str, str]) -> list[str]:

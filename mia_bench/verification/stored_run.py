@@ -25,16 +25,16 @@ from mia_bench.data.split.manifest import Split, load_split
 from mia_bench.data.split.prepare import manifest_path
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
-from mia_bench.evaluation.labelled_features import known_rows
-from mia_bench.mitigations import Treatment, treat
-from mia_bench.planning.cells import EVALUATED, SHADOWED
+from mia_bench.evaluation.labelled_features import load_labelled
+from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key
+from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import MANIFEST, is_complete
 from mia_bench.storage.files import read_json, read_yaml
 from mia_bench.storage.provenance import environment
 from mia_bench.utils.errors import MiaError
 
-OWN = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
+OWN_MODULES = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
 
 
 class NotHere(MiaError):  # noqa: N818
@@ -61,7 +61,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRun:
     """outputs/runs/<model key>/<step>/<attack>-<run key>; everything is read when it is asked for.
 
     Every property raises MiaError for what cannot be read, NotHere for what is not here.
@@ -151,7 +151,7 @@ class Stored:
     def key(self, metrics: int = METRICS_VERSION) -> str:
         """The key that configuration and tables give under a version of the metrics."""
         if self.is_ensemble:
-            names = [cell.folder.name for cell in self.cells]
+            names = [run.folder.name for run in self.runs]
             return ensemble_key(names, self.manifest.get("compared", names))
         name = self.name if self.name in self.attacks else self.name.removesuffix("-base")
         attack, split = self.attacks.get(name) or self.attack, str(self.says("split"))
@@ -162,7 +162,7 @@ class Stored:
         """The version of the metrics under which the folder has its key; None: under none."""
         stored = self.folder.name.rpartition("-")[2]
         if self.is_ensemble:
-            return self.cells[0].metrics_version if self.key() == stored else None
+            return self.runs[0].metrics_version if self.key() == stored else None
         versions = range(METRICS_VERSION, 0, -1)
         return next((version for version in versions if self.key(version) == stored), None)
 
@@ -193,12 +193,12 @@ class Stored:
         return self.says("models", "shadow") is not None
 
     @cached_property
-    def cells(self) -> list[Stored]:
+    def runs(self) -> list[StoredRun]:
         """The cells that an ensemble combines."""
         if "cells" not in self.manifest:
             raise NotHere("the manifest does not say which cells it combines: an older version")
-        found = [Stored(self.folder.with_name(str(name))) for name in self.manifest["cells"]]
-        if absent := [cell.folder.name for cell in found if not is_complete(cell.folder)]:
+        found = [StoredRun(self.folder.with_name(str(name))) for name in self.manifest["cells"]]
+        if absent := [run.folder.name for run in found if not is_complete(run.folder)]:
             raise NotHere(f"{', '.join(absent)}, which it combines, is not here")
         return found
 
@@ -212,7 +212,7 @@ class Stored:
             key = folder.parents[1].name
             kind = "target" if key == target else "shadow" if key == shadow else "base"
             of_model[kind].append(folder)
-        evaluated = set(self.rows(*EVALUATED))
+        evaluated = set(self.rows(*EVALUATION_ROLES))
         bases = {set(_ids(f)) == evaluated: f for f in of_model["base"]}
         base, base_known = bases.get(True), bases.get(False)
         if base_known is None and not self.shadowed and self.name.endswith("-base"):
@@ -233,13 +233,16 @@ class Stored:
     def inputs(self) -> Inputs:
         """What the run was scored from."""
         if self.is_ensemble:
-            return combine([cell.inputs() for cell in self.cells])
+            return combine([run.inputs() for run in self.runs])
         asked, shadow = self.asked, self.shadowed
-        evaluated, known = self.rows(*EVALUATED), self.rows(*(SHADOWED if shadow else EVALUATED))
+        evaluated, known = (
+            self.rows(*EVALUATION_ROLES),
+            self.rows(*(SHADOW_ROLES if shadow else EVALUATION_ROLES)),
+        )
 
         def table(folder: Path | None, rows: Sequence[str]) -> Any:
             path = folder and folder / "features.parquet"
-            return path and known_rows(path, rows, self.split)
+            return path and load_labelled(path, rows, self.split)
 
         every = Tables(
             table(asked.evaluation, evaluated),
@@ -250,13 +253,13 @@ class Stored:
         )
         return arrange(self.name, self.attack, every, self.options.data.split_seed)
 
-    def treatment(self, kind: str) -> Treatment:
+    def setup(self, kind: str) -> TrainingSetup:
         """How the target or the shadow was trained, as the configuration has it."""
         options, member = self.options, _member(kind)
         unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
         nodes = self.config.get("mitigation") or {}
         made = {name: own(node, f"mitigation.{name}") for name, node in nodes.items()}
-        return treat(
+        return apply_mitigations(
             {} if unaware else made,
             nodes,
             options.finetune,
@@ -270,13 +273,15 @@ class Stored:
 def own(node: Any, key: str) -> Any:
     """`config.build`, for classes of this package alone."""
     target = str(node.get("_target_", "")) if isinstance(node, Mapping) else ""
-    if not target.startswith(OWN):
+    if not target.startswith(OWN_MODULES):
         raise NotHere(f"{key} is {target or 'nothing'}: no code that a run names is imported")
     try:
         kind = get_object(target)
     except Exception as error:
         raise MiaError(f"{key}._target_={target} is not of this version") from error
-    if not (inspect.isclass(kind) and is_dataclass(kind) and kind.__module__.startswith(OWN)):
+    if not (
+        inspect.isclass(kind) and is_dataclass(kind) and kind.__module__.startswith(OWN_MODULES)
+    ):
         raise MiaError(f"{key}._target_={target} is none of this package's classes")
     return build(node, key)
 

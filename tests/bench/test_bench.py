@@ -25,8 +25,8 @@ from mia_bench.bench import (
     sharing,
 )
 from mia_bench.bench.clock import ratio
-from mia_bench.bench.page import LINES, Line
-from mia_bench.bench.subjects import RememberedLatents, RememberedText, Subject, attack
+from mia_bench.bench.page import LINES, PageRow
+from mia_bench.bench.subjects import RememberedLatents, RememberedText, Workload, attack
 
 
 def test_a_ratio_is_of_medians_in_turn(monkeypatch):
@@ -73,7 +73,7 @@ def test_the_literal_gradients_are_gsa2s(fresh_target, random_batch, measure, mo
 
 
 def test_a_cached_subject_encodes_nothing(random_target, random_batch):
-    subject = Subject(random_target(), random_batch(3)).cached()
+    subject = Workload(random_target(), random_batch(3)).cached()
     run = overhead.scoring(subject, "clid")
     run()
     before = subject.target.queries["encode"]
@@ -84,7 +84,7 @@ def test_a_cached_subject_encodes_nothing(random_target, random_batch):
 
 
 def test_sharing_counts_the_union(random_target, random_batch):
-    subject = Subject(random_target(), random_batch(2)).cached()
+    subject = Workload(random_target(), random_batch(2)).cached()
     found = sharing.sharing(subject, [attack("clid"), attack("loss"), attack("pia")], 1)
     assert found.evaluations == pytest.approx(17 / 18)  # loss's question is one of CLiD's
 
@@ -140,11 +140,11 @@ def test_a_part_that_does_not_exist_is_refused(monkeypatch, capsys):
 
 
 def test_what_misses_its_target_says_so():
-    assert Line("k", "t", ">=", 6).verdict(5.9) == ">= 6 **missed**"
-    assert Line("k", "t", "<=", 6).verdict(5.9) == "<= 6 met"
-    assert Line("k", "t").verdict(5.9) == ""
-    assert Line("k", "t", "~", 0.15).verdict(0.86) == "1 within 0.15 met"
-    assert Line("k", "t", "~", 0.15).verdict(1.16) == "1 within 0.15 **missed**"
+    assert PageRow("k", "t", ">=", 6).verdict(5.9) == ">= 6 **missed**"
+    assert PageRow("k", "t", "<=", 6).verdict(5.9) == "<= 6 met"
+    assert PageRow("k", "t").verdict(5.9) == ""
+    assert PageRow("k", "t", "~", 0.15).verdict(0.86) == "1 within 0.15 met"
+    assert PageRow("k", "t", "~", 0.15).verdict(1.16) == "1 within 0.15 **missed**"
 
 
 def test_every_part_has_its_page():
@@ -185,7 +185,7 @@ def test_computing_of_child_processes_counts(run_python):
 
 
 def test_levers_are_of_the_same_network(random_target, random_batch):
-    subject = Subject(random_target(), random_batch(2))
+    subject = Workload(random_target(), random_batch(2))
     found = levers.levers(subject, 2, 1, compiled=False)
     assert found.keys() == {
         *("contiguous", "plain_attention", "inference_mode", "bfloat16", "float16")

@@ -113,7 +113,7 @@ def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finish
     other_noise = make_plan(small("attack=loss", "eval.seed=8", outputs=outputs))
     other_seed = make_plan(small("attack=loss", "seed=8", outputs=outputs))
     assert other_noise.target == first.target
-    assert not other_noise.cells[0].ready
+    assert not other_noise.runs[0].ready
     assert other_seed.target.key != first.target.key
     assert other_seed.base == first.base
 

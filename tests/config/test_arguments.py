@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mia_bench.config.arguments import command, parse, whole, yes
+from mia_bench.config.arguments import command, parse, parse_bool, parse_int
 from mia_bench.utils.errors import MiaError
 
 KNOWN = {"scores": "files", "out": "folder", "seed": "number"}
@@ -43,14 +43,14 @@ def test_help_names_every_key(capsys):
 
 
 def test_numbers_and_switches():
-    assert whole(parsed("seed=3"), "seed", 0) == 3
-    assert whole({}, "seed", 7) == 7
-    assert yes({"out": ["True"]}, "out")
-    assert not yes({}, "out")
+    assert parse_int(parsed("seed=3"), "seed", 0) == 3
+    assert parse_int({}, "seed", 7) == 7
+    assert parse_bool({"out": ["True"]}, "out")
+    assert not parse_bool({}, "out")
     with pytest.raises(MiaError, match="whole number"):
-        whole(parsed("seed=x"), "seed", 0)
+        parse_int(parsed("seed=x"), "seed", 0)
     with pytest.raises(MiaError, match="true or false"):
-        yes({"out": ["ja"]}, "out")
+        parse_bool({"out": ["ja"]}, "out")
 
 
 @pytest.mark.parametrize(

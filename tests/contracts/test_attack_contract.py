@@ -169,10 +169,10 @@ def test_the_readme_says_what_attacks_cost() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     told = 0
     for line in readme.splitlines():
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if len(cells) == 5 and cells[2] in ("grey box", "white box"):
-            names = cells[0].split(", ")
-            costs = cells[3].removesuffix(" backward").split(", ")
+        runs = [run.strip() for run in line.split("|")[1:-1]]
+        if len(runs) == 5 and runs[2] in ("grey box", "white box"):
+            names = runs[0].split(", ")
+            costs = runs[3].removesuffix(" backward").split(", ")
             for name, cost in zip(
                 names, costs * (len(names) if len(costs) == 1 else 1), strict=True
             ):

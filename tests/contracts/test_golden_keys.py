@@ -63,11 +63,11 @@ CASES: dict[str, tuple[str, ...]] = {
 
 def keys_of(*overrides: str) -> dict[str, Any]:
     """What the plan of a command line names; the one place here that knows the package."""
-    from mia_bench.session import compose
-    from mia_bench.workshop import make_plan
+    from mia_bench.planning.experiment import compose
+    from mia_bench.planning.make_plan import make_plan
 
     plan = make_plan(compose(*overrides))
-    asked = [questions for cell in plan.cells for questions in cell.questions()]
+    features = [spec for run in plan.runs for spec in run.feature_specs()]
     (split_file,) = (plan.outputs / "splits").glob("*.json")
 
     def places(folders: Sequence[Path]) -> list[str]:
@@ -79,7 +79,7 @@ def keys_of(*overrides: str) -> dict[str, Any]:
         "shadow": None if plan.shadow is None else plan.shadow.key,
         "split": plan.split.content_hash,
         "split_file": split_file.name,
-        "features": sorted(set(places([questions.folder for questions in asked]))),
+        "features": sorted(set(places([spec.folder for spec in features]))),
         "runs": places([folder for _, folder in plan.table]),
         "blind": None if plan.blind is None else plan.blind.name,
         "utility": places(list(plan.utility.values())),

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation import inputs, score_cell, score_table
+from mia_bench.evaluation import inputs, score_run, score_table
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.planning.plan import Plan
 from mia_bench.storage.artifacts import seal
@@ -41,8 +41,8 @@ def features(plan: Plan, questions: Any) -> dict[str, np.ndarray]:
 
 
 def stored(plan: Plan) -> Plan:
-    for cell in plan.cells:
-        for questions in cell.questions():
+    for run in plan.runs:
+        for questions in run.feature_specs():
             folder = questions.folder
             folder.mkdir(parents=True, exist_ok=True)
             table = Table(tuple(questions.sample_id), features(plan, questions))
@@ -61,13 +61,13 @@ def scored(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def outcome(plan: Plan, into: Path) -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
     """Score every cell and the ensemble; the ensemble reads the cells' own folders."""
     found = {}
-    for cell in plan.cells:
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        score_cell.score_cell(plan, cell, cell.folder)
-        found[cell.name] = scored(cell.folder)
+    for run in plan.runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        score_run.score_run(plan, run, run.folder)
+        found[run.name] = scored(run.folder)
     together = into / "ensemble"
     together.mkdir(parents=True)
-    score_cell.score_ensemble(plan, together)
+    score_run.score_ensemble(plan, together)
     found["ensemble"] = scored(together)
     return found
 
@@ -103,15 +103,15 @@ def test_evaluation_labels_decide_nothing_but_metrics(
     known = set(table.sample_id[table.calibration])
     monkeypatch.setattr(inputs, "_known", relabel(plan, known, 1))
     # groups hold one class only: rows whose label moved are groups of their own
-    monkeypatch.setattr(score_cell, "evaluate", ungrouped(score_cell.evaluate))
-    monkeypatch.setattr(score_cell, "paired_difference", unpaired(score_cell.paired_difference))
+    monkeypatch.setattr(score_run, "evaluate", ungrouped(score_run.evaluate))
+    monkeypatch.setattr(score_run, "paired_difference", unpaired(score_run.paired_difference))
     monkeypatch.setattr(
         "mia_bench.attacks.components.ensemble.paired_difference",
-        unpaired(score_cell.paired_difference),
+        unpaired(score_run.paired_difference),
     )
-    monkeypatch.setattr(score_cell, "dataset_test", lambda *_: {})
+    monkeypatch.setattr(score_run, "dataset_test", lambda *_: {})
     other = outcome(plan, tmp_path / "shuffled")
-    for name in (*(cell.name for cell in plan.cells), "ensemble"):
+    for name in (*(run.name for run in plan.runs), "ensemble"):
         before, after = honest[name], other[name]
         moved = before[0].is_member != after[0].is_member
         assert moved.sum() > 5
@@ -150,8 +150,8 @@ def unpaired(real: Any) -> Any:
 def test_calibration_labels_do_decide(small: Any, tmp_path: Path) -> None:
     """The counterpart: were the test above blind, this one would be too."""
     plan = stored(make_plan(small("attack=[clid,clid_vec]", *SIZES, outputs=tmp_path)))
-    cell = plan.cells[1]
-    loaded = inputs.load_inputs(plan, cell)
+    run = plan.runs[1]
+    loaded = inputs.load_inputs(plan, run)
     known = loaded.calibration
     other = replace(known, role=np.random.default_rng(0).permutation(known.role))
     a, b = (score_table._score(loaded, rows.calibration(0))[0] for rows in (known, other))

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from mia_bench.config.recipe import Recipe
 from mia_bench.execution.run import execute
-from mia_bench.mitigations import treat
+from mia_bench.mitigations import apply_mitigations
 from mia_bench.models.lora import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
-from mia_bench.training.batches import Rows
+from mia_bench.training.batches import EncodedRows
 from mia_bench.training.module import FinetuneModule
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -127,8 +127,12 @@ def test_a_dropped_caption_drops_the_pooled_text_too(model):
     builder = model("sdxl")
     target = builder.build(builder.load_unet(), seed=0)
     recipe = Recipe(steps=1, batch_size=2, lr=1e-3)
-    rows = Rows(("a", "b"), torch.zeros(2, 4, 8, 8), target.embed(["a red boat", "two dogs"]))
-    module = FinetuneModule(target, rows, rows, treat({}, {}, recipe, 2, 2, 1, "32-true"))
+    rows = EncodedRows(
+        ("a", "b"), torch.zeros(2, 4, 8, 8), target.embed(["a red boat", "two dogs"])
+    )
+    module = FinetuneModule(
+        target, rows, rows, apply_mitigations({}, {}, recipe, 2, 2, 1, "32-true")
+    )
     hidden, extra = module._text(rows.cond, torch.arange(2), torch.tensor([True, False]))
     null = target.embed([""])
     for found, dropped, kept in (
@@ -322,7 +326,7 @@ def test_the_public_names_run_with_only_the_path_overridden(
 ):
     overrides = {o.partition("=")[0]: o for o in (*OVERRIDES, *more)}.values()
     run = small(f"model={name}", f"model.path={narrow(family)}", *overrides, outputs=outputs)
-    results = {cell: (metrics, folder) for cell, metrics, folder in execute(run)}
+    results = {run: (metrics, folder) for run, metrics, folder in execute(run)}
     assert set(results) == {"clid", "pia", "noise_agg"}
     for _, folder in results.values():
         scores = pd.read_parquet(folder / "scores.parquet")

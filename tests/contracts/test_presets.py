@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mia_bench.config.compose import conf_dir
-from mia_bench.models.hub import PINS, names
+from mia_bench.models.hub import PINNED_COMMITS, names
 
 CONF = conf_dir()
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
@@ -68,7 +68,7 @@ def test_any_directory_and_any_adapters(experiment):
 def test_hub_ids_are_pinned(experiment, name):
     model = experiment(f"model={name}").model
     assert model.revision == "pinned"
-    assert re.fullmatch("[0-9a-f]{40}", PINS[model.path])
+    assert re.fullmatch("[0-9a-f]{40}", PINNED_COMMITS[model.path])
     assert names(model.path)[0] == model.path
 
 

@@ -18,8 +18,8 @@ from mia_bench.utils.errors import Missing
 
 def unlike(i: int) -> Image.Image:
     """Pictures that are no near-duplicates of each other."""
-    cells = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(cells).resize((64, 64), Image.Resampling.NEAREST)
+    runs = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(runs).resize((64, 64), Image.Resampling.NEAREST)
 
 
 def folders(root: Path, members: int, nonmembers: int) -> None:

@@ -5,7 +5,7 @@ from corpus import picture
 from PIL import Image, ImageFont
 
 from mia_bench.data.source import Item
-from mia_bench.display.contact_sheet import COLUMNS, GAP, SIDE, contact_sheet, wrap
+from mia_bench.display.contact_sheet import GAP, SHEET_COLUMNS, SIDE, contact_sheet, wrap
 
 
 def item(i: int, caption: str = "a fish", size: tuple[int, int] = (24, 20)) -> Item:
@@ -18,7 +18,7 @@ def broken(_: int) -> Image.Image:
 
 def test_every_picture_is_whole_and_in_its_place() -> None:
     red = Item("x:1", "a", "a", lambda _: Image.new("RGB", (40, 10), "red"))
-    page = np.asarray(contact_sheet([item(0)] * COLUMNS + [red], "title"))
+    page = np.asarray(contact_sheet([item(0)] * SHEET_COLUMNS + [red], "title"))
     is_red = (page == (255, 0, 0)).all(axis=2)
     rows, columns = np.nonzero(is_red)
     assert (columns.min(), columns.max()) == (GAP, GAP + SIDE - 1)

@@ -7,11 +7,19 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
-from mia_bench.attacks import Illustrated
+from mia_bench.attacks import ProducesEvidence
 from mia_bench.attacks.drc import DRC
 from mia_bench.attacks.loss import Loss
-from mia_bench.display.evidence import PANELS, Shown, choose, enlarge, save_strips, strip, to_pixels
-from mia_bench.display.image_text import GAP, LINE, fit
+from mia_bench.display.evidence import (
+    PANELS,
+    EvidenceRow,
+    choose,
+    enlarge,
+    save_strips,
+    strip,
+    to_pixels,
+)
+from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS, fit_line
 from mia_bench.utils.text import safe_name
 
 HOSTILE = (
@@ -23,7 +31,7 @@ HOSTILE = (
 )
 
 
-def shown(i: int = 0, **changes) -> Shown:
+def shown(i: int = 0, **changes) -> EvidenceRow:
     row = {
         "sample_id": f"openmoji:{i:012x}",
         "caption": "a red hat",
@@ -31,7 +39,7 @@ def shown(i: int = 0, **changes) -> Shown:
         "is_member": i % 2 == 0,
         "why": "top",
     }
-    return Shown(**(row | changes))
+    return EvidenceRow(**(row | changes))
 
 
 def pictures(n: int, size: int = 8) -> dict[str, torch.Tensor]:
@@ -108,10 +116,10 @@ def test_a_strip_holds_the_pixels_it_claims():
         name: to_pixels(torch.rand(3, 64, 64, generator=generator) * 2 - 1) for name in PANELS
     }
     image = np.asarray(strip(panels, shown()))
-    top, size = GAP + 3 * LINE, 192
+    top, size = GAP_PIXELS + 3 * LINE_PIXELS, 192
     found = [
         image[top : top + size, left : left + size]
-        for left in (GAP + i * (size + GAP) for i in range(4))
+        for left in (GAP_PIXELS + i * (size + GAP_PIXELS) for i in range(4))
     ]
     for name, panel in zip(PANELS, found, strict=False):
         np.testing.assert_array_equal(panel, panels[name].repeat(3, 0).repeat(3, 1))
@@ -133,15 +141,15 @@ def test_only_small_pictures_are_enlarged():
 def test_large_pictures_are_reduced_on_the_sheet(tmp_path):
     paths = save_strips(tmp_path, pictures(1, 512), [shown()])
     with Image.open(paths[0]) as image:
-        assert image.width == 4 * 512 + 5 * GAP
+        assert image.width == 4 * 512 + 5 * GAP_PIXELS
     with Image.open(paths[1]) as image:
-        assert image.width == 2 * (4 * 256 + 5 * GAP)
+        assert image.width == 2 * (4 * 256 + 5 * GAP_PIXELS)
 
 
 @pytest.mark.parametrize("caption", HOSTILE, ids=["markup", "control", "scripts", "long", "empty"])
 def test_captions_are_drawn_as_plain_text(caption, tmp_path):
     font = ImageFont.load_default(13)
-    line = fit(caption, font, 500)
+    line = fit_line(caption, font, 500)
     assert font.getlength(line) <= 500
     assert line.isprintable() or "\u202e" in line
     assert "\n" not in line
@@ -154,10 +162,10 @@ def test_captions_are_drawn_as_plain_text(caption, tmp_path):
 
 def test_short_captions_are_kept_whole():
     font = ImageFont.load_default(13)
-    assert fit("a  red\nhat", font, 500) == "a red hat"
-    assert fit("word " * 200, font, 300).endswith("...")
+    assert fit_line("a  red\nhat", font, 500) == "a red hat"
+    assert fit_line("word " * 200, font, 300).endswith("...")
 
 
 def test_who_can_show_evidence():
-    assert isinstance(DRC(), Illustrated)
-    assert not isinstance(Loss(), Illustrated)
+    assert isinstance(DRC(), ProducesEvidence)
+    assert not isinstance(Loss(), ProducesEvidence)

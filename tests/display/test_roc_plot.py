@@ -9,14 +9,14 @@ from mia_bench.display.roc_plot import roc_figure
 
 
 def test_the_roc_figure_is_a_picture_with_every_cell(tmp_path):
-    cells = []
+    runs = []
     for name, value in (("a", 0.9), ("b", 0.4)):
         folder = tmp_path / name
         folder.mkdir()
         pd.DataFrame({"fpr": [0, 0.2, 1], "tpr": [0, value, 1]}).to_parquet(folder / "roc.parquet")
-        cells.append((name, {"auroc": {"value": value}}, folder))
-    path = roc_figure(cells, tmp_path / "deep" / "roc.png", "title")
+        runs.append((name, {"auroc": {"value": value}}, folder))
+    path = roc_figure(runs, tmp_path / "deep" / "roc.png", "title")
     with Image.open(path) as picture:
         assert min(picture.size) > 400
-    svg = roc_figure(cells, tmp_path / "roc.svg", "title")
+    svg = roc_figure(runs, tmp_path / "roc.svg", "title")
     assert svg.read_text().count("clip-path") > 2

@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from mia_bench.execution.run import failure_of
 from mia_bench.status import main
-from mia_bench.storage.failures import record
-from mia_bench.storage.index import cells, disk, halves, models
+from mia_bench.storage.failures import record_failure
+from mia_bench.storage.index import bytes_under, models, run_summaries, unfinished_folders
 from mia_bench.utils.errors import MiaError
 
 
@@ -23,7 +23,9 @@ def outputs(store_cell, tmp_path):
 
 
 def test_everything_is_shown(outputs, capsys):
-    record(outputs, failure_of(MiaError("[b]too few\nrows"), ["runs/x"], ["attack=pia", "seed=1"]))
+    record_failure(
+        outputs, failure_of(MiaError("[b]too few\nrows"), ["runs/x"], ["attack=pia", "seed=1"])
+    )
     main([f"paths.outputs={outputs}"])
     said = capsys.readouterr().out
     assert "target   300     10.0     cpu" in said
@@ -42,10 +44,10 @@ def test_half_built_folders_and_whether_anyone_is_at_work(outputs):
     (features / "clid-1.tmp" / "shards").mkdir(parents=True)
     (features / "clid-1.tmp" / "shards" / "000-a.parquet").touch()
     with FileLock(targets / "t.lock"):
-        found = {half.folder.name: half for half in halves(outputs)}
+        found = {half.folder.name: half for half in unfinished_folders(outputs)}
         assert (found["t.tmp"].progress, found["t.tmp"].alive) == (", step 200", True)
         assert found["clid-1.tmp"].progress == ", 1 shards"
-    assert [half.alive for half in halves(outputs)] == [False, False]
+    assert [half.alive for half in unfinished_folders(outputs)] == [False, False]
 
 
 def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
@@ -55,8 +57,8 @@ def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
     (outputs / "targets" / ("a" * 16) / "manifest.json").write_text("{")
     (outputs / "failures").mkdir()
     (outputs / "failures" / "x.json").write_text("{}")
-    assert "another version" in cells(outputs)[0].problem
-    assert "cannot be read" in cells(outputs)[1].problem
+    assert "another version" in run_summaries(outputs)[0].problem
+    assert "cannot be read" in run_summaries(outputs)[1].problem
     assert "problem" in models(outputs)[0][1]
     main([f"paths.outputs={outputs}"])
     assert "failure: cannot read" in capsys.readouterr().out
@@ -92,5 +94,5 @@ def test_disk_use_does_not_follow_links(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_bytes(b"12345")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    assert 5 <= disk(tmp_path / "a") < 5 + 300
-    assert disk(tmp_path / "none") == 0
+    assert 5 <= bytes_under(tmp_path / "a") < 5 + 300
+    assert bytes_under(tmp_path / "none") == 0

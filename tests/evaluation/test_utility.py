@@ -14,7 +14,7 @@ from scipy.linalg import sqrtm
 from mia_bench.data.loader import batch_of, decode
 from mia_bench.data.source import Item
 from mia_bench.display.contact_sheet import save_sheet
-from mia_bench.evaluation.utility import Rows, assess, clip_score, encoded, losses
+from mia_bench.evaluation.utility import UtilityRows, assess, clip_score, encoded, losses
 from mia_bench.metrics.frechet import frechet
 from mia_bench.training.batches import VALIDATION_TIMESTEPS
 from mia_bench.utils.errors import MiaError
@@ -61,7 +61,7 @@ def test_the_distance_is_the_frechet_distance_of_shrunk_gaussians():
 
 
 def test_utility_repeats_and_tells_its_conditions(fresh_target):
-    rows = Rows(items(3), items(6, 10), items(6, 20))
+    rows = UtilityRows(items(3), items(6, 10), items(6, 20))
     (found, images), (again, _) = (assess(fresh_target(), rows, 16, 0, 4, None) for _ in "ab")
     assert found == again
     assert images.shape == (6, 3, 16, 16)
@@ -74,7 +74,7 @@ def test_utility_repeats_and_tells_its_conditions(fresh_target):
     assert found["frechet"] == pytest.approx(frechet(encoded(target, images), real), rel=1e-6)
     other, _ = assess(fresh_target(), rows, 16, 1, 4, None)
     assert other["frechet"] != found["frechet"]
-    alone, _ = assess(fresh_target(), Rows(items(3), items(6, 10), []), 16, 0, 4, None)
+    alone, _ = assess(fresh_target(), UtilityRows(items(3), items(6, 10), []), 16, 0, 4, None)
     assert alone["frechet_real"] is None
 
 

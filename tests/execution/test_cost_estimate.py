@@ -13,10 +13,10 @@ from mia_bench.config.recipe import Recipe
 from mia_bench.execution import cost_estimate
 from mia_bench.execution.cost_estimate import (
     Pace,
-    foresee,
+    estimate_lines,
     hours,
     measure,
-    outline,
+    plan_lines,
     training_seconds,
 )
 from mia_bench.execution.stages import train_models
@@ -40,14 +40,14 @@ def test_hours_are_hours_from_one_hour_on():
 def test_small_networks_are_not_measured(small, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "measure", None)
     plan = make_plan(small(outputs=tmp_path))
-    assert list(foresee(plan)) == []
+    assert list(estimate_lines(plan)) == []
 
 
 def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost_estimate, "SMALL", 0)
+    monkeypatch.setattr(cost_estimate, "SMALL_UNET_BYTES", 0)
     make = ("finetune.accumulate=2", "calibration=split", "attack=[loss,pia]")
     told = make_plan(small(*make, outputs=tmp_path / "told"))
-    lines = "\n".join(foresee(told))
+    lines = "\n".join(estimate_lines(told))
     assert re.search(r"target +4 steps of .* s and their validations: about .* minutes", lines)
     assert re.search(r"peak memory \d+\.\d GB \(process\)", lines)
     assert "ask     at most" in lines
@@ -59,7 +59,7 @@ def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_pat
     name = "diffusion_pytorch_model.safetensors"
     one, two = (load_file(plan.target.weights / name) for plan in (told, untold))
     assert all(torch.equal(one[key], two[key]) for key in one)
-    left = "\n".join(foresee(told))
+    left = "\n".join(estimate_lines(told))
     assert left.startswith("measured")
     assert "ask     at most" in left  # questions are left, training is not
     assert "steps of" not in left
@@ -72,10 +72,10 @@ def test_a_half_precision_model_is_measured_as_it_is_trained(small, tmp_path):
 
 
 def test_an_audit_measures_questions_alone(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost_estimate, "SMALL", 0)
+    monkeypatch.setattr(cost_estimate, "SMALL_UNET_BYTES", 0)
     monkeypatch.setattr(cost_estimate, "time_step", None)
     plan = make_plan(small("model.finetune=false", "calibration=split", outputs=tmp_path))
-    assert [line.split()[0] for line in foresee(plan)] == ["measured", "ask"]
+    assert [line.split()[0] for line in estimate_lines(plan)] == ["measured", "ask"]
 
 
 def test_a_step_that_does_not_fit_says_what_to_lower(small, tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_plan_without_weights_is_a_plan(small, tmp_path, monkeypatch):
         "finetune.epochs=null",
         outputs=tmp_path,
     )
-    text = "\n".join(outline(run))
+    text = "\n".join(plan_lines(run))
     assert re.search(r"target +unknown +12 members, 4 steps of 8 to train", text)
     assert "the weights of nobody/nothing are not here" in text
     assert "model=tiny works" in text

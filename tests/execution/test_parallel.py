@@ -17,13 +17,13 @@ from processes import gone
 from same import computed
 
 from mia_bench.execution import parallel, stages
-from mia_bench.execution.parallel import dealt, threads_each
-from mia_bench.execution.stages import answer_questions, train_models
+from mia_bench.execution.parallel import divide, threads_each
+from mia_bench.execution.stages import extract_features, train_models
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.threads import threads
 
-ENOUGH = {"target": parallel.WORTH, "shadow": parallel.WORTH, "base": 1}
+ENOUGH = {"target": parallel.MIN_EVALUATIONS, "shadow": parallel.MIN_EVALUATIONS, "base": 1}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def two_threads():
 @given(st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 99), min_size=1), st.data())
 def test_models_are_dealt_whole_and_evenly(costs, data):
     hands = data.draw(st.integers(1, 8))
-    parts = dealt(costs, hands)
+    parts = divide(costs, hands)
     assert sorted(kind for part in parts for kind in part) == sorted(costs)
     assert 0 < len(parts) <= hands
     assert all(parts)
@@ -52,7 +52,12 @@ def plan(small, tmp_path_factory):
 @pytest.mark.usefixtures("two_threads")
 def test_small_models_with_enough_to_do_share_the_threads(plan):
     assert threads_each(plan, ENOUGH) == 1
-    assert threads_each(plan, {"target": parallel.WORTH, "shadow": parallel.WORTH - 1}) is None
+    assert (
+        threads_each(
+            plan, {"target": parallel.MIN_EVALUATIONS, "shadow": parallel.MIN_EVALUATIONS - 1}
+        )
+        is None
+    )
     torch.set_num_threads(8)
     assert threads_each(plan, ENOUGH) == 2
     torch.set_num_threads(1)
@@ -84,7 +89,7 @@ def _with(plan, **changed):
 
 @pytest.mark.usefixtures("two_threads")
 def test_large_models_use_every_thread(plan, monkeypatch):
-    monkeypatch.setattr(parallel, "SMALL", plan.experiment.model.unet_bytes())
+    monkeypatch.setattr(parallel, "SMALL_UNET_BYTES", plan.experiment.model.unet_bytes())
     assert threads_each(plan, ENOUGH) is None
 
 
@@ -106,12 +111,12 @@ def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
 
     start = parallel._helper
     monkeypatch.setattr(parallel, "_helper", helper)
-    monkeypatch.setattr(parallel, "WORTH", 0)
+    monkeypatch.setattr(parallel, "MIN_EVALUATIONS", 0)
     for name, number in (("beside", 2), ("alone", 1)):
         torch.set_num_threads(number)
         plan = make_plan(small("attack=[loss,pia]", outputs=tmp_path / name))
         train_models(plan)
-        answer_questions(plan)
+        extract_features(plan)
         assert torch.get_num_threads() == number
         assert not plan.missing()
     assert started == [("train", ["shadow"], 1), ("ask", ["base"], 1)]
@@ -123,7 +128,7 @@ def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("two_threads")
 def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, monkeypatch):
     """A killed run ends with the same bits only if it goes on with as many threads."""
-    monkeypatch.setattr(parallel, "WORTH", 0)
+    monkeypatch.setattr(parallel, "MIN_EVALUATIONS", 0)
     plan = make_plan(small("attack=loss", outputs=tmp_path))
     used = []
 
@@ -170,7 +175,7 @@ def test_a_helper_ends_with_the_work_it_was_started_for(small, tmp_path):
     ):
         raise MiaError("mine")
     assert helper.process.returncode == 1
-    assert time.monotonic() - began < parallel.GRACE
+    assert time.monotonic() - began < parallel.WORKER_GRACE_SECONDS
 
 
 def test_a_helper_ends_with_a_run_that_is_killed(small_overrides, tmp_path):

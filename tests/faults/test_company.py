@@ -28,9 +28,9 @@ def test_locks_of_a_dead_process_hold_nobody_up(copied, again, whole, capsys):
     """The system frees a lock with its process; the files that stay say nothing."""
     shutil.rmtree(copied / "runs")
     shutil.rmtree(copied / "features")
-    cells = [*whole.glob("runs/*/*/*"), *whole.glob("features/*/*/*")]
+    runs = [*whole.glob("runs/*/*/*"), *whole.glob("features/*/*/*")]
     paths = []
-    for folder in (copied / cell.relative_to(whole) for cell in cells if cell.is_dir()):
+    for folder in (copied / run.relative_to(whole) for run in runs if run.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
         paths += [folder.with_name(f"{folder.name}{end}") for end in (".lock", ".asking.lock")]
     holder = subprocess.Popen(

@@ -18,8 +18,8 @@ from mia_bench.utils.errors import MiaError
 
 
 def failed(outputs) -> failures.Failure:
-    (path,) = (outputs / failures.FOLDER).glob("*.json")
-    return failures.read(path)
+    (path,) = (outputs / failures.FAILURES_FOLDER).glob("*.json")
+    return failures.read_failure(path)
 
 
 def test_scores_are_the_same_where_memory_is_short(copied, again, whole, monkeypatch, capsys):
@@ -66,7 +66,7 @@ def test_a_score_that_is_not_finite_fails_the_run_until_it_is(copied, again, who
     assert not list(copied.glob("features/*/*/*/features.parquet"))
     again(copied)
     assert_same(results(whole), results(copied))
-    assert not list((copied / failures.FOLDER).iterdir())
+    assert not list((copied / failures.FAILURES_FOLDER).iterdir())
 
 
 def test_a_gradient_that_is_not_finite_fails_the_run_and_the_next_goes_on(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation.labelled_features import Known
+from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics.bootstrap import Bootstrap
 from mia_bench.storage.feature_table import Table
 
 
-def known(n: int = 60, signal: float = 1.0, seed: int = 0) -> Known:
+def known(n: int = 60, signal: float = 1.0, seed: int = 0) -> LabelledFeatures:
     rng = np.random.default_rng(seed)
     member = rng.random(n) < 0.5
     loss = rng.normal(1.0, 0.2, (n, 5, 3))
@@ -20,7 +20,7 @@ def known(n: int = 60, signal: float = 1.0, seed: int = 0) -> Known:
     role = np.where(member, str(Role.SHADOW_MEMBER), str(Role.SHADOW_NONMEMBER))
     ids = tuple(f"x:{i}" for i in range(n))
     group = np.array([f"g{i // 2}{'m' if m else 'n'}" for i, m in enumerate(member)])
-    return Known(Table(ids, {"loss": loss.astype(np.float32)}), role, group)
+    return LabelledFeatures(Table(ids, {"loss": loss.astype(np.float32)}), role, group)
 
 
 def mixed_groups(seed: int) -> tuple[Any, Any, list[str]]:

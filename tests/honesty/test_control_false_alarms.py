@@ -8,7 +8,7 @@ import pytest
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.data.source import Item
 from mia_bench.evaluation.blind_baselines import blind_rows
-from mia_bench.honesty.control_false_alarms import Rows, false_alarms, flagged
+from mia_bench.honesty.control_false_alarms import ControlRows, false_alarms, flagged
 from mia_bench.honesty.random_splits import split
 from mia_bench.metrics import permutation
 from mia_bench.metrics.permutation import holm
@@ -17,32 +17,34 @@ RUNS, N = 12, 60
 WORDS = ("river", "stone", "cloud", "lamp", "horse", "train", "apple", "violin")
 
 
-def made(seed: int = 0) -> Rows:
+def made(seed: int = 0) -> ControlRows:
     """Pairs of rows that look, read and score alike, as near-duplicates do."""
     rng = np.random.default_rng(seed)
     image = np.repeat(rng.normal(size=(N // 2, 12)), 2, axis=0) + 0.1 * rng.normal(size=(N, 12))
     captions = [" ".join(rng.choice(WORDS, 3)) for _ in range(N // 2)]
     scores = np.repeat(rng.normal(size=N // 2), 2) + 0.1 * rng.normal(size=N)
     group = [f"g{i // 2}" for i in range(N)]
-    return Rows(image, list(np.repeat(captions, 2)), group, scores)
+    return ControlRows(image, list(np.repeat(captions, 2)), group, scores)
 
 
 def test_null_runs_are_flagged_as_rarely_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 % of 12 are 0.6; four or more have a probability of 0.2 %. p of 99 permutations is 0.01 or
     more, and Holm asks for 0.0125 first: enough to be flagged. Three that do as well end it."""
-    monkeypatch.setattr(permutation, "ENOUGH", 3)
+    monkeypatch.setattr(permutation, "ENOUGH_AS_GOOD", 3)
     assert sum(bool(names) for names in false_alarms(made(), 20, RUNS, 99)) < 4
     assert permutation.PERMUTATIONS == 999
 
 
 def test_a_base_that_knows_the_split_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permutation, "PERMUTATIONS", 99)
-    monkeypatch.setattr(permutation, "ENOUGH", 3)
+    monkeypatch.setattr(permutation, "ENOUGH_AS_GOOD", 3)
     rows = made()
     member = split(rows.group, 20, 0)
-    knowing = Rows(rows.image, rows.captions, rows.group, rows.base_scores + 3 * member)
+    knowing = ControlRows(rows.image, rows.captions, rows.group, rows.base_scores + 3 * member)
     assert flagged(knowing, 20, 0) == ["base"]
-    looking = Rows(rows.image + 3 * member[:, None], rows.captions, rows.group, rows.base_scores)
+    looking = ControlRows(
+        rows.image + 3 * member[:, None], rows.captions, rows.group, rows.base_scores
+    )
     assert {"blind_image", "blind_both"} <= set(flagged(looking, 20, 0))
 
 
@@ -61,7 +63,7 @@ FACES = range(0x1F600, 0x1F650)
 def test_a_split_by_style_is_flagged_on_real_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members are all faces; the same drawings, dealt at random, raise nothing."""
     monkeypatch.setattr(permutation, "PERMUTATIONS", 59)  # 1 / 60 is what Holm asks of three
-    monkeypatch.setattr(permutation, "ENOUGH", 3)
+    monkeypatch.setattr(permutation, "ENOUGH_AS_GOOD", 3)
     items = [*drawings(40, FACES, True), *drawings(60, FACES, False)]
     member = np.arange(100) < 40
     group = np.array([item.sample_id for item in items])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from samples import all_weights, mixed_groups
 from sklearn.metrics import roc_auc_score
 
-from mia_bench.metrics import Cuts, bootstrap, roc
+from mia_bench.metrics import ScoreCuts, bootstrap, roc
 from mia_bench.metrics.bootstrap import Bootstrap, Interval
 
 
@@ -54,7 +54,7 @@ def test_weights_depend_on_seed_and_groups_only(monkeypatch: pytest.MonkeyPatch)
     order = np.random.default_rng(0).permutation(y.size)
     shuffled = Bootstrap.of(y[order], [group[i] for i in order], seed=1, n_resamples=50)
     np.testing.assert_array_equal(w[:, order], all_weights(shuffled))
-    monkeypatch.setattr(bootstrap, "BLOCK", 450 * 7)
+    monkeypatch.setattr(bootstrap, "BLOCK_ENTRIES", 450 * 7)
     blocks = list(boot.weights())
     assert [len(block) for block in blocks] == [7] * 7 + [1]
     np.testing.assert_array_equal(w, np.concatenate(blocks))
@@ -64,13 +64,13 @@ def test_weights_depend_on_seed_and_groups_only(monkeypatch: pytest.MonkeyPatch)
 def test_weighted_metrics_are_those_of_repeated_rows(seed: int) -> None:
     s, y, group = mixed_groups(seed)
     w = all_weights(Bootstrap.of(y, group, seed=seed, n_resamples=25))
-    cuts = Cuts.of(s, y)
+    cuts = ScoreCuts.of(s, y)
     tp, fp = cuts.count(w)
     tpr, fpr = roc.rates(tp, fp, cuts.at(0.8))
     for r, weights in enumerate(w):
         rows, labels = np.repeat(s, weights), np.repeat(y, weights)
         expected = roc_auc_score(labels, rows)
-        assert roc.area(tp, fp)[r] == pytest.approx(expected, abs=1e-12)
+        assert roc.auroc_from_counts(tp, fp)[r] == pytest.approx(expected, abs=1e-12)
         for q in (0.001, 0.01, 0.1):
             assert roc.tpr_within(tp, fp, q)[r] == literal_tpr(rows, labels, q)
         assert tpr[r] == np.mean([v > 0.8 for v in rows[labels]])
@@ -103,10 +103,10 @@ def test_replicates_are_a_literal_loop_over_drawn_groups(
 ) -> None:
     """The documented streams, read group by group; then rows are repeated and judged by sklearn."""
     s, y, group = data
-    boot, cuts, b = Bootstrap.of(y, group, seed, 7), Cuts.of(s, y), 7
+    boot, cuts, b = Bootstrap.of(y, group, seed, 7), ScoreCuts.of(s, y), 7
     found = boot.replicates(
         lambda w: {
-            "auc": roc.area(*cuts.count(w)),
+            "auc": roc.auroc_from_counts(*cuts.count(w)),
             "tpr": roc.tpr_within(*cuts.count(w), 0.3),
         }
     )
@@ -148,6 +148,6 @@ def test_weights_are_kept_while_they_are_small_and_never_mixed_up(
     first, second = all_weights(one), all_weights(two)
     assert one.weights().__next__() is one.weights().__next__()  # the same array: kept
     np.testing.assert_array_equal(all_weights(one), first)
-    monkeypatch.setattr(bootstrap, "KEPT", 450 * 20 - 1)
+    monkeypatch.setattr(bootstrap, "KEPT_WEIGHTS", 450 * 20 - 1)
     assert one.weights().__next__() is not one.weights().__next__()
     np.testing.assert_array_equal(all_weights(two), second)

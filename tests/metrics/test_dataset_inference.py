@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from mia_bench.dataset_test import main, read_scores
-from mia_bench.metrics.dataset_inference import Pool, dataset_test, grid, welch_p
+from mia_bench.metrics.dataset_inference import ScorePool, dataset_test, grid, welch_p
 from mia_bench.utils.errors import MiaError
 
 
@@ -116,7 +116,7 @@ def test_copies_in_a_group_change_nothing():
 
 def test_a_group_is_drawn_once_and_by_any_of_its_rows():
     group = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6])
-    pool = Pool.of(np.arange(21.0), group)
+    pool = ScorePool.of(np.arange(21.0), group)
     drawn = pool.draw(np.random.default_rng(0), np.random.default_rng(1), 400).astype(int)
     assert pool.size == 6
     assert (np.sort(group[drawn], axis=1) == np.arange(6)).all()
@@ -150,7 +150,7 @@ def test_block_size_does_not_matter(monkeypatch):
     scores, member, group = shifted(0.3, n=30)
     group[1:30:2] = group[:30:2]
     first = dataset_test(scores, member, group, 0, 40)
-    monkeypatch.setattr("mia_bench.metrics.dataset_inference.BLOCK", 7 * 30)
+    monkeypatch.setattr("mia_bench.metrics.dataset_inference.BLOCK_ENTRIES", 7 * 30)
     again = dataset_test(scores, member, group, 0, 40)
     np.testing.assert_allclose(again["p_value"], first["p_value"])
     assert again["false_alarm_rates"] == first["false_alarm_rates"]

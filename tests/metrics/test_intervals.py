@@ -12,9 +12,9 @@ from scipy import stats
 
 from mia_bench.metrics import intervals, roc
 from mia_bench.metrics.intervals import (
-    Rate,
-    area,
-    balanced,
+    RateInterval,
+    auroc_interval,
+    balanced_accuracy_interval,
     effective_rows,
     jeffreys,
     rare_tpr,
@@ -84,47 +84,49 @@ def test_limits_enclose_the_value_even_where_jeffreys_does_not() -> None:
 
 
 def test_accuracy_is_squared_and_added() -> None:
-    tpr, fpr = Rate(0.6, 0.5, 0.68), Rate(0.2, 0.16, 0.26)
-    lo, hi = balanced(tpr, fpr)
+    tpr, fpr = RateInterval(0.6, 0.5, 0.68), RateInterval(0.2, 0.16, 0.26)
+    lo, hi = balanced_accuracy_interval(tpr, fpr)
     assert lo == pytest.approx(0.7 - np.sqrt(0.1**2 + 0.06**2) / 2)
     assert hi == pytest.approx(0.7 + np.sqrt(0.08**2 + 0.04**2) / 2)
-    point = Rate(0.5, 0.5, 0.5)
-    assert balanced(point, point) == (0.5, 0.5)
-    assert balanced(Rate(1, 0.9, 1), Rate(0, 0, 0.1)) == pytest.approx((1 - np.sqrt(0.02) / 2, 1))
+    point = RateInterval(0.5, 0.5, 0.5)
+    assert balanced_accuracy_interval(point, point) == (0.5, 0.5)
+    assert balanced_accuracy_interval(
+        RateInterval(1, 0.9, 1), RateInterval(0, 0, 0.1)
+    ) == pytest.approx((1 - np.sqrt(0.02) / 2, 1))
 
 
 def test_areas_stay_inside_the_unit_interval_and_widen_with_their_error() -> None:
     rng = np.random.default_rng(0)
-    none = Rate(0.5, 0.4, 0.6)  # not asked
+    none = RateInterval(0.5, 0.4, 0.6)  # not asked
     widths = []
     for spread in (0.01, 0.02, 0.05):
         replicates = 0.97 + spread * rng.normal(size=4000)
-        lo, hi = area(0.97, replicates, none, none)
+        lo, hi = auroc_interval(0.97, replicates, none, none)
         assert 0 < lo < 0.97 < hi < 1
         assert 0.97 - lo > hi - 0.97  # longer towards the middle
         widths.append(hi - lo)
     assert widths == sorted(widths)
-    middle = area(0.5, 0.5 + 0.03 * rng.normal(size=40_000), none, none)
+    middle = auroc_interval(0.5, 0.5 + 0.03 * rng.normal(size=40_000), none, none)
     assert middle == pytest.approx((0.5 - 1.96 * 0.03, 0.5 + 1.96 * 0.03), abs=0.002)
-    assert area(0.6, np.array([0.7]), none, none) == pytest.approx((0.6, 0.6))
+    assert auroc_interval(0.6, np.array([0.7]), none, none) == pytest.approx((0.6, 0.6))
 
 
 def test_an_area_of_few_rows_out_of_order_takes_a_quantile_of_student() -> None:
-    none = Rate(0.5, 0.4, 0.6)  # not asked
+    none = RateInterval(0.5, 0.4, 0.6)  # not asked
     logit = np.log(0.99 / 0.01)
     for spread, freedom in ((0.005, 2 * 3.96 + 1), (0.01, 2 * 0.99 + 1), (0.002, np.inf)):
         replicates = np.array([0.99 - spread, 0.99, 0.99 + spread])  # their sd is `spread`
         reach = stats.t.ppf(0.975, freedom) * spread / (0.99 * 0.01)
         expected = 1 / (1 + np.exp(-(logit + np.array([-reach, reach]))))
-        assert area(0.99, replicates, none, none) == pytest.approx(expected)
-        mirrored = area(0.01, 1 - replicates, none, none)
+        assert auroc_interval(0.99, replicates, none, none) == pytest.approx(expected)
+        mirrored = auroc_interval(0.01, 1 - replicates, none, none)
         assert mirrored == pytest.approx(1 - expected[::-1])
 
 
 def test_a_perfect_area_is_bounded_by_the_rates_of_its_threshold() -> None:
-    member, other = Rate(1, 0.98, 1), Rate(0, 0, 0.05)
-    assert area(1.0, np.ones(5), member, other) == (pytest.approx(0.98 * 0.95), 1)
-    assert area(0.0, np.zeros(5), member, other) == (0, pytest.approx(1 - 0.98 * 0.95))
+    member, other = RateInterval(1, 0.98, 1), RateInterval(0, 0, 0.05)
+    assert auroc_interval(1.0, np.ones(5), member, other) == (pytest.approx(0.98 * 0.95), 1)
+    assert auroc_interval(0.0, np.zeros(5), member, other) == (0, pytest.approx(1 - 0.98 * 0.95))
 
 
 def literal_rare(
@@ -166,7 +168,7 @@ def test_rare_tpr_is_the_literal_bayesian_bootstrap(monkeypatch: pytest.MonkeyPa
     group = np.where(y, np.arange(60) // 2, 100 + np.arange(60) // 3)
     order = rng.permutation(60)
     s, y, group = s[order], y[order], group[order]
-    monkeypatch.setattr(intervals, "BLOCK", 60 * 16)  # three blocks
+    monkeypatch.setattr(intervals, "BLOCK_ENTRIES", 60 * 16)  # three blocks
     for fpr in (0.02, 0.1):
         found = rare_tpr(s, y, group, fpr, seed=2, draws=40)
         lo, hi = np.quantile(literal_rare(s, y, group, fpr, 2, 40), [0.025, 0.975])

@@ -213,7 +213,7 @@ def test_permuted_oracle_is_the_mean_over_all_permutations(monkeypatch: pytest.M
     assert (
         permuted_oracle(s, y, 0) == permuted_oracle(s, y, 0, 200) != permuted_oracle(s, y, 0, 201)
     )
-    monkeypatch.setattr(roc, "BLOCK", 6 * 17)
+    monkeypatch.setattr(roc, "BLOCK_ENTRIES", 6 * 17)
     assert found == permuted_oracle(s, y, seed=0, n=n)
 
 
@@ -376,7 +376,7 @@ def test_found_values_say_what_they_rest_on() -> None:
 
 
 def test_cuts_count_weights_as_repeated_rows() -> None:
-    cuts = roc.Cuts.of(HAND_SCORES, HAND_LABELS)
+    cuts = roc.ScoreCuts.of(HAND_SCORES, HAND_LABELS)
     weights = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [2, 0, 1, 3, 0, 1, 1, 2]])
     tp, fp = cuts.count(weights)
     assert tp.dtype == fp.dtype == np.int64
@@ -391,14 +391,14 @@ def test_cuts_count_weights_as_repeated_rows() -> None:
     budget = roc.false_positive_budget([4, 99, 100], 0.3)
     assert budget.dtype == roc.budget_cut(fp, 0.3).dtype == cuts.positive.dtype == np.int64
     np.testing.assert_array_equal(budget, [1, 29, 30])
-    np.testing.assert_array_equal(roc.area(tp, fp), [13.5 / 16, 22.5 / 24])
+    np.testing.assert_array_equal(roc.auroc_from_counts(tp, fp), [13.5 / 16, 22.5 / 24])
     np.testing.assert_array_equal(roc.tpr_within(tp, fp, 0.3), [3 / 4, 6 / 6])
 
 
 def test_rows_with_one_score_keep_their_order() -> None:
     """Permutations are drawn of rows in this order: another sort would give another oracle."""
     scores = np.tile([1.0, 3, 2, 2], 200)
-    order = roc.Cuts.of(scores, scores == 2).order
+    order = roc.ScoreCuts.of(scores, scores == 2).order
     np.testing.assert_array_equal(order, np.lexsort((np.arange(800), -scores)))
 
 

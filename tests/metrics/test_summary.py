@@ -74,7 +74,9 @@ def test_what_is_at_a_threshold_is_judged_by_its_rates() -> None:
     for name, of in (("tpr_calibrated", tpr), ("realised_fpr", fpr)):
         assert found[name] == {"value": of.value, "lo": of.lo, "hi": of.hi}
         assert of.lo < of.value < of.hi
-    lo, hi = intervals.balanced(*(intervals.rate(s[at] > 0.35, labels[at]) for at in (y, ~y)))
+    lo, hi = intervals.balanced_accuracy_interval(
+        *(intervals.rate(s[at] > 0.35, labels[at]) for at in (y, ~y))
+    )
     value = balanced_accuracy(s, y, 0.35)
     assert found["asr"] == {"value": pytest.approx(value, abs=1e-12), "lo": lo, "hi": hi}
 

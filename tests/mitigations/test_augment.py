@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations import Situation
+from mia_bench.mitigations import TrainingContext
 from mia_bench.mitigations.augment import Augment
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.rng import keyed_generator
@@ -96,7 +96,7 @@ def test_senseless_strengths_are_refused(options, message):
 
 def test_cached_latents_are_refused():
     recipe = Recipe(steps=5, batch_size=2, lr=1e-3, cache_latents=True, seed=0)
-    situation = Situation(recipe, 10, 5, 1, "32-true")
+    context = TrainingContext(recipe, 10, 5, 1, "32-true")
     with pytest.raises(MiaError, match="augmentation would do nothing"):
-        Augment(flip=0.5).check(situation)
-    Augment(flip=0.5, bank=4).check(situation)
+        Augment(flip=0.5).check(context)
+    Augment(flip=0.5, bank=4).check(context)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations import Treatment, treat
+from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.mitigations.captions import SeveralCaptions
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop
@@ -17,9 +17,9 @@ from mia_bench.utils.errors import MiaError
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, seed=0)
 
 
-def treated(**mitigations) -> Treatment:
+def treated(**mitigations) -> TrainingSetup:
     nodes = {name: {"_target_": type(m).__name__, **vars(m)} for name, m in mitigations.items()}
-    return treat(mitigations, nodes, RECIPE, 40, 10, 1, "32-true")
+    return apply_mitigations(mitigations, nodes, RECIPE, 40, 10, 1, "32-true")
 
 
 def test_settings_compose_whatever_their_order():

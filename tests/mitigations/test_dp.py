@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations import Situation, Treatment
+from mia_bench.mitigations import TrainingContext, TrainingSetup
 from mia_bench.mitigations.dp import DpSgd
-from mia_bench.training.batches import Rows, StepBatches
+from mia_bench.training.batches import EncodedRows, StepBatches
 from mia_bench.training.module import FinetuneModule
 from mia_bench.utils.errors import MiaError
 
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, max_grad_norm=0.0, seed=0)
-SITUATION = Situation(RECIPE, 40, 5, 1, "32-true")
+SITUATION = TrainingContext(RECIPE, 40, 5, 1, "32-true")
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ SITUATION = Situation(RECIPE, 40, 5, 1, "32-true")
 )
 def test_what_would_not_be_private_is_refused(change, message):
     own = {name: change[name] for name in change if name in DpSgd.__dataclass_fields__}
-    situation = replace(
+    context = replace(
         SITUATION,
         recipe=replace(RECIPE, **change.get("recipe", {})),
         **{name: change[name] for name in ("devices", "precision") if name in change},
     )
     DpSgd(noise=1.0).check(SITUATION)
     with pytest.raises(MiaError, match=message):
-        DpSgd(**{"noise": 1.0, **own}).check(situation)
+        DpSgd(**{"noise": 1.0, **own}).check(context)
 
 
 def test_a_target_epsilon_gives_the_noise_that_spends_it():
@@ -67,13 +67,13 @@ def test_epsilon_is_the_literal_bound_without_subsampling():
     assert found == pytest.approx(min(map(bound, orders)), rel=1e-3)
 
 
-def gradients(target, situation, private, layout=torch.contiguous_format):
+def gradients(target, context, private, layout=torch.contiguous_format):
     """Gradient of one step over 4 rows; the same from each row alone, clipped by hand."""
     generator = torch.Generator().manual_seed(0)
     z0 = torch.randn(4, *target.latent_shape, generator=generator).to(memory_format=layout)
-    rows = Rows(tuple("abcd"), z0, target.embed([f"word {i}" for i in range(4)]))
+    rows = EncodedRows(tuple("abcd"), z0, target.embed([f"word {i}" for i in range(4)]))
     bare = copy.deepcopy(target.unet)
-    module = FinetuneModule(target, rows, None, Treatment(situation, {"dp": private}))
+    module = FinetuneModule(target, rows, None, TrainingSetup(context, {"dp": private}))
     (optimizer,) = [module.configure_optimizers()["optimizer"]]
     batch = StepBatches(rows, replace(RECIPE, batch_size=4), 1000).step(0)
     hidden, extra = module._text(rows.cond, batch["text"], batch["drop"])
@@ -96,16 +96,16 @@ def gradients(target, situation, private, layout=torch.contiguous_format):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_step_is_the_sum_of_clipped_gradients_and_keyed_noise(layout, fresh_target):
-    clip, situation = 0.05, replace(SITUATION, members=4)
+    clip, context = 0.05, replace(SITUATION, members=4)
     target = fresh_target()
     target.unet.to(memory_format=layout)  # as models are loaded and latents encoded
-    quiet, single = gradients(target, situation, DpSgd(clip=clip, noise=1e-9), layout)
+    quiet, single = gradients(target, context, DpSgd(clip=clip, noise=1e-9), layout)
     norms = single.norm(dim=1)
     assert (norms > clip).all()
     expected = (single * (clip / norms).clamp(max=1)[:, None]).sum(0) / 4
     assert torch.allclose(quiet, expected, atol=1e-6)
-    loud, _ = gradients(fresh_target(), situation, DpSgd(clip=clip, noise=2.0))
-    again, _ = gradients(fresh_target(), situation, DpSgd(clip=clip, noise=2.0))
+    loud, _ = gradients(fresh_target(), context, DpSgd(clip=clip, noise=2.0))
+    again, _ = gradients(fresh_target(), context, DpSgd(clip=clip, noise=2.0))
     assert torch.equal(loud, again)
     assert (loud - quiet).std().item() == pytest.approx(2.0 * clip / 4, rel=0.05)
 
@@ -118,7 +118,7 @@ def test_layers_that_mix_samples_are_refused():
 def test_whole_networks_trained_on_other_gradients_are_other_models():
     def identity(rank):
         private, node = DpSgd(noise=1.0, lora_rank=rank), {"noise": 1.0, "lora_rank": rank}
-        return Treatment(SITUATION, {"dp": private}, {"dp": node}).identity()
+        return TrainingSetup(SITUATION, {"dp": private}, {"dp": node}).identity()
 
     assert identity(4) == {"dp": {"noise": 1.0, "lora_rank": 4}}
     assert identity(None)["dp"]["version"] == 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations import Situation
+from mia_bench.mitigations import TrainingContext
 from mia_bench.mitigations.early_stop import MONITOR, EarlyStop, chosen_step
 from mia_bench.utils.errors import MiaError
 
@@ -35,8 +35,8 @@ def test_the_rule_on_a_curve_stops_where_lightning_does(seed, min_delta):
 
 def test_held_out_rows_and_a_validation_are_needed():
     with pytest.raises(MiaError, match="validation role is empty"):
-        EarlyStop().check(Situation(RECIPE, 10, 0, 1, "32-true"))
+        EarlyStop().check(TrainingContext(RECIPE, 10, 0, 1, "32-true"))
     with pytest.raises(MiaError, match="never reached in 100 steps"):
-        EarlyStop(every=101).check(Situation(RECIPE, 10, 5, 1, "32-true"))
+        EarlyStop(every=101).check(TrainingContext(RECIPE, 10, 5, 1, "32-true"))
     with pytest.raises(ValueError, match="must be positive"):
         EarlyStop(patience=0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.planning.cells import BEST
 from mia_bench.planning.make_plan import make_plan
+from mia_bench.planning.specs import BEST_STEP
 from mia_bench.utils.errors import MiaError
 
 
@@ -16,11 +16,11 @@ def plan_of(small, tmp_path_factory):
 
 
 def keys(plan):
-    (cell,) = plan.cells
+    (run,) = plan.runs
     return (
         plan.target.key,
-        cell.evaluation.folder.name,
-        cell.folder.name,
+        run.evaluation.folder.name,
+        run.folder.name,
     )
 
 
@@ -74,20 +74,20 @@ def test_what_decides_an_artefact_is_in_its_key(plan_of, override, changed):
 
 
 def test_clid_and_clid_vec_read_the_same_features(plan_of):
-    clid, vec = plan_of("attack=[clid,clid_vec]").cells
+    clid, vec = plan_of("attack=[clid,clid_vec]").runs
     assert clid.evaluation == vec.evaluation
     assert clid.folder != vec.folder
 
 
 def test_one_pass_per_model_and_rows(plan_of):
     missing = plan_of("attack=[clid,clid_vec,loss,mc]").missing()
-    kinds = [(subject.kind, len(asked)) for (subject, _), asked in missing.items()]
+    kinds = [(spec.kind, len(asked)) for (spec, _), asked in missing.items()]
     assert sorted(kinds) == [("base", 3), ("shadow", 3), ("target", 3)]
 
 
 def test_members_and_others_are_interleaved(plan_of):
     """Rows come in sample-id order: no batch of a pass is all members."""
-    rows = plan_of("attack=loss").cells[0].evaluation.sample_id
+    rows = plan_of("attack=loss").runs[0].evaluation.sample_id
     assert list(rows) == sorted(rows)
 
 
@@ -102,7 +102,7 @@ def test_an_attacker_who_does_not_know_of_the_mitigation_has_the_plain_shadow(pl
     unaware = plan_of("attack=loss", "mitigation=augment", "calibration.shadow_mitigation=none")
     assert unaware.target.key == aware.target.key != plain.target.key
     assert unaware.shadow.key == plain.shadow.key != aware.shadow.key
-    assert unaware.cells[0].folder != aware.cells[0].folder
+    assert unaware.runs[0].folder != aware.runs[0].folder
 
 
 def test_the_order_of_mitigations_does_not_matter(plan_of):
@@ -120,7 +120,7 @@ def test_epochs_are_counted_by_the_members_of_each_model(plan_of):
 def test_the_step_of_early_stopping_is_open_until_it_is_trained(plan_of):
     stopping = ("mitigation=early_stop", "mitigation.early_stop.every=1", "attack=loss")
     plan = plan_of(*stopping)
-    assert plan.target.step == plan.shadow.step == BEST
+    assert plan.target.step == plan.shadow.step == BEST_STEP
     assert plan.settled() is not plan
     assert plan_of(*stopping, "checkpoint=2", "finetune.save_at=[2]").target.step == 2
     assert "at most 4 steps" in plan.describe()

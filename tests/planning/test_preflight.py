@@ -104,7 +104,7 @@ def test_attacks_that_compare_captions_need_some(small, tmp_path):
         make_plan(without_captions("attack=[clid,loss,clid_vec,pia]"))
     with pytest.raises(MiaError, match=r"'attack=\[loss,pia,sima,noise_agg_null\]'"):
         make_plan(without_captions("attack=clid_importance"))
-    assert len(make_plan(without_captions("attack=[loss,pia,sima,noise_agg_null]")).cells) == 4
+    assert len(make_plan(without_captions("attack=[loss,pia,sima,noise_agg_null]")).runs) == 4
 
 
 @pytest.mark.parametrize("attack", ["secmi_nns", "pfami_nns"])
@@ -134,5 +134,5 @@ def test_finished_cells_need_nothing_from_outside(small, outputs, monkeypatch):
                            "attack.drc.measures=[vae,mse,open_clip]", outputs=outputs))  # fmt: skip
     with pytest.raises(MiaError, match="names no model of open_clip"):
         fetch(plan)
-    monkeypatch.setattr("mia_bench.planning.cells.is_complete", lambda _: True)
+    monkeypatch.setattr("mia_bench.planning.specs.is_complete", lambda _: True)
     fetch(plan)

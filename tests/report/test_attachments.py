@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mia_bench.display.evidence import PANELS, Shown, save_strips
+from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.report.attachments import Album, licences, read_evidence, read_training, read_utility
 from mia_bench.report.load import Problem, read_outputs
 
@@ -80,50 +80,50 @@ def test_pictures_are_encoded_again_and_bounded(tmp_path):
 
 def test_evidence_keeps_its_order_and_its_words(tmp_path, write_run):
     folder = write_run(tmp_path, "drc")
-    (cell,), _, _ = read_outputs([tmp_path])
-    assert read_evidence(cell, Album()) == (None, [])
-    shown = [Shown(f"z:{9 - i}", f"caption {i}", i / 2, i == 0, "top") for i in range(2)]
+    (run,), _, _ = read_outputs([tmp_path])
+    assert read_evidence(run, Album()) == (None, [])
+    shown = [EvidenceRow(f"z:{9 - i}", f"caption {i}", i / 2, i == 0, "top") for i in range(2)]
     images = {name: torch.zeros(2, 3, 8, 8) for name in PANELS}
     save_strips(folder / "evidence", images, shown)
-    evidence, problems = read_evidence(cell, Album())
+    evidence, problems = read_evidence(run, Album())
     assert problems == []
     assert [strip.sample_id for strip in evidence.strips] == ["z:9", "z:8"]
     assert evidence.strips[1].caption == "caption 1"
     assert (evidence.strips[0].label, evidence.strips[1].label) == ("member", "non-member")
     assert evidence.left_out == 0
     (folder / "evidence" / "index.json").unlink()
-    older, _ = read_evidence(cell, Album())
+    older, _ = read_evidence(run, Album())
     assert [strip.sample_id for strip in older.strips] == ["z_8", "z_9"]
-    none, _ = read_evidence(cell, Album(budget=1))
+    none, _ = read_evidence(run, Album(budget=1))
     assert len(none.strips) == 1
     assert none.left_out == 1
 
 
 def test_an_index_cannot_reach_outside_its_folder(tmp_path, write_run):
     folder = write_run(tmp_path, "drc") / "evidence"
-    (cell,), _, _ = read_outputs([tmp_path])
+    (run,), _, _ = read_outputs([tmp_path])
     picture(tmp_path / "secret.png")
     picture(folder / "in.png")
     rows = [{"file": "../../../../../secret.png"}, {"file": "in.png", "score": "x"}]
     (folder / "index.json").write_text(json.dumps({"rows": rows}))
-    evidence, _ = read_evidence(cell, Album())
+    evidence, _ = read_evidence(run, Album())
     assert [strip.sample_id for strip in evidence.strips] == ["in"]
     assert evidence.strips[0].score is None
     (folder / "broken.png").write_text("no picture")
     (folder / "index.json").write_text(json.dumps({"rows": [{"file": "broken.png"}]}))
-    assert len(read_evidence(cell, Album())[1]) == 1
+    assert len(read_evidence(run, Album())[1]) == 1
 
 
 def test_licences_come_from_our_own_readers_alone(tmp_path, write_run, monkeypatch):
-    def cells(target, **source):
+    def runs(target, **source):
         node = {"name": "d", "source": {"_target_": target, **source}}
         outputs = tmp_path / target.replace(".", "_") / "-".join(source)
         write_run(outputs, data=node)
         return read_outputs([outputs])[0]
 
-    assert licences(cells("mia_bench.data.openmoji.OpenMoji")) == {"d": "CC BY-SA 4.0"}
-    assert licences(cells("mia_bench.data.gone.Gone")) == {"d": "not stated"}
-    assert licences(cells("any.Thing", licence="MIT")) == {"d": "MIT"}
+    assert licences(runs("mia_bench.data.openmoji.OpenMoji")) == {"d": "CC BY-SA 4.0"}
+    assert licences(runs("mia_bench.data.gone.Gone")) == {"d": "not stated"}
+    assert licences(runs("any.Thing", licence="MIT")) == {"d": "MIT"}
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    assert licences(cells("evil.Thing")) == {"d": "not stated"}
+    assert licences(runs("evil.Thing")) == {"d": "not stated"}

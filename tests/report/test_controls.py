@@ -55,12 +55,12 @@ def test_a_published_figure_is_inside_or_outside_the_interval(tmp_path, write_ru
     figures = {"auroc": 0.999, "asr": 0.7, "tpr_at_fpr_0_01": 0.5}
     said = {"source": "a paper", "comparable": "no: other data", "notes": ["one", "two"]}
     write_run(tmp_path, published={**said, "attacks": {"clid": figures}})
-    (cell,) = read(tmp_path)
-    found, problems = published(cell)
+    (run,) = read(tmp_path)
+    found, problems = published(run)
     assert problems == []
     by_name = {p.metric: p for p in found}
     assert by_name["AUC"].outside is True
-    lo, hi = cell.metrics["asr"]["lo"], cell.metrics["asr"]["hi"]
+    lo, hi = run.metrics["asr"]["lo"], run.metrics["asr"]["hi"]
     assert by_name["ASR"].outside is (not lo <= 0.7 <= hi)
     assert by_name["TPR@1%FPR"].value == 0.5
     assert by_name["AUC"].source == "a paper"
@@ -72,8 +72,8 @@ def test_a_published_figure_is_inside_or_outside_the_interval(tmp_path, write_ru
 def test_published_figures_that_are_no_share_are_named(tmp_path, write_run, value):
     node = {"source": "x", "attacks": {"clid": {"auroc": value}}}
     write_run(tmp_path, published=node)
-    (cell,) = read(tmp_path)
-    found, (problem,) = published(cell)
+    (run,) = read(tmp_path)
+    found, (problem,) = published(run)
     assert found == []
     assert "between 0 and 1" in problem.what
 
@@ -83,8 +83,8 @@ def test_published_figures_that_are_no_share_are_named(tmp_path, write_run, valu
 )
 def test_nothing_published_is_nothing(tmp_path, write_run, node):
     write_run(tmp_path, published=node)
-    (cell,) = read(tmp_path)
-    assert published(cell) == ([], [])
+    (run,) = read(tmp_path)
+    assert published(run) == ([], [])
 
 
 def test_comparisons_are_told_with_their_target_and_old_ones_are_a_problem(

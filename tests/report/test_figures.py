@@ -12,7 +12,7 @@ from mia_bench.report.load import read_outputs
 
 
 @pytest.fixture
-def cells(tmp_path, write_run):
+def runs(tmp_path, write_run):
     for mitigation in ("none", "augment"):
         for seed in (0, 1):
             for step in ("100", "300"):
@@ -25,37 +25,37 @@ def cells(tmp_path, write_run):
     return read_outputs([tmp_path])[0]
 
 
-def test_different_targets_come_first(cells):
+def test_different_targets_come_first(runs):
     """One of every (model, data, mitigation), the fullest and latest; then the others."""
-    targets = figures.targets_of(cells)
+    targets = figures.targets_of(runs)
     assert len(targets) == 8
     assert [t.first.mitigation for t in targets[:2]] == ["augment", "none"]
-    assert all(len(t.cells) == 2 and t.first.step == "300" for t in targets[:2])
+    assert all(len(t.runs) == 2 and t.first.step == "300" for t in targets[:2])
     assert {t.first.seed for t in targets[-2:]} == {1}
 
 
-def test_an_attack_keeps_its_colour(cells):
-    series = figures.series_of(cells)
+def test_an_attack_keeps_its_colour(runs):
+    series = figures.series_of(runs)
     assert series == {"clid": 0, "loss": 1}
-    target = figures.targets_of(cells)[0]
+    target = figures.targets_of(runs)[0]
     drawn = str(figures.roc_figure(target, series, "roc").chart)
-    for cell in target.cells:
-        assert f">{cell.attack} {cell.metrics['auroc']['value']:.3f}</text>" in drawn
+    for run in target.runs:
+        assert f">{run.attack} {run.metrics['auroc']['value']:.3f}</text>" in drawn
     assert 'class="l s0"' in drawn
     assert 'class="l s1"' in drawn
 
 
-def test_more_curves_than_one_can_tell_apart_are_counted(cells, monkeypatch):
-    monkeypatch.setattr(figures, "CURVES", 1)
-    target = figures.targets_of(cells)[0]
-    found = figures.roc_figure(target, figures.series_of(cells), "roc")
+def test_more_curves_than_one_can_tell_apart_are_counted(runs, monkeypatch):
+    monkeypatch.setattr(figures, "MAX_CURVES", 1)
+    target = figures.targets_of(runs)[0]
+    found = figures.roc_figure(target, figures.series_of(runs), "roc")
     assert "The 1 weakest attacks are left out" in found.caption
     assert found.chart.count("polyline") == 2
 
 
-def test_a_trajectory_has_a_point_and_a_band_per_attack(cells):
-    same = [c for c in cells if c.model_key.startswith("none0")]
-    series = figures.series_of(cells)
+def test_a_trajectory_has_a_point_and_a_band_per_attack(runs):
+    same = [c for c in runs if c.model_key.startswith("none0")]
+    series = figures.series_of(runs)
     found = figures.trajectory_figure(same, series, "t")
     assert found.chart.count("<circle") == 4
     assert found.chart.count('class="a b s') == 2
@@ -64,17 +64,17 @@ def test_a_trajectory_has_a_point_and_a_band_per_attack(cells):
     assert "TPR at 1 % FPR" in tpr.chart
 
 
-def test_cost_counts_backward_passes_and_zero_queries_have_a_place(cells):
-    found = figures.cost_figure(cells, figures.series_of(cells), "title", "nfe")
-    assert found.chart.count("<circle") == len(cells) + 2
-    assert figures.cost_of(cells[0]) in (0.0, 9.0)
+def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
+    found = figures.cost_figure(runs, figures.series_of(runs), "title", "nfe")
+    assert found.chart.count("<circle") == len(runs) + 2
+    assert figures.cost_of(runs[0]) in (0.0, 9.0)
 
 
-def test_utility_has_a_shape_per_mitigation(cells):
-    series = figures.series_of(cells)
-    assert figures.utility_figure(cells, {}, "frechet", series, "u") is None
-    utility = {c.target: Utility({"frechet": 3.0}, "tiny VAE", None) for c in cells}
-    found = figures.utility_figure(cells, utility, "frechet", series, "u")
+def test_utility_has_a_shape_per_mitigation(runs):
+    series = figures.series_of(runs)
+    assert figures.utility_figure(runs, {}, "frechet", series, "u") is None
+    utility = {c.target: Utility({"frechet": 3.0}, "tiny VAE", None) for c in runs}
+    found = figures.utility_figure(runs, utility, "frechet", series, "u")
     assert "Features: tiny VAE" in found.caption
     assert "<circle" in found.chart
     assert "<polygon" in found.chart
@@ -87,15 +87,15 @@ def test_losses_are_named_for_people():
     assert drawn.count("<circle") == 3  # a loss of 0 was not measured
 
 
-def test_a_threshold_outside_the_histogram_is_not_drawn(cells):
-    with_rule = figures.histogram_figure(cells[0], "h").chart
+def test_a_threshold_outside_the_histogram_is_not_drawn(runs):
+    with_rule = figures.histogram_figure(runs[0], "h").chart
     assert 'class="r"' in with_rule
-    bins = cells[0].histogram
+    bins = runs[0].histogram
     far = charts.Histogram(bins.edges, bins.members, bins.nonmembers, 1e9)
     assert 'class="r"' not in charts.histogram_chart(far, "t")
 
 
-def test_cost_is_drawn_for_the_latest_step_alone(cells):
-    last = _last(cells)
+def test_cost_is_drawn_for_the_latest_step_alone(runs):
+    last = _last(runs)
     assert {c.step for c in last} == {"300"}
-    assert {c.model_key for c in last} == {c.model_key for c in cells}
+    assert {c.model_key for c in last} == {c.model_key for c in runs}

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from mia_bench.display.evidence import PANELS, Shown, save_strips
+from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.evaluation.score_table import judge
 from mia_bench.report.__main__ import run
 from mia_bench.report.build import interval_bar
@@ -76,7 +76,7 @@ def hostile(tmp_path, write_run, scores, quiet):
         },
     )
     images = {name: torch.zeros(1, 3, 8, 8) for name in PANELS}
-    save_strips(folder / "evidence", images, [Shown(HOSTILE, HOSTILE, 0.5, True, HOSTILE)])
+    save_strips(folder / "evidence", images, [EvidenceRow(HOSTILE, HOSTILE, 0.5, True, HOSTILE)])
     utility = tmp_path / "utility" / folder.parent.parent.name / "300" / "k"
     utility.mkdir(parents=True)
     values = {"frechet": 1.0, "heldout_loss": 0.1, "frechet_features": HOSTILE}
@@ -204,7 +204,7 @@ def test_interval_bars_lie_where_they_should():
 
 def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, monkeypatch):
     monkeypatch.setattr("mia_bench.storage.provenance._git", dict)
-    monkeypatch.setattr("mia_bench.report.load.ALONE", 1000)
+    monkeypatch.setattr("mia_bench.report.load.MIN_RUNS_FOR_PROCESSES", 1000)
     table = scores(1.0, 0)
     metrics = judge(table, 0, 100).metrics
     sizes = []

@@ -17,17 +17,17 @@ from mia_bench.storage.files import write_json
 
 def test_a_run_is_read_and_recomputed(tmp_path, write_run, scores):
     write_run(tmp_path, "clid", 1.0, access="grey_box", mitigation={"augment": {}, "lora": {}})
-    (cell,), problems, again = read_outputs([tmp_path])
+    (run,), problems, again = read_outputs([tmp_path])
     assert problems == []
     assert again
     table = scores(1.0, 0)
     rows = table[~table.calibration]
-    assert cell.metrics["auroc"]["value"] == auroc(rows.score, rows.is_member)
-    assert (cell.attack, cell.access, cell.model, cell.data) == (
+    assert run.metrics["auroc"]["value"] == auroc(rows.score, rows.is_member)
+    assert (run.attack, run.access, run.model, run.data) == (
         *("clid", "grey box", "tiny", "openmoji"),
     )
-    assert cell.mitigation == "augment+lora"
-    assert cell.surest[0][0] == rows.sort_values("score").sample_id.iloc[-1]
+    assert run.mitigation == "augment+lora"
+    assert run.surest[0][0] == rows.sort_values("score").sample_id.iloc[-1]
 
 
 def test_figures_that_differ_from_the_stored_ones_are_said(tmp_path, write_run, reseal):
@@ -36,9 +36,9 @@ def test_figures_that_differ_from_the_stored_ones_are_said(tmp_path, write_run, 
     metrics["auroc"]["value"] = 0.999
     write_json(folder / "metrics.json", metrics)
     reseal(folder)
-    (cell,), (problem,), _ = read_outputs([tmp_path])
-    assert cell.differs
-    assert cell.metrics["auroc"]["value"] != 0.999
+    (run,), (problem,), _ = read_outputs([tmp_path])
+    assert run.differs
+    assert run.metrics["auroc"]["value"] != 0.999
     assert "stored 0.9990" in problem.what
 
 
@@ -61,8 +61,8 @@ def test_half_written_and_changed_runs_are_named_and_the_rest_is_reported(tmp_pa
     garbled = write_run(tmp_path, "garbled")
     (garbled / "manifest.json").write_text("{")
     (garbled.parent / "stray.lock").touch()
-    cells, problems, _ = read_outputs([tmp_path])
-    assert [cell.attack for cell in cells] == ["fine"]
+    runs, problems, _ = read_outputs([tmp_path])
+    assert [run.attack for run in runs] == ["fine"]
     said = {p.where.rpartition("/")[2].partition("-")[0]: p.what for p in problems}
     assert "half-written" in said["half"]
     assert "changed since" in said["changed"]
@@ -84,8 +84,8 @@ def test_half_written_and_changed_runs_are_named_and_the_rest_is_reported(tmp_pa
 def test_scores_that_cannot_be_judged(tmp_path, write_run, scores, change, said):
     write_run(tmp_path, "bad", table=change(scores(1.0, 0)))
     write_run(tmp_path, "good")
-    cells, (problem,), _ = read_outputs([tmp_path])
-    assert [cell.attack for cell in cells] == ["good"]
+    runs, (problem,), _ = read_outputs([tmp_path])
+    assert [run.attack for run in runs] == ["good"]
     assert said in problem.what
 
 
@@ -102,8 +102,8 @@ def test_another_version(tmp_path, write_run, reseal):
     del metrics["nfe_forward"]
     write_json(folder / "metrics.json", metrics)
     reseal(folder)
-    cells, (problem,), _ = read_outputs([tmp_path])
-    assert cells == []
+    runs, (problem,), _ = read_outputs([tmp_path])
+    assert runs == []
     assert "written by version" in problem.what
     assert "nfe_forward" in problem.what
 
@@ -114,8 +114,8 @@ def test_a_copy_is_merged_and_a_contradiction_is_left_out(tmp_path, write_run, s
     for outputs in (one, two):
         write_run(outputs, "same", key="0" * 16)
         write_run(outputs, "odd", key="1" * 16, table=scores(1.0, 5 if outputs == one else 6))
-    cells, (problem,), _ = read_outputs([one, two])
-    assert [cell.attack for cell in cells] == ["same"]
+    runs, (problem,), _ = read_outputs([one, two])
+    assert [run.attack for run in runs] == ["same"]
     assert "other scores" in problem.what
     assert "odd-1" in problem.where
 
@@ -123,7 +123,7 @@ def test_a_copy_is_merged_and_a_contradiction_is_left_out(tmp_path, write_run, s
 def test_stored_bounds_are_used_when_there_are_many_runs(tmp_path, write_run, monkeypatch):
     write_run(tmp_path)
     (full,), _, _ = read_outputs([tmp_path])
-    monkeypatch.setattr("mia_bench.report.load.MANY", 0)
+    monkeypatch.setattr("mia_bench.report.load.MAX_REDRAWN_RUNS", 0)
     (quick,), problems, again = read_outputs([tmp_path])
     assert not again
     assert problems == []
@@ -135,7 +135,7 @@ def test_processes_give_what_one_process_gives(tmp_path, write_run, monkeypatch)
     for seed in range(3):
         write_run(tmp_path, seed=seed)
     alone = read_outputs([tmp_path])[0]
-    monkeypatch.setattr("mia_bench.report.load.ALONE", 1)
+    monkeypatch.setattr("mia_bench.report.load.MIN_RUNS_FOR_PROCESSES", 1)
     together = read_outputs([tmp_path])[0]
     assert [c.metrics for c in together] == [c.metrics for c in alone]
 

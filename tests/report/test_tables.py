@@ -15,43 +15,43 @@ HOSTILE = "=cmd|x<script>$\\input{a}`[a](b)"
 
 
 @pytest.fixture
-def cells(tmp_path, write_run):
+def runs(tmp_path, write_run):
     write_run(tmp_path, "weak", 0.1)
     write_run(tmp_path, "strong", 2.0)
     write_run(tmp_path, "clid", mitigation={HOSTILE: {}})
     return ordered(read_outputs([tmp_path])[0])
 
 
-def test_the_best_attack_of_a_target_comes_first(cells):
-    assert [c.attack for c in cells if c.mitigation == "none"] == ["strong", "weak"]
+def test_the_best_attack_of_a_target_comes_first(runs):
+    assert [c.attack for c in runs if c.mitigation == "none"] == ["strong", "weak"]
 
 
-def test_csv_holds_unrounded_figures_and_no_formulas(cells):
-    rows = list(csv.DictReader(io.StringIO(as_csv(cells))))
+def test_csv_holds_unrounded_figures_and_no_formulas(runs):
+    rows = list(csv.DictReader(io.StringIO(as_csv(runs))))
     by_attack = {r["attack"]: r for r in rows}
-    for cell in cells:
-        assert float(by_attack[cell.attack]["auroc"]) == cell.metrics["auroc"]["value"]
-        assert float(by_attack[cell.attack]["asr_hi"]) == cell.metrics["asr"]["hi"]
+    for run in runs:
+        assert float(by_attack[run.attack]["auroc"]) == run.metrics["auroc"]["value"]
+        assert float(by_attack[run.attack]["asr_hi"]) == run.metrics["asr"]["hi"]
     assert by_attack["clid"]["mitigation"] == "'" + HOSTILE
     assert by_attack["clid"]["tpr_at_fpr_0_001"] == ""
 
 
-def test_markdown_and_latex_cannot_be_broken_out_of(cells):
-    text = as_markdown(cells, "title")
+def test_markdown_and_latex_cannot_be_broken_out_of(runs):
+    text = as_markdown(runs, "title")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     bars = {line.replace("\\|", "").count("|") for line in lines}
     assert len(bars) == 1
     assert "<script" not in text
     assert "](b)" not in text.replace("\\]", "")
-    tex = as_latex(cells, "title")
+    tex = as_latex(runs, "title")
     assert "\\input{a}" not in tex
     assert "\\textbackslash{}input\\{a\\}" in tex
     body = [line for line in tex.splitlines() if line.endswith(r"\\")]
     assert {line.replace(r"\&", "").count("&") for line in body} == {13}
 
 
-def test_a_row_reads_as_the_terminal_table(cells):
-    strong = next(c for c in cells if c.attack == "strong")
+def test_a_row_reads_as_the_terminal_table(runs):
+    strong = next(c for c in runs if c.attack == "strong")
     texts = row(strong)
     assert texts[7].startswith(f"{strong.metrics['auroc']['value']:.3f} [")
     assert texts[8].endswith("*")
@@ -61,8 +61,8 @@ def test_seeds_are_joined_where_nothing_else_differs(tmp_path, write_run):
     for seed in range(3):
         write_run(tmp_path, "clid", seed=seed, finetune={"steps": 300, "seed": seed})
     write_run(tmp_path, "clid", seed=3, finetune={"steps": 40, "seed": 3})
-    cells = read_outputs([tmp_path])[0]
-    (spread,) = over_seeds(cells)
+    runs = read_outputs([tmp_path])[0]
+    (spread,) = over_seeds(runs)
     assert spread.seeds == (0, 1, 2)
-    values = [c.metrics["auroc"]["value"] for c in cells if c.seed < 3]
+    values = [c.metrics["auroc"]["value"] for c in runs if c.seed < 3]
     assert spread.auc_mean_sd == f"{np.mean(values):.3f} ({np.std(values, ddof=1):.3f})"

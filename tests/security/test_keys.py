@@ -51,9 +51,9 @@ def keys(small, tmp_path_factory) -> Callable[[Sequence[str]], Keys]:
     def find(overrides: Sequence[str]) -> Keys:
         experiment = small(*where, *overrides, outputs=folder / "outputs")
         plan = Plan(experiment, first.split, first.items, first.outputs)
-        [cell] = plan.cells
-        found = {MODEL: plan.target.key, FEATURES: cell.evaluation.folder.name}
-        return {**found, CELL: cell.folder.name}
+        [run] = plan.runs
+        found = {MODEL: plan.target.key, FEATURES: run.evaluation.folder.name}
+        return {**found, CELL: run.folder.name}
 
     return find
 

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
-from mia_bench.storage.artifacts import checked_manifest, get_or_build, is_complete, seal, settled
+from mia_bench.storage.artifacts import (
+    checked_manifest,
+    get_or_build,
+    is_complete,
+    is_settled,
+    seal,
+)
 from mia_bench.storage.files import read_json, read_yaml, unwritable, write_json
 from mia_bench.storage.hashing import hash_file, hash_files, hash_key
 from mia_bench.storage.locks import holding, locked
@@ -298,7 +304,7 @@ def test_a_sealed_build_that_changed_is_built_again(
         with pytest.raises(MiaError, match="cannot read"):
             get_or_build(folder, counting(runs))
     (tmp_path / "key.tmp" / "data.txt").write_text("edited")
-    assert not settled(folder)
+    assert not is_settled(folder)
     get_or_build(folder, counting(runs))
     assert len(runs) == 2
     assert (folder / "data.txt").read_text() == "data"
@@ -352,7 +358,7 @@ with FileLock(sys.argv[1]):
     holder = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    monkeypatch.setattr("mia_bench.storage.locks.PATIENCE", 0.05)
+    monkeypatch.setattr("mia_bench.storage.locks.LOCK_NOTICE_SECONDS", 0.05)
     with locked(path):
         assert "waiting for another process that is at work on abc" in capsys.readouterr().err
     holder.communicate()
@@ -399,7 +405,7 @@ def test_a_rank_whose_parent_ended_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("mia_bench.storage.artifacts.PARENT", -1)
+    monkeypatch.setattr("mia_bench.storage.artifacts.PARENT_PID", -1)
     with pytest.raises(MiaError, match=r"rank 0 ended before it finished .*run the same command"):
         get_or_build(tmp_path / "key", counting([]))
 
@@ -438,7 +444,7 @@ def test_tables_are_asked_for_by_one_process_at_a_time(tmp_path):
 def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypatch):
     """Its other ranks would train or ask meanwhile; they themselves take no lock."""
     folder, runs = tmp_path / "key", []
-    monkeypatch.setattr("mia_bench.storage.locks.PATIENCE", 0.0)
+    monkeypatch.setattr("mia_bench.storage.locks.LOCK_NOTICE_SECONDS", 0.0)
     with FileLock(tmp_path / "key.lock"), pytest.raises(MiaError, match=r"another run .* on key"):
         get_or_build(folder, counting(runs), together=True)
     assert not runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mia_bench.execution.run import failure_of
-from mia_bench.storage.failures import find, forget, read, record
+from mia_bench.storage.failures import find_failures, forget_failures, read_failure, record_failure
 from mia_bench.utils.errors import MiaError
 
 CELLS = ["runs/t/1/pia-0"]
@@ -20,15 +20,15 @@ def failing():
 
 def test_kept_found_and_forgotten(tmp_path):
     failure = failing()
-    path = record(tmp_path, failure)
-    assert read(path) == find(tmp_path, CELLS) == failure
+    path = record_failure(tmp_path, failure)
+    assert read_failure(path) == find_failures(tmp_path, CELLS) == failure
     assert failure.first_line == "too few rows"
     assert "in failing" in failure.traceback
-    record(tmp_path, failure)
+    record_failure(tmp_path, failure)
     assert len(list(path.parent.iterdir())) == 1
-    forget(tmp_path, CELLS)
-    assert find(tmp_path, CELLS) is None
-    forget(tmp_path, CELLS)
+    forget_failures(tmp_path, CELLS)
+    assert find_failures(tmp_path, CELLS) is None
+    forget_failures(tmp_path, CELLS)
 
 
 def test_an_error_that_is_a_bug_has_its_type():
@@ -37,8 +37,8 @@ def test_an_error_that_is_a_bug_has_its_type():
 
 def test_a_folder_that_cannot_be_written_is_said_and_survived(tmp_path, capsys):
     (tmp_path / "failures").write_text("in the way")
-    assert record(tmp_path, failing()) is None
-    forget(tmp_path, CELLS)
+    assert record_failure(tmp_path, failing()) is None
+    forget_failures(tmp_path, CELLS)
     said = capsys.readouterr().err
     assert "could not be recorded" in said
 
@@ -48,4 +48,4 @@ def test_a_half_written_record_is_named(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(MiaError, match="cannot read"):
-        read(path)
+        read_failure(path)

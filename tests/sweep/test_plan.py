@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from mia_bench.planning.make_plan import Memo, make_plan
-from mia_bench.sweep.plan import Asking, Job, Training, effort, label, plan_job, spread, varying
+from mia_bench.sweep.plan import (
+    Job,
+    PlannedExtraction,
+    PlannedTraining,
+    effort,
+    label,
+    plan_job,
+    spread,
+    varying,
+)
 from mia_bench.sweep.throughput import Rates
 
 
@@ -16,8 +25,8 @@ def job(*models: str, tables: str = "", name: str = "x") -> Job:
     return Job(
         (f"attack={name}",),
         Path("out"),
-        train=tuple(Training(Path(m), "base", 32, 100) for m in models),
-        ask=tuple(Asking(Path(t), "base", "clid", 10, 15) for t in tables),
+        train=tuple(PlannedTraining(Path(m), "base", 32, 100) for m in models),
+        ask=tuple(PlannedExtraction(Path(t), "base", "clid", 10, 15) for t in tables),
     )
 
 
@@ -61,12 +70,12 @@ def test_the_plan_of_a_job_lists_what_is_missing(small, outputs):
     memo = Memo()
     experiment = small("attack=loss", outputs=outputs)
     planned = plan_job(experiment, ["attack=loss"], memo)
-    assert [name for name, _ in planned.cells] == ["loss"]
+    assert [name for name, _ in planned.runs] == ["loss"]
     assert {t.steps for t in planned.train} == {4}
     assert len(planned.train) == 2
     assert sorted(a.rows for a in planned.ask) == [24, 36, 36]
     assert not planned.finished
-    assert planned.names == [make_plan(experiment).cells[0].folder.relative_to(outputs).as_posix()]
+    assert planned.names == [make_plan(experiment).runs[0].folder.relative_to(outputs).as_posix()]
 
 
 def test_a_thousand_plans_list_the_data_once(small, outputs, monkeypatch):
@@ -79,4 +88,4 @@ def test_a_thousand_plans_list_the_data_once(small, outputs, monkeypatch):
     assert (time.process_time() - began) / 20 < 0.1  # 0.03 s; listing anew takes 0.4 s
     assert listed == []
     monkeypatch.undo()
-    assert plans[0].cells == plan_job(experiment, [], Memo()).cells
+    assert plans[0].runs == plan_job(experiment, [], Memo()).runs

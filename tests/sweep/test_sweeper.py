@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mia_bench.storage.failures import read
+from mia_bench.storage.failures import read_failure
 from mia_bench.sweep.plan import Job
 from mia_bench.sweep.sweeper import _end, _launch, heading
 from mia_bench.utils.errors import MiaError
@@ -48,7 +48,7 @@ def test_a_failed_cell_is_recorded_and_the_others_go_on(broken):
     assert "1 of 2 jobs failed" in done.stderr
     assert len(list(outputs.glob("runs/*/*/loss-*/manifest.json"))) == 1
     (record,) = (outputs / "failures").glob("*.json")
-    failure = read(record)
+    failure = read_failure(record)
     assert "the training loss became" in failure.first_line
     assert "Traceback" in failure.traceback
     assert "finetune.lr=1e+30" in failure.overrides
@@ -72,11 +72,11 @@ def test_a_manifest_holds_the_command_of_its_own_job(broken):
 def test_every_run_of_the_sweep_has_its_own_id_on_wandb(broken):
     outputs, done = broken
     assert done.stdout.count("no API key") == 1
-    (cell,) = outputs.glob("runs/*/*/loss-*[0-9a-f]/")
+    (run,) = outputs.glob("runs/*/*/loss-*[0-9a-f]/")
     models = {p.parent.name for p in outputs.glob("targets/*/manifest.json")}
     logs = [p.stem[4:] for p in (outputs / "wandb").glob("offline-run-*/run-*.wandb")]
-    report = f"report-{cell.parent.parent.name}"
-    assert sorted(logs) == sorted([cell.name.partition("-")[2], *models, report])
+    report = f"report-{run.parent.parent.name}"
+    assert sorted(logs) == sorted([run.name.partition("-")[2], *models, report])
 
 
 def test_what_is_finished_is_not_run_again(broken, sweep):
@@ -146,8 +146,8 @@ class Dying:
 
 def test_a_killed_worker_still_gets_the_table(tmp_path, store_cell, capsys):
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
-    done = Job((), tmp_path, cells=(("clid", store_cell(tmp_path)),), finished=True)
-    killed = Job(("seed=1",), tmp_path, cells=(("pia", tmp_path / "runs" / "a" / "1" / "pia-0"),))
+    done = Job((), tmp_path, runs=(("clid", store_cell(tmp_path)),), finished=True)
+    killed = Job(("seed=1",), tmp_path, runs=(("pia", tmp_path / "runs" / "a" / "1" / "pia-0"),))
     stopped = _launch(config, Dying(), [killed], ["seed"])
     with pytest.raises(MiaError, match=r"a worker was terminated.*goes on from there"):
         _end([done, killed], [killed], ["seed"], stopped)

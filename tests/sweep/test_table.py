@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from mia_bench.execution.run import failure_of
-from mia_bench.storage.failures import record
-from mia_bench.sweep.plan import Asking, Effort, Job, Training
+from mia_bench.storage.failures import record_failure
+from mia_bench.sweep.plan import Effort, Job, PlannedExtraction, PlannedTraining
 from mia_bench.sweep.table import describe, hint, show
 
 
 def done(folder: Path, outputs: Path, name: str = "clid") -> Job:
-    return Job((f"attack={name}",), outputs, cells=((name, folder),), finished=True)
+    return Job((f"attack={name}",), outputs, runs=((name, folder),), finished=True)
 
 
 def test_the_plan_counts_and_names(store_cell, tmp_path):
@@ -22,9 +22,9 @@ def test_the_plan_counts_and_names(store_cell, tmp_path):
     todo = Job(
         ("attack=pia",),
         tmp_path,
-        cells=(("pia", tmp_path / "runs" / "x" / "1" / "pia-1"),),
-        train=(Training(tmp_path / "t", "b", 32, 300),),
-        ask=(Asking(tmp_path / "f", "b", "pia", 100, 2),),
+        runs=(("pia", tmp_path / "runs" / "x" / "1" / "pia-1"),),
+        train=(PlannedTraining(tmp_path / "t", "b", 32, 300),),
+        ask=(PlannedExtraction(tmp_path / "f", "b", "pia", 100, 2),),
     )
     never = Job(("attack=gsa",), tmp_path, problem="no such access\nmore")
     work = Effort(1, 300, 200, 120.0, 6000.0)
@@ -52,10 +52,10 @@ def test_attacks_one_by_one_are_told_of_the_list_form():
 def test_the_table_reads_results_and_failures_from_disk(store_cell, tmp_path, capsys):
     good = done(store_cell(tmp_path), tmp_path)
     old = done(store_cell(tmp_path, "loss"), tmp_path, "loss")
-    (old.cells[0][1] / "metrics.json").write_text('{"auroc": {"value": 0.5}}')
+    (old.runs[0][1] / "metrics.json").write_text('{"auroc": {"value": 0.5}}')
     gone = tmp_path / "runs" / "x" / "300" / "pia-0"
     failed, killed = done(gone, tmp_path, "pia"), done(gone.with_name("mc-0"), tmp_path, "mc")
-    record(tmp_path, failure_of(RuntimeError("[red]out of luck"), failed.names, ()))
+    record_failure(tmp_path, failure_of(RuntimeError("[red]out of luck"), failed.names, ()))
     jobs = [good, old, failed, killed]
     assert show(jobs, [good, failed, killed], ["attack"]) == 2
     said = capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_the_table_reads_results_and_failures_from_disk(store_cell, tmp_path, ca
 
 def test_a_record_of_another_version_does_not_hide_the_others(tmp_path, capsys):
     gone = done(tmp_path / "runs" / "x" / "300" / "pia-0", tmp_path, "pia")
-    path = record(tmp_path, failure_of(RuntimeError("x"), gone.names, ()))
+    path = record_failure(tmp_path, failure_of(RuntimeError("x"), gone.names, ()))
     path.write_text('{"version": 0}')
     assert show([gone], [gone], []) == 1
     assert "cannot read" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The chunk: found once per situation, remembered, bounded by memory and patience."""
+"""The chunk: found once per context, remembered, bounded by memory and patience."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mia_bench.target import chunk_tuning
-from mia_bench.target.chunk_tuning import fastest, remember, remembered, situation, tuned_chunk
+from mia_bench.target.chunk_tuning import chunk_context, fastest, remember, remembered, tuned_chunk
 
 
 def test_the_smallest_that_larger_ones_do_not_beat():
@@ -45,20 +45,20 @@ def test_what_was_found_is_remembered(random_target, tmp_path, monkeypatch):
     assert tuned_chunk(random_target(), tmp_path) == 8
     assert len(tried) == 6
     half = random_target(dtype=torch.bfloat16)
-    assert situation(half) != situation(target)
+    assert chunk_context(half) != chunk_context(target)
     tuned_chunk(half, tmp_path)
     assert len(tried) == 12
-    remember(tmp_path, situation(half), 3)
+    remember(tmp_path, chunk_context(half), 3)
     assert tuned_chunk(half, tmp_path) == 3
     assert tuned_chunk(target, tmp_path) == 8
 
 
 @pytest.mark.parametrize("junk", ["", "[1]", '{"a": "b"}'])
 def test_a_file_that_cannot_be_used_is_no_error(junk, tmp_path):
-    (tmp_path / chunk_tuning.FILE).write_text(junk)
+    (tmp_path / chunk_tuning.CHUNKS_FILE).write_text(junk)
     assert remembered(tmp_path) == {}
     remember(tmp_path, "key", 4)
-    assert json.loads((tmp_path / chunk_tuning.FILE).read_text()) == {"key": 4}
+    assert json.loads((tmp_path / chunk_tuning.CHUNKS_FILE).read_text()) == {"key": 4}
 
 
 def test_a_real_network_is_timed_without_counting_questions(random_target):
@@ -84,6 +84,6 @@ def test_what_a_first_call_compiles_is_not_what_a_call_takes(random_target, monk
 def test_compiled_networks_have_a_chunk_of_their_own(random_target, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda unet, **_: unet)
     target = random_target()
-    plain = situation(target)
+    plain = chunk_context(target)
     target.compile_unet("default")
-    assert situation(target) != plain
+    assert chunk_context(target) != plain

@@ -10,7 +10,7 @@ import pytest
 from mia_bench.config.schema import LoggerOptions
 from mia_bench.dashboard import main
 from mia_bench.tracking.dashboard import as_json, build_report, build_workspace, matrix, save
-from mia_bench.tracking.records import attack_entry
+from mia_bench.tracking.records import attack_record
 
 # the library itself still uses what pydantic has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -32,8 +32,8 @@ def no_network(monkeypatch, tmp_path):
 
 @pytest.fixture
 def found(store_cell, tmp_path):
-    cells = [store_cell(tmp_path, a, t * 16, seed=s) for a, t, s in CELLS]
-    return [attack_entry(cell, tmp_path) for cell in cells]
+    runs = [store_cell(tmp_path, a, t * 16, seed=s) for a, t, s in CELLS]
+    return [attack_record(run, tmp_path) for run in runs]
 
 
 CELLS = (("clid", "a", 0), ("clid", "b", 1), ("loss", "a", 0))

@@ -10,10 +10,10 @@ import pytest
 
 from mia_bench.storage.files import read_json
 from mia_bench.tracking.records import (
-    attack_entry,
-    finetune_entry,
+    attack_record,
+    finetune_record,
     flat,
-    report_entry,
+    report_record,
     sampled,
     thinned,
 )
@@ -52,7 +52,7 @@ def test_metrics_of_another_version_are_named(broken):
 
 def test_an_entry_is_identified_by_its_key_and_grouped_by_its_target(store_cell, tmp_path):
     folder = store_cell(tmp_path)
-    entry = attack_entry(folder, tmp_path)
+    entry = attack_record(folder, tmp_path)
     assert entry.id == folder.name.removeprefix("clid-")
     assert (entry.group, entry.job_type) == ("a" * 16, "attack")
     assert entry.tags == ("clid", "openmoji")
@@ -65,8 +65,8 @@ def test_an_entry_is_identified_by_its_key_and_grouped_by_its_target(store_cell,
 def test_a_model_and_a_report_join_the_group_of_their_target(store_cell, tmp_path):
     store_cell(tmp_path)
     store_cell(tmp_path, attack="loss")
-    model = finetune_entry(tmp_path / "targets" / ("a" * 16), tmp_path)
-    report = report_entry("a" * 16, tmp_path)
+    model = finetune_record(tmp_path / "targets" / ("a" * 16), tmp_path)
+    report = report_record("a" * 16, tmp_path)
     assert model.group == report.group == "a" * 16
     assert (model.job_type, report.job_type) == ("finetune", "report")
     assert model.summary["val_heldout"] == pytest.approx(0.2 / 3)
@@ -76,24 +76,24 @@ def test_a_model_and_a_report_join_the_group_of_their_target(store_cell, tmp_pat
 
 def test_the_signature_changes_with_what_is_shown(store_cell, tmp_path):
     folder = store_cell(tmp_path)
-    before = attack_entry(folder, tmp_path).signature
-    assert attack_entry(folder, tmp_path).signature == before
+    before = attack_record(folder, tmp_path).signature
+    assert attack_record(folder, tmp_path).signature == before
     (folder / "evidence").mkdir()
     (folder / "evidence" / "one.png").write_bytes(b"picture")
-    assert attack_entry(folder, tmp_path).signature != before
+    assert attack_record(folder, tmp_path).signature != before
 
 
 def test_a_folder_of_another_version_is_refused(store_cell, tmp_path):
     folder = store_cell(tmp_path)
     (folder / "config.yaml").write_text("data: {}")
     with pytest.raises(MiaError, match="another version"):
-        attack_entry(folder, tmp_path)
+        attack_record(folder, tmp_path)
     (folder / "config.yaml").unlink()
     with pytest.raises(MiaError, match="cannot read"):
-        attack_entry(folder, tmp_path)
+        attack_record(folder, tmp_path)
     (folder / "metrics.json").write_text(json.dumps({"auroc": 0.5})[:5])
     with pytest.raises(MiaError):
-        attack_entry(folder, tmp_path)
+        attack_record(folder, tmp_path)
 
 
 def test_the_table_of_scores_is_capped_and_holds_no_captions():

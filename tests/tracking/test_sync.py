@@ -23,7 +23,7 @@ def runs(outputs):
 
 
 def test_twice_gives_no_duplicates_and_later_cells_are_added(store_cell, tmp_path, capsys):
-    cell = store_cell(tmp_path)
+    run = store_cell(tmp_path)
     words = [f"paths.outputs={tmp_path}", "wandb=offline"]
     for said in ("3 sent", "0 sent"):
         with pytest.raises(SystemExit) as end:
@@ -31,7 +31,7 @@ def test_twice_gives_no_duplicates_and_later_cells_are_added(store_cell, tmp_pat
         assert end.value.code == 0
         assert said in capsys.readouterr().out
     once = runs(tmp_path)
-    assert once == sorted([cell.name[-16:], "a" * 16, "report-" + "a" * 16])
+    assert once == sorted([run.name[-16:], "a" * 16, "report-" + "a" * 16])
     other = store_cell(tmp_path, attack="loss")
     with pytest.raises(SystemExit):
         main(words)

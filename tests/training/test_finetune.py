@@ -17,17 +17,17 @@ from safetensors.torch import load_file
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.source import Item
-from mia_bench.mitigations import Situation, Treatment
+from mia_bench.mitigations import TrainingContext, TrainingSetup
 from mia_bench.mitigations.augment import Augment
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
 from mia_bench.models.lora import load_lora
 from mia_bench.target import Target
 from mia_bench.target.diffusion import add_noise
-from mia_bench.training.batches import Rows, StepBatches
+from mia_bench.training.batches import EncodedRows, StepBatches
 from mia_bench.training.finetune import finetune
 from mia_bench.training.module import FinetuneModule
-from mia_bench.training.views import shown
+from mia_bench.training.views import training_rows
 from mia_bench.utils.errors import MiaError
 
 CPU = TrainerOptions(accelerator="cpu")
@@ -36,16 +36,16 @@ RECIPE = Recipe(
 )
 
 
-def rows(target: Target, n: int, prefix: str) -> Rows:
+def rows(target: Target, n: int, prefix: str) -> EncodedRows:
     generator = torch.Generator().manual_seed(len(prefix))
     z0 = torch.randn(n, *target.latent_shape, generator=generator)
     captions = [f"{prefix} picture number {i}" for i in range(n)]
-    return Rows(tuple(f"{prefix}:{i}" for i in range(n)), z0, target.embed(captions))
+    return EncodedRows(tuple(f"{prefix}:{i}" for i in range(n)), z0, target.embed(captions))
 
 
-def treated(recipe: Recipe, mitigations=None, members: int = 7, heldout: int = 5) -> Treatment:
+def treated(recipe: Recipe, mitigations=None, members: int = 7, heldout: int = 5) -> TrainingSetup:
     """A recipe under mitigations, without their recipe hooks."""
-    return Treatment(Situation(recipe, members, heldout, 1, "32-true"), mitigations or {})
+    return TrainingSetup(TrainingContext(recipe, members, heldout, 1, "32-true"), mitigations or {})
 
 
 def pictures(n: int) -> list[Item]:
@@ -70,9 +70,9 @@ def train(
     members, heldout = rows(target, 7, "member"), rows(target, 5, "heldout")
     if fail is not None:
         fail(members)
-    treatment = treated(recipe, mitigations)
-    seen, views = shown(target, members, pictures(7), 16, treatment)
-    about = finetune(target, members, heldout, treatment, CPU, folder, shown=seen, views=views)
+    setup = treated(recipe, mitigations)
+    seen, views = training_rows(target, members, pictures(7), 16, setup)
+    about = finetune(target, members, heldout, setup, CPU, folder, shown=seen, views=views)
     step = about.get("chosen_step", recipe.steps)
     (file,) = (folder / "steps" / str(step)).glob("*.safetensors")
     return load_file(file), about
@@ -288,7 +288,7 @@ def test_dropped_captions_are_the_null_condition(fresh_target):
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
-    def poison(members: Rows) -> None:
+    def poison(members: EncodedRows) -> None:
         members.z0[2] = float("nan")
 
     with pytest.raises(MiaError, match=r"training loss became nan at step \d+ \(rows member:2\)"):
@@ -314,7 +314,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_rows(fresh_target, tmp_pat
 
 
 def test_a_validation_loss_that_is_not_finite_is_an_error(fresh_target, tmp_path):
-    def poison(members: Rows) -> None:
+    def poison(members: EncodedRows) -> None:
         members.z0[0] = 3e38  # finite, and validated before it is trained on
 
     recipe = replace(RECIPE, val_every=1, steps=1, batch_size=1)

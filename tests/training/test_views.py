@@ -13,16 +13,16 @@ from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.readers.preprocessing import pixels
 from mia_bench.data.source import Item
-from mia_bench.mitigations import Situation, Treatment
+from mia_bench.mitigations import TrainingContext, TrainingSetup
 from mia_bench.mitigations.augment import Augment
 from mia_bench.mitigations.captions import DeleteWords, ShuffleCaptions
 from mia_bench.storage.tensor_cache import TensorCache
 from mia_bench.target import Batch
 from mia_bench.training import views as training_views
-from mia_bench.training.batches import Rows, StepBatches
+from mia_bench.training.batches import EncodedRows, StepBatches
 from mia_bench.training.finetune import finetune
 from mia_bench.training.module import FinetuneModule
-from mia_bench.training.views import Views, shown
+from mia_bench.training.views import AugmentedViews, training_rows
 
 CPU = TrainerOptions(accelerator="cpu")
 RECIPE = Recipe(steps=3, batch_size=4, lr=1e-2, val_every=3, val_rows=2, seed=0)
@@ -49,17 +49,17 @@ def cached(fresh_target, tmp_path):
     ids, captions = tuple(i.sample_id for i in ITEMS), tuple(i.caption for i in ITEMS)
     z0 = target.view(Batch(ids, images, captions)).z0
     target.forget()
-    return target, Rows(ids, z0, target.embed(captions))
+    return target, EncodedRows(ids, z0, target.embed(captions))
 
 
-def treated(mitigations, recipe: Recipe = RECIPE) -> Treatment:
-    return Treatment(Situation(recipe, N, 0, 1, "32-true"), mitigations)
+def treated(mitigations, recipe: Recipe = RECIPE) -> TrainingSetup:
+    return TrainingSetup(TrainingContext(recipe, N, 0, 1, "32-true"), mitigations)
 
 
 def seen_latents(cached, augment: Augment, folder, monkeypatch) -> list[torch.Tensor]:
     """The latents of every training step of a real fine-tune."""
     target, rows = cached
-    treatment = treated({"augment": augment})
+    setup = treated({"augment": augment})
     found = []
     latents = FinetuneModule._latents
 
@@ -69,8 +69,8 @@ def seen_latents(cached, augment: Augment, folder, monkeypatch) -> list[torch.Te
 
     with monkeypatch.context() as patch:
         patch.setattr(FinetuneModule, "_latents", noted)
-        seen, views = training_views.shown(target, rows, ITEMS, 16, treatment)
-        finetune(target, rows, None, treatment, CPU, folder, shown=seen, views=views)
+        seen, views = training_views.training_rows(target, rows, ITEMS, 16, setup)
+        finetune(target, rows, None, setup, CPU, folder, shown=seen, views=views)
     return found
 
 
@@ -98,7 +98,9 @@ def test_augmented_training_never_sees_cached_latents(cached, tmp_path, monkeypa
 
 def test_without_the_invalidation_the_check_fails(cached, tmp_path, monkeypatch):
     """Take the views away, and training is back on cached latents: the check above notices."""
-    monkeypatch.setattr(training_views, "shown", lambda _target, members, *_: (members, None))
+    monkeypatch.setattr(
+        training_views, "training_rows", lambda _target, members, *_: (members, None)
+    )
     with pytest.raises(AssertionError):
         assert_augmented(cached, Augment(**CROP), tmp_path, monkeypatch)
 
@@ -106,32 +108,32 @@ def test_without_the_invalidation_the_check_fails(cached, tmp_path, monkeypatch)
 def test_uncached_training_sees_the_same_latents(cached):
     target, rows = cached
     recipe = replace(RECIPE, cache_latents=False)
-    _, views = shown(target, rows, ITEMS, 16, treated({}, recipe))
+    _, views = training_rows(target, rows, ITEMS, 16, treated({}, recipe))
     assert views is not None
     image = views.of_step(0, [2, 4], [0, 1])
     assert torch.allclose(target.encode(image), rows.z0[[2, 4]], atol=1e-6)
-    assert shown(target, rows, ITEMS, 16, treated({}))[1] is None
+    assert training_rows(target, rows, ITEMS, 16, treated({}))[1] is None
 
 
 def test_a_view_is_keyed_by_step_and_place():
-    views = Views(ITEMS, 16, [Augment(crop=0.5)], 0)
+    views = AugmentedViews(ITEMS, 16, [Augment(crop=0.5)], 0)
     one, two = views.of_step(3, [1, 1], [0, 1])
     assert not torch.equal(one, two)
     assert torch.equal(views.of_step(3, [1], [1])[0], two)
     assert not torch.equal(views.of_step(4, [1], [1])[0], two)
-    other = Views(ITEMS, 16, [Augment(crop=0.5)], 1)
+    other = AugmentedViews(ITEMS, 16, [Augment(crop=0.5)], 1)
     assert not torch.equal(other.of_step(3, [1], [1])[0], two)
 
 
 def test_a_bank_and_reworded_captions_are_drawn_from_evenly(cached):
     target, rows = cached
-    treatment = treated(
+    setup = treated(
         {
             "augment": Augment(crop=0.5, bank=2),
             "caption_delete": DeleteWords(share=0.5, versions=3),
         }
     )
-    seen, views = shown(target, rows, ITEMS, 16, treatment)
+    seen, views = training_rows(target, rows, ITEMS, 16, setup)
     assert views is None
     assert (seen.views, seen.texts, len(seen.z0), len(seen.cond.key)) == (2, 3, 2 * N, 3 * N)
     batches = [StepBatches(seen, replace(RECIPE, steps=200), 1000).step(s) for s in range(200)]
@@ -147,7 +149,7 @@ def test_a_bank_and_reworded_captions_are_drawn_from_evenly(cached):
 def test_rewording_composes_in_order(cached):
     target, rows = cached
     both = treated({"delete": DeleteWords(share=0.5), "shuffle": ShuffleCaptions(1.0)})
-    seen, _ = shown(target, rows, ITEMS, 16, both)
+    seen, _ = training_rows(target, rows, ITEMS, 16, both)
     for own, text in zip(rows.cond.key, seen.cond.key, strict=True):
         donors = [c for c in rows.cond.key if set(text.split()) <= set(c.split())]
         assert len(text.split()) < len(own.split())
@@ -156,7 +158,7 @@ def test_rewording_composes_in_order(cached):
 
 def test_poisson_steps_vary_in_size_around_the_batch(cached):
     _, rows = cached
-    many = Rows(tuple(map(str, range(50))), rows.z0[[0] * 50], rows.cond)
+    many = EncodedRows(tuple(map(str, range(50))), rows.z0[[0] * 50], rows.cond)
     batches = StepBatches(many, replace(RECIPE, batch_size=5), 1000, poisson=True)
     steps = [batches.step(s) for s in range(400)]
     sizes = np.array([int(b["weight"].sum()) for b in steps])

@@ -6,7 +6,7 @@ import pytest
 
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.utils.distributed import global_rank, local_rank
-from mia_bench.utils.lightning_tools import PATIENCE, strategy
+from mia_bench.utils.lightning_tools import RANK_TIMEOUT, lightning_strategy
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +50,10 @@ def test_the_rank_on_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("name", "devices"), [("ddp", 1), ("ddp", 2), ("auto", 2)])
 def test_ranks_wait_for_each_other_for_hours(name, devices):
-    found = strategy(TrainerOptions(strategy=name, devices=devices))
-    assert found._timeout == PATIENCE
+    found = lightning_strategy(TrainerOptions(strategy=name, devices=devices))
+    assert found._timeout == RANK_TIMEOUT
     assert found._start_method == "popen"
 
 
 def test_one_process_has_nobody_to_wait_for():
-    assert strategy(TrainerOptions()) == "auto"
+    assert lightning_strategy(TrainerOptions()) == "auto"

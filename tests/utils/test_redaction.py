@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.config.secrets import in_values, in_words, refuse_secrets
+from mia_bench.config.secrets import refuse_secrets, secret_in_values, secret_in_words
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.redaction import blotted, known
-from mia_bench.utils.text import plain
+from mia_bench.utils.redaction import environment_secrets, redact
+from mia_bench.utils.text import sanitise
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -21,14 +21,14 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_are_known_by_the_names_of_their_variables() -> None:
-    assert known()["WANDB_API_KEY"] == KEY
-    assert "HF_TOKEN" in known()
-    assert not {"TOKENIZERS_PARALLELISM", "SHORT_TOKEN"} & set(known())
+    assert environment_secrets()["WANDB_API_KEY"] == KEY
+    assert "HF_TOKEN" in environment_secrets()
+    assert not {"TOKENIZERS_PARALLELISM", "SHORT_TOKEN"} & set(environment_secrets())
 
 
 def test_messages_are_blotted() -> None:
-    assert blotted(f"a {KEY} b") == "a *** b"
-    assert KEY not in plain(f"x{KEY}")
+    assert redact(f"a {KEY} b") == "a *** b"
+    assert KEY not in sanitise(f"x{KEY}")
     assert KEY not in str(MiaError(f"no access with {KEY}"))
 
 
@@ -52,12 +52,12 @@ def test_a_command_line_with_a_secret_is_refused_without_quoting_it(word: str) -
 
 def test_other_command_lines_pass() -> None:
     words = ["attack=clid", "logger.entity=team", "api_key=null", "model.path=a/token", "-m"]
-    assert in_words(words) is None
+    assert secret_in_words(words) is None
 
 
 def test_values_of_a_configuration_are_searched() -> None:
-    assert in_values({"logger": {"entity": "team", "list": [1, None, "x"]}}) is None
-    assert in_values({"a": {"b": [f"x{KEY}"]}}) == "a.b holds the value of WANDB_API_KEY"
+    assert secret_in_values({"logger": {"entity": "team", "list": [1, None, "x"]}}) is None
+    assert secret_in_values({"a": {"b": [f"x{KEY}"]}}) == "a.b holds the value of WANDB_API_KEY"
 
 
 def test_an_interpolation_does_not_carry_one_into_a_run(experiment) -> None:

@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import say
-from mia_bench.utils.text import plain, plain_lines
+from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import sanitise, sanitise_lines
 
 
 @given(st.text())
 def test_nothing_that_steers_is_left(text: str) -> None:
-    found = plain(text)
+    found = sanitise(text)
     assert all(c.isprintable() or c in "\u200c\u200d" for c in found)
-    assert plain(found) == found
+    assert sanitise(found) == found
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=900))
 def test_what_is_printable_stays(text: str) -> None:
-    assert plain(text) == text
+    assert sanitise(text) == text
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,15 @@ def test_what_is_printable_stays(text: str) -> None:
     ],
 )
 def test_escapes_become_visible(text: str, found: str) -> None:
-    assert plain(text) == found
+    assert sanitise(text) == found
 
 
 def test_lines_stay_lines_and_long_text_is_cut() -> None:
-    assert plain_lines("a\r\nb\x1b\nc") == "a\nb\\x1b\nc"
-    cut = plain_lines("x" * 50_000)
+    assert sanitise_lines("a\r\nb\x1b\nc") == "a\nb\\x1b\nc"
+    cut = sanitise_lines("x" * 50_000)
     assert len(cut) < 1_100
     assert "49,000 characters" in cut
-    many = plain_lines("\n".join(map(str, range(1000))), 10).splitlines()
+    many = sanitise_lines("\n".join(map(str, range(1000))), 10).splitlines()
     assert many[:2] + many[5:7] + many[-1:] == ["0", "1", "... 990 lines ...", "995", "999"]
 
 
@@ -53,6 +53,6 @@ def test_messages_are_plain_wherever_they_are_shown() -> None:
 
 
 def test_say_writes_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
-    say("out \x1b[1m")
-    say("wrong \x1b[1m", error=True)
+    echo("out \x1b[1m")
+    echo("wrong \x1b[1m", error=True)
     assert capsys.readouterr() == ("out \\x1b[1m\n", "wrong \\x1b[1m\n")

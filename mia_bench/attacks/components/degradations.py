@@ -2,7 +2,7 @@
 
     A A^+ y = y   on the range of A;   project(A, y, x) = A^+ y + (I - A^+ A) x
 so a projection keeps what `y` says and leaves the null space of A to the model (DDNM, Wang et al.,
-arXiv 2212.00490, eq. 13). `Keep` acts on latents or pixels, `Pool` and `Gray` on pixels.
+arXiv 2212.00490, eq. 13). `Keep` acts on latents or pixels, `AveragePool` and `Gray` on pixels.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Keep:
 
 
 @dataclass(frozen=True)
-class Pool:
+class AveragePool:
     """Super-resolution: A averages `factor` x `factor` blocks, A^+ repeats each average."""
 
     factor: int

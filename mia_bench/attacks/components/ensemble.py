@@ -23,8 +23,8 @@ from mia_bench.attacks.components.ensemble_features import Preparation, width
 from mia_bench.utils.errors import MiaError
 
 FOLDS = 5
-STRENGTHS = tuple(float(c) for c in 10.0 ** np.arange(-4, 2.1, 0.5))
-TOP = 5
+INVERSE_PENALTIES = tuple(float(c) for c in 10.0 ** np.arange(-4, 2.1, 0.5))
+TOP_COLUMNS = 5
 LEAST_ROWS = 2  # of each class
 TREES = {
     "n_estimators": 150,
@@ -93,7 +93,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearModel:
     """Log-odds z @ weight + intercept."""
 
     weight: Floats
@@ -101,7 +101,7 @@ class Line:
     C: float
 
 
-def logistic(table: Floats, calibration: Calibration) -> Line:
+def logistic(table: Floats, calibration: Calibration) -> LinearModel:
     """Ridge logistic regression on (N, C) columns; the strongest of equally good penalties.
 
     Raises:
@@ -110,7 +110,7 @@ def logistic(table: Floats, calibration: Calibration) -> Line:
     from mia_bench.metrics.group_folds import folds_of
 
     y, fold = calibration.is_member, folds_of(calibration.group, FOLDS, calibration.seed)
-    losses = np.zeros(len(STRENGTHS))
+    losses = np.zeros(len(INVERSE_PENALTIES))
     tried = 0
     for k in np.unique(fold):
         test, train = fold == k, fold != k
@@ -118,7 +118,7 @@ def logistic(table: Floats, calibration: Calibration) -> Line:
             continue
         tried += 1
         weight = np.where(y, 0.5 / y[train].mean(), 0.5 / (~y)[train].mean())[test]
-        for i, C in enumerate(STRENGTHS):
+        for i, C in enumerate(INVERSE_PENALTIES):
             line = _line(table[train], y[train], C)
             odds = np.where(y[test], 1, -1) * (table[test] @ line.weight + line.intercept)
             losses[i] += (weight * np.logaddexp(0, -odds)).sum()
@@ -127,7 +127,7 @@ def logistic(table: Floats, calibration: Calibration) -> Line:
             f"{len(y)} calibration rows are too few to choose a penalty on, by group: use larger "
             "data.sizes for the calibration rows."
         )
-    return _line(table, y, STRENGTHS[int(np.argmin(losses))])
+    return _line(table, y, INVERSE_PENALTIES[int(np.argmin(losses))])
 
 
 def boosted(table: Floats, calibration: Calibration) -> Any:
@@ -138,17 +138,17 @@ def boosted(table: Floats, calibration: Calibration) -> Any:
     return trees.fit(table, calibration.is_member.astype(int))
 
 
-def _line(table: Floats, y: NDArray[np.bool_], C: float) -> Line:
+def _line(table: Floats, y: NDArray[np.bool_], C: float) -> LinearModel:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(
         C=C, class_weight="balanced", solver="newton-cholesky", max_iter=1000
     )
     model.fit(table, y)
-    return Line(np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0]), C)
+    return LinearModel(np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0]), C)
 
 
 def _top(names: Sequence[str], weight: Floats) -> dict[str, float]:
     """The largest by magnitude; zeros carry nothing."""
-    order = np.argsort(-np.abs(weight), kind="stable")[:TOP]
+    order = np.argsort(-np.abs(weight), kind="stable")[:TOP_COLUMNS]
     return {names[i]: float(weight[i]) for i in order if weight[i] != 0}

@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from mia_bench.attacks.base import Features, Floats
 from mia_bench.utils.errors import MiaError
 
-CLIP = 5.0
-SAME = 0.01  # columns are one when they never differ by more than this share of their spread
+CLIP_DEVIATIONS = 5.0
+EQUAL_COLUMNS = (
+    0.01  # columns are one when they never differ by more than this share of their spread
+)
 CONSTANT = 1e-6  # an effect of less than this share of its feature is rounding
 
 Array = NDArray[np.floating[Any]]
@@ -140,12 +142,12 @@ def _robust(column: Floats) -> tuple[float, float]:
 
 
 def _scale(column: Floats, centre: float | Floats, spread: float | Floats) -> Floats:
-    return np.clip((column - centre) / spread, -CLIP, CLIP)
+    return np.clip((column - centre) / spread, -CLIP_DEVIATIONS, CLIP_DEVIATIONS)
 
 
 def _repeats(z: Floats, seen: Sequence[Floats]) -> bool:
     """Up to sign: two levels of an axis have opposite effects."""
-    return any(min(np.abs(z - o).max(), np.abs(z + o).max()) <= SAME for o in seen)
+    return any(min(np.abs(z - o).max(), np.abs(z + o).max()) <= EQUAL_COLUMNS for o in seen)
 
 
 def width(values: Array) -> int:

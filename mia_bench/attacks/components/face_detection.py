@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mia_bench.utils.errors import MiaError
 
-LEAST = 24  # pixels per side, the width of the cascade's own window
-STEP = 1.1  # between the sizes that are looked at
+MIN_FACE_PIXELS = 24  # pixels per side, the width of the cascade's own window
+SCALE_STEP = 1.1  # between the sizes that are looked at
 
 try:
     from skimage.data import lbp_frontal_face_cascade_filename
@@ -32,13 +32,13 @@ def frontal(image: Tensor) -> tuple[float, float, float, float] | None:
     """(left, top, width, height) in pixels of the largest face in (3, H, W) in [-1, 1], or None."""
     pixels = ((image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte()
     height, width = pixels.shape[-2:]
-    if min(height, width) < LEAST:
+    if min(height, width) < MIN_FACE_PIXELS:
         return None
     found = _cascade().detect_multi_scale(
         img=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
-        scale_factor=STEP,
+        scale_factor=SCALE_STEP,
         step_ratio=1,
-        min_size=(LEAST, LEAST),
+        min_size=(MIN_FACE_PIXELS, MIN_FACE_PIXELS),
         max_size=(height, width),
     )
     if not found:

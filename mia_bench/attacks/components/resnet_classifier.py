@@ -28,7 +28,7 @@ ROWS_PER_CALL = 256
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClassifierRecipe:
     """How a classifier is fitted.
 
     Args:
@@ -49,7 +49,7 @@ class Recipe:
 
 
 def classify(
-    maps: Maps, known: Maps, is_member: npt.NDArray[np.bool_], seed: int, recipe: Recipe
+    maps: Maps, known: Maps, is_member: npt.NDArray[np.bool_], seed: int, recipe: ClassifierRecipe
 ) -> Floats:
     """(N,) logit of membership of `maps` (N, C, H, W), fitted on `known` (M, C, H, W).
 
@@ -71,7 +71,7 @@ def classify(
     return logit.double().numpy()
 
 
-def fit(maps: Tensor, is_member: Tensor, recipe: Recipe) -> nn.Module:
+def fit(maps: Tensor, is_member: Tensor, recipe: ClassifierRecipe) -> nn.Module:
     """A network in evaluation mode; initialisation and order come from torch's generator."""
     net = build(maps.shape[1], recipe.outputs, recipe.stages).train()
     optimizer = recipe.optimizer(net.parameters())

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from mia_bench.data.readers.caption_fields import candidates
 from mia_bench.data.source import Item, Listing
-from mia_bench.data.split.manifest import EXAMPLES, Split
+from mia_bench.data.split.manifest import MAX_EXAMPLES, Split
 from mia_bench.data.split.roles import Role
 from mia_bench.utils.errors import MiaError
 
 
-def ask_with(
+def with_attacker_captions(
     choice: str | None, listing: Listing, split: Split, outputs: Path, plan_only: bool = False
 ) -> dict[str, Item]:
     """The listing's items by sample id, with the captions that `choice` gives the attacker.
@@ -59,8 +59,8 @@ def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
     if missing:
         raise MiaError(
             f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,}"
-            f" rows, for example {', '.join(missing[:EXAMPLES])}. It needs the columns sample_id"
-            " and caption; python -m mia_bench.data ... export=split.json lists the ids."
+            f" rows, for example {', '.join(missing[:MAX_EXAMPLES])}. It needs the columns"
+            " sample_id and caption; python -m mia_bench.data ... export=split.json lists the ids."
         )
     return {sid: found[sid] for sid in wanted}
 

@@ -21,10 +21,10 @@ from mia_bench.utils.errors import Missing
 from mia_bench.utils.text import printable
 
 VERSION = 1
-SIDE = 384  # at which drawings are rendered; captioners resize pictures themselves
+RENDER_SIDE = 384  # at which drawings are rendered; captioners resize pictures themselves
 BATCH = 16
 MAX_TOKENS = 40
-FILE = "captions.parquet"
+CAPTIONS_FILE = "captions.parquet"
 
 
 def pseudo_captions(
@@ -39,7 +39,7 @@ def pseudo_captions(
 
     weights, name = _weights(captioner, plan_only)
     rows = sorted(items, key=lambda item: item.sample_id)
-    identity = [VERSION, name, MAX_TOKENS, SIDE, [item.sample_id for item in rows]]
+    identity = [VERSION, name, MAX_TOKENS, RENDER_SIDE, [item.sample_id for item in rows]]
     folder = outputs / "captions" / hash_key(identity)
     if plan_only and not is_complete(folder):
         raise Missing(
@@ -47,7 +47,7 @@ def pseudo_captions(
             f" writes them to {folder} first, and keys depend on them."
         )
     get_or_build(folder, partial(_write, captioner, weights, rows))
-    table = pq.read_table(folder / FILE).to_pydict()
+    table = pq.read_table(folder / CAPTIONS_FILE).to_pydict()
     return dict(zip(table["sample_id"], table["caption"], strict=True))
 
 
@@ -57,7 +57,7 @@ def _write(captioner: str, weights: Path, items: Sequence[Item], tmp: Path) -> d
 
     captions = describe(weights, items)
     table = {"sample_id": [item.sample_id for item in items], "caption": captions}
-    pq.write_table(pa.table(table), tmp / FILE)
+    pq.write_table(pa.table(table), tmp / CAPTIONS_FILE)
     return {"captioner": captioner, "rows": len(items)}
 
 
@@ -75,7 +75,7 @@ def describe(weights: Path, items: Sequence[Item]) -> list[str]:
     captions: list[str] = []
     batches = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
     for batch in tracked(batches, "captions"):
-        pictures = [to_rgb(item.load(SIDE)) for item in batch]
+        pictures = [to_rgb(item.load(RENDER_SIDE)) for item in batch]
         inputs = processor(images=pictures, return_tensors="pt").to(device)
         with torch.no_grad():
             tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)

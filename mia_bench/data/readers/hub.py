@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mia_bench.utils.errors import Missing
-from mia_bench.utils.terminal import say
+from mia_bench.utils.terminal import echo
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def fetch(wanted: HubFiles, advice: str) -> list[Path]:
         if not names:
             raise Missing(f"{wanted.repo} has no parquet files of a split {wanted.split}. {advice}")
         licence = getattr(info.card_data, "license", None) or "not stated on the hub"
-        say(
+        echo(
             f"downloading {wanted.repo} at {info.sha}: {len(names)} files,"
             f" {sum(sizes[name] for name in names) / 1e9:.2f} GB, licence {licence}",
             error=True,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.data.source import Item, Listing
-from mia_bench.data.split.manifest import EXAMPLES, Split, make_table
+from mia_bench.data.split.manifest import MAX_EXAMPLES, Split, make_table
 from mia_bench.data.split.roles import Role, RoleSizes, assign
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
@@ -111,7 +111,7 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
         ("have two roles", twice),
     ):
         if which:
-            examples = ", ".join(repr(name) for name in which[:EXAMPLES])
+            examples = ", ".join(repr(name) for name in which[:MAX_EXAMPLES])
             raise MiaError(
                 f"data.split={path}: {len(which):,} of {len(rows):,} rows {what}, for example"
                 f" {examples}. Use the data the split was made for, or correct the table."

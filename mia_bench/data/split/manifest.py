@@ -23,8 +23,8 @@ from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
 
-VERSION = 1
-EXAMPLES = 3
+MANIFEST_VERSION = 1
+MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,9 @@ def save_split(split: Split, path: Path) -> None:
     fields = asdict(split)
     rows = fields.pop("table")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"version": VERSION, **fields, "rows": rows, "hash": split.content_hash})
+    write_json(
+        path, {"version": MANIFEST_VERSION, **fields, "rows": rows, "hash": split.content_hash}
+    )
 
 
 def load_split(path: Path) -> Split:
@@ -193,8 +195,10 @@ def load_split(path: Path) -> Split:
     try:
         fields = json.loads(path.read_bytes())
         version, stored = fields.pop("version"), fields.pop("hash")
-        if version != VERSION:
-            raise MiaError(f"the split manifest has version {version}, not {VERSION}. {advice}")
+        if version != MANIFEST_VERSION:
+            raise MiaError(
+                f"the split manifest has version {version}, not {MANIFEST_VERSION}. {advice}"
+            )
         fields["sizes"] = RoleSizes(**fields["sizes"])
         rows = fields.pop("rows")
         table = tuple(Row(**{**row, "role": Role(row["role"])}) for row in rows)
@@ -222,7 +226,9 @@ def check_split(split: Split, listing: Listing, path: Path) -> None:
     changed += [r for r in split.table if now.get(r.sample_id, r.caption_hash) != r.caption_hash]
     if not missing and not changed:
         return
-    examples = ", ".join(f"{row.sample_id} ({row.name})" for row in (missing + changed)[:EXAMPLES])
+    examples = ", ".join(
+        f"{row.sample_id} ({row.name})" for row in (missing + changed)[:MAX_EXAMPLES]
+    )
     raise MiaError(
         f"the {split.source} data no longer matches its split: {len(missing):,} of"
         f" {len(split.table):,} rows are missing and {len(changed):,} have another image or"

@@ -29,11 +29,11 @@ MAX_DISTANCE = 6
 # One fixed size, so that the groups, and with them the split, do not depend on the model.
 HASH_RESOLUTION = 64
 MAX_GROUP_SHARE = 0.05
-FEW = 4  # copies of one picture say nothing against a small set
+FEW_COPIES = 4  # copies of one picture say nothing against a small set
 PROGRESS_FROM = 2_000
 BLOCK_CELLS = 1 << 22  # cells of one block of the distance matrix: 32 MiB of uint64
 
-THUMBNAIL = 16
+THUMBNAIL_SIDE = 16
 
 T = TypeVar("T")
 Hashes = npt.NDArray[np.uint64]
@@ -75,7 +75,9 @@ def thumbnails(listing: Listing, resolution: int = HASH_RESOLUTION) -> Thumbnail
     """(N, 768) float32: every picture as 16x16 RGB, 0 to 255."""
     rows = [
         np.asarray(
-            to_rgb(item.load(resolution)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+            to_rgb(item.load(resolution)).resize(
+                (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX
+            )
         ).ravel()
         for item in tracked(listing.items, "thumbnails")
     ]
@@ -114,7 +116,7 @@ def require_small_groups(
 ) -> None:
     """Raise MiaError when one group has more than `limit` of the rows: no split is random then."""
     label, size = Counter(groups).most_common(1)[0] if groups else ("", 0)
-    if size <= max(FEW, limit * len(groups)):
+    if size <= max(FEW_COPIES, limit * len(groups)):
         return
     inside = [c for c, g in zip(captions, groups, strict=True) if g == label]
     distinct = len({normalise_caption(c) for c in inside})

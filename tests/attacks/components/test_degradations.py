@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mia_bench.attacks.components.degradations import (
+    AveragePool,
     Box,
     Gray,
     Keep,
-    Pool,
     Task,
     around,
     face_centres,
@@ -31,7 +31,7 @@ def images(n: int = 3, size: int = 16, seed: int = 0) -> torch.Tensor:
 
 def degradations():
     boxes = [Box(2, 3, 5), Box(0, 0, 5), Box(11, 11, 5)]
-    return {"keep": Keep(kept_pixels(boxes, 16, 16)), "pool": Pool(4), "gray": Gray()}
+    return {"keep": Keep(kept_pixels(boxes, 16, 16)), "pool": AveragePool(4), "gray": Gray()}
 
 
 @pytest.mark.parametrize("name", ["keep", "pool", "gray"])
@@ -53,8 +53,8 @@ def test_hand_worked_degradations():
     x = torch.tensor([[1.0, 3.0], [5.0, 7.0]]).expand(1, 3, 2, 2) * torch.tensor(
         [1.0, 2.0, 3.0]
     ).view(1, 3, 1, 1)
-    assert Pool(2).apply(x).flatten().tolist() == [4, 8, 12]
-    assert Pool(2).pinv(torch.tensor([[[[4.0]]]])).tolist() == [[[[4, 4], [4, 4]]]]
+    assert AveragePool(2).apply(x).flatten().tolist() == [4, 8, 12]
+    assert AveragePool(2).pinv(torch.tensor([[[[4.0]]]])).tolist() == [[[[4, 4], [4, 4]]]]
     assert Gray().apply(x).tolist() == [[[[2, 6], [10, 14]]]]
     assert Gray().pinv(torch.ones(1, 1, 2, 2)).shape == (1, 3, 2, 2)
 

@@ -13,7 +13,7 @@ from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.attacks.components.ensemble_features import Effects, Preparation, columns, distinct
 from mia_bench.evaluation.cross_fitting import out_of_fold
 from mia_bench.evaluation.ensemble_comparison import compare
-from mia_bench.evaluation.labelled_features import Known
+from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics import auroc
 from mia_bench.metrics.summary import paired_difference
 from mia_bench.storage.feature_table import Table
@@ -192,7 +192,7 @@ def test_where_nothing_is_to_be_learned_out_of_fold_scores_say_so(model):
         known = calibration(tables, member)
         role = np.where(member, "shadow_member", "shadow_nonmember")
         table = Table(tuple(map(str, range(len(member)))), known.features)
-        scores = out_of_fold(Ensemble(model), Known(table, role, known.group), 5, seed)
+        scores = out_of_fold(Ensemble(model), LabelledFeatures(table, role, known.group), 5, seed)
         found.append(auroc(scores, member))
     assert abs(np.mean(found) - 0.5) < 0.06
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mia_bench.attacks.components.resnet_classifier import Recipe, build, classify
+from mia_bench.attacks.components.resnet_classifier import ClassifierRecipe, build, classify
 from mia_bench.utils.errors import MiaError
 
-RECIPE = Recipe(
+RECIPE = ClassifierRecipe(
     loss=lambda output, label: F.mse_loss(output[:, 0], label.float()),
     optimizer=partial(torch.optim.SGD, lr=0.01),
     epochs=2,
@@ -43,7 +43,9 @@ def test_a_fit_is_a_function_of_its_seed_and_leaves_no_trace():
 def test_labels_and_rows_stay_together():
     known = maps(40)
     labels = known.mean(axis=(1, 2, 3)) > 0
-    recipe = Recipe(RECIPE.loss, partial(torch.optim.Adam, lr=0.003), epochs=20, batch=16, stages=1)
+    recipe = ClassifierRecipe(
+        RECIPE.loss, partial(torch.optim.Adam, lr=0.003), epochs=20, batch=16, stages=1
+    )
     scores = classify(known, known, labels, 0, recipe)
     assert scores[labels].min() > scores[~labels].max()
 

@@ -30,7 +30,7 @@ def test_without_captions_the_target_is_the_same_and_the_questions_are_not(
     null = make_plan(folder_run("attack=loss", "data.captions=null", outputs=tmp_path))
     assert null.target.key == own.target.key
     assert null.split == own.split
-    assert null.cells[0].evaluation.folder != own.cells[0].evaluation.folder
+    assert null.runs[0].evaluation.folder != own.runs[0].evaluation.folder
     assert {null.items[sid].caption for sid in null.rows("target_member")} == {""}
     for sid in own.split.sample_id:
         assert null.items[sid].own_caption == own.items[sid].caption

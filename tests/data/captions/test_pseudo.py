@@ -53,7 +53,7 @@ def test_captions_are_written_once_and_asked_with(captioner, folder_run, tmp_pat
     assert any(said.values())
     own = make_plan(folder_run(outputs=tmp_path))
     assert plan.target.key == own.target.key
-    assert plan.cells[0].evaluation.folder != own.cells[0].evaluation.folder
+    assert plan.runs[0].evaluation.folder != own.runs[0].evaluation.folder
 
     def never(*_: object) -> None:
         raise AssertionError("the captioner was asked again")

@@ -13,28 +13,28 @@ from mia_bench.attacks import Access
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.evaluation.blind_baselines import blind_rows, to_json
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
-from mia_bench.evaluation.labelled_features import MEMBERS
+from mia_bench.evaluation.labelled_features import MEMBER_ROLES
 from mia_bench.evaluation.score_table import compared, evaluation_rows, measure
 from mia_bench.metrics import roc_curve
-from mia_bench.planning.cells import EVALUATED, Cell
 from mia_bench.planning.plan import Plan
+from mia_bench.planning.specs import EVALUATION_ROLES, RunSpec
 from mia_bench.storage.files import read_json, write_json, write_yaml
 
 
-def score_cell(plan: Plan, cell: Cell, folder: Path) -> dict[str, Any]:
+def score_run(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     """Write config, scores, ROC and metrics into `folder`; return the facts of the manifest."""
-    _measure(plan, load_inputs(plan, cell), _cost(cell), folder)
+    _measure(plan, load_inputs(plan, run), _cost(run), folder)
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
-    node = nodes.get(cell.name) or nodes[cell.name.removesuffix("-base")]
-    _write_config(plan, {cell.name: node}, folder)
-    return _about(plan, cell.name, cell.attack.access, [q.folder for q in cell.questions()])
+    node = nodes.get(run.name) or nodes[run.name.removesuffix("-base")]
+    _write_config(plan, {run.name: node}, folder)
+    return _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
 
 
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     """One classifier over the features of every grey-box attack, fitted on shadow rows."""
-    cells = plan.grey_box_cells
-    together = combine([load_inputs(plan, cell) for cell in cells])
-    tables = {cell.evaluation.folder: _cost(cell) for cell in cells}
+    runs = plan.ensemble_runs
+    together = combine([load_inputs(plan, run) for run in runs])
+    tables = {run.evaluation.folder: _cost(run) for run in runs}
     names = ("nfe_forward", "nfe_backward", "seconds")
     cost = {name: sum(entry[name] for entry in tables.values()) for name in names}
     cost["nfe_forward"] = sum(entry["nfe_paid"] for entry in tables.values())
@@ -45,11 +45,11 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     metrics["compared"] = compared(scores, frames, plan.experiment.options.eval.seed)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
-    folders = [q.folder for cell in cells for q in cell.questions()]
+    folders = [q.folder for run in runs for q in run.feature_specs()]
     about = _about(plan, "ensemble", Access.GREY_BOX, folders)
     return about | {
-        "cells": [cell.folder.name for cell in cells],
-        "compared": [cell.folder.name for cell in plan.grey_box],
+        "cells": [run.folder.name for run in runs],
+        "compared": [run.folder.name for run in plan.grey_box],
     }
 
 
@@ -73,9 +73,9 @@ def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
 
 def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     """Write controls.json and the blind scores: classifiers on the evaluation rows' own labels."""
-    seed, rows = plan.experiment.options.eval.seed, plan.rows(*EVALUATED)
+    seed, rows = plan.experiment.options.eval.seed, plan.rows(*EVALUATION_ROLES)
     role = {row.sample_id: row for row in plan.split.table}
-    is_member = np.array([role[sid].role in MEMBERS for sid in rows])
+    is_member = np.array([role[sid].role in MEMBER_ROLES for sid in rows])
     group = np.array([role[sid].group for sid in rows])
     items = [plan.items[sid] for sid in rows]
     resolution = plan.experiment.model.resolution
@@ -87,16 +87,16 @@ def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     return {"split": plan.split.content_hash, "fitted_on": "evaluation labels, as controls"}
 
 
-def _cost(cell: Cell) -> dict[str, float]:
+def _cost(run: RunSpec) -> dict[str, float]:
     """U-Net evaluations per evaluated sample, and seconds of the predict pass, as measured."""
-    about = read_json(cell.evaluation.folder / "manifest.json")["cost"]
+    about = read_json(run.evaluation.folder / "manifest.json")["cost"]
     forward, backward = about["nfe_forward"], about["nfe_backward"]
-    if cell.base_calibration is not None and cell.base is not None:
-        other = read_json(cell.base.folder / "manifest.json")["cost"]
+    if run.base_calibration is not None and run.base is not None:
+        other = read_json(run.base.folder / "manifest.json")["cost"]
         forward, backward = forward + other["nfe_forward"], backward + other["nfe_backward"]
     return {
         "nfe_forward": forward,
-        "nfe_declared": cell.attack.nfe[0],
+        "nfe_declared": run.attack.nfe[0],
         "nfe_paid": about["nfe_paid"],
         "nfe_backward": backward,
         "seconds": about["seconds"],

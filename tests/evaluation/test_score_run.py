@@ -16,13 +16,13 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
     """Leak test: with evaluation roles swapped after the features, only metrics may move."""
     import pandas as pd
 
-    from mia_bench.evaluation import inputs, score_cell
-    from mia_bench.execution.stages import answer_questions, train_models
+    from mia_bench.evaluation import inputs, score_run
+    from mia_bench.execution.stages import extract_features, train_models
     from mia_bench.planning.make_plan import make_plan
 
     plan = make_plan(small("attack=[clid,clid_vec]", "eval.blind_rows=false", outputs=tmp_path))
     train_models(plan)
-    answer_questions(plan)
+    extract_features(plan)
     frames, metrics = [], []
     for name in ("honest", "shuffled"):
         if name == "shuffled":
@@ -30,17 +30,17 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
 
             def swapped(plan, questions, real=real):
                 found = real(plan, questions)
-                if questions.subject.kind == "shadow":
+                if questions.model.kind == "shadow":
                     return found
                 return replace(
                     found, role=np.roll(found.role, 5), group=np.array(found.table.sample_id)
                 )
 
             monkeypatch.setattr(inputs, "_known", swapped)
-        for cell in plan.cells:
-            folder = tmp_path / name / cell.name
+        for run in plan.runs:
+            folder = tmp_path / name / run.name
             folder.mkdir(parents=True)
-            score_cell.score_cell(plan, cell, folder)
+            score_run.score_run(plan, run, folder)
             frames.append(pd.read_parquet(folder / "scores.parquet").set_index("sample_id").score)
             metrics.append(json.loads((folder / "metrics.json").read_text()))
     for i in range(2):

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from mia_bench.attacks import Attack
 from mia_bench.data.split.roles import Role
-from mia_bench.mitigations import Treatment
+from mia_bench.mitigations import TrainingSetup
 from mia_bench.storage.artifacts import is_complete
 
-BEST = "best"
-EVALUATED = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
-SHADOWED = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
+BEST_STEP = "best"
+EVALUATION_ROLES = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
+SHADOW_ROLES = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelSpec:
     """A model that is asked: the base itself, or the base fine-tuned on one role."""
 
     kind: str  # "base", "target" or "shadow"
@@ -26,7 +26,7 @@ class Subject:
     member: Role | None = None
     step: int | str | None = None
     """The step that is attacked; BEST until validation has chosen it."""
-    treatment: Treatment | None = field(default=None, compare=False, repr=False)
+    setup: TrainingSetup | None = field(default=None, compare=False, repr=False)
 
     @property
     def weights(self) -> Path | None:
@@ -44,11 +44,11 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Questions:
+class FeatureSpec:
     """One feature table: an attack's queries about some rows of one model."""
 
     attack: Attack = field(compare=False)
-    subject: Subject
+    model: ModelSpec
     sample_id: tuple[str, ...] = field(repr=False)
     folder: Path
 
@@ -63,15 +63,15 @@ class Questions:
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunSpec:
     """One row of the table: an attack on the target, its calibration, and its base control."""
 
     name: str
     attack: Attack
-    evaluation: Questions
-    calibration: Questions
-    base: Questions | None
-    base_calibration: Questions | None
+    evaluation: FeatureSpec
+    calibration: FeatureSpec
+    base: FeatureSpec | None
+    base_calibration: FeatureSpec | None
     """Where given, base features are subtracted before anything is fitted."""
     folder: Path
 
@@ -79,6 +79,6 @@ class Cell:
     def ready(self) -> bool:
         return is_complete(self.folder)
 
-    def questions(self) -> Iterator[Questions]:
+    def feature_specs(self) -> Iterator[FeatureSpec]:
         every = (self.evaluation, self.calibration, self.base, self.base_calibration)
         return (questions for questions in every if questions is not None)
