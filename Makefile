@@ -26,9 +26,10 @@ test: .venv/installed ## set up and run the tests, two files at a time
 test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
 	$(BIN)/python -m pytest -m slow -s tests/contracts/test_real_size.py
 
-lint: .venv/installed ## ruff: lint and format
+lint: .venv/installed ## ruff: lint and format; import-linter: layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: .venv/installed ## mypy --strict
 	$(BIN)/mypy

@@ -16,12 +16,13 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
 FAILURES_FOLDER = "failures"
+RUNS_FIELD = "cells"  # the name under which records keep their runs, since the first version
 MAX_TRACEBACK_LINES = 2_000  # of a traceback
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One run that ended with an error. `cells`: folders relative to outputs/."""
+    """One command that ended with an error. `runs`: folders of its runs, relative to outputs/."""
 
     error: str
     traceback: str
@@ -40,7 +41,9 @@ def record_failure(outputs: Path, failure: Failure) -> Path | None:
     path = _path(outputs, failure.runs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(failure))
+        fields = asdict(failure)
+        fields[RUNS_FIELD] = fields.pop("runs")
+        write_json(path, fields)
     except OSError as problem:
         echo(f"the failure could not be recorded in {path}: {problem}", error=True)
         return None
@@ -56,7 +59,7 @@ def forget_failures(outputs: Path, runs: Sequence[str]) -> None:
 
 
 def find_failures(outputs: Path, runs: Sequence[str]) -> Failure | None:
-    """The record of the run that makes `cells`, if it failed the last time."""
+    """The record of the command that makes `runs`, if it failed the last time."""
     path = _path(outputs, runs)
     return read_failure(path) if path.is_file() else None
 
@@ -65,7 +68,8 @@ def read_failure(path: Path) -> Failure:
     """Raises MiaError for a record of another version, or one that was cut short."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        fields |= {name: tuple(fields[name]) for name in ("cells", "overrides")}
+        fields["runs"] = fields.pop(RUNS_FIELD)
+        fields |= {name: tuple(fields[name]) for name in ("runs", "overrides")}
         return Failure(**fields)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise MiaError(f"cannot read {path}: {error}. It may be deleted.") from error

@@ -1,0 +1,84 @@
+"""The house: layers, no circles, few modules a folder, tests that mirror the tree."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "mia_bench"
+MAX_MODULES = 13  # in a folder; a stranger reads no longer list
+COMMANDS = frozenset(path.stem for path in PACKAGE.glob("*.py")) - {"__init__", "__main__"}
+ACROSS = frozenset(("contracts", "faults", "security", "helpers", "tools"))
+"""Folders of tests that belong to no one package."""
+
+
+def modules(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("__")]
+
+
+def packages() -> list[Path]:
+    return sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
+
+
+def test_a_part_imports_only_from_parts_below_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The contracts of pyproject.toml: layers, and no circles, type-only imports included."""
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename="pyproject.toml", cache_dir=None)
+    printed = capsys.readouterr().out
+    assert status == EXIT_STATUS_SUCCESS, printed
+    assert "Contracts: 2 kept, 0 broken." in printed
+
+
+@pytest.mark.parametrize("folder", packages(), ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_a_folder_holds_few_modules(folder: Path) -> None:
+    assert len(modules(folder)) <= MAX_MODULES
+
+
+def test_a_file_in_the_root_is_a_command() -> None:
+    """It can be started, and its docstring begins with how."""
+    for name in COMMANDS:
+        tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+        assert "__main__" in ast.unparse(tree.body[-1]), f"{name}.py starts nothing"
+        assert f"python -m mia_bench.{name}" in (ast.get_docstring(tree) or ""), name
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """Nobody who reads `Rows` should have to ask whose."""
+    names = Counter(
+        node.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def mirrored(test: Path) -> Path | None:
+    """The module that tests/<package>/test_<module>[_<aspect>].py is about."""
+    folder = PACKAGE / test.parent.relative_to(ROOT / "tests")
+    subject = test.stem.removeprefix("test_")
+    fitting = [p for p in folder.glob("*.py") if f"{subject}_".startswith(f"{p.stem.strip('_')}_")]
+    return max(fitting, key=lambda path: len(path.stem), default=None)
+
+
+def test_every_test_file_is_named_after_a_module() -> None:
+    tests = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path.relative_to(ROOT / "tests").parts[0] not in ACROSS
+    ]
+    assert [str(path.relative_to(ROOT)) for path in tests if mirrored(path) is None] == []
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    tested = {mirrored(path) for path in (ROOT / "tests").rglob("test_*.py")}
+    every = [path for folder in (PACKAGE, *packages()) for path in modules(folder)]
+    untested = [str(path.relative_to(ROOT)) for path in every if path not in tested]
+    assert untested == []
