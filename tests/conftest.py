@@ -37,6 +37,7 @@ from mia_bench.target.diffusion import keyed_noise
 from mia_bench.training.checkpoints import write_history
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+pytest_plugins = ["album_fixtures", "pipeline_fixtures"]
 torch.set_num_threads(1)
 
 IMAGE = 16  # pixels per side; latents are half of it

@@ -139,11 +139,24 @@ def later_field(default: Any) -> Any:
     return field(default=default, metadata={"later": True})
 
 
+def moved_field(default: Any, moved: Mapping[str, str]) -> Any:
+    """A field that holds a dotted path; `moved` leads from former paths to those of today. Features
+    keep the identity that they had under the former path."""
+    former = {today: before for before, today in moved.items()}
+    return field(default=default, metadata={"former": former})
+
+
 def query_fields(attack: Attack) -> dict[str, Any]:
     """Name and value of every field that decides which questions `features` asks."""
     every: tuple[Field[Any], ...] = fields(attack)  # type: ignore[arg-type]
-    found = {f: getattr(attack, f.name) for f in every if f.metadata.get("stage") != "score"}
-    return {f.name: v for f, v in found.items() if not (f.metadata.get("later") and v == f.default)}
+    values: dict[str, Any] = {}
+    for f in every:
+        value = getattr(attack, f.name)
+        added_later = f.metadata.get("later") and value == f.default
+        if f.metadata.get("stage") != "score" and not added_later:
+            former = f.metadata.get("former")
+            values[f.name] = former.get(value, value) if former else value
+    return values
 
 
 def score_fields(attack: Attack) -> dict[str, Any]:

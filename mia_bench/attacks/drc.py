@@ -19,9 +19,9 @@ prompt (the caption, no guidance), averaging, aggregation and calibration.
 Differs: the paper compares CLIP or face-recognition embeddings. The default `vae` is the cosine of
 the target's own posterior means and needs no other model; `open_clip` and a `face_encoder` hook are
 there, each to be listed in `measures`.
-Differs: which face detector the paper uses is not known; `face_box` is a hook, for which faces.py
-has scikit-image's frontal cascade (drc_face). Without it, or where it finds nothing, the hole is
-where aligned faces have theirs; `face_found` records which.
+Differs: which face detector the paper uses is not known; `face_box` is a hook, for which
+face_detection.py has scikit-image's frontal cascade (drc_face). Without it, or where it finds
+nothing, the hole is where aligned faces have theirs; `face_found` records which.
 """
 
 from __future__ import annotations
@@ -34,7 +34,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
+from mia_bench.attacks import (
+    Access,
+    Attack,
+    Calibration,
+    Features,
+    Floats,
+    moved_field,
+    score_field,
+)
 from mia_bench.attacks.components.degradations import (
     AveragePool,
     Box,
@@ -47,6 +55,7 @@ from mia_bench.attacks.components.degradations import (
     side_of,
 )
 from mia_bench.attacks.components.image_similarity import (
+    MOVED_CALLABLES,
     SIGN,
     Measure,
     comparison,
@@ -89,7 +98,7 @@ class DRC:
     condition: Literal["caption", "empty"] = "caption"
     measures: tuple[Measure, ...] = ("vae", "mse", "ssim")
     clip: str = "ViT-B-32/laion2b_s34b_b79k"
-    face_box: str | None = None
+    face_box: str | None = moved_field(None, MOVED_CALLABLES)
     face_encoder: str | None = None
     compare: Literal["vae", "mse", "ssim", "open_clip", "face", "lpips"] = score_field("vae")
     aggregate: Literal["mean", "agree"] = score_field("mean")

@@ -22,12 +22,12 @@ def execute(tmp_path_factory, small_overrides):
     def run(path: Path):
         notebook = nbformat.read(path, as_version=4)
         (at,) = [
-            i for i, c in enumerate(notebook.runs) if "parameters" in c.metadata.get("tags", [])
+            i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])
         ]
-        notebook.runs[at].source += f"\noverrides = {words!r}"
+        notebook.cells[at].source += f"\noverrides = {words!r}"
         # a checkout in front of whatever else is installed
         first = nbformat.v4.new_code_cell(f"import sys; sys.path.insert(0, {str(ROOT)!r})")
-        notebook.runs.insert(0, first)
+        notebook.cells.insert(0, first)
         resources = {"metadata": {"path": str(where)}}
         client = NotebookClient(notebook, timeout=300, resources=resources, kernel_name="python3")
         return client.execute()
@@ -36,7 +36,7 @@ def execute(tmp_path_factory, small_overrides):
 
 
 def printed(notebook) -> str:
-    outputs = [o for c in notebook.runs if c.cell_type == "code" for o in c.outputs]
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
     return "\n".join(o.get("text", "") + str(o.get("data", "")) for o in outputs)
 
 
@@ -48,7 +48,7 @@ def test_there_are_three():
 def test_outputs_are_stripped(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    code = [run for run in notebook.runs if run.cell_type == "code"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(run.outputs == [] and run.execution_count is None for run in code)
 
 

@@ -17,9 +17,9 @@ NEEDED = (
     "mia_bench/cli/run.py",
     "hydra_plugins/mia_bench_sweeper.py",
     "mia_bench/conf/hydra/sweeper/planned.yaml",
-    "mia_bench/report/page/index.html.j2",
-    "mia_bench/report/page/page.css",
-    "mia_bench/report/page/page.js",
+    "mia_bench/report/template/index.html.j2",
+    "mia_bench/report/template/page.css",
+    "mia_bench/report/template/page.js",
 )
 
 

@@ -135,7 +135,7 @@ def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, mon
     def work(_, kinds):
         used.append((kinds, torch.get_num_threads()))
 
-    monkeypatch.setitem(stages.WORK, "train", work)
+    monkeypatch.setattr(stages, "train", work)
     monkeypatch.setattr(parallel, "_waiting", lambda *_: ["shadow"])
     train_models(plan)
     assert used == [(["shadow"], 1)]

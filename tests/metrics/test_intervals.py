@@ -134,7 +134,7 @@ def literal_rare(
 ) -> list[float]:
     """One draw after the other, one candidate threshold after the other."""
     rng = np.random.default_rng([seed, 3])
-    size = max(1, intervals.BLOCK // s.size)
+    size = max(1, intervals.BLOCK_ENTRIES // s.size)
     found: list[float] = []
     while len(found) < draws:
         b = min(size, draws - len(found))

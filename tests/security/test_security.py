@@ -58,7 +58,7 @@ def test_nothing_in_the_source_runs_what_it_reads(path: Path) -> None:
     assert "trust_remote_code" not in text
     imported = {ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import)}
     assert not {"import pickle", "import dill", "import marshal", "import shelve"} & (
-        imported - ({"import pickle"} if path.name == "pickles.py" else set())
+        imported - ({"import pickle"} if path.name == "serialization.py" else set())
     )
     for name, call in calls(tree):
         options = keywords(call)
@@ -73,7 +73,7 @@ def test_nothing_in_the_source_runs_what_it_reads(path: Path) -> None:
         if "ckpt_path" in options:
             assert options["weights_only"] == "True"
         if name == "print" and "/bench/" not in str(path.relative_to(ROOT)):
-            assert path.name in ("plain.py", "show.py") or "pretrain" in path.parts, name
+            assert path.name in ("terminal.py", "preview.py") or "pretrain" in path.parts, name
 
 
 def test_models_of_others_are_opened_as_safetensors() -> None:

@@ -28,6 +28,10 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 SIGN: dict[Measure, int] = {"vae": 1, "mse": -1, "ssim": 1, "open_clip": 1, "face": 1, "lpips": -1}
 """+1 where a larger value means more alike."""
 
+MOVED_CALLABLES = {
+    "mia_bench.attacks.faces.frontal": "mia_bench.attacks.components.face_detection.frontal"
+}
+"""Dotted paths in configurations of older versions, which keys still go by, and where they lead."""
 LOCAL = "local-dir:"  # open_clip's own scheme for a folder with its configuration and weights
 OFFLINE = (
     "do without: compare=vae, with open_clip taken out of measures, in an attack; "
@@ -111,7 +115,7 @@ def hook(path: str | None, option: str) -> Callable[..., Any]:
     if path is None:
         raise MiaError(f"{option} is not set: give the dotted path of a callable.")
     try:
-        found = pkgutil.resolve_name(path)
+        found = pkgutil.resolve_name(MOVED_CALLABLES.get(path, path))
     except (ImportError, AttributeError, ValueError) as error:
         raise MiaError(f"{option}={path} cannot be imported: {error}") from error
     if not callable(found):

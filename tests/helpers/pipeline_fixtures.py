@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+import pipelines as pipelines_module
 import pytest
 
 
 @pytest.fixture(scope="session")
 def pipelines() -> ModuleType:
-    """The module pipelines.py, which no package leads to."""
-    spec = spec_from_file_location("pipelines", Path(__file__).parents[1] / "helpers/pipelines.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    """The module pipelines.py of these helpers."""
+    return pipelines_module
 
 
 @pytest.fixture(scope="session")
