@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
-
-from mia_bench.honesty import __main__ as command
-from mia_bench.honesty.interval_coverage import Setting
 from mia_bench.honesty.results_page import page
 
 
@@ -54,28 +47,3 @@ def test_every_figure_is_on_the_page_and_what_fails_is_marked() -> None:
     assert "**1 of 2** intervals hold 0.5" in said
     assert "AUC 0.500 to 0.620" in said
     assert "few_false_positives_tpr_" in page({})
-
-
-def test_parts_are_measured_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "SETTINGS", (Setting(30, 60, 1.0), Setting(40, 60, 1.0)))
-    figures, said = tmp_path / "new" / "honesty.json", tmp_path / "honesty.md"
-    figures.parent.mkdir()
-    figures.write_text(json.dumps({"resplits": FIGURES["resplits"]}))
-    words = ["coverage", "--count", "3", "--figures", str(figures), "--page", str(said)]
-    command.main(words)
-    kept = json.loads(figures.read_text())
-    assert kept["resplits"] == FIGURES["resplits"]
-    assert [entry["members"] for entry in kept["coverage"]] == [30, 40]
-    assert kept["coverage"][0]["covered"]["auroc"]["sets"] == 3
-    assert "| 30 / 60 | openmoji | 0 |" in said.read_text()
-    assert "3 simulated data sets" in said.read_text()
-
-
-def test_no_part_named_means_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = []
-    for name in command.PARTS:
-        monkeypatch.setitem(
-            command.PARTS, name, lambda _count, _outputs, name=name: measured.append(name) or ()
-        )
-    command.main(["--figures", str(tmp_path / "h.json"), "--page", str(tmp_path / "h.md")])
-    assert measured == list(command.PARTS)

@@ -8,7 +8,6 @@ import socket
 import pytest
 
 from mia_bench.config.schema import LoggerOptions
-from mia_bench.dashboard import main
 from mia_bench.tracking.dashboard import as_json, build_report, build_workspace, matrix, save
 from mia_bench.tracking.records import attack_record
 
@@ -102,15 +101,6 @@ def test_names_from_data_cannot_leave_their_place(found):
     assert "x__or_True" in spec
 
 
-def test_without_a_key_both_are_files(found, tmp_path, capsys):
-    assert found
-    main([f"paths.outputs={tmp_path}", "entity=team"])
-    assert "nothing was sent" in capsys.readouterr().out
-    folder = tmp_path / "reports" / "dashboard"
-    assert json.loads((folder / "report.json").read_text())
-    assert json.loads((folder / "workspace.json").read_text())
-
-
 def test_again_updates_the_same_two(found, tmp_path, monkeypatch):
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
@@ -135,9 +125,3 @@ def test_again_updates_the_same_two(found, tmp_path, monkeypatch):
     assert saved[2] is not both[0]
     assert saved[2].sections == both[0].sections
     assert saved[3].blocks == both[1].blocks
-
-
-def test_nothing_to_show(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main([f"paths.outputs={tmp_path}"])
-    assert "no finished run" in capsys.readouterr().err
