@@ -29,5 +29,5 @@ def test_conf_lies_beside_or_inside_the_package():
 
 def test_a_package_without_conf_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(compose, "__file__", str(tmp_path / "package" / "config" / "compose.py"))
-    with pytest.raises(MiaError, match="conf/ was not found.*Install the package again"):
+    with pytest.raises(MiaError, match=r"conf/ was not found.*Install the package again"):
         conf_dir()

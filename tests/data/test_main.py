@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from album import make_album
+from corpus import encode, picture
+from miniature import write
 
 from mia_bench.data.__main__ import inspect, main
 from mia_bench.utils.errors import MiaError

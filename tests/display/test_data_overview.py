@@ -55,11 +55,12 @@ def test_the_report(command, capsys) -> None:
     assert [row["name"] for row in rows] == ["'=cmd|.png"]  # no formula for a spreadsheet
 
 
-def test_bad_input_ends_in_a_report_too(folder_run, tmp_path: Path) -> None:
+def test_bad_input_ends_in_a_report_too(small, tmp_path: Path) -> None:
     root = tmp_path / "corpus"
     bad_folder(root, tmp_path / "beside")
     sizes = [f"data.sizes.{role}={n}" for role, n in zip(Role, (4, 6, 4, 4, "null"), strict=True)]
-    experiment = folder_run(*sizes, "data.max_rmse=null", outputs=tmp_path, root=root)
+    source = ("data=imagefolder", f"data.source.root={root}", "data.max_rmse=null")
+    experiment = small(*source, *sizes, outputs=tmp_path)
     listing, split, _ = split_of(experiment, tmp_path)
     items = {item.sample_id: item for item in listing.items}
     facts = overview(experiment.source, split, items, 0)
