@@ -28,7 +28,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def found(store_cell, tmp_path):
+def records(store_cell, tmp_path):
     runs = [store_cell(tmp_path, a, t * 16, seed=s) for a, t, s in CELLS]
     return [attack_record(run, tmp_path) for run in runs]
 
@@ -36,8 +36,8 @@ def found(store_cell, tmp_path):
 CELLS = (("clid", "a", 0), ("clid", "b", 1), ("loss", "a", 0))
 
 
-def test_without_a_key_both_are_files(found, tmp_path, capsys):
-    assert found
+def test_without_a_key_both_are_files(records, tmp_path, capsys):
+    assert records
     main([f"paths.outputs={tmp_path}", "entity=team"])
     assert "nothing was sent" in capsys.readouterr().out
     folder = tmp_path / "reports" / "dashboard"

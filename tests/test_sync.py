@@ -15,18 +15,18 @@ def fresh(monkeypatch):
 
 
 def runs(outputs):
-    found = (outputs / "wandb").glob("offline-run-*/run-*.wandb")
-    return sorted(path.stem.removeprefix("run-") for path in found)
+    folders = (outputs / "wandb").glob("offline-run-*/run-*.wandb")
+    return sorted(path.stem.removeprefix("run-") for path in folders)
 
 
 def test_twice_gives_no_duplicates_and_later_cells_are_added(store_cell, tmp_path, capsys):
     run = store_cell(tmp_path)
     words = [f"paths.outputs={tmp_path}", "wandb=offline"]
-    for said in ("3 sent", "0 sent"):
+    for message in ("3 sent", "0 sent"):
         with pytest.raises(SystemExit) as end:
             main(words)
         assert end.value.code == 0
-        assert said in capsys.readouterr().out
+        assert message in capsys.readouterr().out
     once = runs(tmp_path)
     assert once == sorted([run.name[-16:], "a" * 16, "report-" + "a" * 16])
     other = store_cell(tmp_path, attack="loss")

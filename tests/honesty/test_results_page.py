@@ -30,8 +30,8 @@ FIGURES = {
 
 
 def test_every_figure_is_on_the_page_and_what_fails_is_marked() -> None:
-    said = page(FIGURES)
-    row = next(line for line in said.splitlines() if line.startswith("| 180 / 400"))
+    text = page(FIGURES)
+    row = next(line for line in text.splitlines() if line.startswith("| 180 / 400"))
     # 0.925 is within two standard errors (0.008) of 0.93, 0.905 (0.009) is not
     assert row.split(" | ")[2:] == [
         "4",
@@ -42,8 +42,8 @@ def test_every_figure_is_on_the_page_and_what_fails_is_marked() -> None:
         "n/a",
         "**0.905 (9)** |",
     ]
-    assert "**947 of 1,000** splits,\n94.7%" in said
-    assert "**7 of 200** null runs, 3.5%: base 4." in said
-    assert "**1 of 2** intervals hold 0.5" in said
-    assert "AUC 0.500 to 0.620" in said
+    assert "**947 of 1,000** splits,\n94.7%" in text
+    assert "**7 of 200** null runs, 3.5%: base 4." in text
+    assert "**1 of 2** intervals hold 0.5" in text
+    assert "AUC 0.500 to 0.620" in text
     assert "few_false_positives_tpr_" in page({})

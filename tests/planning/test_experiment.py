@@ -17,9 +17,9 @@ EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_option_builds(experiment, name):
-    found = experiment(f"attack={name}")
-    assert found.attacks
-    for attack in found.attacks.values():
+    built = experiment(f"attack={name}")
+    assert built.attacks
+    for attack in built.attacks.values():
         assert attack.nfe[0] > 0
 
 
@@ -35,16 +35,16 @@ def test_every_experiment_composes(experiment, name):
 
 @pytest.mark.parametrize("name", MITIGATIONS)
 def test_every_mitigation_builds_under_its_own_name(experiment, name):
-    found = experiment(f"mitigation={name}").mitigations
-    assert list(found) == ([] if name == "none" else [name])
+    built = experiment(f"mitigation={name}").mitigations
+    assert list(built) == ([] if name == "none" else [name])
 
 
 def test_mitigations_compose_and_take_options(experiment):
-    found = experiment(
+    built = experiment(
         "mitigation=[augment,early_stop]", "mitigation.early_stop.patience=7", "attack=loss"
     )
-    assert list(found.mitigations) == ["augment", "early_stop"]
-    assert found.mitigations["early_stop"].patience == 7
+    assert list(built.mitigations) == ["augment", "early_stop"]
+    assert built.mitigations["early_stop"].patience == 7
 
 
 def test_lists_and_single_choices_of_attacks(experiment):

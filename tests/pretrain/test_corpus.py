@@ -25,11 +25,11 @@ def test_corpus_reads_named_untoned_pictures_only(tmp_path, monkeypatch):
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     monkeypatch.setattr(corpus_module, "SETS", {"made@1.0": "package/img"})
-    found = load_corpus(tmp_path, 16)
-    assert found.parts[0][0] == "red apple"
-    assert len(found.parts) == 1
-    assert found.images.shape == (1, 16, 16, 3)
-    assert found.images[0, 0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)
+    corpus = load_corpus(tmp_path, 16)
+    assert corpus.parts[0][0] == "red apple"
+    assert len(corpus.parts) == 1
+    assert corpus.images.shape == (1, 16, 16, 3)
+    assert corpus.images[0, 0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)
 
 
 def test_without_npm_the_message_says_what_needs_it(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def test_half_written_runs_are_named_and_left_out(store_cell, tmp_path, capsys):
     good, bad = store_cell(tmp_path), store_cell(tmp_path, attack="loss", target="c" * 16)
     (bad / "metrics.json").write_text('{"auroc"')
     (tmp_path / "runs" / "d" / "300" / "pia-1.tmp").mkdir(parents=True)
-    found = [entry.id for entry in entries(tmp_path)]
-    assert good.name[-16:] in found
-    assert bad.name[-16:] not in found
+    identifiers = [entry.id for entry in entries(tmp_path)]
+    assert good.name[-16:] in identifiers
+    assert bad.name[-16:] not in identifiers
     assert "left out" in capsys.readouterr().err

@@ -10,9 +10,9 @@ from mia_bench.utils.lightning_tools import RANK_TIMEOUT, lightning_strategy
 
 @pytest.mark.parametrize(("name", "devices"), [("ddp", 1), ("ddp", 2), ("auto", 2)])
 def test_ranks_wait_for_each_other_for_hours(name, devices):
-    found = lightning_strategy(TrainerOptions(strategy=name, devices=devices))
-    assert found._timeout == RANK_TIMEOUT
-    assert found._start_method == "popen"
+    strategy = lightning_strategy(TrainerOptions(strategy=name, devices=devices))
+    assert strategy._timeout == RANK_TIMEOUT
+    assert strategy._start_method == "popen"
 
 
 def test_one_process_has_nobody_to_wait_for():

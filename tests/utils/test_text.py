@@ -18,9 +18,9 @@ from mia_bench.utils.text import (
 
 @given(st.text())
 def test_nothing_that_steers_is_left(text: str) -> None:
-    found = sanitise(text)
-    assert all(c.isprintable() or c in "\u200c\u200d" for c in found)
-    assert sanitise(found) == found
+    visible = sanitise(text)
+    assert all(c.isprintable() or c in "\u200c\u200d" for c in visible)
+    assert sanitise(visible) == visible
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=900))
@@ -29,7 +29,7 @@ def test_what_is_printable_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "visible"),
     [
         ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
         ("\x9b31m", r"\x9b31m"),
@@ -40,8 +40,8 @@ def test_what_is_printable_stays(text: str) -> None:
         ("👩\u200d🚀 é 名前", "👩\u200d🚀 é 名前"),
     ],
 )
-def test_escapes_become_visible(text: str, found: str) -> None:
-    assert sanitise(text) == found
+def test_escapes_become_visible(text: str, visible: str) -> None:
+    assert sanitise(text) == visible
 
 
 def test_lines_stay_lines_and_long_text_is_cut() -> None:
