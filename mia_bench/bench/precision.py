@@ -1,8 +1,8 @@
-"""Which attack bears which precision: AUROC on one trained model, against float32.
+"""Which attack keeps its AUROC in which precision: one trained model, against float32.
 
-`python -m mia_bench.bench.precision [dtype ...] [override ...]` asks a run's models again in every
-dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. What is stored is not asked
-again. `attack=[a,b]` asks with these alone. TF32 needs a GPU.
+`python -m mia_bench.bench.precision [dtype ...] [override ...]` extracts a run's features again in
+every dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. Features that are stored
+already are read. `attack=[a,b]` measures these attacks alone. TF32 needs a GPU.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.bench import page
-from mia_bench.bench.kept import keep
+from mia_bench.bench import results_page
+from mia_bench.bench.results import add_figures
 from mia_bench.config.arguments import command
 from mia_bench.config.validate import DTYPES
 from mia_bench.utils.errors import MiaError
@@ -35,24 +35,24 @@ def drift(dtype: str, attacks: Sequence[str], overrides: list[str]) -> dict[str,
     from mia_bench.metrics.summary import paired_difference
 
     common = (f"attack=[{','.join(attacks)}]", "eval.base_rows=[]", *overrides)
-    exact, coarse = run(*common), run(*common, f"eval.dtype={dtype}")
-    found = {}
+    full, reduced = run(*common), run(*common, f"eval.dtype={dtype}")
+    rows = {}
     for name in attacks:
         tables = [
             pd.read_parquet(runs[name][1] / "scores.parquet").query("~calibration")
-            for runs in (exact, coarse)
+            for runs in (full, reduced)
         ]
         a, b = (table.score.to_numpy() for table in tables)
         group, member = tables[0].group.tolist(), tables[0].is_member.to_numpy()
         change = paired_difference(b, a, member, group, 0)["auroc"]
-        found[name] = {
-            "float32": exact[name][0]["auroc"]["value"],
+        rows[name] = {
+            "float32": full[name][0]["auroc"]["value"],
             "change": change["value"],
             "lo": change["lo"],
             "hi": change["hi"],
             "rank_correlation": rank_correlation(a, b),
         }
-    return found
+    return rows
 
 
 def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
@@ -67,19 +67,20 @@ def main() -> None:
 
 
 def measure(words: Sequence[str]) -> None:
-    """Drift in every dtype among `words`, the others being overrides; what is found is kept."""
+    """Drift in every dtype among `words`, the others being overrides; stored and printed."""
     dtypes = [word for word in words if "=" not in word] or ["bfloat16", "float16"]
     for dtype in dtypes:
         if dtype not in DTYPES:
             raise MiaError(f"there is no dtype '{dtype}'. {nearest(dtype, DTYPES)}")
     overrides = [word for word in words if "=" in word]
-    chosen = [word for word in overrides if word.startswith("attack=")]
-    attacks = chosen[-1].removeprefix("attack=").strip("[]").split(",") if chosen else ATTACKS
+    attack_words = [word for word in overrides if word.startswith("attack=")]
+    names = attack_words[-1].removeprefix("attack=") if attack_words else ""
+    attacks = names.strip("[]").split(",") if names else ATTACKS
     for dtype in dtypes:
-        found = drift(dtype, attacks, [word for word in overrides if word not in chosen])
-        keep("precision", {f"precision.{dtype}.{name}": row for name, row in found.items()})
-        page.write()
-        for name, row in found.items():
+        rows = drift(dtype, attacks, [word for word in overrides if word not in attack_words])
+        add_figures("precision", {f"precision.{dtype}.{name}": row for name, row in rows.items()})
+        results_page.write_page()
+        for name, row in rows.items():
             echo(
                 f"{dtype} {name:<10} {row['float32']:.3f} {row['change']:+.4f} "
                 f"[{row['lo']:+.4f}, {row['hi']:+.4f}], rank correlation "

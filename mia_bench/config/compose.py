@@ -11,7 +11,7 @@ from mia_bench.utils.errors import MiaError
 
 
 def conf_dir() -> Path:
-    """conf/ inside an installed package, beside it in a checkout."""
+    """conf/ inside an installed package, next to it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "config.yaml").is_file():

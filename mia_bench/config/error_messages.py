@@ -34,8 +34,8 @@ READERS = ("hydra", "omegaconf", "antlr4", "yaml")
 
 def explain(error: BaseException) -> str | None:
     """What to print instead of a traceback, or None for an error that is a bug."""
-    said = _explained(error)
-    return None if said is None else sanitise_lines(said, MAX_MESSAGE_LINES)
+    message = _explained(error)
+    return None if message is None else sanitise_lines(message, MAX_MESSAGE_LINES)
 
 
 def _explained(error: BaseException) -> str | None:
@@ -55,7 +55,7 @@ def _explained(error: BaseException) -> str | None:
         )
     if is_lost_rank(error):
         return (
-            "another process of this run ended, see what it said. Run the same command again: it "
+            "another process of this run ended; see its message. Run the same command again: it "
             f"goes on from what is finished. ({str(error).strip().partition(chr(10))[0]})"
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
@@ -113,8 +113,7 @@ def _unknown_key(key: str) -> str:
     roots = {*(f for f in Root.__dataclass_fields__), *_groups()}
     if head not in roots or not rest:
         return f"there is no configuration key '{key}'. {nearest(head, roots)}"
-    known = _known_keys()
-    return f"there is no configuration key '{key}'. {nearest(key, known)}"
+    return f"there is no configuration key '{key}'. {nearest(key, _all_keys())}"
 
 
 def _groups() -> list[str]:
@@ -125,7 +124,7 @@ def _options(group: str) -> list[str]:
     return [path.stem for path in (conf_dir() / group).glob("*.yaml")]
 
 
-def _known_keys() -> list[str]:
+def _all_keys() -> list[str]:
     """Every key of the configuration that the group choices on the command line give."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra

@@ -46,12 +46,12 @@ def _parameters(kind: Any, key: str) -> Mapping[str, inspect.Parameter]:
     """Options of a class or function. Raises MiaError for what has none to check against."""
     if inspect.isclass(kind) or inspect.isfunction(kind):
         with suppress(ValueError):  # no signature: written in C
-            found = inspect.signature(kind).parameters
-            if not found:
-                return found
+            parameters = inspect.signature(kind).parameters
+            if not parameters:
+                return parameters
             hints = get_type_hints(kind if inspect.isfunction(kind) else kind.__init__)
-            if all(name in hints for name in found):
-                return found
+            if all(name in hints for name in parameters):
+                return parameters
     raise MiaError(f"{key} is no class with typed options: name one as conf/ does.")
 
 

@@ -82,12 +82,12 @@ class Recipe:
             left_out.add("optimizer")
         if self.lora_rank is None:
             left_out |= {"lora_rank", "lora_targets"}
-        found = {name: value for name, value in vars(self).items() if name not in left_out}
-        return found | {"steps": self.total}
+        options = {name: value for name, value in vars(self).items() if name not in left_out}
+        return options | {"steps": self.total}
 
 
 def check_recipe(recipe: Recipe, precision: str) -> None:
-    """Contradictions inside a recipe, known before the data are."""
+    """Contradictions inside a recipe, which show before any data are read."""
     if (recipe.steps is None) == (recipe.epochs is None):
         state = "neither is given" if recipe.steps is None else "both are given"
         raise MiaError(

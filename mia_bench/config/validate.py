@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mia_bench.config.schema import Data, Root, TrainerOptions
 
 
-DTYPES = ("bfloat16", "float16", "tf32")  # of scoring, beside the model's own
+DTYPES = ("bfloat16", "float16", "tf32")  # of feature extraction, besides the model's own
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of training: weights are kept in float32
 VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -49,7 +49,7 @@ def check_data(data: Data, finetune: bool) -> None:
 
 
 def check_options(options: Root, finetune: bool, mitigations: Collection[str]) -> None:
-    """Contradictions that are known before anything is loaded.
+    """Contradictions that show before anything is loaded.
 
     `finetune`: whether the model will be fine-tuned; `mitigations`: names of those that are used.
     """

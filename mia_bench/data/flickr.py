@@ -71,8 +71,8 @@ class Flickr:
 
 
 def _annotation(root: Path) -> Path | None:
-    found = (path for name in ANNOTATIONS for path in sorted(root.rglob(name)))
-    return next(found, None) if root.is_dir() else None
+    files = (path for name in ANNOTATIONS for path in sorted(root.rglob(name)))
+    return next(files, None) if root.is_dir() else None
 
 
 def _read(pairs: Pairs, path: Path) -> Iterator[tuple[str, Any]]:

@@ -66,7 +66,7 @@ class Mscoco:
         pairs = Pairs(self.name, root, self.caption_choice)
         self._add(pairs, VAL)
         if self.train_rows:
-            taken = {coco_id(item.name) for item in pairs.found}
+            taken = {coco_id(item.name) for item in pairs.items}
             self._add(pairs, TRAIN, taken)
         return pairs.listing()
 
@@ -95,20 +95,21 @@ class Mscoco:
             self._add_annotated(pairs, pool)
             return
         files = files or fetch(MIRRORS[pool], self._advice())
-        known = set() if taken is None else taken
+        excluded = set() if taken is None else taken
 
-        before = len(pairs.found)
-        add_tables(pairs, files, COLUMNS[pool], pool, lambda name: coco_id(name) not in known)
+        before = len(pairs.items)
+        add_tables(pairs, files, COLUMNS[pool], pool, lambda name: coco_id(name) not in excluded)
         if pool == TRAIN:
-            listed = sorted(pairs.found[before:], key=lambda item: _order(item.name))
-            pairs.found[before:] = listed[: self.train_rows]
+            listed = sorted(pairs.items[before:], key=lambda item: _order(item.name))
+            pairs.items[before:] = listed[: self.train_rows]
 
     def _add_annotated(self, pairs: Pairs, pool: str) -> None:
         path = pairs.root / "annotations" / f"captions_{pool}.json"
         captions = read_coco(path)
         if not (pairs.root / pool).is_dir():
             raise Missing(
-                f"{path} is there and the folder {pool} beside it is not. {self._advice()}"
+                f"{path} is there, but the folder {pool} that belongs to it is not."
+                f" {self._advice()}"
             )
         names = list(captions)
         if pool == TRAIN:

@@ -91,8 +91,8 @@ def _left_out(where: Path, is_link: bool, text: str) -> str:
 def _caption(stem: str, title: str, tags: list[str]) -> str:
     if not title or SERIES.search(title):
         title = re.sub(r"[\s\d_-]+", " ", stem).strip()
-    said = title.lower().replace(",", " ").split()
-    return ", ".join([title, *(tag for tag in tags if tag not in said)])
+    title_words = title.lower().replace(",", " ").split()
+    return ", ".join([title, *(tag for tag in tags if tag not in title_words)])
 
 
 def _metadata(svg: Path) -> tuple[str, list[str]]:
@@ -109,11 +109,11 @@ def _metadata(svg: Path) -> tuple[str, list[str]]:
     inside = block.group() if block else ""
     title = re.search(r"<dc:title[^>]*>([^<]*)<", inside)
     subject = re.search(r"<dc:subject[^>]*>(.*?)</dc:subject>", inside, re.DOTALL)
-    found = re.findall(r"<rdf:li[^>]*>([^<]*)<", subject.group(1)) if subject else []
-    tags = [_words(tag).lower() for tag in found]
+    entries = re.findall(r"<rdf:li[^>]*>([^<]*)<", subject.group(1)) if subject else []
+    tags = [_words(tag).lower() for tag in entries]
     # the files list tags in no order; sorting keeps captions equal between builds of the package
-    known = sorted({tag for tag in tags if tag and not NO_TAG.fullmatch(tag)})
-    return _words(title.group(1)) if title else "", known
+    distinct = sorted({tag for tag in tags if tag and not NO_TAG.fullmatch(tag)})
+    return _words(title.group(1)) if title else "", distinct
 
 
 def _words(text: str) -> str:

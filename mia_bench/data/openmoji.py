@@ -39,7 +39,7 @@ class OpenMoji:
 
     def items(self) -> Listing:
         """Every usable drawing; nothing is rasterised until `Item.load`."""
-        found: list[Item] = []
+        items: list[Item] = []
         skipped: list[Skip] = []
         for path in sorted(_folder().glob("*.svg")):
             caption, reason = self._caption(path.stem)
@@ -47,8 +47,8 @@ class OpenMoji:
                 skipped.append(Skip(path.name, reason))
             else:
                 id_ = sample_id(self.name, path.read_bytes())
-                found.append(Item(id_, caption, path.name, partial(render, path)))
-        return listing(found, skipped)
+                items.append(Item(id_, caption, path.name, partial(render, path)))
+        return listing(items, skipped)
 
     def _caption(self, stem: str) -> tuple[str, str]:
         """(caption, "") or ("", why the drawing is left out)."""

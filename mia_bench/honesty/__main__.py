@@ -1,4 +1,4 @@
-"""`python -m mia_bench.honesty [part ...] [--count N]`: keep our statistical promises, or say.
+"""`python -m mia_bench.honesty [part ...] [--count N]`: check the statistical promises of a run.
 
 Parts: coverage resplits nulls runs. Each writes its figures into docs/honesty.json; docs/honesty.md
 is made of them. About an hour on one core; parts that are done are measured again.
@@ -39,15 +39,15 @@ DEFAULT = ("model.finetune=false", "calibration=split", "seed=0", "eval.blind_ro
 
 
 def coverage(count: int | None, outputs: Path) -> Iterator[Any]:
-    """What is known after each setting: a run that is stopped has something to show."""
+    """All figures so far after each setting, so that a stopped run leaves some."""
     del outputs
-    found = []
+    measured = []
     for setting in SETTINGS:
         shares = covered(setting, count or SETS, RESAMPLES)
-        found.append(asdict(setting) | {"covered": {n: asdict(c) for n, c in shares.items()}})
+        measured.append(asdict(setting) | {"covered": {n: asdict(c) for n, c in shares.items()}})
         line = ", ".join(f"{name} {of.share:.3f}" for name, of in shares.items())
         echo(f"{setting}: {line}")
-        yield found
+        yield measured
 
 
 def resplits(count: int | None, outputs: Path) -> Iterator[Any]:
@@ -66,13 +66,13 @@ def nulls(count: int | None, outputs: Path) -> Iterator[Any]:
     items = {item.sample_id: item for item in experiment.source.items().items}
     chosen = [items[sid] for sid in base.table.sample_id]
     rows = ControlRows.of(chosen, base.group, base.scores(), experiment.model.resolution)
-    found = false_alarms(rows, MEMBERS, count or NULLS, PERMUTATIONS)
-    names = sorted({name for flagged in found for name in flagged})
+    alarms = false_alarms(rows, MEMBERS, count or NULLS, PERMUTATIONS)
+    names = sorted({name for flagged in alarms for name in flagged})
     yield {
-        "runs": len(found),
+        "runs": len(alarms),
         "permutations": PERMUTATIONS,
-        "flagged": sum(bool(flagged) for flagged in found),
-        "by_control": {name: sum(name in flagged for flagged in found) for name in names},
+        "flagged": sum(bool(flagged) for flagged in alarms),
+        "by_control": {name: sum(name in flagged for flagged in alarms) for name in names},
     }
 
 
@@ -106,14 +106,14 @@ def _base(outputs: Path) -> Any:
 
 def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Path) -> Any:
     """The figures of all parts, those of `parts` measured now."""
-    known: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
+    stored: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
     for part in parts:
-        for found in PARTS[part](count, outputs):
-            known[part] = found
+        for measured in PARTS[part](count, outputs):
+            stored[part] = measured
             figures.parent.mkdir(parents=True, exist_ok=True)
-            figures.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+            figures.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
         echo(f"{part}: written to {figures}")
-    return known
+    return stored
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -124,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, default=FIGURES)
     parser.add_argument("--page", type=Path, default=PAGE)
     args = parser.parse_args(arguments)
-    known = measure(args.parts or PARTS, args.count, args.outputs, args.figures)
-    args.page.write_text(page(known))
+    stored = measure(args.parts or PARTS, args.count, args.outputs, args.figures)
+    args.page.write_text(page(stored))
     echo(f"written: {args.page}")
 
 

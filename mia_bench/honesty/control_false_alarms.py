@@ -1,4 +1,4 @@
-"""How often the controls of a run cry wolf, where nobody is a member; and that they do cry.
+"""How often the controls of a run raise a false alarm where nobody is a member.
 
 A null run is a random re-split, by whole groups, of the evaluation rows of the default run: real
 pictures, real captions, and CLiD's real features on the untouched base. The three blind rows and
@@ -47,9 +47,9 @@ def flagged(rows: ControlRows, members: int, seed: int) -> list[str]:
 
 def false_alarms(rows: ControlRows, members: int, runs: int, permutations: int) -> list[list[str]]:
     """What is flagged in each of `runs` null runs, by p-values of so many permutations at most."""
-    usual = permutation.PERMUTATIONS
+    default = permutation.PERMUTATIONS
     permutation.PERMUTATIONS = permutations
     try:
         return [flagged(rows, members, seed) for seed in range(runs)]
     finally:
-        permutation.PERMUTATIONS = usual
+        permutation.PERMUTATIONS = default

@@ -1,4 +1,4 @@
-"""How often the intervals of `bootstrap.evaluate` hold what they estimate, where that is known.
+"""How often the intervals of `metrics.summary.evaluate` contain the true value, where it is known.
 
 Scores are standard normal, those of members `shift` higher, and alike inside near-duplicate groups
 (correlation `likeness`), whose sizes are drawn from those of a real split. Thresholds are fitted on
@@ -38,8 +38,8 @@ class Setting:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        known = {"openmoji": OPENMOJI, "openclipart": OPENCLIPART, "none": {1: 1}}[self.groups]
-        return np.repeat(list(known), list(known.values()))
+        counts = {"openmoji": OPENMOJI, "openclipart": OPENCLIPART, "none": {1: 1}}[self.groups]
+        return np.repeat(list(counts), list(counts.values()))
 
     @property
     def auroc(self) -> float:
@@ -55,11 +55,11 @@ class Setting:
             return float(norm.sf(tau - self.shift)), float(norm.sf(tau))
 
         tpr, fpr = rates(thresholds.tau_acc)
-        found = {"auroc": self.auroc, "asr": 0.5 + (tpr - fpr) / 2}
-        found["0.01"] = rates(float(norm.isf(0.01)))[0]
+        values = {"auroc": self.auroc, "asr": 0.5 + (tpr - fpr) / 2}
+        values["0.01"] = rates(float(norm.isf(0.01)))[0]
         if thresholds.tau_fpr01 is not None:
-            found["tpr_calibrated"], found["realised_fpr"] = rates(thresholds.tau_fpr01)
-        return found
+            values["tpr_calibrated"], values["realised_fpr"] = rates(thresholds.tau_fpr01)
+        return values
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ def covered(setting: Setting, sets: int, resamples: int, seed: int = 0) -> dict[
     missed: dict[str, list[tuple[bool, bool, float]]] = {name: [] for name in NAMES}
     for i in range(sets):
         scores, member, group = draw(setting, seed, i)
-        known_scores, known_member, _ = draw(setting, seed, i, 1, sizes=CALIBRATION)
-        thresholds = fit_thresholds(known_scores, known_member)
+        calibration_scores, calibration_member, _ = draw(setting, seed, i, 1, sizes=CALIBRATION)
+        thresholds = fit_thresholds(calibration_scores, calibration_member)
         entries = _entries(evaluate(scores, member, group, thresholds, i, resamples))
         for name, truth in setting.truth(thresholds).items():
             lo, hi = entries[name]["lo"], entries[name]["hi"]
             if lo is not None:  # none where no false positive is allowed
                 missed[name].append((truth < lo, truth > hi, hi - lo))
-    return {name: _counted(found) for name, found in missed.items() if found}
+    return {name: _counted(misses) for name, misses in missed.items() if misses}
 
 
 def _entries(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _entries(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _counted(found: list[tuple[bool, bool, float]]) -> Covered:
-    below, above = (int(sum(entry[i] for entry in found)) for i in (0, 1))
-    width = float(np.mean([entry[2] for entry in found]))
-    return Covered(len(found), len(found) - below - above, below, above, width)
+def _counted(misses: list[tuple[bool, bool, float]]) -> Covered:
+    below, above = (int(sum(entry[i] for entry in misses)) for i in (0, 1))
+    width = float(np.mean([entry[2] for entry in misses]))
+    return Covered(len(misses), len(misses) - below - above, below, above, width)

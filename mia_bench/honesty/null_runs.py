@@ -36,7 +36,7 @@ def null_runs(outputs: Path, seeds: range, *overrides: str) -> list[Run]:
     """The default attack on the untouched base, once for every seed."""
     from mia_bench.execution import run
 
-    found = []
+    runs = []
     for seed in seeds:
         words = (
             "model.finetune=false",
@@ -45,8 +45,8 @@ def null_runs(outputs: Path, seeds: range, *overrides: str) -> list[Run]:
             *SMALL_SIZES,
             *overrides,
         )
-        with redirect_stdout(StringIO()):  # a table a run
+        with redirect_stdout(StringIO()):  # every run prints its table
             metrics, _ = run.run(*words, f"paths.outputs={outputs}")["clid"]
         auroc = metrics["auroc"]
-        found.append(Run(seed, auroc["value"], auroc["lo"], auroc["hi"]))
-    return found
+        runs.append(Run(seed, auroc["value"], auroc["lo"], auroc["hi"]))
+    return runs

@@ -1,8 +1,8 @@
-"""Random re-splits of features that know no member: the intervals of AUC have to hold 0.5.
+"""Random re-splits of features that no membership shaped: intervals of AUC must contain 0.5.
 
 The features are those of an attack on the untouched base, so whom a split calls a member means
 nothing. Rows, groups and sizes are those of a run; only who is a member is drawn again, by the code
-that makes splits. Nothing is fitted on labels: alpha is given, the scaler sees features alone.
+that makes splits. Nothing is fitted on labels: alpha is fixed, the scaler sees features alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mia_bench.metrics.summary import evaluate
 from mia_bench.storage.feature_table import Table, read_table
 
 ALPHA = 0.5
-NO_THRESHOLD = Thresholds(0.0, None, 0, "not asked")
+NO_THRESHOLD = Thresholds(0.0, None, 0, "none is needed")
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def holds_chance(
     scores: Floats, group: Sequence[str], members: int, splits: int, resamples: int
 ) -> list[bool]:
     """For each split: does the interval of AUC hold 0.5?"""
-    found = []
+    held = []
     for seed in range(splits):
         member = split(group, members, seed)
         auroc = evaluate(scores, member, group, NO_THRESHOLD, seed, resamples)["auroc"]
-        found.append(bool(auroc["lo"] <= 0.5 <= auroc["hi"]))
-    return found
+        held.append(bool(auroc["lo"] <= 0.5 <= auroc["hi"]))
+    return held

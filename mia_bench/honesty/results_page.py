@@ -69,32 +69,34 @@ REMARKS = """
 
 
 def page(figures: Mapping[str, Any]) -> str:
+    """The page in Markdown; parts that were not measured have no section."""
     parts = [HEAD]
     if "coverage" in figures:
         parts += _coverage(figures["coverage"])
     if "resplits" in figures:
-        found = figures["resplits"]
-        parts.append(RESPLITS.format(**found, share=found["held"] / found["splits"]))
+        resplits = figures["resplits"]
+        share = resplits["held"] / resplits["splits"]
+        parts.append(RESPLITS.format(**resplits, share=share))
     if "nulls" in figures:
-        found = figures["nulls"]
-        which = ", ".join(f"{name} {n}" for name, n in found["by_control"].items())
-        said = f": {which}" if which else ""
-        parts.append(NULLS.format(**found, share=found["flagged"] / found["runs"], which=said))
+        nulls = figures["nulls"]
+        by_control = ", ".join(f"{name} {n}" for name, n in nulls["by_control"].items())
+        which = f": {by_control}" if by_control else ""
+        share = nulls["flagged"] / nulls["runs"]
+        parts.append(NULLS.format(**nulls, share=share, which=which))
     if "runs" in figures:
-        found = figures["runs"]
-        every = [Run(**run) for run in found]
-        held, values = sum(run.holds for run in every), [run.value for run in every]
-        parts.append(RUNS.format(held=held, runs=len(found), least=min(values), most=max(values)))
+        runs = [Run(**run) for run in figures["runs"]]
+        held, values = sum(run.holds for run in runs), [run.value for run in runs]
+        parts.append(RUNS.format(held=held, runs=len(runs), least=min(values), most=max(values)))
     return "".join([*parts, REMARKS])
 
 
-def _coverage(found: list[Mapping[str, Any]]) -> Iterator[str]:
-    first = Covered(**next(iter(found[0]["covered"].values())))
+def _coverage(settings: list[Mapping[str, Any]]) -> Iterator[str]:
+    first = Covered(**next(iter(settings[0]["covered"].values())))
     yield COVERAGE.format(sets=first.sets)
     yield "\n| members / non-members | groups of | k | true AUC | "
     yield " | ".join(TITLES[name] for name in NAMES) + " |\n"
     yield "|---|---|---|---|" + "---|" * len(NAMES) + "\n"
-    for entry in found:
+    for entry in settings:
         setting = Setting(**{k: v for k, v in entry.items() if k != "covered"})
         shares = {name: Covered(**c) for name, c in entry["covered"].items()}
         k = int(false_positive_budget(setting.nonmembers, 0.01))

@@ -26,7 +26,7 @@ Captions = list[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a fine-tune will meet, known before anything is trained."""
+    """What a fine-tune will run on, as far as it is settled before anything is trained."""
 
     recipe: Recipe
     members: int
@@ -124,8 +124,8 @@ class TrainingSetup:
 
     @property
     def private(self) -> PrivateTraining | None:
-        found = [m for m in self.mitigations.values() if isinstance(m, PrivateTraining)]
-        return found[0] if found else None
+        private = (m for m in self.mitigations.values() if isinstance(m, PrivateTraining))
+        return next(private, None)
 
     def identity(self) -> dict[str, Any]:
         """The yaml of every mitigation, files by their content."""

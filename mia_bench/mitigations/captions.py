@@ -70,10 +70,10 @@ class ShuffleCaptions:
     def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
         chosen = keyed_generator("shuffle", seed).permutation(len(captions))
         chosen = chosen[: round(self.share * len(captions))]
-        found = list(captions)
+        shuffled = list(captions)
         for here, there in zip(chosen.tolist(), np.roll(chosen, 1).tolist(), strict=True):
-            found[here] = captions[there]
-        return found
+            shuffled[here] = captions[there]
+        return shuffled
 
 
 @dataclass(frozen=True)
@@ -95,28 +95,30 @@ class SeveralCaptions:
         return hash_file(self._path())
 
     def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
-        given = self._read() if self.file else {}
-        found = [
+        from_file = self._read() if self.file else {}
+        varied = [
             tuple(
                 text
                 for i, text in enumerate(texts)
-                for text in self._several(text, given.get(sid), (seed, sid, i))
+                for text in self._several(text, from_file.get(sid), (seed, sid, i))
             )
             for sid, texts in zip(sample_id, captions, strict=True)
         ]
         if all(
-            len(set(several)) == len(texts) for several, texts in zip(found, captions, strict=True)
+            len(set(several)) == len(texts) for several, texts in zip(varied, captions, strict=True)
         ):
             raise MiaError(
                 "mitigation caption_several: no caption has parts to reorder, and no other is "
                 "given. Give them in a file: mitigation.caption_several.file=captions.json."
             )
-        return found
+        return varied
 
-    def _several(self, text: str, given: list[str] | None, key: tuple[int | str, ...]) -> list[str]:
-        if given:
-            known = [text, *given]
-            return [known[i % len(known)] for i in range(self.each)]
+    def _several(
+        self, text: str, others: list[str] | None, key: tuple[int | str, ...]
+    ) -> list[str]:
+        if others:
+            texts = [text, *others]
+            return [texts[i % len(texts)] for i in range(self.each)]
         parts = text.split(", ")
         draws = [keyed_generator("several", *key, i) for i in range(1, self.each)]
         return [text, *(", ".join(parts[j] for j in d.permutation(len(parts))) for d in draws)]
@@ -130,10 +132,10 @@ class SeveralCaptions:
     def _read(self) -> dict[str, list[str]]:
         path = self._path()
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
             return {
                 str(sid): [printable(text) for text in texts if text.strip()]
-                for sid, texts in found.items()
+                for sid, texts in content.items()
             }
         except (ValueError, AttributeError, TypeError) as error:
             raise MiaError(

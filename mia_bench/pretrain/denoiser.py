@@ -191,9 +191,9 @@ def train_denoiser(
             if (step + 1) % 1000 == 0 or step + 1 == steps:
                 rows = torch.nonzero(held_out).squeeze(1)
                 ids = captions[rows, 0]
-                given = evaluate(average, scheduler, latents[0, rows], ids)
-                free = evaluate(average, scheduler, latents[0, rows], null.expand_as(ids))
-                line += f" held-out conditional {given:.4f} null {free:.4f}"
+                conditional = evaluate(average, scheduler, latents[0, rows], ids)
+                null_error = evaluate(average, scheduler, latents[0, rows], null.expand_as(ids))
+                line += f" held-out conditional {conditional:.4f} null {null_error:.4f}"
             print(line, flush=True)
             running = 0.0
     average.eval()

@@ -1,4 +1,4 @@
-"""`python -m mia_bench.pretrain.show`: what the bundled tiny model can do, in figures and pictures.
+"""`python -m mia_bench.pretrain.preview`: what the tiny model can do, in figures and images.
 
 Prints the autoencoder's PSNR on OpenMoji, which it never saw, and the noise-prediction error with
 captions and with none; draws originals above reconstructions, and samples.
@@ -44,11 +44,11 @@ def main() -> None:
     with torch.no_grad():
         z0 = target.view(batch).z0
         restored = target.decode(z0)
-        given, free = caption_losses(target, batch)
+        with_caption, without = caption_losses(target, batch)
         samples = target.generate(PROMPTS, seed=0, steps=50, guidance=4.0)
     error = ((restored - batch.image) / 2).square().mean(dim=(1, 2, 3))
     print(f"PSNR on {len(batch)} OpenMoji images: {(-10 * error.log10()).mean():.2f} dB")
-    print(f"noise-prediction error on them: with caption {given:.4f}, without {free:.4f}")
+    print(f"noise-prediction error on them: with caption {with_caption:.4f}, without {without:.4f}")
     args.out.mkdir(parents=True, exist_ok=True)
     chosen = slice(0, 240, 20)
     save(args.out / "tiny_reconstructions.png", [batch.image[chosen], restored[chosen]])
@@ -63,11 +63,11 @@ def openmoji_batch(rows: int) -> Batch:
 
 def caption_losses(target: Target, batch: Batch) -> tuple[float, float]:
     """Mean error over TIMESTEPS under the captions and under the null condition, same noise."""
-    found = []
+    losses = []
     for cond in (target.embed(batch.caption), target.null(batch)):
         queries = [Query(t, cond) for t in TIMESTEPS]
-        found.append(grid_mse(target, target.view(batch), queries).mean().item())
-    return found[0], found[1]
+        losses.append(grid_mse(target, target.view(batch), queries).mean().item())
+    return losses[0], losses[1]
 
 
 def save(path: Path, rows: list[Tensor]) -> None:

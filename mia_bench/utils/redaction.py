@@ -1,6 +1,6 @@
 """Keys and tokens of the environment stay there: never in a command line, a file or a message.
 
-Command lines and configurations are recorded beside every result, and Hydra writes them down before
+Command lines and configurations are stored with every result, and Hydra writes them down before
 a job starts. A secret in one of them is refused before that; in messages it is blotted out.
 """
 
@@ -16,8 +16,8 @@ REDACTED = "***"
 
 def environment_secrets() -> dict[str, str]:
     """Secrets of the environment by the name of their variable."""
-    found = {n: v.strip() for n, v in os.environ.items() if SECRET_NAMES.search(n)}
-    return {name: value for name, value in found.items() if len(value) >= MIN_SECRET_CHARACTERS}
+    named = {n: v.strip() for n, v in os.environ.items() if SECRET_NAMES.search(n)}
+    return {name: value for name, value in named.items() if len(value) >= MIN_SECRET_CHARACTERS}
 
 
 def redact(text: str) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from mia_bench.utils.redaction import redact
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
     """'Did you mean ...?', or the whole list when nothing is close."""
-    options = sorted(known)
+    options = sorted(words)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
 

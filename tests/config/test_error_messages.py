@@ -44,14 +44,16 @@ def test_configuration_mistakes_name_the_nearest(override, message, monkeypatch)
 
 
 def test_a_full_disk_is_not_a_bug():
-    said = explain(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
-    assert "/data/x" in said
-    assert "paths.outputs" in said
+    explanation = explain(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
+    assert "/data/x" in explanation
+    assert "paths.outputs" in explanation
 
 
 def test_memory_that_is_full_is_not_a_bug():
-    said = explain(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore"))
-    assert "Tried to allocate 9 GiB. Lower model.chunk" in said
+    explanation = explain(
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
+    )
+    assert "Tried to allocate 9 GiB. Lower model.chunk" in explanation
 
 
 def test_bugs_keep_their_traceback():

@@ -89,7 +89,7 @@ def test_pictures_that_were_not_unpacked(root: Path) -> None:
     for path in (root / "val2017").iterdir():
         path.unlink()
     (root / "val2017").rmdir()
-    with pytest.raises(Missing, match="the folder val2017 beside it is not"):
+    with pytest.raises(Missing, match="the folder val2017 that belongs to it is not"):
         Mscoco(str(root)).items()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ from miniature import write
 from PIL import Image
 from splits import split_of
 
-from mia_bench.data.__main__ import inspect, main
+from mia_bench.data.__main__ import inspect
 from mia_bench.data.split.roles import Role
 from mia_bench.display.data_overview import overview, text, write_report
-from mia_bench.utils.errors import MiaError
 
 
 @pytest.fixture
@@ -57,35 +55,12 @@ def test_the_report(command, capsys) -> None:
     assert [row["name"] for row in rows] == ["'=cmd|.png"]  # no formula for a spreadsheet
 
 
-def test_a_split_is_exported_once(command, tmp_path: Path) -> None:
-    target = tmp_path / "deep/split.json"
-    inspect(command, target)
-    assert len(json.loads(target.read_text())["rows"]) == 70
-    with pytest.raises(MiaError, match=r"split\.json exists"):
-        inspect(command, target)
-
-
-def test_the_command_line(command, capsys, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["data", *command, f"export={tmp_path / 's.json'}"])
-    main()
-    assert (tmp_path / "s.json").is_file()
-    for words, message in (
-        (["data=nothing"], "there is no data=nothing"),
-        (["-m", "data=openmoji"], "only key=value words"),
-        ([*command, "data.sizes.target_member=99"], "the split needs"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["data", *words])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert stop.value.code == 1
-        assert f"error: {message}" in capsys.readouterr().err
-
-
-def test_bad_input_ends_in_a_report_too(folder_run, tmp_path: Path) -> None:
+def test_bad_input_ends_in_a_report_too(small, tmp_path: Path) -> None:
     root = tmp_path / "corpus"
     bad_folder(root, tmp_path / "beside")
     sizes = [f"data.sizes.{role}={n}" for role, n in zip(Role, (4, 6, 4, 4, "null"), strict=True)]
-    experiment = folder_run(*sizes, "data.max_rmse=null", outputs=tmp_path, root=root)
+    source = ("data=imagefolder", f"data.source.root={root}", "data.max_rmse=null")
+    experiment = small(*source, *sizes, outputs=tmp_path)
     listing, split, _ = split_of(experiment, tmp_path)
     items = {item.sample_id: item for item in listing.items}
     facts = overview(experiment.source, split, items, 0)

@@ -50,9 +50,9 @@ def test_a_base_that_knows_the_split_is_flagged(monkeypatch: pytest.MonkeyPatch)
 
 def drawings(count: int, inside: range, among: bool) -> list[Item]:
     """The first drawings whose Unicode code point is, or is not, in a block."""
-    found = OpenMoji().items().items
-    order = np.random.default_rng(0).permutation(len(found))
-    chosen = (found[i] for i in order)
+    every = OpenMoji().items().items
+    order = np.random.default_rng(0).permutation(len(every))
+    chosen = (every[i] for i in order)
     kept = [i for i in chosen if (int(i.name.split("-")[0].split(".")[0], 16) in inside) == among]
     return kept[:count]
 

@@ -16,9 +16,9 @@ SETS = 120
 )
 def test_every_interval_covers(setting: Setting) -> None:
     """Nominal 0.95; 120 sets have a standard error of 0.02, so 0.88 is 3.5 of them below."""
-    found = covered(setting, SETS, 200)
-    assert set(found) == set(NAMES)
-    for name, of in found.items():
+    coverage = covered(setting, SETS, 200)
+    assert set(coverage) == set(NAMES)
+    for name, of in coverage.items():
         assert of.sets == of.held + of.below + of.above == SETS
         assert of.share >= 0.88, name
         assert 0 < of.width < 0.6
@@ -27,8 +27,8 @@ def test_every_interval_covers(setting: Setting) -> None:
 
 def test_intervals_that_are_too_long_would_be_noticed() -> None:
     """At most 3.5 standard errors above 0.95: what holds everything says nothing."""
-    found = covered(Setting(180, 400, 0.5), SETS, 200)
-    assert all(found[name].held < SETS for name in ("auroc", "asr", "realised_fpr"))
+    coverage = covered(Setting(180, 400, 0.5), SETS, 200)
+    assert all(coverage[name].held < SETS for name in ("auroc", "asr", "realised_fpr"))
 
 
 def test_groups_taken_for_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

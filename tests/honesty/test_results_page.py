@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
-
-from mia_bench.honesty import __main__ as command
-from mia_bench.honesty.interval_coverage import Setting
 from mia_bench.honesty.results_page import page
 
 
@@ -37,8 +30,8 @@ FIGURES = {
 
 
 def test_every_figure_is_on_the_page_and_what_fails_is_marked() -> None:
-    said = page(FIGURES)
-    row = next(line for line in said.splitlines() if line.startswith("| 180 / 400"))
+    text = page(FIGURES)
+    row = next(line for line in text.splitlines() if line.startswith("| 180 / 400"))
     # 0.925 is within two standard errors (0.008) of 0.93, 0.905 (0.009) is not
     assert row.split(" | ")[2:] == [
         "4",
@@ -49,33 +42,8 @@ def test_every_figure_is_on_the_page_and_what_fails_is_marked() -> None:
         "n/a",
         "**0.905 (9)** |",
     ]
-    assert "**947 of 1,000** splits,\n94.7%" in said
-    assert "**7 of 200** null runs, 3.5%: base 4." in said
-    assert "**1 of 2** intervals hold 0.5" in said
-    assert "AUC 0.500 to 0.620" in said
+    assert "**947 of 1,000** splits,\n94.7%" in text
+    assert "**7 of 200** null runs, 3.5%: base 4." in text
+    assert "**1 of 2** intervals hold 0.5" in text
+    assert "AUC 0.500 to 0.620" in text
     assert "few_false_positives_tpr_" in page({})
-
-
-def test_parts_are_measured_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "SETTINGS", (Setting(30, 60, 1.0), Setting(40, 60, 1.0)))
-    figures, said = tmp_path / "new" / "honesty.json", tmp_path / "honesty.md"
-    figures.parent.mkdir()
-    figures.write_text(json.dumps({"resplits": FIGURES["resplits"]}))
-    words = ["coverage", "--count", "3", "--figures", str(figures), "--page", str(said)]
-    command.main(words)
-    kept = json.loads(figures.read_text())
-    assert kept["resplits"] == FIGURES["resplits"]
-    assert [entry["members"] for entry in kept["coverage"]] == [30, 40]
-    assert kept["coverage"][0]["covered"]["auroc"]["sets"] == 3
-    assert "| 30 / 60 | openmoji | 0 |" in said.read_text()
-    assert "3 simulated data sets" in said.read_text()
-
-
-def test_no_part_named_means_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = []
-    for name in command.PARTS:
-        monkeypatch.setitem(
-            command.PARTS, name, lambda _count, _outputs, name=name: measured.append(name) or ()
-        )
-    command.main(["--figures", str(tmp_path / "h.json"), "--page", str(tmp_path / "h.md")])
-    assert measured == list(command.PARTS)

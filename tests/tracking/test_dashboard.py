@@ -8,7 +8,6 @@ import socket
 import pytest
 
 from mia_bench.config.schema import LoggerOptions
-from mia_bench.dashboard import main
 from mia_bench.tracking.dashboard import as_json, build_report, build_workspace, matrix, save
 from mia_bench.tracking.records import attack_record
 
@@ -31,7 +30,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def found(store_cell, tmp_path):
+def records(store_cell, tmp_path):
     runs = [store_cell(tmp_path, a, t * 16, seed=s) for a, t, s in CELLS]
     return [attack_record(run, tmp_path) for run in runs]
 
@@ -52,8 +51,8 @@ def panels(node):
             yield from panels(value)
 
 
-def test_the_workspace_has_a_section_per_question(found):
-    spec = as_json(build_workspace(found, OPTIONS))
+def test_the_workspace_has_a_section_per_question(records):
+    spec = as_json(build_workspace(records, OPTIONS))
     text = json.dumps(spec)
     for name in ("Attacks x data sets", "ROC", "Trajectories", "Mitigations", "Pictures"):
         assert f'"name": "{name}"' in text
@@ -66,19 +65,19 @@ def test_the_workspace_has_a_section_per_question(found):
     assert "summary:auroc" in text
 
 
-def test_every_metric_a_panel_reads_is_one_the_mirror_logs(found):
-    known = {f"summary:{name}" for name in found[0].summary}
-    known |= set(found[0].summary) | {"roc_fpr", "roc_tpr", "val_member", "val_heldout"}
+def test_every_metric_a_panel_reads_is_one_the_mirror_logs(records):
+    known = {f"summary:{name}" for name in records[0].summary}
+    known |= set(records[0].summary) | {"roc_fpr", "roc_tpr", "val_member", "val_heldout"}
     asked = set()
-    for _, config in panels(as_json(build_workspace(found, OPTIONS))):
+    for _, config in panels(as_json(build_workspace(records, OPTIONS))):
         asked |= {str(name) for name in config.get("metrics") or []}
         asked |= {str(config[axis]) for axis in ("yAxis",) if config.get(axis)}
     assert len(asked) >= 5
     assert asked <= known
 
 
-def test_the_report_has_a_grid_per_data_set_and_the_matrix(found):
-    report = build_report(found, OPTIONS)
+def test_the_report_has_a_grid_per_data_set_and_the_matrix(records):
+    report = build_report(records, OPTIONS)
     spec = json.dumps(as_json(report))
     assert "ROC on openmoji" in spec
     assert "data_name" in spec
@@ -86,32 +85,23 @@ def test_the_report_has_a_grid_per_data_set_and_the_matrix(found):
     assert (report.entity, report.project) == ("team", "proj")
 
 
-def test_the_matrix_is_computed_from_the_runs(found):
-    text = matrix(found)
-    first, second, third = (entry.summary["auroc"] for entry in found)
+def test_the_matrix_is_computed_from_the_runs(records):
+    text = matrix(records)
+    first, second, third = (entry.summary["auroc"] for entry in records)
     low, high = sorted((first, second))
     assert f"| clid | {(first + second) / 2:.3f} ({low:.3f}-{high:.3f}) |" in text
     assert f"| loss | {third:.3f} |" in text
 
 
-def test_names_from_data_cannot_leave_their_place(found):
-    found[0].config["data_name"] = "x' or True | <script>"
-    assert "<script>" not in matrix(found)
-    spec = json.dumps(as_json(build_report(found, OPTIONS)))
+def test_names_from_data_cannot_leave_their_place(records):
+    records[0].config["data_name"] = "x' or True | <script>"
+    assert "<script>" not in matrix(records)
+    spec = json.dumps(as_json(build_report(records, OPTIONS)))
     assert "x' or" not in spec
     assert "x__or_True" in spec
 
 
-def test_without_a_key_both_are_files(found, tmp_path, capsys):
-    assert found
-    main([f"paths.outputs={tmp_path}", "entity=team"])
-    assert "nothing was sent" in capsys.readouterr().out
-    folder = tmp_path / "reports" / "dashboard"
-    assert json.loads((folder / "report.json").read_text())
-    assert json.loads((folder / "workspace.json").read_text())
-
-
-def test_again_updates_the_same_two(found, tmp_path, monkeypatch):
+def test_again_updates_the_same_two(records, tmp_path, monkeypatch):
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
@@ -124,10 +114,10 @@ def test_again_updates_the_same_two(found, tmp_path, monkeypatch):
 
         def load(where, built=build_workspace if module is ws else build_report):
             made.append(where)
-            return built(found[:1], OPTIONS)
+            return built(records[:1], OPTIONS)
 
         monkeypatch.setattr(kind, "from_url", staticmethod(load))
-    both = build_workspace(found, OPTIONS), build_report(found, OPTIONS)
+    both = build_workspace(records, OPTIONS), build_report(records, OPTIONS)
     urls = save(*both, tmp_path)
     assert made == []
     assert save(*both, tmp_path) == urls
@@ -135,9 +125,3 @@ def test_again_updates_the_same_two(found, tmp_path, monkeypatch):
     assert saved[2] is not both[0]
     assert saved[2].sections == both[0].sections
     assert saved[3].blocks == both[1].blocks
-
-
-def test_nothing_to_show(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main([f"paths.outputs={tmp_path}"])
-    assert "no finished run" in capsys.readouterr().err

@@ -1,12 +1,10 @@
-"""Which rank a process is, and what ranks are given to wait for each other."""
+"""Which rank a process is, as launchers tell it."""
 
 from __future__ import annotations
 
 import pytest
 
-from mia_bench.config.schema import TrainerOptions
 from mia_bench.utils.distributed import global_rank, local_rank
-from mia_bench.utils.lightning_tools import RANK_TIMEOUT, lightning_strategy
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +44,3 @@ def test_the_rank_on_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK")
     monkeypatch.setenv("SLURM_LOCALID", "3")
     assert local_rank() == 3
-
-
-@pytest.mark.parametrize(("name", "devices"), [("ddp", 1), ("ddp", 2), ("auto", 2)])
-def test_ranks_wait_for_each_other_for_hours(name, devices):
-    found = lightning_strategy(TrainerOptions(strategy=name, devices=devices))
-    assert found._timeout == RANK_TIMEOUT
-    assert found._start_method == "popen"
-
-
-def test_one_process_has_nobody_to_wait_for():
-    assert lightning_strategy(TrainerOptions()) == "auto"

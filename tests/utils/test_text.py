@@ -1,4 +1,4 @@
-"""plain.py: text from data cannot steer a terminal."""
+"""Text from data cannot steer a terminal, and a typo gets the nearest word."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import echo
-from mia_bench.utils.text import sanitise, sanitise_lines
+from mia_bench.utils.text import (
+    MAX_NAME_CHARACTERS,
+    nearest,
+    printable,
+    safe_name,
+    sanitise,
+    sanitise_lines,
+)
 
 
 @given(st.text())
 def test_nothing_that_steers_is_left(text: str) -> None:
-    found = sanitise(text)
-    assert all(c.isprintable() or c in "\u200c\u200d" for c in found)
-    assert sanitise(found) == found
+    visible = sanitise(text)
+    assert all(c.isprintable() or c in "\u200c\u200d" for c in visible)
+    assert sanitise(visible) == visible
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=900))
@@ -24,7 +29,7 @@ def test_what_is_printable_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "visible"),
     [
         ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
         ("\x9b31m", r"\x9b31m"),
@@ -35,8 +40,8 @@ def test_what_is_printable_stays(text: str) -> None:
         ("👩\u200d🚀 é 名前", "👩\u200d🚀 é 名前"),
     ],
 )
-def test_escapes_become_visible(text: str, found: str) -> None:
-    assert sanitise(text) == found
+def test_escapes_become_visible(text: str, visible: str) -> None:
+    assert sanitise(text) == visible
 
 
 def test_lines_stay_lines_and_long_text_is_cut() -> None:
@@ -48,11 +53,32 @@ def test_lines_stay_lines_and_long_text_is_cut() -> None:
     assert many[:2] + many[5:7] + many[-1:] == ["0", "1", "... 990 lines ...", "995", "999"]
 
 
-def test_messages_are_plain_wherever_they_are_shown() -> None:
-    assert str(MiaError("caption \x1b[31m")) == r"caption \x1b[31m"
+def test_nearest_falls_back_to_the_list():
+    assert nearest("zzz", ["alpha", "beta"]) == "Known: alpha, beta."
 
 
-def test_say_writes_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
-    echo("out \x1b[1m")
-    echo("wrong \x1b[1m", error=True)
-    assert capsys.readouterr() == ("out \\x1b[1m\n", "wrong \\x1b[1m\n")
+def test_nearest_names_one_word_when_it_is_close():
+    assert nearest("alhpa", ["alpha", "beta"]) == "Did you mean 'alpha'?"
+
+
+def test_printable_text_has_spaces_for_control_characters() -> None:
+    assert printable("a\0b\nc \ud800") == "a b c  "
+    assert printable("é 名前") == "é 名前"
+
+
+@pytest.mark.parametrize(
+    ("sample_id", "name"),
+    [
+        ("openmoji:0123", "openmoji_0123"),
+        ("../../etc/passwd", "etc_passwd"),
+        (".hidden", "hidden"),
+        ("???", "sample"),
+        ("", "sample"),
+    ],
+)
+def test_names_of_files_are_never_hidden_or_paths(sample_id: str, name: str) -> None:
+    assert safe_name(sample_id) == name
+
+
+def test_names_of_files_are_short() -> None:
+    assert len(safe_name("x" * 500)) == MAX_NAME_CHARACTERS

@@ -2,7 +2,7 @@
 
 The target is always trained on the data's own captions; `data.captions` only changes what attacks
 ask with, as in the literature (CLiD, section 4.3: pseudo-captions for an attacker who has the image
-alone). The captions asked with are part of the key of every feature table.
+alone). The captions used by the attacker are part of the key of every feature table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def with_attacker_captions(
 
         rows = [items[sid] for sid in sorted(scored)]
         captions = pseudo_captions(argument, rows, outputs, plan_only)
-    return {sid: _asked(item, captions.get(sid)) for sid, item in items.items()}
+    return {sid: _with_caption(item, captions.get(sid)) for sid, item in items.items()}
 
 
 def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
@@ -48,21 +48,21 @@ def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
 
     Raises MiaError when it cannot be read or a wanted row has none.
     """
-    found: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for row in _rows(path):
         value = row.get("caption", row.get("text"))
         try:
-            found[str(row.get("sample_id"))] = candidates(value)[0]
+            captions[str(row.get("sample_id"))] = candidates(value)[0]
         except ValueError:
-            continue  # named below, when the row is wanted
-    missing = sorted(wanted - found.keys())
+            continue  # named below, where the row is needed
+    missing = sorted(wanted - captions.keys())
     if missing:
         raise MiaError(
             f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,}"
             f" rows, for example {', '.join(missing[:MAX_EXAMPLES])}. It needs the columns"
             " sample_id and caption; python -m mia_bench.data ... export=split.json lists the ids."
         )
-    return {sid: found[sid] for sid in wanted}
+    return {sid: captions[sid] for sid in wanted}
 
 
 def _rows(path: Path) -> list[Mapping[str, object]]:
@@ -80,7 +80,7 @@ def _rows(path: Path) -> list[Mapping[str, object]]:
     return rows
 
 
-def _asked(item: Item, caption: str | None) -> Item:
+def _with_caption(item: Item, caption: str | None) -> Item:
     if caption is None:
         return item
     return replace(item, caption=caption, trained_on=item.caption)

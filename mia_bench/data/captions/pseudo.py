@@ -98,15 +98,15 @@ def _weights(captioner: str, plan_only: bool) -> tuple[Path, str]:
     wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
     for local in (True,) if plan_only else (True, False):
         try:
-            found = snapshot_download(
+            snapshot = snapshot_download(
                 repo, revision=revision or None, allow_patterns=wanted, local_files_only=local
             )
         except Exception as failure:  # the hub's errors differ between its versions
             error = failure
             continue
-        return Path(found), f"{repo}@{Path(found).name}"
+        return Path(snapshot), f"{repo}@{Path(snapshot).name}"
     raise Missing(
-        f"data.captions=pseudo:{captioner}: it is no folder, and the hub cannot be asked for it"
+        f"data.captions=pseudo:{captioner}: not a folder, and not available from the hub"
         f" ({str(error).partition(chr(10))[0]}). Fetch it where there is a network with hf download"
         f" {repo}, or name a folder with config, processor and .safetensors weights."
         " data.captions=own or null works now."

@@ -25,11 +25,11 @@ def candidates(value: Any) -> list[str]:
     Raises ValueError with the reason when nothing usable is there.
     """
     values = value if isinstance(value, list | tuple) else [value]
-    found = [text for text in map(_text, values) if text]
-    if not found:
+    captions = [text for text in map(_text, values) if text]
+    if not captions:
         empty = any(isinstance(v, str) for v in values) or (values == [] and value is not None)
         raise ValueError("the caption is empty" if empty else "no caption")
-    return found
+    return captions
 
 
 def choose(captions: Sequence[str], rule: CaptionRule, key: str) -> str:

@@ -24,7 +24,7 @@ class Pairs:
     source: str
     root: Path
     rule: CaptionRule = "first"
-    found: list[Item] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 
     def add(self, path: Path, caption: Any, pool: str = "", load: Load = read_picture) -> None:
@@ -39,7 +39,7 @@ class Pairs:
             return self.skip(name, f"cannot be read: {error.strerror}", broken=True)
         id_ = sample_id(self.source, data)
         text = choose(texts, self.rule, id_)
-        return self.found.append(Item(id_, text, name, partial(load, path), pool))
+        return self.items.append(Item(id_, text, name, partial(load, path), pool))
 
     def skip(self, name: str, reason: str, *, broken: bool = False) -> None:
         self.skipped.append(Skip(name, reason, broken))
@@ -57,4 +57,4 @@ class Pairs:
         return path
 
     def listing(self) -> Listing:
-        return listing(self.found, self.skipped)
+        return listing(self.items, self.skipped)

@@ -39,11 +39,11 @@ def caption_parts(char: str, keywords: int = 5) -> tuple[str, ...]:
     name = _names().get(plain(char))
     if name is None:
         return ()
-    said = set(_words(name))
+    name_words = set(_words(name))
     extra: list[str] = []
     for alias in _aliases().get(plain(char), ()):
         words = _words(alias)
-        if words and not set(words) <= said and alias not in extra:
+        if words and not set(words) <= name_words and alias not in extra:
             extra.append(alias)
     return (name, *extra[:keywords])
 

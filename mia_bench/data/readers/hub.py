@@ -1,4 +1,4 @@
-"""Parquet files of a data set on the Hugging Face hub: found in the cache, or downloaded and said.
+"""Parquet files of a data set on the Hugging Face hub: from the cache, or downloaded with a notice.
 
 Only files are fetched: no loading script, no pickle, no code of the repository runs.
 """
@@ -19,7 +19,7 @@ class HubFiles:
     """The parquet files of one split of a hub data set.
 
     `revision` pins a commit (None: the newest). `files` takes only the first so many, where a part
-    of a large set is enough. `size` says in words what to expect when the hub cannot be asked.
+    of a large set is enough. `size` says in words what to expect when the hub cannot be reached.
     """
 
     repo: str
@@ -33,8 +33,8 @@ class HubFiles:
         pattern = re.compile(
             rf"(^|/){re.escape(self.split)}[-./].*parquet$|(^|/){self.split}\.parquet$"
         )
-        found = sorted(name for name in names if pattern.search(name))
-        return found[: self.files]
+        of_split = sorted(name for name in names if pattern.search(name))
+        return of_split[: self.files]
 
     def command(self) -> str:
         at = f" --revision {self.revision}" if self.revision else ""

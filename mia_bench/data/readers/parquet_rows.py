@@ -56,20 +56,20 @@ def add_tables(
             continue
         try:
             data = _bytes(record[columns.image])
-            found = candidates(_several([record[column] for column in present]))
+            captions = candidates(_several([record[column] for column in present]))
         except ValueError as error:
             pairs.skip(name, str(error), broken=True)
             continue
         id_ = sample_id(pairs.source, data)
-        texts.setdefault(id_, []).extend(found)
+        texts.setdefault(id_, []).extend(captions)
         first.setdefault(id_, (name, row))
     for id_, (name, row) in first.items():
         load = partial(_load, table, row, columns.image)
-        pairs.found.append(Item(id_, choose(texts[id_], pairs.rule, id_), name, load, pool))
+        pairs.items.append(Item(id_, choose(texts[id_], pairs.rule, id_), name, load, pool))
 
 
 def _open(files: Sequence[Path]) -> Any:
-    """One memory-mapped table: rows are read when they are asked for."""
+    """One memory-mapped table: rows are read when they are needed."""
     import datasets
 
     try:

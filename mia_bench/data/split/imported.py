@@ -49,24 +49,26 @@ def import_split(
     Raises MiaError when the table cannot be read, names rows that are not in the data or have
     another caption, or gives one row two roles.
     """
-    given = _match(read_table(path), listing, path)
+    published = _match(read_table(path), listing, path)
     labels = [
-        f"{group}/{given[item.sample_id]}" if item.sample_id in given else group
+        f"{group}/{published[item.sample_id]}" if item.sample_id in published else group
         for item, group in zip(listing.items, groups, strict=True)
     ]
-    touched = {g for i, g in zip(listing.items, groups, strict=True) if i.sample_id in given}
-    open_rows = [i for i, group in enumerate(groups) if group not in touched]
-    roles: list[Role | None] = [given.get(item.sample_id) for item in listing.items]
+    published_groups = {
+        g for i, g in zip(listing.items, groups, strict=True) if i.sample_id in published
+    }
+    open_rows = [i for i, group in enumerate(groups) if group not in published_groups]
+    roles: list[Role | None] = [published.get(item.sample_id) for item in listing.items]
     for i, role in zip(
         open_rows,
-        _others(listing, groups, open_rows, sizes, set(given.values()), allowed or {}, seed),
+        _others(listing, groups, open_rows, sizes, set(published.values()), allowed or {}, seed),
         strict=True,
     ):
         roles[i] = role
     split = make_table(
         listing, labels, roles, sizes, source=source, seed=seed, max_distance=max_distance
     )
-    return replace(split, note=_note(path, given, listing, groups))
+    return replace(split, note=_note(path, published, listing, groups))
 
 
 def read_table(path: Path, key: str = "data.split=") -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ def read_table(path: Path, key: str = "data.split=") -> list[dict[str, Any]]:
 def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> dict[str, Role]:
     """Role by sample id of every row of the table."""
     find = _finder(listing)
-    given: dict[str, Role] = {}
+    published: dict[str, Role] = {}
     missing, changed, twice = [], [], []
     for row in rows:
         item = find(row)
@@ -101,7 +103,7 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
             missing.append(_label(row))
             continue
         role = _role(row, path)
-        if given.setdefault(item.sample_id, role) is not role:
+        if published.setdefault(item.sample_id, role) is not role:
             twice.append(_label(row))
         if row.get("caption_hash") not in (None, hash_key(item.caption)):
             changed.append(_label(row))
@@ -116,7 +118,7 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
                 f"data.split={path}: {len(which):,} of {len(rows):,} rows {what}, for example"
                 f" {examples}. Use the data the split was made for, or correct the table."
             )
-    return given
+    return published
 
 
 def _finder(listing: Listing) -> Any:
@@ -164,27 +166,29 @@ def _others(
     groups: Sequence[str],
     open_rows: Sequence[int],
     sizes: RoleSizes,
-    spoken: set[Role],
+    published_roles: set[Role],
     allowed: Mapping[Role, str],
     seed: int,
 ) -> list[Role | None]:
-    """Roles for the rows that the table says nothing of: the roles it says nothing of."""
+    """Roles that the table does not use, for the rows that it does not name."""
     wanted = {Role(role): size for role, size in asdict(sizes).items()}
-    kept = {role: 0 if role in spoken else size for role, size in wanted.items()}
+    kept = {role: 0 if role in published_roles else size for role, size in wanted.items()}
     counts = RoleSizes.of({str(role): size for role, size in kept.items()})
     pools = [listing.items[i].pool for i in open_rows]
     roles = assign([groups[i] for i in open_rows], counts, seed, pools, allowed)
-    return [role if role not in spoken else None for role in roles]
+    return [role if role not in published_roles else None for role in roles]
 
 
-def _note(path: Path, given: Mapping[str, Role], listing: Listing, groups: Sequence[str]) -> str:
+def _note(
+    path: Path, published: Mapping[str, Role], listing: Listing, groups: Sequence[str]
+) -> str:
     sides: dict[str, set[bool]] = defaultdict(set)
     for item, group in zip(listing.items, groups, strict=True):
-        role = given.get(item.sample_id)
+        role = published.get(item.sample_id)
         if role in (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER):
             sides[group].add(role is Role.TARGET_MEMBER)
-    both = sum(len(found) == 2 for found in sides.values())
-    counts = ", ".join(f"{n:,} {role}" for role, n in sorted(Counter(given.values()).items()))
+    both = sum(len(members) == 2 for members in sides.values())
+    counts = ", ".join(f"{n:,} {role}" for role, n in sorted(Counter(published.values()).items()))
     return (
         f"imported from {path.name}: {counts}; {both:,} near-duplicate groups stand on both sides"
         " of the published split"

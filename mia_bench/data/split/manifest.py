@@ -88,13 +88,13 @@ class Split:
             f" duplicates merged, {self.unused:,} rows unused"
         ]
         for role in Role:
-            asked = (
-                f", {wanted[role]:,} asked"
+            requested = (
+                f", {wanted[role]:,} requested"
                 if wanted.get(role, counts[role]) != counts[role]
                 else ""
             )
             inside = len({row.group for row in self.table if row.role == role})
-            lines.append(f"  {role:<17}{counts[role]:>7,} rows in {inside:,} groups{asked}")
+            lines.append(f"  {role:<17}{counts[role]:>7,} rows in {inside:,} groups{requested}")
         return "\n".join([*lines, *self._remarks()])
 
     def _remarks(self) -> Iterator[str]:

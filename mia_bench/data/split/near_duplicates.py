@@ -31,7 +31,7 @@ HASH_RESOLUTION = 64
 MAX_GROUP_SHARE = 0.05
 FEW_COPIES = 4  # copies of one picture say nothing against a small set
 PROGRESS_FROM = 2_000
-BLOCK_CELLS = 1 << 22  # cells of one block of the distance matrix: 32 MiB of uint64
+BLOCK_ENTRIES = 1 << 22  # entries of one block of the distance matrix: 32 MiB of uint64
 
 THUMBNAIL_SIDE = 16
 
@@ -173,7 +173,7 @@ def _near(phash: Hashes, max_distance: int) -> Iterator[Edges]:
     One row stands for all with the same hash: thousands of blank pictures cost one comparison.
     """
     distinct, row = np.unique(phash, return_index=True)
-    step = max(1, BLOCK_CELLS // max(1, len(distinct)))
+    step = max(1, BLOCK_ENTRIES // max(1, len(distinct)))
     for start in range(0, len(distinct), step):
         block, rest = distinct[start : start + step, None], distinct[None, start:]
         i, j = np.nonzero(np.bitwise_count(block ^ rest) <= max_distance)
@@ -184,7 +184,7 @@ def _near(phash: Hashes, max_distance: int) -> Iterator[Edges]:
 def _alike(small: Thumbnails, max_rmse: float) -> Iterator[Edges]:
     """Rows whose thumbnails differ by at most `max_rmse`, one block of distances at a time."""
     squared = np.square(small).sum(axis=1)
-    step = max(1, BLOCK_CELLS // max(1, len(small)))
+    step = max(1, BLOCK_ENTRIES // max(1, len(small)))
     for start in range(0, len(small), step):
         block = slice(start, start + step)
         distance = squared[block, None] + squared[None] - 2 * small[block] @ small.T

@@ -53,7 +53,7 @@ def prepare(
 
 
 def manifest_path(data: Data, source: Any, outputs: Path) -> Path:
-    """Where the split of these options lies: an imported one is known by its content."""
+    """Where the split of these options lies: an imported one is identified by its content."""
     identity = data.split_identity(source)
     if data.split is not None:
         try:

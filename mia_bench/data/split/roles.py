@@ -83,7 +83,7 @@ def assign(
     pools: Sequence[str] | None = None,
     allowed: Mapping[Role, str] | None = None,
 ) -> list[Role | None]:
-    """Role of each of N rows; None for rows no role asked for. Groups are never divided.
+    """Role of each of N rows; None for rows that no role needs. Groups are never divided.
 
     Groups come in the order of a seeded hash of their label; each role takes those that still fit
     and passes the others on, which meets its count exactly while small groups are left. When none
@@ -92,7 +92,7 @@ def assign(
     With `pools` (one per row), a role of `allowed` takes only groups that lie in its pool as a
     whole: a near-duplicate group that reaches into another pool goes to no such role.
 
-    Raises MiaError when the sizes exceed the rows, or a role that asked for rows gets none.
+    Raises MiaError when the sizes exceed the rows, or a role that needs rows gets none.
     """
     counts = sizes.counts(len(groups))
     size = Counter(groups)
@@ -111,7 +111,7 @@ def assign(
         chosen = _fill([group for group in left if fits(group, role)], size, counts[role])
         if counts[role] and not chosen:
             raise MiaError(
-                f"no near-duplicate group fits {role} ({counts[role]:,} rows asked,"
+                f"no near-duplicate group fits {role} ({counts[role]:,} rows requested,"
                 f" {len(size):,} groups in all{_of_pool(allowed.get(role))}). Use a larger data set"
                 " or smaller data.sizes."
             )

@@ -98,7 +98,7 @@ def test_summary_says_what_was_asked_when_it_was_not_met() -> None:
     tens = [f"g{i // 10}" for i in range(100)]
     sizes = RoleSizes(16, 14, 20, 20)
     split = make_split(made, tens, sizes, source="x", seed=0, max_distance=6)
-    assert "20 rows in 2 groups, 16 asked" in split.summary()
+    assert "20 rows in 2 groups, 16 requested" in split.summary()
 
 
 SKIPPED = (
@@ -131,7 +131,7 @@ def test_the_summary_by_hand() -> None:
         "5 x rows in 3 near-duplicate groups, the largest of 3 rows; 1,234 exact duplicates merged,"
         " 1 rows unused",
         "  target_member          3 rows in 1 groups",
-        "  target_nonmember       1 rows in 1 groups, 2 asked",
+        "  target_nonmember       1 rows in 1 groups, 2 requested",
         "  shadow_member          1 rows in 1 groups",
         "  shadow_nonmember       0 rows in 0 groups",
         "  validation             0 rows in 0 groups",

@@ -55,7 +55,7 @@ rows = st.lists(st.tuples(few_bits, st.sampled_from("abcdefgh?")), max_size=20)
 def test_groups_are_the_definition(data: list[tuple[int, str]], d: int, cells: int) -> None:
     phash, captions = hashes(*(h for h, _ in data)), [c for _, c in data]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_duplicates, "BLOCK_CELLS", cells)  # many blocks
+        patch.setattr(near_duplicates, "BLOCK_ENTRIES", cells)  # many blocks
         made = group(ids(len(data)), phash, captions, d)
     assert made == literal_groups(ids(len(data)), phash, captions, d)
 

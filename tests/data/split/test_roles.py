@@ -110,7 +110,7 @@ def test_groups_larger_than_what_is_left_come_as_near_as_they_can() -> None:
     tens = [f"g{i // 10}" for i in range(100)]
     roles = Counter(assign(tens, RoleSizes(16, 14, 20, 20), 0))
     assert [roles[role] for role in Role] == [20, 10, 20, 20, 30]
-    with pytest.raises(MiaError, match=r"fits target_member \(4 rows asked, 10 groups"):
+    with pytest.raises(MiaError, match=r"fits target_member \(4 rows requested, 10 groups"):
         assign(tens, RoleSizes(4, 20, 20, 20), 0)
 
 

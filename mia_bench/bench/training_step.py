@@ -11,52 +11,54 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mia_bench.bench.clock import Ratio, ratio
-from mia_bench.bench.subjects import Workload
+from mia_bench.bench.timing import Ratio, ratio
+from mia_bench.bench.workloads import Workload
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import apply_mitigations
 from mia_bench.training.batches import EncodedRows
 from mia_bench.training.finetune import finetune
 
-BATCH = 32
-LR = 1e-6  # every variant does the same work whatever it learns
+BATCH_ROWS = 32
+LEARNING_RATE = 1e-6  # every variant does the same work whatever it learns
 
 
-def against_bare(subject: Workload, steps: int, rounds: int) -> Ratio:
+def over_bare_steps(workload: Workload, steps: int, rounds: int) -> Ratio:
     """Time of a Lightning fine-tune over as many bare forward, backward and optimiser steps."""
-    return ratio(ours(subject, steps), bare(subject, steps), rounds)
+    return ratio(finetune_steps(workload, steps), bare_steps(workload, steps), rounds)
 
 
-def against_script(subject: Workload, steps: int, rounds: int) -> Ratio:
-    """Time of a script that encodes images and captions in every step, over ours."""
-    return ratio(script(subject, steps), ours(subject, steps), rounds)
+def script_over_finetune(workload: Workload, steps: int, rounds: int) -> Ratio:
+    """Time of a script that encodes images and captions in every step, over finetune()'s."""
+    return ratio(script_steps(workload, steps), finetune_steps(workload, steps), rounds)
 
 
-def ours(subject: Workload, steps: int) -> Callable[[], None]:
+def finetune_steps(workload: Workload, steps: int) -> Callable[[], None]:
     """`steps` of finetune(), from its trainer's start to its saved weights."""
-    target, batch = subject.target, subject.batch
+    target, batch = workload.target, workload.batch
     rows = EncodedRows(batch.sample_id, target.view(batch).z0.cpu(), target.embed(batch.caption))
-    recipe = Recipe(steps=steps, batch_size=BATCH, lr=LR, val_every=steps, val_rows=1, seed=0)
+    recipe = Recipe(
+        steps=steps, batch_size=BATCH_ROWS, lr=LEARNING_RATE, val_every=steps, val_rows=1, seed=0
+    )
     recipe.checkpoint_every = steps
-    plain = apply_mitigations(
+    setup = apply_mitigations(
         {}, {}, recipe, len(rows.sample_id), len(rows.sample_id), 1, "32-true"
     )
 
     def run() -> None:
         with TemporaryDirectory() as folder:
             options = TrainerOptions(accelerator="cpu")
-            finetune(target, rows, rows, plain, options, Path(folder), "bench")
+            finetune(target, rows, rows, setup, options, Path(folder), "bench")
         target.unet.eval()
 
     return run
 
 
-def bare(subject: Workload, steps: int) -> Callable[[], None]:
-    """The same arithmetic on tensors that are there: nothing is loaded, logged or kept."""
-    target, rows = subject.target, subject.batch.sample_id[:BATCH]
-    z0 = target.view(subject.batch).z0[: len(rows)]
-    hidden = target.embed(subject.batch.caption).hidden[: len(rows)]
+def bare_steps(workload: Workload, steps: int) -> Callable[[], None]:
+    """The same arithmetic on tensors that are there: nothing is loaded, logged or saved."""
+    target, rows = workload.target, workload.batch.sample_id[:BATCH_ROWS]
+    z0 = target.view(workload.batch).z0[: len(rows)]
+    hidden = target.embed(workload.batch.caption).hidden[: len(rows)]
     eps = target.noise(rows, 450)
     t = torch.full((len(rows),), 450)
     z_t = target.add_noise(z0, eps, 450)
@@ -70,10 +72,10 @@ def bare(subject: Workload, steps: int) -> Callable[[], None]:
     return run
 
 
-def script(subject: Workload, steps: int) -> Callable[[], None]:
-    """The literal structure of train_text_to_image: image codec and text encoder in every step."""
-    target, batch = subject.target, subject.batch
-    image, captions = batch.image[:BATCH], batch.caption[:BATCH]
+def script_steps(workload: Workload, steps: int) -> Callable[[], None]:
+    """The structure of diffusers' train_text_to_image, which encodes in every step."""
+    target, batch = workload.target, workload.batch
+    image, captions = batch.image[:BATCH_ROWS], batch.caption[:BATCH_ROWS]
 
     def run() -> None:
         unet, optimizer = _trainee(target.unet)
@@ -90,7 +92,7 @@ def script(subject: Workload, steps: int) -> Callable[[], None]:
 
 def _trainee(unet: torch.nn.Module) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     trained = copy.deepcopy(unet).train().requires_grad_(True)
-    return trained, torch.optim.AdamW(trained.parameters(), lr=LR, weight_decay=1e-2)
+    return trained, torch.optim.AdamW(trained.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
 
 
 def _step(unet: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.json: figures by flat keys, and when and where each part of them was measured."""
+"""docs/benchmarks.json: figures by flat keys, and when and where each benchmark was run."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mia_bench.bench import clock
-from mia_bench.bench.clock import Ratio
+from mia_bench.bench import timing
+from mia_bench.bench.timing import Ratio
 from mia_bench.storage.files import write_json
 
-OUT = Path("docs/benchmarks.json")
+FIGURES_PATH = Path("docs/benchmarks.json")
 Figures = dict[str, Any]
+"""Numbers or Ratios by flat key, `benchmark.figure`."""
 
 
-def keep(part: str, figures: Mapping[str, Any], out: Path = OUT) -> None:
-    """Add the figures of one part; those of other parts stay as they are."""
-    kept: Figures = json.loads(out.read_text()) if out.exists() else {}
-    kept |= {name: to_json(value) for name, value in figures.items()}
-    kept["measured"] = kept.get("measured", {}) | {part: circumstances()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, dict(sorted(kept.items())))
+def add_figures(benchmark: str, figures: Mapping[str, Any], path: Path = FIGURES_PATH) -> None:
+    """Store the figures of one benchmark; those of others stay as they are."""
+    stored: Figures = json.loads(path.read_text()) if path.exists() else {}
+    stored |= {name: to_json(value) for name, value in figures.items()}
+    stored["measured"] = stored.get("measured", {}) | {benchmark: circumstances()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, dict(sorted(stored.items())))
 
 
 def to_json(value: Any) -> Any:
+    """Four digits of every number; of a Ratio its value and the middle half of its rounds."""
     if isinstance(value, Ratio):
         return {"value": round(value.value, 4), "lo": round(value.lo, 4), "hi": round(value.hi, 4)}
     if isinstance(value, Mapping):
@@ -36,7 +38,7 @@ def to_json(value: Any) -> Any:
 
 
 def circumstances() -> dict[str, Any]:
-    """When, on what, by which clock; the load says whether other work ran meanwhile."""
+    """When, on what and by which clock; the load tells whether other work ran meanwhile."""
     import torch
 
     return {
@@ -46,7 +48,7 @@ def circumstances() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
-        "clock": clock.kind(),
+        "clock": timing.clock_in_use(),
         "load": round(os.getloadavg()[0], 1),
     }
 

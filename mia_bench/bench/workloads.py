@@ -1,4 +1,4 @@
-"""What is measured: the bundled tiny model on drawings, and a U-Net of Stable Diffusion's size.
+"""What is measured: the bundled tiny model on drawings, and a model of Stable Diffusion's size.
 
 The large one has random weights, which cost as much to evaluate as trained ones.
 """
@@ -23,10 +23,10 @@ from mia_bench.target import Batch, Target, Text
 
 Items = tuple[Item, ...]
 RESOLUTION = 64
-LATENT = 32  # of the large U-Net: 256 px images
+SD15_LATENT_SIDE = 32  # 256 px images
 
 
-class RememberedText(nn.Module):
+class CachedText(nn.Module):
     """A text stack that embeds each caption once, ever."""
 
     def __init__(self, text: Text) -> None:
@@ -41,7 +41,7 @@ class RememberedText(nn.Module):
         return torch.stack([self.rows[caption] for caption in captions]), {}
 
 
-class RememberedLatents:
+class CachedLatents:
     """Latents kept in memory: what a warm cache amounts to, without the disk."""
 
     def __init__(self) -> None:
@@ -59,15 +59,15 @@ class RememberedLatents:
 
 @dataclass(frozen=True)
 class Workload:
-    """A target with a batch to ask about."""
+    """A target and the batch that it is queried with."""
 
     target: Target
     batch: Batch
 
     def cached(self) -> Workload:
-        """The same, with latents and captions encoded once for all."""
-        self.target.store = RememberedLatents()
-        self.target.text = RememberedText(self.target.text)
+        """The same workload, changed in place: latents and captions are encoded once."""
+        self.target.store = CachedLatents()
+        self.target.text = CachedText(self.target.text)
         return self
 
 
@@ -83,12 +83,12 @@ def tiny(rows: int = 64) -> Workload:
 
 
 def drawings(rows: int) -> Items:
-    """The first of OpenMoji."""
+    """The first `rows` of OpenMoji."""
     return OpenMoji().items().items[:rows]
 
 
 def sd15_unet() -> Any:
-    """The network of Stable Diffusion 1.5, which are diffusers' defaults but for the text."""
+    """The network of Stable Diffusion 1.5: diffusers' defaults, except for the text."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
@@ -106,18 +106,18 @@ def sd15(rows: int = 2) -> Workload:
     alphas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
     target = Target(
         unet,
-        Codec(),
-        Words(),
-        (4, LATENT, LATENT),
+        RandomLatentCodec(),
+        RandomTextEncoder(),
+        (4, SD15_LATENT_SIDE, SD15_LATENT_SIDE),
         torch.cumprod(1 - alphas, 0),
     ).eval()
-    drawn = tiny(rows).batch
-    image = nn.functional.interpolate(drawn.image, scale_factor=4.0)
-    return Workload(target, Batch(drawn.sample_id, image, drawn.caption))
+    small = tiny(rows).batch
+    image = nn.functional.interpolate(small.image, scale_factor=4.0)
+    return Workload(target, Batch(small.sample_id, image, small.caption))
 
 
-class Codec(nn.Module):
-    """Stable Diffusion 1.5's autoencoder, random weights: 8 pixels a cell."""
+class RandomLatentCodec(nn.Module):
+    """Stable Diffusion 1.5's autoencoder with random weights: 8 x 8 pixels a latent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,8 +142,8 @@ class Codec(nn.Module):
         return image
 
 
-class Words(nn.Module):
-    """CLIP ViT-L/14's text tower, random weights: 77 tokens of width 768."""
+class RandomTextEncoder(nn.Module):
+    """CLIP ViT-L/14's text tower with random weights: 77 tokens of width 768."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def attack(name: str) -> Attack:
     return built
 
 
-def everything() -> list[Attack]:
+def all_attacks() -> list[Attack]:
     """The attacks of attack=all."""
     from mia_bench.planning.experiment import compose
 

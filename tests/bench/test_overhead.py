@@ -1,0 +1,50 @@
+"""Attacks beside the bare U-Net, in one pass, and one image at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mia_bench.bench import overhead
+from mia_bench.bench.workloads import Workload, attack
+
+
+@pytest.mark.parametrize(("name", "queries"), [("clid", 15), ("secmi", 38), ("pfami", 20)])
+def test_unbatched_attacks_make_the_queries_of_their_docstring(
+    name, queries, random_target, random_batch
+):
+    target, batch = random_target(), random_batch(2)
+    calls = []
+    target.unet.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
+    try:
+        scores = overhead.unbatched_scores(target, batch.image, batch.caption, name)
+    finally:
+        target.unet._forward_hooks.clear()
+    assert len(scores) == 2
+    assert calls == [1] * 2 * queries
+
+
+def test_unbatched_gradients_are_gsa2s(fresh_target, random_batch, measure, monkeypatch):
+    """On the same noise the unbatched sum of norms is what the attack's features add up to."""
+    target, batch = fresh_target(), random_batch(1)
+    path = iter(range(99, 1000, 100))
+    monkeypatch.setattr(torch, "randn_like", lambda _: target.noise(batch.sample_id, next(path)))
+    sum_of_norms = overhead.gsa2(target, batch.image, batch.caption[0])
+    log_norm = measure(attack("gsa2"), target, batch)["log_norm"]
+    named = dict(target.unet.named_parameters())
+    assert log_norm.shape == (1, len(named))
+    assert sum_of_norms == pytest.approx(np.exp(log_norm).sum(), rel=1e-3)
+
+
+def test_sharing_counts_the_union(random_target, random_batch):
+    workload = Workload(random_target(), random_batch(2)).cached()
+    attacks = [attack("clid"), attack("loss"), attack("pia")]
+    measured = overhead.sharing(workload, attacks, 1)
+    assert measured.evaluations == pytest.approx(17 / 18)  # loss's query is one of CLiD's
+
+
+def test_overhead_is_a_ratio_of_times(random_target, random_batch):
+    workload = Workload(random_target(), random_batch(2)).cached()
+    measured = overhead.overhead(workload, "loss", 1, 2)
+    assert measured.value == pytest.approx(measured.seconds[0] / measured.seconds[1])

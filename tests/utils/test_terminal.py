@@ -1,0 +1,20 @@
+"""Text for a person: plain, results to stdout and errors to stderr, bars that go away."""
+
+from __future__ import annotations
+
+import pytest
+
+from mia_bench.utils.terminal import echo, progress
+
+
+def test_say_writes_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("out \x1b[1m")
+    echo("wrong \x1b[1m", error=True)
+    assert capsys.readouterr() == ("out \\x1b[1m\n", "wrong \\x1b[1m\n")
+
+
+def test_progress_gives_the_items_and_leaves_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(range(3), "hashing")) == [0, 1, 2]
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert not output.err.endswith("\n")
