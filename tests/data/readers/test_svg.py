@@ -85,3 +85,12 @@ def test_entities_that_unfold_are_refused_at_once(tmp_path: Path) -> None:
     text = f'<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa">{unfold}]><svg {LINKED}><text>&j;</text></svg>'
     with pytest.raises(ValueError, match="entity reference loop"):
         render(write(tmp_path / "bomb.svg", text), 16)
+
+
+def test_a_drawing_that_changes_is_rendered_again(tmp_path: Path) -> None:
+    """Small drawings are remembered by their content, not by their name."""
+    path = write(tmp_path / "a.svg", SVG.format(""))
+    before = np.asarray(render(path, 32))
+    assert np.array_equal(np.asarray(render(path, 32)), before)
+    write(path, SVG.format("").replace('width="40"', 'width="1"'))
+    assert not np.array_equal(np.asarray(render(path, 32)), before)
