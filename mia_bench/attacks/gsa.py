@@ -97,7 +97,7 @@ class GSA:
 
         with asking(target.unet, False) as parameters:
             try:
-                with target.asked_again():
+                with target.uncounted_on_failure():
                     parts = list(target.with_gradients(len(every) // size, norms, size))
             except RuntimeError as error:
                 if size == 1 or not out_of_memory(error):
@@ -187,7 +187,7 @@ def losses_of(
     """(len(questions),) losses L_k at (row of the batch, timestep), in one U-Net call."""
     rows, path = [i for i, _ in questions], [k for _, k in questions]
     t = torch.tensor(path, device=z0.device)
-    eps = torch.cat([target.noise([batch.sample_id[i]], k) for i, k in questions])
+    eps = target.noise([batch.sample_id[i] for i in rows], path)
     z_t = target.add_noise(z0[rows], eps, t)
     cond = target.embed([batch.caption[i] for i in rows])
     eps_hat = target.predict_noise(z_t, t, cond, whole=True)

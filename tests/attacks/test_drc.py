@@ -264,7 +264,7 @@ def test_the_path_falls_from_the_start_to_zero():
 def test_hidden_pixels_never_matter_before_the_comparison(build, batch):
     keep = torch.ones(32, 32, dtype=torch.bool)
     keep[11:21, 11:21] = False
-    poisoned = replace(batch, image=torch.where(keep, batch.image, torch.nan))
+    poisoned = replace(batch, image_source=torch.where(keep, batch.image, torch.nan))
     clean, hidden = (build().eval() for _ in range(2))
     for attack in (replace(SHORT, start=0.7), SHORT):
         for target in (clean, hidden):
