@@ -12,7 +12,7 @@ from mia_bench.target.diffusion import keyed_noise
 from mia_bench.target.query import Condition
 
 
-class Denoiser(Protocol):
+class TextToImage(Protocol):
     """What generation needs of a target."""
 
     latent_shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class Denoiser(Protocol):
 
 @torch.no_grad()
 def generate(
-    target: Denoiser, captions: Sequence[str], seed: int, steps: int, guidance: float
+    target: TextToImage, captions: Sequence[str], seed: int, steps: int, guidance: float
 ) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1]; NFE: steps per image, twice that with guidance other than 1.
 

@@ -25,7 +25,7 @@ from mia_bench.utils.precision import exactly
 
 T = TypeVar("T")
 CLIP_PAD_TOKEN = "<|endoftext|>"
-UNTUNED_CHUNK_ROWS = 8  # per U-Net call, until the fastest number is known
+UNTUNED_CHUNK_ROWS = 8  # per U-Net call, until the fastest number is measured
 
 
 class Target(nn.Module):

@@ -159,10 +159,15 @@ def test_an_attempt_that_fails_is_not_counted(random_target: Build, random_batch
     target, batch = random_target(), random_batch(2)
     z0, cond = target.encode(batch.image), target.embed(batch.caption)
     target.predict_noise(z0, 5, cond)
-    with pytest.raises(RuntimeError, match="late"), target.uncounted_on_failure():
-        target.predict_noise(z0, 5, cond)
-        target.queries["backward"] += 2
-        raise RuntimeError("late")
+
+    def attempt() -> None:
+        with target.uncounted_on_failure():
+            target.predict_noise(z0, 5, cond)
+            target.queries["backward"] += 2
+            raise RuntimeError("late")
+
+    with pytest.raises(RuntimeError, match="late"):
+        attempt()
     assert nfe(target) == (2, 2)
     assert target.queries["backward"] == 0
     assert target.queries["embed"] == 2
