@@ -1,4 +1,4 @@
-"""Image similarity: SSIM written out. The other measures are tested with the attack, in test_drc.py."""
+"""Image similarity: SSIM written out; other measures are tested with DRC, in test_drc.py."""
 
 from __future__ import annotations
 
