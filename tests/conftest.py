@@ -6,6 +6,7 @@ Everything runs on one thread, so a test takes what it takes whatever else the m
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -39,6 +40,8 @@ from mia_bench.training.checkpoints import write_history
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 pytest_plugins = ["album_fixtures", "pipeline_fixtures"]
 torch.set_num_threads(1)
+# Runs collect garbage between their parts; what is imported by now need not be looked at each time.
+gc.freeze()
 
 IMAGE = 16  # pixels per side; latents are half of it
 TOKENS, WIDTH = 6, 16

@@ -1,6 +1,6 @@
 """What an attack is: one frozen dataclass per published method, one file each.
 
-`features` asks a target its questions, batch by batch, and is the expensive half. `score` turns
+`features` queries a target, batch by batch, and is the expensive half. `score` turns
 stored features into one number per row (higher = more likely a member), fitting whatever it fits on
 calibration rows. Fields marked `score_field` matter to `score` alone: changing one costs no query.
 """

@@ -1,6 +1,6 @@
 """What an attack is: one frozen dataclass per published method, one file each.
 
-`features` asks a target its questions, batch by batch, and is the expensive half. `score` turns
+`features` queries a target, batch by batch, and is the expensive half. `score` turns
 stored features into one number per row (higher = more likely a member), fitting whatever it fits on
 calibration rows. Fields marked `score_field` matter to `score` alone: changing one costs no query.
 """
@@ -70,12 +70,12 @@ class Attack(Protocol):
 
     @property
     def nfe(self) -> tuple[int, int]:
-        """Most U-Net (forward, backward) evaluations per sample; equal questions are asked once."""
+        """Most U-Net (forward, backward) evaluations per sample; equal queries run once."""
 
     def asks_at(self, schedule: int) -> Sequence[int]:
-        """Timesteps, of `schedule` many, at which the U-Net is asked.
+        """Timesteps, of `schedule` many, at which the U-Net is queried.
 
-        Raises MiaError where a schedule is too short to say; a timestep may lie outside it.
+        Raises MiaError where a schedule is too short for them; a timestep may lie outside it.
         """
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
@@ -87,7 +87,7 @@ class Attack(Protocol):
 
 @runtime_checkable
 class NeedsCaptions(Protocol):
-    """An attack that may have nothing to say where captions are empty."""
+    """An attack that may measure nothing where captions are empty."""
 
     @property
     def needs_captions(self) -> bool: ...
@@ -117,13 +117,13 @@ class HasPlainVariant(Protocol):
     """An attack that claims more than a plain one on the same features, and has to show it."""
 
     def plain(self) -> tuple[str, Attack, str] | None:
-        """The plain attack's name, the attack, and what to say where the two agree; None: it is
-        the plain one itself."""
+        """Name of the plain attack, the attack, and the sentence to print where the two agree;
+        None: it is the plain one itself."""
 
 
 @runtime_checkable
 class ReportsFit(Protocol):
-    """An attack that can say what it chose on the calibration rows."""
+    """An attack that can report what it chose on the calibration rows."""
 
     def chosen(self, calibration: Calibration) -> dict[str, float]: ...
 
@@ -147,11 +147,12 @@ def moved_field(default: Any, moved: Mapping[str, str]) -> Any:
 
 
 def query_fields(attack: Attack) -> dict[str, Any]:
-    """Name and value of every field that decides which questions `features` asks."""
+    """Name and value of every field that decides which queries `features` makes."""
     every: tuple[Field[Any], ...] = fields(attack)  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for f in every:
         value = getattr(attack, f.name)
+        # features stored before a later field came, or under a former path, stay valid
         added_later = f.metadata.get("later") and value == f.default
         if f.metadata.get("stage") != "score" and not added_later:
             former = f.metadata.get("former")
@@ -160,13 +161,14 @@ def query_fields(attack: Attack) -> dict[str, Any]:
 
 
 def score_fields(attack: Attack) -> dict[str, Any]:
+    """Name and value of every field that only `score` reads."""
     every: tuple[Field[Any], ...] = fields(attack)  # type: ignore[arg-type]
     return {f.name: getattr(attack, f.name) for f in every if f.metadata.get("stage") == "score"}
 
 
 @runtime_checkable
 class ProducesEvidence(Protocol):
-    """An attack that can show what it saw."""
+    """An attack that can show the images it compared."""
 
     def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """Images (B, 3, H, W) in [-1, 1] by panel name: the same every time it is called."""

@@ -8,17 +8,17 @@ Idea: fine-tuning overfits p(x | c) more than p(x), so taking words away hurts m
     threshold:  score = alpha S(mean_i D_i) + (1 - alpha) S(L),   S(v) = (v - median) / IQR
     classifier: score = P(member | D_1, ..., D_K, L) by gradient-boosted trees
 Scaler, alpha and trees come from calibration rows alone.
-The reductions c*_i are described in captions.py: thirds of the caption (the default), importance
-clipping, gaussian noise on its embedding, or none but the null condition.
+The reductions c*_i are described in caption_reductions.py: thirds of the caption (the default),
+importance clipping, gaussian noise on its embedding, or none but the null condition.
 Access: GREY_BOX. NFE: len(timesteps) * (K + 1), 15 by default, with three reductions, and 6 with
-none (clid_null); those of a short caption that coincide are asked once, so a row may cost less.
+none (clid_null); those of a short caption that coincide run once, so a row may cost less.
 Importance also costs one text embedding a word.
 Differs: thirds are cut at word boundaries (`reduction: characters` is the released code), where the
 paper prefers importance clipping (clid_importance): it weighs words by a cross-attention tool whose
-output is not published, ours leaves each out and asks the target's text encoder. The scale of the
-gaussian noise is not defined in the paper; ours is the standard deviation of the embedding. S is
-centred on the median as in the released code, where the paper says mean. Timesteps are the paper's
-440, 450, 460 for every reduction; the released clipping script uses 485, 495, 505.
+output is not published, ours leaves each out and compares by the target's text encoder. The scale
+of the gaussian noise is not defined in the paper; ours is the standard deviation of the embedding.
+S is centred on the median as in the released code, where the paper has the mean. Timesteps are the
+paper's 440, 450, 460 for every reduction; the released clipping script uses 485, 495, 505.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mia_bench.metrics import auroc
 from mia_bench.target import Batch, Condition, Query, Target, grid_mse
 
 REDUCED = {"thirds": 3, "characters": 3, "none": 0}  # conditions between caption and null
-LEAST_ROWS = 4  # of each class: with fewer, no tree can split (log-loss, min_child_weight 1)
+MIN_ROWS_PER_CLASS = 4  # with fewer no tree can split (log-loss, min_child_weight 1)
 ALPHAS = np.round(np.linspace(0, 1, 11), 1)
 
 
@@ -63,9 +63,10 @@ class Scaling:
 @dataclass(frozen=True)
 class CLiD:
     """Args:
-    timesteps: at each of which every condition is asked, on one noise.
-    reduction: of captions, see captions.py; rates: shares of words clipped by importance, or of
-        gaussian noise; clipped: words become the tokenizer's padding, as released, or are dropped.
+    timesteps: at each of which every condition is queried, on one noise.
+    reduction: of captions, see caption_reductions.py.
+    rates: shares of words clipped by importance, or of gaussian noise.
+    clipped: words become the tokenizer's padding, as released, or are dropped.
     decision: rule; alpha: None to choose it, or fixed.
     """
 
@@ -104,7 +105,7 @@ class CLiD:
 
     @property
     def least_rows(self) -> int:
-        return LEAST_ROWS if self.decision == "classifier" else 0
+        return MIN_ROWS_PER_CLASS if self.decision == "classifier" else 0
 
     def asks_at(self, schedule: int) -> Sequence[int]:
         return self.timesteps
@@ -179,7 +180,7 @@ def _boosted(calibration: Calibration) -> Any:
     """The released classifier: `cal_clid_xgb.py` of the CLiD repository."""
     from xgboost import XGBClassifier
 
-    calibration.require(LEAST_ROWS)
+    calibration.require(MIN_ROWS_PER_CLASS)
     trees = XGBClassifier(
         n_estimators=20,
         gamma=0.7,

@@ -2,7 +2,7 @@
 
 Paper: Fu et al., "Model Will Tell: Training Membership Inference for Diffusion Models",
 arXiv 2403.08487.
-Idea: asked to restore a damaged image, the model's prior rebuilds members from memory.
+Idea: when it restores a damaged image, the model's prior rebuilds members from memory.
     y = A x                               degrade: a hole (inpaint), fewer pixels (sr), gray
     x~ = restored by the target from y    null-space projection in S steps, see restore.py
     s_task = similarity( decode(x~), decode(encode(x)) )    mean over masks and restorations
@@ -80,7 +80,7 @@ class DRC:
     tasks: "inpaint:<ratio>", "sr:<factor>", "gray"; several are aggregated.
     place: where holes are; n_mask: positions averaged, where they are random.
     steps, start, eta: of the restoration; start < 1 begins at the noised degraded image.
-    n_restore: restorations averaged; condition: what text they are given.
+    n_restore: restorations averaged; condition: the text they are conditioned on.
     measures: similarities computed and stored; compare: the one that scores.
     clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>".
     face_box: dotted path, image (3, H, W) in [-1, 1] -> (left, top, width, height) or None.

@@ -31,7 +31,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.target import Batch, Target
 
-LEAST_ROWS = 2  # of each class
+MIN_ROWS_PER_CLASS = 2
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class GradientMasking:
 
     @property
     def least_rows(self) -> int:
-        return LEAST_ROWS if self.decision == "classifier" else 0
+        return MIN_ROWS_PER_CLASS if self.decision == "classifier" else 0
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`residual` (B, timesteps)."""
@@ -93,10 +93,10 @@ class GradientMasking:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        calibration.require(LEAST_ROWS)
-        known = np.asarray(calibration.features["residual"], dtype=np.float64)
+        calibration.require(MIN_ROWS_PER_CLASS)
+        calibration_residual = np.asarray(calibration.features["residual"], dtype=np.float64)
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        model.fit(known, calibration.is_member)
+        model.fit(calibration_residual, calibration.is_member)
         return np.asarray(model.predict_proba(residual)[:, 1], dtype=np.float64)
 
 
@@ -113,9 +113,9 @@ def input_gradient(
             z = z_t[rows].detach().requires_grad_(True)
             eps_hat = target.predict_noise(z, t, target.embed(captions[rows]), whole=True).float()
             away = torch.linalg.vector_norm((eps_hat - eps[rows]).flatten(1), dim=1)
-            found = torch.autograd.grad(away.sum(), z)[0].abs()
+            gradient = torch.autograd.grad(away.sum(), z)[0].abs()
         target.queries["backward"] += len(z)
-        return found
+        return gradient
 
     return torch.cat(list(target.with_gradients(len(z_t), slopes)))
 

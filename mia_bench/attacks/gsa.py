@@ -11,8 +11,8 @@ was trained on it.
 Access: WHITE_BOX. NFE: K forward and 1 backward (gsa), K forward and K backward (gsa2), K = 10 by
 default. A backward is one gradient of a loss, whatever number of U-Net calls it covers.
 Rows never share a gradient: a batched backward keeps them apart by sample, layer by layer (see
-gradient_norms.py); a module it cannot take apart is asked about one sample at a time. At most
-`target.gradient_chunk` questions are in memory together.
+gradient_norms.py); a module it cannot take apart gets one sample at a time. At most
+`target.gradient_chunk` rows (pairs of sample and timestep) are in memory together.
 Differs: features are standardised with calibration statistics; the paper standardises target rows
 with their own, which lets rows influence each other's scores. `log=true` (our option) standardises
 logarithms of the norms; trees hardly notice either.
@@ -35,8 +35,8 @@ from mia_bench.target import Batch, Target
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
 
-LEAST_NORM = 1e-12  # of a tensor the loss does not reach; its logarithm must exist
-LEAST_ROWS = 4  # of each class: with fewer, no tree can split (log-loss, min_child_weight 1)
+MIN_GRADIENT_NORM = 1e-12  # where the loss does not reach a tensor: the logarithm must exist
+MIN_ROWS_PER_CLASS = 4  # with fewer no tree can split (log-loss, min_child_weight 1)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GSA:
 
     @property
     def least_rows(self) -> int:
-        return LEAST_ROWS
+        return MIN_ROWS_PER_CLASS
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`log_norm` (B, parameter tensors): natural logarithms, so that a base's subtract well."""
@@ -73,32 +73,32 @@ class GSA:
             norms = self._together(target, batch, z0, path)
             if norms is None:
                 norms = self._apart(target, batch, z0, path)
-        return {"log_norm": norms.clamp_min(LEAST_NORM).log()}
+        return {"log_norm": norms.clamp_min(MIN_GRADIENT_NORM).log()}
 
     def _group(self, path: list[int]) -> int:
-        """Questions of one sample whose gradients are added up before the norm is taken."""
+        """Rows of one sample whose gradients are added up before the norm is taken."""
         return 1 if self.per_timestep else len(path)
 
     def _together(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor | None:
         """(B, parameter tensors): many samples and timesteps in each backward.
 
-        None where layers cannot be taken apart, or not even the questions of one sample fit.
+        None where layers cannot be taken apart, or not even the rows of one sample fit.
         """
-        size, every = self._group(path), [(i, t) for i in range(len(batch)) for t in path]
+        size, places = self._group(path), [(i, t) for i in range(len(batch)) for t in path]
         if not separable(target.unet) or size > target.gradient_chunk:
             return None
         scale = _scale(target, z0)
 
         def norms(groups: slice) -> Tensor:
-            part = every[groups.start * size : groups.stop * size]
+            part = places[groups.start * size : groups.stop * size]
             with recorded(target.unet, size) as slopes:
                 (losses_of(target, batch, z0, part).sum() * (scale / size)).backward()
             return slopes.table(parameters, len(part) // size) / scale
 
-        with asking(target.unet, False) as parameters:
+        with gradients_of(target.unet, False) as parameters:
             try:
-                with target.asked_again():
-                    parts = list(target.with_gradients(len(every) // size, norms, size))
+                with target.uncounted_on_failure():
+                    parts = list(target.with_gradients(len(places) // size, norms, size))
             except RuntimeError as error:
                 if size == 1 or not out_of_memory(error):
                     raise
@@ -108,7 +108,7 @@ class GSA:
 
     def _apart(self, target: Target, batch: Batch, z0: Tensor, path: list[int]) -> Tensor:
         """(B, parameter tensors) of any module, however large the schedule: row by row."""
-        with asking(target.unet, True) as parameters:
+        with gradients_of(target.unet, True) as parameters:
             return torch.stack(
                 [self._norms(target, batch, z0, i, path, parameters) for i in range(len(batch))]
             )
@@ -168,26 +168,26 @@ def timesteps(total: int, k: int) -> list[int]:
 
 
 @contextmanager
-def asking(module: nn.Module, gradients: bool) -> Iterator[list[nn.Parameter]]:
-    """The floating-point parameters, in the module's order; meanwhile all or none ask for one."""
+def gradients_of(module: nn.Module, required: bool) -> Iterator[list[nn.Parameter]]:
+    """The floating-point parameters, in the module's order; inside, all or none need gradients."""
     parameters = [p for p in module.parameters() if p.is_floating_point()]
     before = [p.requires_grad for p in parameters]
     try:
         for p in parameters:
-            p.requires_grad_(gradients)
+            p.requires_grad_(required)
         yield parameters
     finally:
-        for p, asked in zip(parameters, before, strict=True):
-            p.requires_grad_(asked)
+        for p, was_required in zip(parameters, before, strict=True):
+            p.requires_grad_(was_required)
 
 
 def losses_of(
-    target: Target, batch: Batch, z0: Tensor, questions: Sequence[tuple[int, int]]
+    target: Target, batch: Batch, z0: Tensor, places: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """(len(questions),) losses L_k at (row of the batch, timestep), in one U-Net call."""
-    rows, path = [i for i, _ in questions], [k for _, k in questions]
+    """(len(places),) losses L_k at (row of the batch, timestep), in one U-Net call."""
+    rows, path = [i for i, _ in places], [k for _, k in places]
     t = torch.tensor(path, device=z0.device)
-    eps = torch.cat([target.noise([batch.sample_id[i]], k) for i, k in questions])
+    eps = target.noise([batch.sample_id[i] for i in rows], path)
     z_t = target.add_noise(z0[rows], eps, t)
     cond = target.embed([batch.caption[i] for i in rows])
     eps_hat = target.predict_noise(z_t, t, cond, whole=True)
@@ -215,6 +215,6 @@ def _boosted(table: Floats, calibration: Calibration) -> Any:
     """The released classifier, fitted."""
     from xgboost import XGBClassifier
 
-    calibration.require(LEAST_ROWS)
+    calibration.require(MIN_ROWS_PER_CLASS)
     trees = XGBClassifier(n_estimators=200, random_state=calibration.seed, n_jobs=1)
     return trees.fit(table, calibration.is_member.astype(int))

@@ -12,7 +12,7 @@ is changed a little: here, centre-cropped to a fraction lambda and resized back 
 Features are delta itself, so that their difference to the base model's is the paper's calibrated
 version.
 Access: GREY_BOX. NFE: len(timesteps) * (1 + crops): 20 for the statistic, 110 for nns.
-Differs: l(x, t) is the query other attacks make at the same t and is asked once for all of them.
+Differs: l(x, t) is the query other attacks make at the same t and runs once for all of them.
 As in the paper x_lambda gets noise of its own; `paired` lends it the noise of x, which takes the
 noise's share out of delta (our option). For nns the network is the authors' ResNet-18, which they
 cut after its second stage, with torchvision's max-pool.
@@ -34,7 +34,7 @@ from torchvision.transforms import functional as pixels
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.components.resnet_classifier import (
-    FEWEST_ROWS,
+    MIN_ROWS_PER_CLASS,
     ClassifierRecipe,
     Maps,
     classify,
@@ -68,7 +68,7 @@ class PFAMI:
 
     @property
     def crops(self) -> tuple[int, ...]:
-        """Indices of the lambdas that are asked about."""
+        """Indices of the lambdas that are queried."""
         return tuple(range(len(LAMBDAS))) if self.decision == "nns" else (self.crop,)
 
     @property
@@ -80,7 +80,7 @@ class PFAMI:
 
     @property
     def least_rows(self) -> int:
-        return FEWEST_ROWS if self.decision == "nns" else 0
+        return MIN_ROWS_PER_CLASS if self.decision == "nns" else 0
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`delta` (B, crops, timesteps). Raises ValueError for a t outside the schedule."""
@@ -116,8 +116,8 @@ class PFAMI:
             outputs=2,
             stages=2,
         )
-        known, labels = calibration.features["delta"][:, None], calibration.is_member
-        return classify(delta[:, None], known, labels, calibration.seed, recipe)
+        calibration_maps, labels = calibration.features["delta"][:, None], calibration.is_member
+        return classify(delta[:, None], calibration_maps, labels, calibration.seed, recipe)
 
 
 def centre_crop(image: Tensor, fraction: float) -> Tensor:

@@ -78,7 +78,7 @@ class ReDiffuse:
         return values if self.measure == "ssim" else -values
 
     def _variations(self, target: Target, view: View, c: Condition) -> Tensor:
-        """(n, B, *latent) at step 0; the first prediction of each is a question of the grid."""
+        """(n, B, *latent) at step 0; the first prediction of each is a grid query."""
         t, s, n = self.t, self.t - self.k, range(self.n)
         z_t = [target.add_noise(view.z0, target.noise(view.sample_id, t, i), t) for i in n]
         eps = target.predict_grid(view, [Query(t, c, draw=i) for i in n])

@@ -7,8 +7,8 @@ Idea: on a member's own noising path the model agrees with itself from one step 
     z'    = DDIM(DDIM(z~; t_sec -> t_sec + k); t_sec + k -> t_sec)
     statistic: score = - || z' - z~ ||_2^2
     nns:       score = ResNet-18( |z' - z~| ), fitted to the membership of calibration rows
-Access: GREY_BOX. NFE: t_sec/k + 2. The U-Net is asked at 0, k, ..., t_sec - k (inversion), at t_sec
-(up) and at t_sec + k (down): 16 for t_sec = 140, 12 for t_sec = 100.
+Access: GREY_BOX. NFE: t_sec/k + 2. Queries at 0, k, ..., t_sec - k (inversion), at t_sec (up) and
+at t_sec + k (down): 16 for t_sec = 140, 12 for t_sec = 100.
 Differs: t_sec = 140 is what the authors' Stable Diffusion code compares; the paper's 100 is the
 variant secmi100. The released DDPM code stops its inversion one stride early, at t_sec - k. For
 nns: the network keeps torchvision's max-pool behind a 3x3 first convolution, maps are divided by
@@ -31,7 +31,7 @@ from torch.optim import SGD
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.components.resnet_classifier import (
-    FEWEST_ROWS,
+    MIN_ROWS_PER_CLASS,
     ClassifierRecipe,
     Maps,
     classify,
@@ -71,7 +71,7 @@ class SecMI:
 
     @property
     def least_rows(self) -> int:
-        return FEWEST_ROWS if self.decision == "nns" else 0
+        return MIN_ROWS_PER_CLASS if self.decision == "nns" else 0
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`error` (B,) or, for nns, `map` (B, *latent)."""
@@ -96,8 +96,8 @@ class SecMI:
         return (target.denoise(there, up, self.t_sec, c) - z).float()
 
     def _classify(self, maps: Maps, calibration: Calibration) -> Floats:
-        known = calibration.features["map"]
-        unit = float(np.sqrt(np.square(known, dtype=np.float64).mean())) or 1.0
+        calibration_maps = calibration.features["map"]
+        unit = float(np.sqrt(np.square(calibration_maps, dtype=np.float64).mean())) or 1.0
         recipe = ClassifierRecipe(
             loss=lambda output, label: F.mse_loss(output[:, 0], label.float()),
             optimizer=partial(
@@ -106,4 +106,6 @@ class SecMI:
             epochs=self.epochs,
             batch=self.batch,
         )
-        return classify(maps / unit, known / unit, calibration.is_member, calibration.seed, recipe)
+        return classify(
+            maps / unit, calibration_maps / unit, calibration.is_member, calibration.seed, recipe
+        )

@@ -24,7 +24,7 @@ from mia_bench.target import Batch, Target
 
 @dataclass(frozen=True)
 class SimA:
-    """Args: `t` timestep the U-Net is told; `p` of the norm."""
+    """Args: `t` timestep of the query; `p` of the norm."""
 
     t: int = 100
     p: int = 4

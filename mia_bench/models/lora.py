@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from mia_bench.utils.errors import MiaError
 
-NAME = "pytorch_lora_weights.safetensors"
-METADATA = "lora_adapter_metadata"  # where diffusers keeps rank and alpha
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+LORA_FILE = "pytorch_lora_weights.safetensors"
+LORA_METADATA_KEY = "lora_adapter_metadata"  # where diffusers keeps rank and alpha
+ATTENTION_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Adapters:
 
 
 def add_lora(
-    unet: nn.Module, rank: int, targets: tuple[str, ...] = ATTENTION, seed: int = 0
+    unet: nn.Module, rank: int, targets: tuple[str, ...] = ATTENTION_LAYERS, seed: int = 0
 ) -> None:
     """Freeze `unet` and add trainable adapters in place, with alpha = rank, so a scale of one.
 
@@ -83,11 +83,12 @@ def save_lora(unet: nn.Module, folder: Path) -> None:
     state = get_peft_model_state_dict(unet)
     tensors = {f"unet.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / NAME, {"format": "pt", METADATA: json.dumps(settings)})
+    metadata = {"format": "pt", LORA_METADATA_KEY: json.dumps(settings)}
+    save_file(tensors, folder / LORA_FILE, metadata)
 
 
 def has_lora(folder: Path) -> bool:
-    return (folder / NAME).is_file()
+    return (folder / LORA_FILE).is_file()
 
 
 def load_lora(unet: nn.Module, folder: Path) -> None:
@@ -104,12 +105,12 @@ def find_lora(path: Path) -> Path:
     if path.is_file() and path.suffix == ".safetensors":
         return path
     if has_lora(path):
-        return path / NAME
+        return path / LORA_FILE
     files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return files[0]
-    found = f"{len(files)} safetensors files" if path.is_dir() else "no safetensors file"
-    raise MiaError(f"{path} is {found}: name a LoRA file, or a folder with {NAME} in it.")
+    contents = f"{len(files)} safetensors files" if path.is_dir() else "no safetensors file"
+    raise MiaError(f"{path} is {contents}: name a LoRA file, or a folder with {LORA_FILE} in it.")
 
 
 def read_lora(path: Path) -> Adapters:
@@ -121,7 +122,7 @@ def read_lora(path: Path) -> Adapters:
     try:
         with safe_open(file, framework="pt") as handle:
             state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-            settings = json.loads((handle.metadata() or {}).get(METADATA, "null"))
+            settings = json.loads((handle.metadata() or {}).get(LORA_METADATA_KEY, "null"))
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise MiaError(f"cannot read the LoRA {file}: {error}") from error
     if not any(".lora" in key for key in state) or any("dora_scale" in key for key in state):
@@ -145,9 +146,9 @@ def fuse_unet(unet: nn.Module, adapters: Adapters) -> None:
             metadata=adapters.settings,
         )
     loaded = sum(".lora_A." in name for name, _ in unet.named_parameters())
-    given = sum(k.startswith("unet.") and ".lora_A." in k for k in _peft_names(adapters.state))
-    if loaded != given:
-        raise MiaError(f"{adapters.path} is a LoRA of another network: {loaded} of {given} fit.")
+    stored = sum(k.startswith("unet.") and ".lora_A." in k for k in _peft_names(adapters.state))
+    if loaded != stored:
+        raise MiaError(f"{adapters.path} is a LoRA of another network: {loaded} of {stored} fit.")
     with _refusals(adapters.path):
         unet.fuse_lora(safe_fusing=True)  # type: ignore[operator]
     unet.unload_lora()  # type: ignore[operator]

@@ -1,6 +1,6 @@
-"""A target whose memory is known: the exact denoiser of a mixture around memorised latents.
+"""A target with an exact memory: the denoiser of a mixture around memorised latents.
 
-The clean latents of a caption c are said to follow
+The clean latents of a caption c follow
 
     p(z0 | c) = sum_k w_k(c) N(m_k, s^2 I) + w_0(c) N(mu(c), S^2 I),      s << S
 
@@ -43,7 +43,7 @@ class Mixture(nn.Module):
         prediction_type: what it returns, "epsilon" or "v_prediction".
         widths: (s, S), standard deviations of the narrow and the broad Gaussians.
         sharpness, threshold: log-odds of a member are sharpness * (match - threshold) per latent
-            element; what z_t itself says against the broad component is at most log(S / s) each.
+            element; the evidence of z_t itself against the broad one is at most log(S / s) each.
     """
 
     a: Tensor

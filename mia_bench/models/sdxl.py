@@ -12,10 +12,10 @@ from mia_bench.models.encoders import CAPTIONS_PER_CALL, Anchored, token_ids
 
 
 class TwoClipTexts(Anchored):
-    """Two CLIP encoders side by side, a pooled embedding, and the sizes the U-Net is told.
+    """Two CLIP encoders side by side, a pooled embedding, and the size conditions of the U-Net.
 
     Hidden states are the second to last of each encoder, concatenated; the pooled embedding is the
-    second encoder's projection. The null condition is all zeros where the pipeline says so
+    second encoder's projection. The null condition is all zeros where the pipeline asks for it
     (`force_zeros_for_empty_prompt`), as the base model was trained with dropped captions. The size
     conditions are those of an image that was neither larger nor cropped: (side, side, 0, 0, side,
     side). An attacker does not know the original sizes.
@@ -47,16 +47,16 @@ class TwoClipTexts(Anchored):
         ]
         hidden, pooled = (torch.cat(column) for column in zip(*parts, strict=True))
         if self.zero_null:
-            said = torch.tensor([text != "" for text in captions], device=hidden.device)
-            hidden, pooled = hidden * said.view(-1, 1, 1), pooled * said.view(-1, 1)
+            has_text = torch.tensor([text != "" for text in captions], device=hidden.device)
+            hidden, pooled = hidden * has_text.view(-1, 1, 1), pooled * has_text.view(-1, 1)
         sizes = [self.side, self.side, 0, 0, self.side, self.side]
         time_ids = torch.tensor([sizes] * len(captions), device=hidden.device)
         return hidden, {"text_embeds": pooled, "time_ids": time_ids.float()}
 
     def _embed(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        said = [
+        outputs = [
             encoder(token_ids(tokenizer, encoder, captions), output_hidden_states=True)
             for encoder, tokenizer in zip(self.encoders, self.tokenizers, strict=True)
         ]
-        hidden = torch.cat([answer.hidden_states[-2] for answer in said], dim=-1)
-        return hidden.float(), said[1][0].float()
+        hidden = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+        return hidden.float(), outputs[1][0].float()

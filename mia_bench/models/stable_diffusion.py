@@ -28,8 +28,8 @@ FAMILIES = {  # model_index.json's _class_name -> text encoders
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
-SCALE = 0.18215  # of the latents, where vae/config.json says nothing: Stable Diffusion 1's
-SCHEDULE = {  # what decides alphas_cumprod and the prediction, at Stable Diffusion 1's values
+DEFAULT_LATENT_SCALE = 0.18215  # where vae/config.json has none: Stable Diffusion 1's
+DEFAULT_SCHEDULE = {  # decides alphas_cumprod and the prediction; Stable Diffusion 1's
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -47,7 +47,7 @@ class StableDiffusion:
     Args:
         path: a folder, a hub id, or "bundled:<name>" for one that ships with the package.
         resolution: pixels per side that images are resized and cropped to.
-        chunk: rows per U-Net call while scoring, "auto": the fastest, found once on the device
+        chunk: rows per U-Net call while scoring, "auto": the fastest, measured once on the device
             (speed and memory only).
         finetune: False audits the model as it is.
         revision: commit, branch or tag of the hub repository (not of its copies), null for main,
@@ -87,20 +87,22 @@ class StableDiffusion:
     def base_hash(self) -> str:
         """Content of the networks, the adapters on them, and a schedule other than SD 1's."""
         parts = ("unet", "vae", *self._encoders())
-        found = contents(
+        networks = contents(
             file for part in parts for file in weights(self.folder, part, self.variant)
         )
         config = self._scheduler()
-        schedule = {k: config[k] for k, usual in SCHEDULE.items() if config.get(k, usual) != usual}
+        schedule = {
+            k: config[k] for k, usual in DEFAULT_SCHEDULE.items() if config.get(k, usual) != usual
+        }
         if self.lora is None and not schedule:
-            return found
-        return hash_key([found, schedule, self._lora_hash()])
+            return networks
+        return hash_key([networks, schedule, self._lora_hash()])
 
     def encoder_hash(self) -> str:
         """Content of the autoencoder, and how images go through it."""
-        found = contents(weights(self.folder, "vae", self.variant))
-        identity = {"vae": found, "resolution": self.resolution, "dtype": self.dtype}
-        if (scale := self._scale()) != SCALE:
+        autoencoder = contents(weights(self.folder, "vae", self.variant))
+        identity = {"vae": autoencoder, "resolution": self.resolution, "dtype": self.dtype}
+        if (scale := self._scale()) != DEFAULT_LATENT_SCALE:
             identity["scale"] = scale
         return hash_key(identity | ({"tiling": True} if self.vae_tiling else {}))
 
@@ -186,7 +188,7 @@ class StableDiffusion:
         return config
 
     def _scale(self) -> float:
-        return float(self._vae_config().get("scaling_factor", SCALE))
+        return float(self._vae_config().get("scaling_factor", DEFAULT_LATENT_SCALE))
 
     def _vae(self) -> Any:
         """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""
@@ -242,10 +244,10 @@ class StableDiffusion:
     def _dtype(self, name: str) -> torch.dtype:
         import torch
 
-        found = getattr(torch, name, None)
-        if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        dtype = getattr(torch, name, None)
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise MiaError(f"model.dtype={name}: use float32, float16 or bfloat16")
-        return found
+        return dtype
 
 
 def _channels_last() -> torch.memory_format:

@@ -16,8 +16,8 @@ from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle
 
-STEMS = ("diffusion_pytorch_model", "model")
-REMEMBERED_BYTES = 32 * 2**20  # bytes; smaller files are hashed again, which takes milliseconds
+WEIGHT_FILE_STEMS = ("diffusion_pytorch_model", "model")
+MIN_REMEMBERED_BYTES = 32 * 2**20  # smaller files are hashed again, which takes milliseconds
 
 
 def weights(folder: Path, part: str, variant: str | None = None) -> list[Path]:
@@ -27,10 +27,10 @@ def weights(folder: Path, part: str, variant: str | None = None) -> list[Path]:
         Missing: there are none, or only pickles, which are refused: loading one runs its code.
     """
     suffixes = [f".{variant}", ""] if variant else [""]
-    for stem in STEMS:
+    for stem in WEIGHT_FILE_STEMS:
         for suffix in suffixes:
-            if found := _named(folder / part, stem, suffix):
-                return found
+            if files := _named(folder / part, stem, suffix):
+                return files
     here = folder / part
     raise Missing(
         f"no safetensors weights in {here}{_instead(here)}. Point model.path at a complete "
@@ -60,7 +60,7 @@ def _named(folder: Path, stem: str, suffix: str) -> list[Path]:
 
 
 def _instead(folder: Path) -> str:
-    """What there is that was not asked for."""
+    """Files of other kinds or variants that are there instead."""
     if pickles := sorted(path.name for path in folder.glob("*") if is_pickle(path)):
         return f"; found only pickles ({', '.join(pickles)}), which are programs and not loaded"
     if others := sorted(path.name for path in folder.glob("*.safetensors")):
@@ -70,7 +70,7 @@ def _instead(folder: Path) -> str:
 
 
 def contents(paths: Iterable[Path]) -> str:
-    """One key for the content of several files, in the order given; large ones are remembered."""
+    """One key for the content of several files, in their order; large ones are remembered."""
     return hash_key([remembered_hash(path) for path in paths])
 
 
@@ -82,14 +82,14 @@ def remembered_hash(path: Path) -> str:
     """
     path = path.resolve()
     stat = path.stat()
-    if stat.st_size < REMEMBERED_BYTES:
+    if stat.st_size < MIN_REMEMBERED_BYTES:
         return hash_file(path)
     stamp = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
     note = _notes() / f"{hashlib.blake2b(str(path).encode(), digest_size=12).hexdigest()}.json"
     try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["stamp"] == stamp:
-            return str(known["hash"])
+        remembered = json.loads(note.read_text(encoding="utf-8"))
+        if remembered["stamp"] == stamp:
+            return str(remembered["hash"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     value = hash_file(path)

@@ -1,7 +1,7 @@
-"""The number of rows per U-Net call that is fastest here: found once per device, then remembered.
+"""The number of rows per U-Net call that is fastest here: measured once per device, then kept.
 
-Speed and memory only. Answers agree to the last digits whatever the chunk, which is why it is in no
-identity.
+Speed and memory only. Predictions agree to the last digits whatever the chunk, which is why it is
+in no identity.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
 
 CHUNKS_FILE = "chunks.json"
-LARGEST_CHUNK = 256
-SLOWEST_CALL_SECONDS = 8.0  # seconds a call may take before larger ones are not tried
-MIN_SPEED_GAIN = 0.97  # a larger chunk must be this much faster per row
+LARGEST_CHUNK_ROWS = 256
+SLOWEST_CALL_SECONDS = 8.0  # a call that takes longer ends the search
+MAX_TIME_RATIO = 0.97  # per row, of a larger chunk to the best before: else it is not worth it
 
 
 def tuned_chunk(target: Target, folder: Path) -> int:
-    """Rows per call for this network on this device, as remembered in `folder` or found now."""
+    """Rows per call for this network on this device, as remembered in `folder` or measured now."""
     key = chunk_context(target)
-    found = remembered(folder).get(key)
-    if found is None:
-        found = fastest(lambda rows: _seconds(target, rows))
-        remember(folder, key, found)
-    return found
+    rows = remembered(folder).get(key)
+    if rows is None:
+        rows = fastest(lambda rows: _seconds(target, rows))
+        remember(folder, key, rows)
+    return rows
 
 
 def chunk_context(target: Target) -> str:
@@ -45,34 +45,35 @@ def chunk_context(target: Target) -> str:
             "unet": sorted(str(tuple(p.shape)) for p in target.unet.parameters()),
             "latent": list(target.latent_shape),
             "dtype": str(target.dtype),
-            "compiled": target.compile_mode,
+            "compiled": target.predictor.compile_mode,
         }
     )
 
 
 def remembered(folder: Path) -> dict[str, int]:
-    """Chunks found earlier; a file that cannot be read counts as none."""
+    """Chunks measured earlier, by context; a file that cannot be read holds none."""
     try:
-        found = read_json(folder / CHUNKS_FILE)
+        stored = read_json(folder / CHUNKS_FILE)
     except MiaError:
         return {}
-    entries = found.items() if isinstance(found, dict) else ()
-    return {key: rows for key, rows in entries if isinstance(rows, int) and rows > 0}
+    chunks = stored.items() if isinstance(stored, dict) else ()
+    return {key: rows for key, rows in chunks if isinstance(rows, int) and rows > 0}
 
 
 def remember(folder: Path, key: str, rows: int) -> None:
+    """Add the chunk of one context to those in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CHUNKS_FILE, remembered(folder) | {key: rows})
 
 
 def fastest(seconds: Callable[[int], float]) -> int:
-    """The smallest power of two that a larger one does not beat by `MIN_SPEED_GAIN`.
+    """The smallest power of two that a larger one does not beat by `MAX_TIME_RATIO`.
 
     `seconds(rows)` times one call. Doubling ends where two in a row bring nothing, a call takes
     longer than `SLOWEST_CALL_SECONDS`, or memory does.
     """
-    best, pace, idle, rows = 1, float("inf"), 0, 1
-    while rows <= LARGEST_CHUNK and idle < 2:
+    best, seconds_per_row, idle, rows = 1, float("inf"), 0, 1
+    while rows <= LARGEST_CHUNK_ROWS and idle < 2:
         try:
             taken = seconds(rows)
         except RuntimeError as error:
@@ -80,8 +81,8 @@ def fastest(seconds: Callable[[int], float]) -> int:
                 raise
             break
         idle += 1
-        if taken / rows < MIN_SPEED_GAIN * pace:
-            best, pace, idle = rows, taken / rows, 0
+        if taken / rows < MAX_TIME_RATIO * seconds_per_row:
+            best, seconds_per_row, idle = rows, taken / rows, 0
         if taken > SLOWEST_CALL_SECONDS:
             break
         rows *= 2
@@ -90,17 +91,17 @@ def fastest(seconds: Callable[[int], float]) -> int:
 
 @torch.no_grad()
 def _seconds(target: Target, rows: int) -> float:
-    """One call of `rows`, the better of two after a first; not counted as questions.
+    """Of one call of `rows`, the better of two after a first; they are not counted as queries.
 
-    The first compiles and loads kernels, which is not what a call takes.
+    The first call compiles and loads kernels, which is not what a call takes.
     """
     z = torch.zeros(rows, *target.latent_shape, device=target.device)
     t = torch.zeros(rows, dtype=torch.long, device=target.device)
     cond = target.embed([""] * rows, remember=False)
     times: list[float] = []
-    target.raw(z, t, cond).sum().item()
+    target.predictor(z, t, cond).sum().item()
     while len(times) < 2 and max(times, default=0.0) <= SLOWEST_CALL_SECONDS:
         began = time.perf_counter()
-        target.raw(z, t, cond).sum().item()  # waits for the device
+        target.predictor(z, t, cond).sum().item()  # waits for the device
         times.append(time.perf_counter() - began)
     return min(times)

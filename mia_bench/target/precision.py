@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def scoring_in(dtype: str | None, target: Target) -> Iterator[None]:
-    """Inside, `target` answers in `dtype`: bfloat16, float16, tf32, or None for its own.
+    """Inside, the U-Net of `target` computes in `dtype`: bfloat16, float16, tf32, or None: its own.
 
-    Unless TF32 is asked for float32 means float32: torch on its own rounds what convolutions on a
-    GPU multiply to TF32. Training is not touched; images are always encoded exactly, because runs
-    of every dtype share the latents.
+    Without tf32, float32 means float32: torch on its own rounds the factors of convolutions on a
+    GPU to TF32. Training is not touched; images are always encoded exactly, because runs of every
+    dtype share the latents.
 
     Raises:
         MiaError: TF32 without a GPU.

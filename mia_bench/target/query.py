@@ -1,33 +1,65 @@
-"""What a question to a target is made of, and the seams to a model family's parts."""
+"""What a query to a target is made of, and the seams to a model family's parts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
+class LazyImages:
+    """Images (B, 3, H, W) in [-1, 1] that are made when first read, and kept.
+
+    What made them is let go with that, so a batch that was read travels to another process as its
+    images alone.
+    """
+
+    def __init__(self, make: Callable[[], Tensor]) -> None:
+        self._images: Tensor | Callable[[], Tensor] = make
+
+    @property
+    def ready(self) -> bool:
+        return isinstance(self._images, Tensor)
+
+    def read(self) -> Tensor:
+        if not isinstance(self._images, Tensor):
+            self._images = self._images()
+        return self._images
+
+
 @dataclass(frozen=True)
 class Batch:
-    """What an attack knows of B samples. There are no labels in it: an attack cannot cheat."""
+    """What an attack knows of B samples. There are no labels in it: an attack cannot cheat.
+
+    Args:
+        sample_id: of each sample.
+        image_source: images (B, 3, H, W) in [-1, 1], or what makes them; attacks read `image`.
+        caption: of each sample.
+    """
 
     sample_id: tuple[str, ...]
-    image: Tensor  # (B, 3, H, W) in [-1, 1]
+    image_source: Tensor | LazyImages
     caption: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.sample_id)
 
     @property
+    def image(self) -> Tensor:
+        """(B, 3, H, W) in [-1, 1], decoded when first read."""
+        source = self.image_source
+        return source if isinstance(source, Tensor) else source.read()
+
+    @property
     def decoded(self) -> bool:
-        """The images are there: nothing is read or computed when they are looked at."""
-        return isinstance(vars(self)["image"], Tensor)
+        """Whether the images are here, so that reading them costs nothing."""
+        return isinstance(self.image_source, Tensor) or self.image_source.ready
 
     def to(self, device: torch.device | str) -> Batch:
-        """Images that are there move now, the others once they are looked at."""
+        """Images that are decoded move now, the others once they are read."""
         if self.decoded:
             return Batch(self.sample_id, self.image.to(device, non_blocking=True), self.caption)
         return undecoded(self.sample_id, lambda: self.image.to(device), self.caption)
@@ -39,29 +71,11 @@ class Batch:
         return self
 
 
-class _Deferred:
-    """`Batch.image`: a tensor, or a function of nothing that gives it when it is first read."""
-
-    def __get__(self, batch: Batch | None, kind: Any = None) -> Tensor:
-        if batch is None:
-            raise AttributeError("image")  # the field has no default
-        held = vars(batch)
-        if not isinstance(held["image"], Tensor):
-            held["image"] = held["image"]()
-        return cast(Tensor, held["image"])
-
-    def __set__(self, batch: Batch, value: Any) -> None:
-        vars(batch)["image"] = value
-
-
-Batch.image = _Deferred()  # type: ignore[assignment]
-
-
 def undecoded(
     sample_id: tuple[str, ...], image: Callable[[], Tensor], caption: tuple[str, ...]
 ) -> Batch:
-    """A batch whose images are made when first looked at: never, where all latents are cached."""
-    return Batch(sample_id, cast(Tensor, image), caption)
+    """A batch whose images are made when first read: never, where all latents are cached."""
+    return Batch(sample_id, LazyImages(image), caption)
 
 
 @dataclass(frozen=True)
@@ -75,11 +89,15 @@ class View:
 
 @dataclass(frozen=True)
 class Condition:
-    """Text the U-Net is given, one row per sample. Rows with equal keys are the same question."""
+    """Text conditions of the U-Net, one per sample. Rows with equal keys are the same condition."""
 
     key: tuple[str, ...]
     hidden: Tensor  # (B, tokens, width): diffusers' encoder_hidden_states
     extra: Mapping[str, Tensor] = field(default_factory=dict)  # diffusers' added_cond_kwargs
+
+    def rows(self, rows: slice) -> Condition:
+        extra = {name: value[rows] for name, value in self.extra.items()}
+        return Condition(self.key[rows], self.hidden[rows], extra)
 
     def to(self, device: torch.device | str) -> Condition:
         extra = {name: value.to(device) for name, value in self.extra.items()}
@@ -88,7 +106,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Query:
-    """Ask for eps at timestep `t` under `cond`, on the noise of `draw` (one per t, or shared)."""
+    """eps wanted at timestep `t` under `cond`, on the noise of `draw` (one per t, or shared)."""
 
     t: int
     cond: Condition
@@ -97,6 +115,7 @@ class Query:
 
     @property
     def noise_t(self) -> int | None:
+        """The timestep in the key of its noise; None where the draw is shared over t."""
         return None if self.shared else self.t
 
 
@@ -117,9 +136,10 @@ class LatentStore(Protocol):
     """Where clean latents outlive a run: content-addressed by sample, view and encoder."""
 
     def get(self, view: str, sample_id: Sequence[str]) -> dict[str, Tensor]:
-        """Latents of the samples that are there."""
+        """Latents (*latent) by sample id, of those samples that are stored."""
 
     def has(self, view: str, sample_id: Sequence[str]) -> set[str]:
-        """The samples that are there."""
+        """Ids of those samples that are stored."""
 
-    def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None: ...
+    def put(self, view: str, sample_id: Sequence[str], z0: Tensor) -> None:
+        """Store latents (B, *latent)."""

@@ -1,4 +1,4 @@
-"""Memory between jobs and how much of it a piece of work took."""
+"""Memory between jobs, and the peak of what a job used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def free() -> None:
-    """Give back what finished work held, on the GPU too, so that the next job has all of it.
+    """Release what finished work held, on the GPU too, so that the next job has all of it.
 
     Lightning's objects refer to each other in circles: only the collector drops their tensors.
     """
@@ -19,7 +19,7 @@ def free() -> None:
 
 
 def peak() -> tuple[str, int]:
-    """What was most in use, in bytes: of the GPU since `forget_peak`, else of the process ever."""
+    """("GPU", most bytes since `forget_peak`), or without a GPU ("process", most bytes ever)."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -28,9 +28,9 @@ def peak() -> tuple[str, int]:
 
 
 def peak_of_process() -> int:
-    """Resident bytes of this program at its height.
+    """Most resident bytes of this program so far.
 
-    Linux hands a parent's ru_maxrss on to what it starts; VmHWM begins anew with the program.
+    On Linux a child inherits its parent's ru_maxrss, while VmHWM begins anew with the program.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -44,6 +44,7 @@ def peak_of_process() -> int:
 
 
 def forget_peak() -> None:
+    """Measure the peak of the GPU anew from here on."""
     import torch
 
     if torch.cuda.is_available():

@@ -183,7 +183,7 @@ def test_the_readme_says_what_attacks_cost() -> None:
 
 
 def test_labels_cannot_be_reached() -> None:
-    assert [f.name for f in fields(Batch)] == ["sample_id", "image", "caption"]
+    assert [f.name for f in fields(Batch)] == ["sample_id", "image_source", "caption"]
 
 
 def test_declaration(attack: Any) -> None:
@@ -290,7 +290,7 @@ class Prying:
         ("unet", Access.GREY_BOX),
         ("parameters", Access.GREY_BOX),
         ("latents", Access.GREY_BOX),
-        ("_forward", Access.GREY_BOX),
+        ("engine", Access.GREY_BOX),
         ("predict_noise", Access.BLACK_BOX),
         ("encode", Access.BLACK_BOX),
     ],

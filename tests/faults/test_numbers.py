@@ -12,7 +12,7 @@ from jobs import assert_same, results
 
 from mia_bench.attacks.loss import Loss
 from mia_bench.storage import failures
-from mia_bench.target import Target
+from mia_bench.target.noise_predictor import NoisePredictor
 from mia_bench.training.module import FinetuneModule
 from mia_bench.utils.errors import MiaError
 
@@ -26,15 +26,15 @@ def test_scores_are_the_same_where_memory_is_short(copied, again, whole, monkeyp
     """A device that takes five rows at a time. Smaller products round differently, in float32."""
     for part in ("runs", "features"):
         shutil.rmtree(copied / part)
-    ask, refused = Target._forward, []
+    predict, refused = NoisePredictor.__call__, []
 
-    def small(self, z_t, *rest):
+    def small(self, z_t, *rest, **options):
         if len(z_t) > 5:
             refused.append(len(z_t))
             raise torch.OutOfMemoryError("tried to allocate more than there is")
-        return ask(self, z_t, *rest)
+        return predict(self, z_t, *rest, **options)
 
-    monkeypatch.setattr(Target, "_forward", small)
+    monkeypatch.setattr(NoisePredictor, "__call__", small)
     again(copied)
     assert max(refused) > 32
     assert "out of memory: 4 rows per call from here on" in capsys.readouterr().err

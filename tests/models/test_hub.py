@@ -70,7 +70,7 @@ def test_the_message_says_all_a_person_needs(cache):
         hub.fetch(SD15, "pinned", "fp16")
     for needed in (
         f"{SD15} at 451f4fe16113",
-        "runwayml/stable-diffusion-v1-5: not asked",
+        "runwayml/stable-diffusion-v1-5: not tried",
         str(cache),
         f"hf download {SD15} --revision 451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         "model.fp16.safetensors",
@@ -81,7 +81,7 @@ def test_the_message_says_all_a_person_needs(cache):
 
 def test_no_network_is_known_within_seconds():
     began = time.monotonic()
-    with pytest.raises(Missing, match=r"http://127\.0\.0\.1:9 was asked"):
+    with pytest.raises(Missing, match=r"http://127\.0\.0\.1:9 was contacted"):
         hub.fetch("someone/model")
     assert time.monotonic() - began < 5
 

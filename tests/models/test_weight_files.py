@@ -20,7 +20,7 @@ def counted(monkeypatch, tmp_path):
     """The files that were read, with the cache in a folder of this test and every file large."""
     read = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(weight_files, "REMEMBERED_BYTES", 1)
+    monkeypatch.setattr(weight_files, "MIN_REMEMBERED_BYTES", 1)
     monkeypatch.setattr(
         weight_files, "hash_file", lambda path: read.append(path.name) or hash_file(path)
     )

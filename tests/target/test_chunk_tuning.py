@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_used_is_no_error(junk, tmp_path):
     assert json.loads((tmp_path / chunk_tuning.CHUNKS_FILE).read_text()) == {"key": 4}
 
 
-def test_a_real_network_is_timed_without_counting_questions(random_target):
+def test_a_real_network_is_timed_without_counting_queries(random_target):
     target = random_target()
     assert chunk_tuning._seconds(target, 2) > 0
     assert target.queries["forward"] == target.queries["asked"] == 0
@@ -70,12 +70,12 @@ def test_a_real_network_is_timed_without_counting_questions(random_target):
 def test_what_a_first_call_compiles_is_not_what_a_call_takes(random_target, monkeypatch):
     target, now, calls = random_target(), [0.0], []
 
-    def raw(z, *_):
+    def predictor(z, *_):
         now[0] += 0.5 if calls else 60.0
         calls.append(len(z))
         return z
 
-    monkeypatch.setattr(target, "raw", raw)
+    monkeypatch.setattr(target, "predictor", predictor)
     monkeypatch.setattr(chunk_tuning.time, "perf_counter", lambda: now[0])
     assert chunk_tuning._seconds(target, 2) == 0.5
     assert calls == [2, 2, 2]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mia_bench.attacks.gsa import GSA
 from mia_bench.target import Batch, Query, Target
-from mia_bench.utils.oom_batching import in_chunks
+from mia_bench.utils.oom_batching import ChunkPolicy
 
 
 class Small(nn.Module):
@@ -35,10 +35,15 @@ def test_halves_until_it_fits_and_stays_there(capsys: pytest.CaptureFixture[str]
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 GB")
         return list(range(rows.start, rows.stop))
 
-    found = list(in_chunks(10, 8, work))
-    assert [row for part, _ in found for row in part] == list(range(10))
-    assert [size for _, size in found] == [2, 2, 2, 2, 2]
+    chunks = ChunkPolicy(8)
+    parts = list(chunks.map(10, work))
+    assert [row for part in parts for row in part] == list(range(10))
+    assert [len(part) for part in parts] == [2, 2, 2, 2, 2]
     assert "2 rows per call" in capsys.readouterr().err
+    assert chunks.rows == 2
+    # later work begins with the number that fitted
+    assert [len(part) for part in chunks.map(5, work)] == [2, 2, 1]
+    assert not capsys.readouterr().err
 
 
 def test_one_row_too_many_is_an_error() -> None:
@@ -48,9 +53,43 @@ def test_one_row_too_many_is_an_error() -> None:
         sizes.append(rows.stop - rows.start)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    chunks = ChunkPolicy(4)
     with pytest.raises(torch.OutOfMemoryError):
-        list(in_chunks(4, 4, work))
+        list(chunks.map(4, work))
     assert sizes == [4, 2, 1]
+    assert chunks.rows == 4  # nothing has fitted, so nothing was learned
+
+
+def test_groups_are_halved_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = []
+
+    def work(groups: slice) -> None:
+        sizes.append(groups.stop - groups.start)
+        if sizes[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    chunks = ChunkPolicy(8)
+    list(chunks.map(3, work, group=3))
+    assert sizes == [2, 1, 1, 1]
+    assert chunks.rows == 3
+    assert "1 groups of 3 rows per call" in capsys.readouterr().err
+    # a group is one call, even where it has more rows than a call should
+    sizes.clear()
+    list(chunks.map(2, work, group=5))
+    assert sizes == [1, 1]
+    assert chunks.rows == 3
+
+
+def test_a_policy_within_another_never_exceeds_it() -> None:
+    outer = ChunkPolicy(8)
+    inner = ChunkPolicy(within=outer)
+    assert inner.rows == 8
+    outer.rows = 16  # tuned later
+    assert inner.rows == 16
+    inner.rows = 4
+    assert (outer.rows, inner.rows) == (16, 4)
+    outer.rows = 2
+    assert inner.rows == 2
 
 
 def test_other_errors_are_not_retried() -> None:
@@ -61,7 +100,7 @@ def test_other_errors_are_not_retried() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        list(in_chunks(4, 4, work))
+        list(ChunkPolicy(4).map(4, work))
     assert len(calls) == 1
 
 
@@ -73,11 +112,11 @@ def test_a_target_goes_on_with_the_same_answers(
     small = Small(tiny_unet, 3)
     target = random_target(unet=small, chunk=16)
     answers = []
-    for asked in (plain, target):
-        cond = asked.embed(batch.caption)
+    for each in (plain, target):
+        cond = each.embed(batch.caption)
         queries = [Query(t, cond) for t in (10, 400)]
-        view = asked.view(batch)
-        answers.append((asked.predict_grid(view, queries), asked.predict_noise(view.z0, 30, cond)))
+        view = each.view(batch)
+        answers.append((each.predict_grid(view, queries), each.predict_noise(view.z0, 30, cond)))
     for expected, found in zip(*answers, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert target.chunk == 3

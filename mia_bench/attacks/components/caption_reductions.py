@@ -6,7 +6,7 @@
     gaussian     c* = (1 - r) c + r std(c) n,  n ~ N(0, I), c the text encoder's hidden states
 
 The released weights of words come from a cross-attention tool that is not published with them; ours
-ask the target's own text encoder, which is the one the U-Net listens to:
+compare by the target's own text encoder, which is the one the U-Net listens to:
     w_i = 1 - cos( h(caption), h(caption without word i) ),  h the mean hidden state
 """
 

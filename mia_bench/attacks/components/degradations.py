@@ -1,7 +1,7 @@
 """Degradations y = A x that DRC (arXiv 2403.08487) restores from, each with a right-inverse A^+.
 
     A A^+ y = y   on the range of A;   project(A, y, x) = A^+ y + (I - A^+ A) x
-so a projection keeps what `y` says and leaves the null space of A to the model (DDNM, Wang et al.,
+so a projection keeps what `y` fixes and leaves the null space of A to the model (DDNM, Wang et al.,
 arXiv 2212.00490, eq. 13). `Keep` acts on latents or pixels, `AveragePool` and `Gray` on pixels.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mia_bench.utils.errors import MiaError
 
-FACE_DROP = 0.05  # aligned CelebA and FFHQ: the face lies this share of the height below the centre
+FACE_DROP_SHARE = 0.05  # of the height: so far below the centre aligned CelebA and FFHQ faces lie
 
 
 @dataclass(frozen=True)
@@ -162,16 +162,16 @@ def face_centres(
     none, the centre is where aligned faces have it.
     """
     height, width = images.shape[-2:]
-    centres, found = [], torch.zeros(len(images))
+    centres, has_box = [], torch.zeros(len(images))
     for row, image in enumerate(images):
         box = find(image) if find else None
         if box is None:
-            centres.append((height * (0.5 + FACE_DROP), width / 2))
+            centres.append((height * (0.5 + FACE_DROP_SHARE), width / 2))
         else:
             left, top, w, h = (float(number) for number in box)
             centres.append((top + h / 2, left + w / 2))
-            found[row] = 1
-    return centres, found
+            has_box[row] = 1
+    return centres, has_box
 
 
 def kept_pixels(boxes: Sequence[Box], height: int, width: int) -> Tensor:

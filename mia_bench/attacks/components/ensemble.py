@@ -1,8 +1,8 @@
-"""One classifier over the features of every attack of a run: how much they know together.
+"""One classifier over the features of every attack of a run: how much they tell together.
 
 As CDI's scoring model (Dubinski et al., CVPR 2025, arXiv 2411.12858) it is a logistic regression on
-standardised features of several attacks (columns.py); fitted on calibration rows alone, it scores
-row by row as an attack does. It asks the model nothing of its own. Features wider than
+standardised features of several attacks (ensemble_features.py); fitted on calibration rows alone,
+it scores row by row as an attack does. It makes no query of its own. Features wider than
 `max_columns` are left out.
     logistic  argmin_w  C sum balanced log-loss + |w|^2 / 2,   C by the held-out log-loss of 5 folds
               of near-duplicate groups
@@ -22,10 +22,10 @@ from mia_bench.attacks.base import Calibration, Features, Floats
 from mia_bench.attacks.components.ensemble_features import Preparation, width
 from mia_bench.utils.errors import MiaError
 
-FOLDS = 5
+PENALTY_FOLDS = 5
 INVERSE_PENALTIES = tuple(float(c) for c in 10.0 ** np.arange(-4, 2.1, 0.5))
 TOP_COLUMNS = 5
-LEAST_ROWS = 2  # of each class
+MIN_ROWS_PER_CLASS = 2
 TREES = {
     "n_estimators": 150,
     "max_depth": 2,
@@ -80,11 +80,11 @@ class Ensemble:
     def _prepared(self, calibration: Calibration) -> tuple[Preparation, Floats]:
         """What turns features into columns, and the calibration rows' own (N, C)."""
         members, others = int(calibration.is_member.sum()), int((~calibration.is_member).sum())
-        if min(members, others) < LEAST_ROWS:
+        if min(members, others) < MIN_ROWS_PER_CLASS:
             raise MiaError(
                 f"{members} members and {others} non-members are left to fit an ensemble on; at "
-                f"least {LEAST_ROWS} of each are needed. Use larger data.sizes for the calibration "
-                "rows, or a larger calibration.folds."
+                f"least {MIN_ROWS_PER_CLASS} of each are needed. Use larger data.sizes for the "
+                "calibration rows, or a larger calibration.folds."
             )
         skipped = self.left_out(calibration.features)
         kept = {n: x for n, x in calibration.features.items() if n not in skipped}
@@ -109,7 +109,7 @@ def logistic(table: Floats, calibration: Calibration) -> LinearModel:
     """
     from mia_bench.metrics.group_folds import folds_of
 
-    y, fold = calibration.is_member, folds_of(calibration.group, FOLDS, calibration.seed)
+    y, fold = calibration.is_member, folds_of(calibration.group, PENALTY_FOLDS, calibration.seed)
     losses = np.zeros(len(INVERSE_PENALTIES))
     tried = 0
     for k in np.unique(fold):

@@ -25,10 +25,8 @@ from mia_bench.attacks.base import Features, Floats
 from mia_bench.utils.errors import MiaError
 
 CLIP_DEVIATIONS = 5.0
-EQUAL_COLUMNS = (
-    0.01  # columns are one when they never differ by more than this share of their spread
-)
-CONSTANT = 1e-6  # an effect of less than this share of its feature is rounding
+EQUAL_COLUMNS_SHARE = 0.01  # of their spread: columns that never differ by more are one
+CONSTANT_EFFECT_SHARE = 1e-6  # an effect of less than this share of its feature is rounding
 
 Array = NDArray[np.floating[Any]]
 
@@ -59,7 +57,7 @@ class Effects:
     def of(cls, feature: str, values: Array) -> Effects:
         x = _finite(feature, values)
         sign = 1.0 if (x > 0).all() else -1.0 if (x < 0).all() else 0.0
-        # other rows may lie below the smallest known value, but not by orders of magnitude
+        # other rows may lie below the smallest calibration value, but not by orders of magnitude
         least = float(np.abs(x).min()) / 100
         effects = cls(feature, sign, least, 1.0)
         return cls(feature, sign, least, float(np.abs(effects.level(x)).max()))
@@ -98,7 +96,7 @@ class Preparation:
         kept: dict[str, tuple[float, float]] = {}
         for of_feature in effects:
             for name, column in of_feature(features[of_feature.feature]):
-                if np.ptp(column) > CONSTANT * of_feature.scale:
+                if np.ptp(column) > CONSTANT_EFFECT_SHARE * of_feature.scale:
                     z = _scale(column, *_robust(column))
                     if not _repeats(z, seen):
                         kept[name] = _robust(column)
@@ -113,14 +111,14 @@ class Preparation:
         missing = [e.feature for e in self.effects if e.feature not in features]
         if missing:
             raise MiaError(f"{', '.join(missing)} of the calibration rows is missing elsewhere.")
-        found = dict(pair for e in self.effects for pair in e(features[e.feature]))
-        return _scale(np.stack([found[n] for n in self.names], axis=1), self.centre, self.spread)
+        effects = dict(pair for e in self.effects for pair in e(features[e.feature]))
+        return _scale(np.stack([effects[n] for n in self.names], axis=1), self.centre, self.spread)
 
 
 def distinct(features: Features) -> list[str]:
     """Names of features with a column that no other has; of equal ones the widest, then the first.
 
-    Equal means within a hundredth of the spread: values asked for in another batch differ in their
+    Equal means within a hundredth of the spread: values measured in another batch differ in their
     last digits.
     """
     seen: list[Floats] = []
@@ -147,7 +145,7 @@ def _scale(column: Floats, centre: float | Floats, spread: float | Floats) -> Fl
 
 def _repeats(z: Floats, seen: Sequence[Floats]) -> bool:
     """Up to sign: two levels of an axis have opposite effects."""
-    return any(min(np.abs(z - o).max(), np.abs(z + o).max()) <= EQUAL_COLUMNS for o in seen)
+    return any(min(np.abs(z - o).max(), np.abs(z + o).max()) <= EQUAL_COLUMNS_SHARE for o in seen)
 
 
 def width(values: Array) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from mia_bench.utils.errors import MiaError
 
 MIN_FACE_PIXELS = 24  # pixels per side, the width of the cascade's own window
-SCALE_STEP = 1.1  # between the sizes that are looked at
+SCALE_STEP_RATIO = 1.1  # between the sizes that are looked at
 
 try:
     from skimage.data import lbp_frontal_face_cascade_filename
@@ -34,17 +34,17 @@ def frontal(image: Tensor) -> tuple[float, float, float, float] | None:
     height, width = pixels.shape[-2:]
     if min(height, width) < MIN_FACE_PIXELS:
         return None
-    found = _cascade().detect_multi_scale(
+    boxes = _cascade().detect_multi_scale(
         img=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
-        scale_factor=SCALE_STEP,
+        scale_factor=SCALE_STEP_RATIO,
         step_ratio=1,
         min_size=(MIN_FACE_PIXELS, MIN_FACE_PIXELS),
         max_size=(height, width),
     )
-    if not found:
+    if not boxes:
         return None
-    # equal sizes are told apart by place, so that the answer does not depend on their order
-    largest = max(found, key=lambda box: (box["width"] * box["height"], -box["r"], -box["c"]))
+    # equal sizes are told apart by place, so that the choice does not depend on their order
+    largest = max(boxes, key=lambda box: (box["width"] * box["height"], -box["r"], -box["c"]))
     return largest["c"], largest["r"], largest["width"], largest["height"]
 
 

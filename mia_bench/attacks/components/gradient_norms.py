@@ -30,12 +30,12 @@ class Norms:
     """Gradient norms by parameter, of groups of `size` consecutive batch rows each."""
 
     size: int
-    found: dict[nn.Parameter, Tensor] = field(default_factory=dict)
+    by_parameter: dict[nn.Parameter, Tensor] = field(default_factory=dict)
 
     def table(self, parameters: list[nn.Parameter], groups: int) -> Tensor:
         """(groups, parameters) norms; zeros where the loss did not reach."""
         zero = torch.zeros(groups, device=parameters[0].device)
-        return torch.stack([self.found.get(p, zero) for p in parameters], dim=1)
+        return torch.stack([self.by_parameter.get(p, zero) for p in parameters], dim=1)
 
 
 def separable(module: nn.Module) -> bool:
@@ -87,7 +87,7 @@ def _entered(
     if id(layer) in seen:
         raise ValueError(f"a {type(layer).__name__} runs twice in one forward pass")
     seen.add(id(layer))
-    if not output.requires_grad:  # nothing before it asks for a gradient: it starts here
+    if not output.requires_grad:  # nothing before it requires a gradient: it starts here
         output = output.detach().requires_grad_()
     output.register_hook(partial(_left, norms, layer, inputs[0].detach()))
     return output
@@ -106,7 +106,7 @@ def _left(norms: Norms, layer: Any, entered: Tensor, slope: Tensor) -> None:
             both = [_outer_norm(g, u), g.sum(1).norm(dim=1)]
     for parameter, norm in zip((layer.weight, layer.bias), both, strict=True):
         if parameter is not None:
-            norms.found[parameter] = norm
+            norms.by_parameter[parameter] = norm
 
 
 def _normalisation(layer: Any, entered: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,12 +32,12 @@ MOVED_CALLABLES = {
     "mia_bench.attacks.faces.frontal": "mia_bench.attacks.components.face_detection.frontal"
 }
 """Dotted paths in configurations of older versions, which keys still go by, and where they lead."""
-LOCAL = "local-dir:"  # open_clip's own scheme for a folder with its configuration and weights
+LOCAL_PREFIX = "local-dir:"  # open_clip's own, for a folder with configuration and weights
 OFFLINE = (
     "do without: compare=vae, with open_clip taken out of measures, in an attack; "
     "eval.blind_encoder=null in the controls"
 )
-LPIPS_LEAST = 64  # pixels per side below which AlexNet has no output
+MIN_LPIPS_PIXELS = 64  # pixels per side below which AlexNet has no output
 
 
 def comparison(
@@ -46,7 +46,7 @@ def comparison(
     """The measure `name`: pairs of images (B, 3, h, w) in [-1, 1] -> (B,).
 
     Args:
-        resolution: pixels per side at which the target's own encoder is asked.
+        resolution: pixels per side at which the target's own encoder sees images.
         clip: "<model>/<pretrained tag>" of open_clip, or "local-dir:<folder>".
         face: dotted path of a callable, images (B, 3, h, w) in [-1, 1] -> embeddings (B, d).
 
@@ -115,12 +115,12 @@ def hook(path: str | None, option: str) -> Callable[..., Any]:
     if path is None:
         raise MiaError(f"{option} is not set: give the dotted path of a callable.")
     try:
-        found = pkgutil.resolve_name(MOVED_CALLABLES.get(path, path))
+        function = pkgutil.resolve_name(MOVED_CALLABLES.get(path, path))
     except (ImportError, AttributeError, ValueError) as error:
         raise MiaError(f"{option}={path} cannot be imported: {error}") from error
-    if not callable(found):
+    if not callable(function):
         raise MiaError(f"{option}={path} is not callable.")
-    return cast(Callable[..., Any], found)
+    return cast(Callable[..., Any], function)
 
 
 def require(name: Measure, clip: str, face: str | None) -> None:
@@ -148,8 +148,8 @@ def fetch_open_clip(clip: str) -> None:
     """
     import open_clip
 
-    if clip.startswith(LOCAL):
-        if not any(Path(clip.removeprefix(LOCAL)).glob("*.safetensors")):
+    if clip.startswith(LOCAL_PREFIX):
+        if not any(Path(clip.removeprefix(LOCAL_PREFIX)).glob("*.safetensors")):
             raise MiaError(f"no safetensors weights in {clip}. Point it at a folder, or {OFFLINE}.")
         return
     name, _, tag = clip.partition("/")
@@ -157,8 +157,8 @@ def fetch_open_clip(clip: str) -> None:
         raise MiaError(f"open_clip weights: {refusal(tag)}")
     weights = open_clip.get_pretrained_cfg(name, tag)
     if not weights:
-        known = [f"{name}/{t}" for t in open_clip.list_pretrained_tags_by_model(name)]
-        hint = f"known: {', '.join(known)}" if known else "it names no model of open_clip"
+        names = [f"{name}/{t}" for t in open_clip.list_pretrained_tags_by_model(name)]
+        hint = f"known: {', '.join(names)}" if names else "it names no model of open_clip"
         raise MiaError(f"open_clip weights '{clip}': {hint}. Name one, or {OFFLINE}.")
     try:
         open_clip.download_pretrained(weights)
@@ -182,7 +182,7 @@ def open_clip_model(clip: str, device: torch.device) -> Any:
     """
     import open_clip
 
-    local = clip.startswith(LOCAL)
+    local = clip.startswith(LOCAL_PREFIX)
     name, _, tag = (clip, "", "") if local else clip.partition("/")
     if is_pickle(tag):
         raise MiaError(f"open_clip weights: {refusal(tag)}")
@@ -199,7 +199,7 @@ def open_clip_text(clip: str, device: torch.device) -> Callable[[Sequence[str]],
     """Text tower: captions -> embeddings (B, d). Raises as `open_clip_model`."""
     import open_clip
 
-    name = clip if clip.startswith(LOCAL) else clip.partition("/")[0]
+    name = clip if clip.startswith(LOCAL_PREFIX) else clip.partition("/")[0]
     model, tokenize = open_clip_model(clip, device), open_clip.get_tokenizer(name)
 
     def encode(captions: Sequence[str]) -> Tensor:
@@ -254,7 +254,7 @@ def lpips(device: torch.device) -> Compare:
     metric: Any = LearnedPerceptualImagePatchSimilarity(net_type="alex").to(device)
 
     def compare(x: Tensor, y: Tensor) -> Tensor:
-        size = max(LPIPS_LEAST, x.shape[-1])
+        size = max(MIN_LPIPS_PIXELS, x.shape[-1])
         pairs = zip(resize(x, size).split(1), resize(y, size).split(1), strict=True)
         return torch.stack([metric(a, b) for a, b in pairs]).view(len(x))
 

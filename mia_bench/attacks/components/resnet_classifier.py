@@ -23,7 +23,7 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.threads import threads
 
 Maps = npt.NDArray[np.floating[Any]]
-FEWEST_ROWS = 10  # of each class
+MIN_ROWS_PER_CLASS = 10
 ROWS_PER_CALL = 256
 
 
@@ -49,22 +49,26 @@ class ClassifierRecipe:
 
 
 def classify(
-    maps: Maps, known: Maps, is_member: npt.NDArray[np.bool_], seed: int, recipe: ClassifierRecipe
+    maps: Maps,
+    calibration_maps: Maps,
+    is_member: npt.NDArray[np.bool_],
+    seed: int,
+    recipe: ClassifierRecipe,
 ) -> Floats:
-    """(N,) logit of membership of `maps` (N, C, H, W), fitted on `known` (M, C, H, W).
+    """(N,) logit of membership of `maps` (N, C, H, W), fitted on `calibration_maps` (M, C, H, W).
 
     Raises:
         MiaError: fewer calibration rows than a classifier needs.
     """
-    members = int(is_member.sum())
-    if min(members, len(known) - members) < FEWEST_ROWS:
+    members, others = int(is_member.sum()), int((~is_member).sum())
+    if min(members, others) < MIN_ROWS_PER_CLASS:
         raise MiaError(
-            f"{members} members and {len(known) - members} non-members are fewer calibration rows "
-            f"than a classifier needs ({FEWEST_ROWS} of each): use larger data.sizes for the "
-            "shadow roles, or the same attack with decision: statistic."
+            f"{members} members and {others} non-members are fewer calibration rows "
+            f"than a classifier needs ({MIN_ROWS_PER_CLASS} of each): use larger data.sizes for "
+            "the shadow roles, or the same attack with decision: statistic."
         )
     with repeatable(seed), torch.enable_grad():
-        net = fit(_tensor(known), torch.tensor(is_member), recipe)
+        net = fit(_tensor(calibration_maps), torch.tensor(is_member), recipe)
     with repeatable(seed), torch.no_grad():
         output = torch.cat([net(part) for part in _tensor(maps).split(ROWS_PER_CALL)])
     logit = output[:, -1] if recipe.outputs == 1 else output[:, 1] - output[:, 0]

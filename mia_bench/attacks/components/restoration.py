@@ -29,8 +29,8 @@ from mia_bench.target import Batch, Condition, Target
 from mia_bench.target.diffusion import clean_estimate
 from mia_bench.utils.errors import MiaError
 
-CROP = 1.2  # the compared square is this many times as wide as the hole
-CROP_LEAST = 16  # pixels; structural similarity looks at windows of 11
+CROP_TO_HOLE_RATIO = 1.2  # the compared square is this many times as wide as the hole
+MIN_CROP_PIXELS = 16  # pixels; structural similarity looks at windows of 11
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Damage:
 
     degraded: Tensor  # (B, 3, H, W)
     begin: Tensor  # (B, *latent) of `degraded`
-    project: Callable[[Tensor], Tensor]  # latents -> the nearest ones that agree with what is known
+    project: Callable[[Tensor], Tensor]  # latents -> the nearest ones with the pixels that are kept
     boxes: Sequence[Box]  # the compared squares
 
 
 def cut_holes(target: Target, batch: Batch, boxes: Sequence[Box], view: str | None) -> Damage:
-    """Hide a square per row; what is known are the latent cells away from it.
+    """Hide a square per row; the latent cells away from it are kept.
 
     They are encoded from the image with its hole filled by the colour around it. `view` names these
     images for the latent cache; None keeps them out of it.
@@ -56,7 +56,7 @@ def cut_holes(target: Target, batch: Batch, boxes: Sequence[Box], view: str | No
     h, w = z.shape[-2:]
     A = Keep(kept_cells(keep, (h, w)))
     y = A.apply(z)
-    compared = [box.enlarged(CROP, CROP_LEAST, height, width) for box in boxes]
+    compared = [box.enlarged(CROP_TO_HOLE_RATIO, MIN_CROP_PIXELS, height, width) for box in boxes]
     return Damage(degraded, z, lambda x: project(A, y, x), compared)
 
 
@@ -102,7 +102,7 @@ def restore(
     """Restored latents (B, *latent); the last projection is on the clean image. NFE: len(path).
 
     Args:
-        project: latents -> latents that agree with what is known.
+        project: latents -> the nearest latents that agree with what the degradation kept.
         path: falling timesteps, the first of which is the noisiest.
         eta: share of fresh noise in a move, 0 (deterministic) to 1.
         draw: noise is keyed by (sample id, timestep it is added at, draw).

@@ -10,7 +10,7 @@ import pytest
 
 from mia_bench.attacks import Calibration
 from mia_bench.attacks.components.ensemble import Ensemble
-from mia_bench.attacks.components.ensemble_features import Effects, Preparation, columns, distinct
+from mia_bench.attacks.components.ensemble_features import columns, distinct
 from mia_bench.evaluation.cross_fitting import out_of_fold
 from mia_bench.evaluation.ensemble_comparison import compare
 from mia_bench.evaluation.labelled_features import LabelledFeatures
@@ -71,28 +71,6 @@ def test_features_are_named_after_their_attacks():
         columns({"a": {"x": np.zeros(2)}, "b": {"x": np.zeros(3)}})
 
 
-def test_effects_are_those_of_an_analysis_of_variance_of_the_logarithms():
-    x = np.random.default_rng(0).uniform(1, 2, (20, 2, 3))
-    found = dict(Effects.of("x", x)(x))
-    y = np.log(x)
-    mean = np.array([y[i].mean() for i in range(20)])
-    np.testing.assert_allclose(found.pop("x"), mean)
-    for i in range(2):
-        np.testing.assert_allclose(found.pop(f"x[{i},:]"), y[:, i].mean(1) - mean, atol=1e-15)
-    for j in range(3):
-        np.testing.assert_allclose(found.pop(f"x[:,{j}]"), y[:, :, j].mean(1) - mean, atol=1e-15)
-    assert not found
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0, 0.0])
-def test_logarithms_keep_the_order_and_are_taken_where_there_is_one_sign(sign):
-    x = np.array([1.0, 2.0, 4.0, 8.0]) * (sign or 1) - (0 if sign else 3)
-    ((name, values),) = Effects.of("x", x)(x)
-    assert name == "x"
-    assert (np.argsort(values) == np.argsort(x)).all()
-    assert np.allclose(np.diff(values, 2), 0) == bool(sign)  # evenly spaced logarithms
-
-
 def test_a_value_with_another_sign_than_all_known_ones_is_still_scored():
     known = calibration(*measured(60))
     row = {name: x[:1] for name, x in known.features.items()}
@@ -107,13 +85,6 @@ def test_what_another_feature_holds_is_dropped():
     tables["sima"] = {"norm": -3 * tables["pia"]["distance"]}
     kept = distinct(columns(tables))
     assert kept == ["clid.loss", "noise_agg.l2", "pfami.delta", "pia.distance"]
-
-
-def test_effects_that_repeat_or_do_not_vary_are_dropped():
-    x = np.random.default_rng(0).uniform(1, 2, (50, 2, 3))
-    features = {"a.x": x, "b.constant": np.ones((50, 4)), "c.copies": np.repeat(x[:, :1, 0], 3, 1)}
-    names = Preparation.of(features).names
-    assert names == ("a.x", "a.x[0,:]", "a.x[:,0]", "a.x[:,1]", "a.x[:,2]")
 
 
 def test_copies_of_an_attack_change_no_score():

@@ -10,6 +10,7 @@ import torch
 from skimage import data
 
 from mia_bench.attacks.components.face_detection import frontal
+from mia_bench.attacks.components.image_similarity import hook
 from mia_bench.attacks.drc import DRC
 from mia_bench.target import Batch
 from mia_bench.utils.errors import MiaError
@@ -64,6 +65,11 @@ def test_the_hole_lies_on_the_face_and_the_fallback_is_recorded(random_target):
     rows, columns = (hidden[0].any(d).nonzero().flatten().tolist() for d in (1, 0))
     assert rows[0] < 0.62 * 64 < rows[-1]
     assert columns[0] < 0.47 * 64 < columns[-1]
+
+
+def test_the_path_in_stored_keys_still_leads_to_it():
+    """conf/attack/drc_face.yaml names the module as it was called before it moved."""
+    assert hook("mia_bench.attacks.faces.frontal", "face_box") is frontal
 
 
 def test_without_scikit_image_the_way_on_is_named(monkeypatch):

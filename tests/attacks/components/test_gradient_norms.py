@@ -77,7 +77,7 @@ def test_kernels_of_any_shape_by_either_way(
     assert bool(taken) == (few and size == 1)
     for row, group in enumerate(x.split(size)):
         slope, _ = torch.autograd.grad(conv(group).square().sum(), (conv.weight, conv.bias))
-        torch.testing.assert_close(norms.found[conv.weight][row], slope.norm(), **CLOSE)
+        torch.testing.assert_close(norms.by_parameter[conv.weight][row], slope.norm(), **CLOSE)
 
 
 def test_nothing_stays_behind(net: Small) -> None:

@@ -1,0 +1,57 @@
+"""Images from captions by deterministic DDIM, from noise that a seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mia_bench.target.diffusion import keyed_noise
+from mia_bench.target.query import Condition
+
+
+class TextToImage(Protocol):
+    """What generation needs of a target."""
+
+    latent_shape: tuple[int, ...]
+
+    @property
+    def timesteps(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    def embed(self, captions: Sequence[str]) -> Condition: ...
+    def predict_noise(self, z_t: Tensor, t: int, cond: Condition) -> Tensor: ...
+    def move(self, z_t: Tensor, eps: Tensor, t: int, s: int) -> Tensor: ...
+    def decode(self, z0: Tensor) -> Tensor: ...
+
+
+@torch.no_grad()
+def generate(
+    target: TextToImage, captions: Sequence[str], seed: int, steps: int, guidance: float
+) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1]; NFE: steps per image, twice that with guidance other than 1.
+
+    Args:
+        captions: one per image.
+        seed: noise is keyed by (seed, row).
+        steps: DDIM moves from the noisiest timestep to the clean image.
+        guidance: scale of classifier-free guidance (Ho & Salimans 2022); 1 is none.
+    """
+    keys = [f"generate:{i}" for i in range(len(captions))]
+    z = torch.stack([keyed_noise(seed, key, None, 0, target.latent_shape) for key in keys])
+    z, cond, null = z.to(target.device), target.embed(captions), target.embed([""] * len(captions))
+    for t, s in ddim_moves(target.timesteps, steps):
+        eps = target.predict_noise(z, t, cond)
+        if guidance != 1.0:
+            eps_null = target.predict_noise(z, t, null)
+            eps = eps_null + guidance * (eps - eps_null)
+        z = target.move(z, eps, t, s)
+    return target.decode(z)
+
+
+def ddim_moves(timesteps: int, steps: int) -> list[tuple[int, int]]:
+    """`steps` moves (t, s), evenly spaced from timesteps - 1 down to 0; the last ends clean, -1."""
+    path = torch.linspace(timesteps - 1, 0, steps).round().int().tolist()
+    return list(zip(path, [*path[1:], -1], strict=True))

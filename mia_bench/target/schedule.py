@@ -1,0 +1,45 @@
+"""Signal and noise levels of a model's own schedule, on whatever device the model is."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mia_bench.target.diffusion import signal_and_noise
+
+
+class Schedule(nn.Module):
+    """Levels a_t and b_t as buffers, T + 1 float32 entries each; the last is the clean level.
+
+    Args:
+        alphas_cumprod: (T,) taken from the model's own scheduler, never rebuilt.
+    """
+
+    a: Tensor
+    b: Tensor
+
+    def __init__(self, alphas_cumprod: Tensor) -> None:
+        super().__init__()
+        a, b = signal_and_noise(alphas_cumprod)
+        self.register_buffer("a", a.float(), persistent=False)
+        self.register_buffer("b", b.float(), persistent=False)
+        self.timesteps = len(alphas_cumprod)
+
+    def levels(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(a_t, b_t) that broadcast against `like` (B, ...): scalars, or one pair per row.
+
+        Raises:
+            ValueError: `t` is a number outside the schedule; -1, the clean level, is allowed.
+        """
+        a, b = self.a, self.b
+        if isinstance(t, int):
+            if t != -1:
+                self.check(t)
+            return a[t], b[t]
+        # timesteps in a tensor are not checked: that would wait for the device
+        shape = (-1,) + (1,) * (like.ndim - 1)
+        return a[t].view(shape), b[t].view(shape)
+
+    def check(self, t: int) -> None:
+        """Raises ValueError unless 0 <= t < timesteps: the clean level is no step of the U-Net."""
+        if not 0 <= t < self.timesteps:
+            raise ValueError(f"timestep {t} is outside the schedule of {self.timesteps} steps")

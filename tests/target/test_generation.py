@@ -1,0 +1,47 @@
+"""Generation against a literal DDIM chain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from target_queries import Build, literal_eps
+
+from mia_bench.target.diffusion import keyed_noise
+from mia_bench.target.generation import ddim_moves
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_generation_is_deterministic(guidance: float, random_target: Build, kind: str) -> None:
+    target = random_target(kind)
+    captions = ("one two", "three", "")
+    image = target.generate(captions, seed=4, steps=5, guidance=guidance)
+    assert image.shape == (3, 3, 16, 16)
+    assert image.isfinite().all()
+    assert image.abs().max() <= 1
+    assert not image.requires_grad
+    assert target.queries["forward"] == 3 * 5 * (1 if guidance == 1.0 else 2)
+    again = random_target(kind).generate(captions, seed=4, steps=5, guidance=guidance)
+    assert torch.equal(image, again)
+    other = target.generate(captions, seed=5, steps=5, guidance=guidance)
+    assert not torch.allclose(image, other, atol=1e-2)
+    alone = target.generate(captions[:1], seed=4, steps=5, guidance=guidance)
+    torch.testing.assert_close(alone, image[:1], rtol=1e-3, atol=1e-3)  # errors grow along 5 steps
+
+
+@torch.no_grad()
+def test_generation_is_the_literal_ddim_chain(random_target: Build, kind: str) -> None:
+    target = random_target(kind)
+    z = keyed_noise(4, "generate:0", None, 0, (4, 8, 8))
+    for t, s in ((999, 500), (500, 0), (0, -1)):
+        with_text, free = literal_eps(target, z, t, "one two"), literal_eps(target, z, t, "")
+        eps = free + 2.0 * (with_text - free)
+        clean = (z - target.b[t] * eps) / target.a[t]
+        z = clean if s == -1 else target.a[s] * clean + target.b[s] * eps
+    expected = target.latents.decode(z[None]).clamp(-1, 1)
+    found = target.generate(["one two"], seed=4, steps=3, guidance=2.0)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)  # 1 / a_999 = 15
+
+
+def test_moves_are_even_and_end_clean() -> None:
+    assert ddim_moves(1000, 3) == [(999, 500), (500, 0), (0, -1)]
+    assert ddim_moves(1000, 1) == [(999, -1)]
