@@ -1,28 +1,36 @@
-"""`python -m mia_bench.dashboard`: a W&B workspace and report of what is in outputs/."""
+"""`python -m mia_bench.dashboard`: a W&B workspace and a W&B report of the finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mia_bench.config.arguments import command
-from mia_bench.storage.files import write_json
-from mia_bench.tracking.dashboard import as_json, build_report, build_workspace, save
-from mia_bench.tracking.mirror import has_key
-from mia_bench.tracking.options import options_of
-from mia_bench.tracking.sync import entries
+from mia_bench.config.arguments import run_command
+from mia_bench.config.command_spec import Command
+from mia_bench.tracking.options import WANDB_OPTIONS, options_of
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
-USAGE = "python -m mia_bench.dashboard entity=TEAM [project=mia_bench] [paths.outputs=outputs]"
+COMMAND = Command(
+    "dashboard",
+    "mia_bench.dashboard",
+    __doc__,
+    WANDB_OPTIONS,
+    examples=("mia-bench dashboard entity=my-team", "mia-bench dashboard wandb=offline"),
+)
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    command(run, words=words)
+    run_command(COMMAND, run, words)
 
 
 def run(words: Sequence[str]) -> None:
     """Build both; save them on W&B when there is a key, else beside the local reports."""
-    options = options_of(words, USAGE)
+    options = options_of(COMMAND, words)
+    from mia_bench.storage.files import write_json
+    from mia_bench.tracking.dashboard import as_json, build_report, build_workspace, save
+    from mia_bench.tracking.mirror import has_key
+    from mia_bench.tracking.sync import entries
+
     found = [entry for entry in entries(options.outputs) if entry.job_type == "attack"]
     if not found:
         raise MiaError(f"{options.outputs} holds no finished run to show.")

@@ -1,19 +1,35 @@
-"""`python -m mia_bench.dataset_test`: was a whole set of images in the training data?"""
+"""`python -m mia_bench.dataset_test RUN_FOLDER ...`: was a whole set of images trained on?
+
+Dataset inference, as in CDI (arXiv 2411.12858): how many members it takes until their scores as a
+set differ from those of non-members.
+"""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from mia_bench.config.arguments import command
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.metrics.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import sanitise
+
+COMMAND = Command(
+    "dataset-test",
+    "mia_bench.dataset_test",
+    __doc__,
+    (
+        Option("seed", "of the draws", "N", "0"),
+        Option("resamples", "draws the p values are means over", "N", str(RESAMPLES)),
+    ),
+    Positional("RUN_FOLDER", "folder of a finished run", required=True),
+    examples=("mia-bench dataset-test outputs/runs/*/*/clid-*",),
+)
 
 NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups:
 members + non-members, near-duplicates counted once. False alarms: how often non-members are told
@@ -79,23 +95,18 @@ def _line(result: Result) -> tuple[str, ...]:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; a message and exit status 1 where a person has to act."""
-    command(_test, words=arguments)
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, _test, words)
 
 
 def _test(words: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m mia_bench.dataset_test", description="CDI's test of whole data sets."
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resamples", type=int, default=RESAMPLES)
-    args = parser.parse_args(words)
-    folders = [f for f in args.folders if f.suffix != ".lock"]  # they lie between the runs
+    arguments = parse(COMMAND, words)
+    paths = [Path(word) for word in arguments.words]
+    folders = [path for path in paths if path.suffix != ".lock"]  # they lie between the runs
     if not folders:
         raise MiaError("lock files alone were given: give folders of finished runs.")
-    show([_run(folder, args.seed, args.resamples) for folder in folders])
+    seed, resamples = arguments.integer("seed"), arguments.integer("resamples")
+    show([_run(folder, seed, resamples) for folder in folders])
 
 
 def _run(folder: Path, seed: int, resamples: int) -> tuple[str, Result]:

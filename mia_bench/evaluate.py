@@ -6,32 +6,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mia_bench.config.arguments import command, parse, parse_bool, parse_int
-from mia_bench.evaluation.score_files import compare, distinctly_named, evaluate_file, remarks
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import FLAG, Command, Option
 from mia_bench.utils.errors import MiaError
 
-USAGE = "python -m mia_bench.evaluate scores=FILE [scores=FILE2 ...] [out=DIR]"
-KNOWN = {
-    "scores": "a .csv, .parquet or .json file; give it several times to compare",
-    "out": "where metrics.json, roc.parquet, roc.svg and evaluation.md go (default: nowhere)",
-    "negate": "true for scores that are lower for members, as losses and distances are",
-    "seed": "of the bootstrap (default 0)",
-    "resamples": "of the bootstrap (default 2000)",
-}
+COMMAND = Command(
+    "evaluate",
+    "mia_bench.evaluate",
+    __doc__,
+    (
+        Option(
+            "scores", "a .csv, .parquet or .json file, several to compare", "FILE", repeated=True
+        ),
+        Option("out", "write metrics.json, roc.parquet, roc.svg, evaluation.md here", "FOLDER"),
+        Option("negate", "scores are lower for members, as losses are", FLAG, "false"),
+        Option("seed", "of the bootstrap", "N", "0"),
+        Option("resamples", "of the bootstrap", "N", "2000"),
+    ),
+    examples=(
+        "mia-bench evaluate scores=mine.csv",
+        "mia-bench evaluate scores=mine.csv scores=baseline.csv out=compared",
+        "mia-bench evaluate scores=losses.parquet negate=true",
+    ),
+)
 
 
 def run(words: Sequence[str]) -> dict[str, Any]:
     """Evaluate, print, and write what `out` asks for; the content of metrics.json."""
+    arguments = parse(COMMAND, words)
     from mia_bench.display.score_files import show, write
+    from mia_bench.evaluation.score_files import (
+        compare,
+        distinctly_named,
+        evaluate_file,
+        remarks,
+    )
 
-    given = parse(words, KNOWN, USAGE, repeated=("scores",))
-    if "scores" not in given:
-        raise MiaError(f"scores=FILE is needed. {USAGE}")
-    seed, resamples = parse_int(given, "seed", 0), parse_int(given, "resamples", 2000)
+    if "scores" not in arguments:
+        raise MiaError("scores=FILE is needed: mia-bench evaluate scores=mine.csv")
+    seed, resamples = arguments.integer("seed"), arguments.integer("resamples")
     if resamples < 100:
         raise MiaError("resamples must be at least 100.")
-    paths = [Path(value) for value in given["scores"]]
-    negate = parse_bool(given, "negate")
+    paths = [Path(value) for value in arguments.several("scores")]
+    negate = arguments.flag("negate")
     files = distinctly_named(
         [evaluate_file(path, seed, resamples, negate) for path in paths], paths
     )
@@ -44,10 +61,14 @@ def run(words: Sequence[str]) -> dict[str, Any]:
         "remarks": [remark for s in files for remark in remarks(s)],
     }
     show(files, result)
-    if "out" in given:
-        write(Path(given["out"][0]), files, result)
+    if "out" in arguments:
+        write(arguments.path("out"), files, result)
     return result
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, run, words)
+
+
 if __name__ == "__main__":
-    command(run)
+    main()

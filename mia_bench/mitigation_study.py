@@ -1,35 +1,52 @@
-"""`python -m mia_bench.mitigation_study SEED ...`: mitigations compared under the attacks."""
+"""`python -m mia_bench.mitigation_study [SEED ...]`: mitigations compared under the attacks.
+
+What each defence buys and what it costs, over seeds; what is finished is reused, so a stopped study
+goes on where it was. Tables and figure go to <outputs>/reports/mitigations/.
+"""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from mia_bench.config.arguments import command
-from mia_bench.studies.mitigation_tables import report
-from mia_bench.studies.mitigations import MITIGATIONS, SMALL_SIZES, fitting, run
+from mia_bench.config.arguments import parse, run_command, whole_number
+from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.utils.terminal import echo
 
+COMMAND = Command(
+    "mitigations",
+    "mia_bench.mitigation_study",
+    __doc__,
+    (
+        Option("small", "fewer rows and steps", FLAG, "false"),
+        Option("mitigation", "one to study instead of the study's own", "NAME", repeated=True),
+    ),
+    Positional("SEED", "training seeds", default=("0", "1", "2")),
+    overrides=True,
+    examples=(
+        "mia-bench mitigations 0 1 2",
+        "mia-bench mitigations 0 small=true mitigation=dp mitigation=lora",
+    ),
+)
 
-def main() -> None:
-    command(study)
+
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, study, words)
 
 
 def study(words: Sequence[str]) -> None:
+    arguments = parse(COMMAND, words)
     from mia_bench.planning.experiment import compose
+    from mia_bench.studies.mitigation_tables import report
+    from mia_bench.studies.mitigations import MITIGATIONS, SMALL_SIZES, fitting, run
 
-    parser = argparse.ArgumentParser("python -m mia_bench.mitigation_study", description=__doc__)
-    parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--small", action="store_true", help="fewer rows and steps")
-    parser.add_argument("--mitigation", action="append", help=f"instead of {MITIGATIONS}")
-    parser.add_argument("--override", action="append", default=[], help="any key=value of conf/")
-    args = parser.parse_args(words)
-    given = [*(SMALL_SIZES if args.small else ()), *args.override]
-    names = ["none", *(m for m in args.mitigation or MITIGATIONS if m != "none")]
-    found = run(args.seeds, names, given)
-    reports = compose(*fitting(given, "none")).outputs / "reports"
-    folder = reports / ("mitigations-small" if args.small else "mitigations")
-    echo(f"table: {report(found, folder, ' '.join(words))}")
+    seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
+    small = arguments.flag("small")
+    overrides = [*(SMALL_SIZES if small else ()), *arguments.overrides]
+    chosen = arguments.several("mitigation") or MITIGATIONS
+    outcomes = run(seeds, ["none", *(name for name in chosen if name != "none")], overrides)
+    reports = compose(*fitting(overrides, "none")).outputs / "reports"
+    folder = reports / ("mitigations-small" if small else "mitigations")
+    echo(f"table: {report(outcomes, folder, ' '.join(words))}")
 
 
 if __name__ == "__main__":

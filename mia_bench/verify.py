@@ -1,4 +1,4 @@
-"""`python -m mia_bench.verify [RUN ...]`: is a stored run what it says? Says exactly what differs.
+"""`python -m mia_bench.verify [RUN ...]`: stored runs computed again; names exactly what differs.
 
 RUN is a run's folder, its name, or its key (the first six digits will do); without one, every run
 of paths.outputs is checked. Scores are computed again from the stored features with the stored
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mia_bench.config.arguments import command, parse, parse_bool
+from mia_bench.config.arguments import OUTPUTS, parse, run_command
+from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage.index import find, runs, unfinished
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
     from mia_bench.verification.result import Check
 
 
-USAGE = "python -m mia_bench.verify [RUN ...] [paths.outputs=outputs] [all=true]"
-KNOWN = {
-    "paths.outputs": "where runs are looked for (default: outputs)",
-    "all": "true: print what agrees as well; so it is when one run is named",
-}
+COMMAND = Command(
+    "verify",
+    "mia_bench.verify",
+    __doc__,
+    (OUTPUTS, Option("all", "print what agrees as well, as for a single RUN", FLAG, "false")),
+    Positional("RUN", "folder, name or key of a finished run; none: every run"),
+    examples=("mia-bench verify", "mia-bench verify 73e38d", "mia-bench verify all=true"),
+)
 
 
 def run(words: Sequence[str]) -> None:
     """Check, print, and exit with status 1 when something differs."""
-    named = [word for word in words if "=" not in word and not word.startswith("-")]
-    given = parse([word for word in words if word not in named], KNOWN, USAGE)
-    outputs = Path(given.get("paths.outputs", ["outputs"])[0])
+    arguments = parse(COMMAND, words)
+    named, outputs = arguments.words, arguments.path("paths.outputs")
     folders = [folder for word in named for folder in find(word, outputs)]
     every = not named
     if every:
@@ -49,7 +52,7 @@ def run(words: Sequence[str]) -> None:
             continue
         found = list(check(folder))
         differ += any(c.state == "DIFFERS" for c in found)
-        _print(lines(folder, found, parse_bool(given, "all") or len(folders) == 1))
+        _print(lines(folder, found, arguments.flag("all") or len(folders) == 1))
     whole = len(dict.fromkeys(folders)) - half
     echo(f"{whole} runs checked: {whole - differ} agree, {differ} differ; {half} half written")
     if differ or (half and not every):
@@ -82,5 +85,9 @@ def _print(said: Iterable[str]) -> None:
         echo(printable(line))
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, run, words)
+
+
 if __name__ == "__main__":
-    command(run)
+    main()

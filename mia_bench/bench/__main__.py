@@ -1,4 +1,4 @@
-"""`python -m mia_bench.bench [part ...]`: measure, print a table, update docs/benchmarks.json.
+"""`python -m mia_bench.bench [PART ...]`: measure speed and memory, update docs/benchmarks.json.
 
 Parts that run by default: unet overhead sharing unbatched training dataset_size startup. By name:
 torch_options (compiles the U-Net), memory (of each attack), ddp (two processes on one model),
@@ -6,45 +6,68 @@ parallel_models (two processes, a model each), resume (100,000 rows, killed half
 (a sweep over 1,000 finished runs, status of 10,000), metrics (of a million rows), cost_model (of
 docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a CPU). A part's
 figures replace its earlier ones; the others stay. Nothing else should run meanwhile; where it does,
---clock process counts processor time alone.
+clock=process counts processor time alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from mia_bench.bench import results_page, timing
 from mia_bench.bench.registry import BENCHMARKS, DEFAULT
 from mia_bench.bench.results import FIGURES_PATH, Figures, add_figures
 from mia_bench.bench.timing import Ratio
-from mia_bench.config.arguments import take_parts
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Option, Positional
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import nearest
+
+COMMAND = Command(
+    "bench",
+    "mia_bench.bench",
+    __doc__,
+    (
+        Option("rounds", "repetitions of every comparison", "N", "7"),
+        Option("clock", "what is measured: wall or process time", "CLOCK", "wall"),
+        Option(
+            "out",
+            "where figures go, with the page beside it",
+            "FILE",
+            FIGURES_PATH.as_posix(),
+        ),
+    ),
+    Positional("PART", "what to measure", tuple(BENCHMARKS), tuple(DEFAULT)),
+    examples=("mia-bench bench", "mia-bench bench sharing memory rounds=3"),
+)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    take_parts(parser, BENCHMARKS, DEFAULT)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
-    parser.add_argument("--out", type=Path, default=FIGURES_PATH)
-    args = parser.parse_args()
-    timing.use_clock(args.clock)
-    for part in args.parts or DEFAULT:
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, _measure, words)
+
+
+def _measure(words: Sequence[str]) -> None:
+    arguments = parse(COMMAND, words)
+    kind, out, rounds = arguments.text("clock"), arguments.path("out"), arguments.integer("rounds")
+    if kind not in timing.CLOCKS:
+        raise MiaError(f"there is no clock '{kind}'. {nearest(kind, timing.CLOCKS)}")
+    timing.use_clock(kind)
+    for part in arguments.words:
         with quietly():
-            figures = BENCHMARKS[part](args.rounds)
-        add_figures(part, figures, args.out)
+            figures = BENCHMARKS[part](rounds)
+        add_figures(part, figures, out)
         print_table(part, figures)
-    results_page.write_page(args.out)
-    print(f"figures: {args.out}")
+    results_page.write_page(out)
+    echo(f"figures: {out}")
 
 
 def print_table(part: str, figures: Figures) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("figure", "value", "middle half of rounds", title=part, title_justify="left")
     for name, value in figures.items():
         if isinstance(value, Ratio):

@@ -1,8 +1,8 @@
-"""Which attack keeps its AUROC in which precision: one trained model, against float32.
+"""`python -m mia_bench.bench.precision [DTYPE ...]`: AUROC of attacks in a dtype against float32.
 
-`python -m mia_bench.bench.precision [dtype ...] [override ...]` extracts a run's features again in
-every dtype and adds `precision.<dtype>.<attack>` to docs/benchmarks.json. Features that are stored
-already are read. `attack=[a,b]` measures these attacks alone. TF32 needs a GPU.
+Extracts the features of a run's attacks again in every dtype and adds `precision.<dtype>.<attack>`
+to docs/benchmarks.json; stored features are reused. `attack=[a,b]` measures these alone. TF32 needs
+a GPU.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from mia_bench.bench import results_page
 from mia_bench.bench.results import add_figures
-from mia_bench.config.arguments import command
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Positional
 from mia_bench.config.validate import DTYPES
-from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
-from mia_bench.utils.text import nearest
 
 ATTACKS = (
     *("loss", "mc", "clid", "noise_agg", "drc_cheap", "secmi", "pia", "pian"),
@@ -62,21 +61,28 @@ def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> 
     return float(spearmanr(a, b).statistic)
 
 
-def main() -> None:
-    command(measure, __doc__)
+COMMAND = Command(
+    "",
+    "mia_bench.bench.precision",
+    __doc__,
+    positional=Positional("DTYPE", "to compare with float32", DTYPES, ("bfloat16", "float16")),
+    overrides=True,
+    examples=("python -m mia_bench.bench.precision bfloat16 'attack=[clid,loss]'",),
+)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, measure, words)
 
 
 def measure(words: Sequence[str]) -> None:
     """Drift in every dtype among `words`, the others being overrides; stored and printed."""
-    dtypes = [word for word in words if "=" not in word] or ["bfloat16", "float16"]
-    for dtype in dtypes:
-        if dtype not in DTYPES:
-            raise MiaError(f"there is no dtype '{dtype}'. {nearest(dtype, DTYPES)}")
-    overrides = [word for word in words if "=" in word]
+    arguments = parse(COMMAND, words)
+    overrides = arguments.overrides
     attack_words = [word for word in overrides if word.startswith("attack=")]
     names = attack_words[-1].removeprefix("attack=") if attack_words else ""
     attacks = names.strip("[]").split(",") if names else ATTACKS
-    for dtype in dtypes:
+    for dtype in arguments.words:
         rows = drift(dtype, attacks, [word for word in overrides if word not in attack_words])
         add_figures("precision", {f"precision.{dtype}.{name}": row for name, row in rows.items()})
         results_page.write_page()

@@ -1,17 +1,24 @@
-"""`python -m mia_bench [overrides]`: Hydra's entry, a single run or one job of a sweep."""
+"""`python -m mia_bench [KEY=VALUE ...]`: train what is missing, extract features, score, compare.
+
+Every KEY=VALUE overrides the configuration in conf/; what is finished in paths.outputs is reused.
+Flags are Hydra's: `-m` makes a sweep of values separated by commas, `--cfg job` prints the
+configuration and `--info` where it comes from, `--shell-completion` sets up completion, and
+`mia-bench run --help` shows every group. plan_only=true says what would run and what it costs.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mia_bench.config.command_spec import Command
 from mia_bench.config.secrets import refuse_secrets
 from mia_bench.execution.run import execute
+from mia_bench.storage.command import PROGRAM, current_command, recorded_as
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
@@ -19,8 +26,39 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def main() -> None:
-    """Entry point of `python -m mia_bench`; exit status 1 after an error a person can act on."""
+COMMAND = Command(
+    "run",
+    "mia_bench",
+    __doc__,
+    overrides=True,
+    examples=(
+        "mia-bench",
+        "mia-bench attack=clid model=sd15 data=mscoco trainer=gpu",
+        "mia-bench 'attack=[clid,loss,mc]' seed=1",
+        "mia-bench -m attack=clid,loss eval.seed=1,2",
+        "mia-bench run --help",
+    ),
+)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """A run or a sweep; exit status 1 after an error a person can act on.
+
+    `words` are the command line's unless given; they become `sys.argv`, where Hydra looks for them,
+    and Lightning for what it starts further ranks with.
+    """
+    if words is not None:
+        sys.argv = [sys.argv[0], *words]
+    if {"-sc", "--shell-completion"} & set(sys.argv[1:]):
+        from mia_bench.cli.completion import prepare
+
+        if prepare(sys.argv[1:]):
+            return
+    with recorded_as([PROGRAM, *sys.argv[1:]]):
+        _run_hydra()
+
+
+def _run_hydra() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import hydra
 
@@ -54,7 +92,7 @@ def job(cfg: DictConfig) -> None:
     if cfg.trainer.devices * cfg.trainer.num_nodes > 1:
         raise MiaError(SEVERAL_DEVICES)
     echo(f"\n{heading(Path(hydra.sweep.dir), hydra.job.num)}")
-    with command_line(list(hydra.overrides.task)):
+    with recorded_as([PROGRAM, *hydra.overrides.task]):  # its own, not that of the sweep
         try:
             for name, metrics, folder in execute(to_experiment(cfg), alone=False):
                 echo(f"{name}: AUC {interval(metrics['auroc'])}  {folder}")
@@ -63,22 +101,11 @@ def job(cfg: DictConfig) -> None:
     free()  # here, because an error on its way up still holds what failed
 
 
-@contextmanager
-def command_line(overrides: list[str]) -> Iterator[None]:
-    """While a job of a sweep runs, its own command is what manifests record."""
-    before = sys.argv
-    sys.argv = ["mia_bench", *overrides]
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
 def _report(error: Exception) -> None:
     """One message for what a person can act on; a traceback for a bug, or when asked for."""
     from mia_bench.config.error_messages import explain
 
     message = explain(error)
-    if message is None or any(word.replace(" ", "") == "debug=true" for word in sys.argv[1:]):
+    if message is None or any(word.replace(" ", "") == "debug=true" for word in current_command()):
         echo("".join(traceback.format_exception(error)), error=True)
     echo(f"\nerror: {message or error}", error=True)

@@ -1,96 +1,173 @@
-"""`key=value` words of the small commands, checked as strictly as those of the main one."""
+"""Words of a command line, checked against what the command declares.
+
+One grammar for every command but `run`, which is Hydra's: bare words, and `key=value`, for which
+`--key value` and `--key=value` may be written, and `--key` alone for a switch that is true.
+"""
 
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from mia_bench.config.command_spec import Command, Option, Positional, help_text
+from mia_bench.storage.command import recorded_as
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import nearest
+
+HELP_SWITCHES = ("-h", "--help")
 
 
-def parse(
-    words: Sequence[str], known: Mapping[str, str], usage: str, repeated: Sequence[str] = ()
-) -> dict[str, list[str]]:
-    """Values by key, in the order given; prints `usage` and the known keys, and exits, for --help.
+@dataclass(frozen=True)
+class Arguments:
+    """What a command line says, defaults filled in.
 
-    `known` says what each key means. A key outside `repeated` is given once at most.
+    `words` are the bare ones, `values` come by key in the order written, `overrides` are keys of
+    the configuration with their values.
+    """
+
+    words: tuple[str, ...]
+    values: Mapping[str, tuple[str, ...]]
+    overrides: tuple[str, ...]
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a value, written or by default."""
+        return key in self.values
+
+    def text(self, key: str) -> str:
+        return self.values[key][-1]
+
+    def several(self, key: str) -> tuple[str, ...]:
+        """All values of a key that may be repeated."""
+        return self.values.get(key, ())
+
+    def path(self, key: str) -> Path:
+        return Path(self.text(key))
+
+    def integer(self, key: str) -> int:
+        """Raises MiaError for a value that is no whole number."""
+        return whole_number(self.text(key), f"{key}={self.text(key)}")
+
+    def flag(self, key: str) -> bool:
+        """Raises MiaError for a value other than true and false."""
+        value = self.text(key).lower()
+        if value not in ("true", "false"):
+            raise MiaError(f"{key}={value} must be true or false.")
+        return value == "true"
+
+
+def whole_number(text: str, quoted: str) -> int:
+    """The integer `text`. Raises MiaError, naming it as `quoted`, where it is none."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise MiaError(f"{quoted} must be a whole number.") from error
+
+
+def parse(command: Command, words: Sequence[str]) -> Arguments:
+    """The words of `command`, checked; --help among them prints its help and exits.
 
     Raises:
-        MiaError: a word that is no key=value, an unknown key (with the nearest one), a second
+        MiaError: a key, switch or word it does not take (with the nearest one it does), a second
             value, an empty value.
     """
-    if any(word in ("-h", "--help", "help") for word in words):
-        width = max(map(len, known))
-        lines = [f"  {key:<{width}}  {meaning}" for key, meaning in known.items()]
-        echo("\n".join([usage, "", *lines]))
+    if set(HELP_SWITCHES) & set(words) or list(words[:1]) == ["help"]:
+        echo(help_text(command))
         sys.exit(0)
-    found: dict[str, list[str]] = {}
-    for word in words:
+    options = {option.key: option for option in command.options}
+    bare: list[str] = []
+    overrides: list[str] = []
+    values: dict[str, tuple[str, ...]] = {}
+    for word in _without_switches(command, words, options):
         key, equals, value = word.partition("=")
-        if key not in known:
-            from mia_bench.utils.text import (
-                nearest,  # with Hydra, which most of these commands need not
-            )
-
-            raise MiaError(f"there is no option '{word}'. {nearest(key, known)}")
-        if not equals or not value:
+        if equals and key in options:
+            values[key] = (*values.get(key, ()), _checked(options[key], value, values))
+        elif command.overrides and (equals or word.startswith("~")):
+            overrides.append(word)
+        elif command.positional is not None and not equals:
+            bare.append(_allowed(command.positional, word))
+        elif key in options:
             raise MiaError(f"'{word}' has no value: write {key}=...")
-        if key in found and key not in repeated:
-            raise MiaError(f"{key} is given twice.")
-        found.setdefault(key, []).append(value)
-    return found
+        else:
+            raise MiaError(f"there is no option '{word}'. {nearest(key, options)}")
+    defaults = {o.key: (o.default,) for o in command.options if o.default is not None}
+    return Arguments(_complete(command, bare), defaults | values, tuple(overrides))
 
 
-def parse_int(found: Mapping[str, list[str]], key: str, default: int) -> int:
-    """The integer given for `key`. Raises MiaError for anything else."""
-    value = found.get(key, [str(default)])[0]
-    try:
-        return int(value)
-    except ValueError as error:
-        raise MiaError(f"{key}={value} must be a whole number.") from error
+def _without_switches(
+    command: Command, words: Sequence[str], options: Mapping[str, Option]
+) -> Iterator[str]:
+    """`words` with `--key value`, `--key=value` and `--key` written as key=value.
+
+    Raises:
+        MiaError: a switch that is no key of the command, or one without its value.
+    """
+    remaining = iter(words)
+    for word in remaining:
+        if not word.startswith("-") or word == "-":
+            yield word
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        key = name.replace("-", "_")
+        if not equals and key in options and options[key].is_flag:
+            value = "true"
+        elif not equals and (key in options or _is_override_switch(command, key)):
+            value = next(remaining, "")
+        if key in options:
+            yield f"{key}={value}"
+        elif _is_override_switch(command, key):
+            yield value
+        else:
+            switches = ["--help", *(f"--{option.replace('_', '-')}" for option in options)]
+            raise MiaError(f"there is no switch '{word}'. {nearest(f'--{name}', switches)}")
 
 
-def parse_bool(found: Mapping[str, list[str]], key: str) -> bool:
-    """Whether `key=true` was given. Raises MiaError for anything but true and false."""
-    value = found.get(key, ["false"])[0].lower()
-    if value not in ("true", "false"):
-        raise MiaError(f"{key}={value} must be true or false.")
-    return value == "true"
+def _is_override_switch(command: Command, key: str) -> bool:
+    """`--override key=value` is the older way to write key=value."""
+    return command.overrides and key == "override"
 
 
-def take_parts(parser: ArgumentParser, known: Iterable[str], default: Iterable[str]) -> None:
-    """`parts`: any of `known`; an empty list where none is named, which stands for `default`."""
-    names, without = list(known), ", ".join(default)
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        choices=[[], *names],  # []: none named, which some versions of argparse check too
-        metavar="part",
-        help=f"of {', '.join(names)}; without any: {without}",
-    )
+def _checked(option: Option, value: str, values: Mapping[str, tuple[str, ...]]) -> str:
+    if not value:
+        raise MiaError(f"'{option.key}=' has no value: write {option.key}=...")
+    if option.key in values and not option.repeated:
+        raise MiaError(f"{option.key} is given twice.")
+    return value
 
 
-def command(
-    work: Callable[[Sequence[str]], object],
-    manual: str | None = None,
-    words: Sequence[str] | None = None,
+def _allowed(positional: Positional, word: str) -> str:
+    if positional.choices and word not in positional.choices:
+        known = positional.choices
+        raise MiaError(f"there is no {positional.name.lower()} '{word}'. {nearest(word, known)}")
+    return word
+
+
+def _complete(command: Command, words: Sequence[str]) -> tuple[str, ...]:
+    """The bare words, or the default ones. Raises MiaError for too few or too many."""
+    positional = command.positional
+    if positional is None:
+        return ()
+    if positional.required and not words:
+        raise MiaError(f"{positional.name} is needed: {' '.join(command.program)} {command.syntax}")
+    if positional.single and len(words) > 1:
+        raise MiaError(f"one {positional.name} at a time: {', '.join(words)} were given.")
+    return tuple(words) or positional.default
+
+
+def run_command(
+    command: Command, work: Callable[[Sequence[str]], object], words: Sequence[str] | None = None
 ) -> None:
     """Run `work` on `words`, the command line's; one message and exit status 1 after an error.
 
-    With a `manual` the words are overrides of `python -m mia_bench`: it is what --help prints, and
-    other switches are refused. After `debug=true` an error keeps its traceback.
+    While it runs, `command` with `words` is what manifests record. An error keeps its traceback
+    where it is a bug, or `debug=true` is among the words.
     """
     words = sys.argv[1:] if words is None else words
-    if manual is not None and {"-h", "--help"} & set(words):
-        echo(manual.strip())
-        return
     try:
-        if manual is not None and any(word.startswith("-") for word in words):
-            raise MiaError("only key=value words are taken here; --help says which.")
-        work(words)
+        with recorded_as([*command.program, *words]):
+            work(words)
     except Exception as error:
         from mia_bench.config.error_messages import explain
 
@@ -101,13 +178,16 @@ def command(
         sys.exit(1)
 
 
-def outputs_of(found: Mapping[str, list[str]]) -> Path:
+def outputs_of(arguments: Arguments) -> Path:
     """The folder of `paths.outputs=...`, which is how every command names it.
 
     Raises:
         MiaError: it does not exist.
     """
-    outputs = Path(found.get("paths.outputs", ["outputs"])[0])
+    outputs = arguments.path(OUTPUTS.key)
     if not outputs.is_dir():
         raise MiaError(f"{outputs} is not a folder: nothing was run there yet.")
     return outputs
+
+
+OUTPUTS = Option("paths.outputs", "folder that runs write to", "FOLDER", "outputs")

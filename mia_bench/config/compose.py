@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra.core.config_store import ConfigStore
-
-from mia_bench.config.schema import Root
 from mia_bench.utils.errors import MiaError
 
 
@@ -20,4 +17,8 @@ def conf_dir() -> Path:
 
 
 def register_schema() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    from mia_bench.config.schema import Root
+
     ConfigStore.instance().store("schema", node=Root)

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config.compose import conf_dir
 from mia_bench.config.schema import Root
+from mia_bench.storage.command import current_command
 from mia_bench.storage.files import unwritable
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import nearest, sanitise_lines
@@ -130,7 +131,7 @@ def _all_keys() -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
 
     choices = []
-    for argument in sys.argv[1:]:
+    for argument in current_command()[1:]:
         try:
             override = OverridesParser.create().parse_override(argument)
         except HydraException:

@@ -1,9 +1,7 @@
 """`python -m mia_bench.data data=openclipart`: what is in a data set, before it costs anything.
 
-Takes the overrides of `python -m mia_bench` and prints counts, captions, sizes, duplicates, roles
-and what was skipped; writes them, with a contact sheet per role, to
-outputs/reports/data-<name>-<hash>/.
-`export=split.json` also writes the split's manifest there for others: `data.split=split.json`.
+Prints counts, captions, sizes, duplicates, roles and what was skipped; writes them, with a contact
+sheet per role, to <outputs>/reports/data-<name>-<hash>/.
 """
 
 from __future__ import annotations
@@ -12,19 +10,32 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mia_bench.config.arguments import command
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Option
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
+COMMAND = Command(
+    "data",
+    "mia_bench.data",
+    __doc__,
+    (Option("export", "also write the split here, for data.split=FILE elsewhere", "FILE"),),
+    overrides=True,
+    examples=(
+        "mia-bench data data=openclipart",
+        "mia-bench data data=imagefolder data.source.root=/my export=split.json",
+    ),
+)
 
-def main() -> None:
-    command(run, __doc__)
+
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, run, words)
 
 
 def run(words: Sequence[str]) -> None:
-    export = [word.partition("=")[2] for word in words if word.startswith("export=")]
-    overrides = [word for word in words if not word.startswith("export=")]
-    inspect(overrides, Path(export[-1]) if export else None)
+    arguments = parse(COMMAND, words)
+    export = arguments.path("export") if "export" in arguments else None
+    inspect(list(arguments.overrides), export)
 
 
 def inspect(overrides: list[str], export: Path | None = None) -> Path:

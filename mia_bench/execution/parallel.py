@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench.storage.command import current_command
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.threads import threads
 
@@ -179,6 +180,7 @@ def _helper(
     )
     assert process.stdin is not None
     order = {"config": plan.experiment.resolved, "stage": stage, "kinds": list(kinds)}
+    order["command"] = current_command()  # what its manifests record
     try:
         with suppress(BrokenPipeError):  # it ended already: wait() says how
             process.stdin.write(json.dumps(order) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.planning.experiment import compose
+from mia_bench.storage.command import current_command
 from mia_bench.storage.failures import MAX_TRACEBACK_LINES, Failure
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.hashing import hash_key
@@ -61,7 +61,7 @@ def execute(experiment: Experiment, alone: bool = True) -> Results:
     except Exception as error:
         # of several ranks, the first to fail knows why; the others only miss it
         if not (is_lost_rank(error) and find_failures(plan.outputs, runs)):
-            record_failure(plan.outputs, failure_of(error, runs, sys.argv[1:]))
+            record_failure(plan.outputs, failure_of(error, runs, current_command()[1:]))
         raise
     if global_rank() == 0:
         forget_failures(plan.outputs, runs)

@@ -13,15 +13,19 @@ import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
+from mia_bench.storage.command import recorded_as
+
 
 def main() -> None:
     """The helper: an error goes to the run that started it; what libraries print goes to stderr."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     order = json.loads(sys.stdin.readline())
+    command = order.pop("command")
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     try:
-        _work(**order)
+        with recorded_as(command):
+            _work(**order)
     except Exception as error:
         import traceback
 

@@ -1,19 +1,19 @@
-"""`python -m mia_bench.honesty [part ...] [--count N]`: check the statistical promises of a run.
+"""`python -m mia_bench.honesty [PART ...]`: check the statistical promises of a run.
 
-Parts: coverage resplits nulls runs. Each writes its figures into docs/honesty.json; docs/honesty.md
-is made of them. About an hour on one core; parts that are done are measured again.
+Every part writes its figures into docs/honesty.json; docs/honesty.md is made of them. About an hour
+on one core; parts that are done are measured again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mia_bench.config.arguments import take_parts
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.honesty.interval_coverage import Setting, covered
 from mia_bench.honesty.results_page import page
 from mia_bench.utils.terminal import echo
@@ -116,17 +116,32 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
     return stored
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m mia_bench.honesty")
-    take_parts(parser, PARTS, PARTS)
-    parser.add_argument("--count", type=int, help="sets, splits or runs, if not all")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs/honesty"))
-    parser.add_argument("--figures", type=Path, default=FIGURES)
-    parser.add_argument("--page", type=Path, default=PAGE)
-    args = parser.parse_args(arguments)
-    stored = measure(args.parts or PARTS, args.count, args.outputs, args.figures)
-    args.page.write_text(page(stored))
-    echo(f"written: {args.page}")
+COMMAND = Command(
+    "honesty",
+    "mia_bench.honesty",
+    __doc__,
+    (
+        Option("count", "sets, splits or runs; where not given, as many as docs/honesty.md", "N"),
+        Option("outputs", "folder for the runs this makes", "FOLDER", "outputs/honesty"),
+        Option("figures", "where figures are kept", "FILE", FIGURES.as_posix()),
+        Option("page", "the page made of them", "FILE", PAGE.as_posix()),
+    ),
+    Positional("PART", "what to measure", tuple(PARTS), tuple(PARTS)),
+    examples=("mia-bench honesty", "mia-bench honesty nulls count=50"),
+)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, _measure, words)
+
+
+def _measure(words: Sequence[str]) -> None:
+    arguments = parse(COMMAND, words)
+    count = arguments.integer("count") if "count" in arguments else None
+    outputs, figures = arguments.path("outputs"), arguments.path("figures")
+    stored = measure(arguments.words, count, outputs, figures)
+    arguments.path("page").write_text(page(stored))
+    echo(f"written: {arguments.path('page')}")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,53 @@
-"""`python -m mia_bench.pretrain`: all stages, resuming wherever an earlier run stopped."""
+"""`python -m mia_bench.pretrain`: train the bundled tiny model again, resuming where it stopped."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from collections.abc import Sequence
 
-import torch
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Option
+from mia_bench.utils.terminal import echo
 
-from mia_bench.pretrain.autoencoder import train_autoencoder
-from mia_bench.pretrain.corpus import load_corpus
+COMMAND = Command(
+    "pretrain",
+    "mia_bench.pretrain",
+    __doc__,
+    (
+        Option("work", "checkpoints and downloads", "FOLDER", "outputs/pretrain"),
+        Option("out", "the finished bundle", "FOLDER", "mia_bench/assets/tiny"),
+        Option("resolution", "pixels a side", "N", "64"),
+        Option("autoencoder_steps", "of the autoencoder", "N", "3000"),
+        Option("denoiser_steps", "of the U-Net; 0: the autoencoder alone", "N", "8000"),
+        Option("threads", "of the CPU; where not given, all", "N"),
+    ),
+    examples=("mia-bench pretrain", "mia-bench pretrain work=/tmp/pretrain denoiser_steps=0"),
+)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, default=Path("outputs/pretrain"), help="checkpoints, downloads"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("mia_bench/assets/tiny"), help="the bundle"
-    )
-    parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--autoencoder-steps", type=int, default=3000)
-    parser.add_argument("--denoiser-steps", type=int, default=8000)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
-    corpus = load_corpus(args.work / "npm", args.resolution)
-    print(f"{len(corpus.parts)} pairs, {corpus.held_out.sum()} held out", flush=True)
-    vae = train_autoencoder(corpus, args.work, args.autoencoder_steps)
-    if args.denoiser_steps:
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, train, words)
+
+
+def train(words: Sequence[str]) -> None:
+    """Every stage; nothing is exported without a denoiser."""
+    arguments = parse(COMMAND, words)
+    import torch
+
+    from mia_bench.pretrain.autoencoder import train_autoencoder
+    from mia_bench.pretrain.corpus import load_corpus
+
+    work, steps = arguments.path("work"), arguments.integer("denoiser_steps")
+    if "threads" in arguments:
+        torch.set_num_threads(arguments.integer("threads"))
+    work.mkdir(parents=True, exist_ok=True)
+    corpus = load_corpus(work / "npm", arguments.integer("resolution"))
+    echo(f"{len(corpus.parts)} pairs, {corpus.held_out.sum()} held out")
+    vae = train_autoencoder(corpus, work, arguments.integer("autoencoder_steps"))
+    if steps:
         from mia_bench.pretrain.denoiser import train_denoiser
         from mia_bench.pretrain.export import export
 
-        denoiser = train_denoiser(corpus, vae, args.work, args.denoiser_steps)
-        export(denoiser, vae, args.out)
+        export(train_denoiser(corpus, vae, work, steps), vae, arguments.path("out"))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ captions and with none; draws originals above reconstructions, and samples.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Option
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.data.readers.preprocessing import pixels
 from mia_bench.models.stable_diffusion import StableDiffusion
@@ -31,15 +33,29 @@ PROMPTS = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--rows", type=int, default=256)
-    args = parser.parse_args()
+COMMAND = Command(
+    "",
+    "mia_bench.pretrain.preview",
+    __doc__,
+    (
+        Option("out", "for the pictures", "FOLDER", "docs/images"),
+        Option("rows", "of OpenMoji", "N", "256"),
+    ),
+    examples=("python -m mia_bench.pretrain.preview out=/tmp/images",),
+)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, preview, words)
+
+
+def preview(words: Sequence[str]) -> None:
+    arguments = parse(COMMAND, words)
+    out = arguments.path("out")
     torch.manual_seed(0)
     model = StableDiffusion("bundled:tiny", 64)
     target = model.build(model.load_unet(), seed=0)
-    batch = openmoji_batch(args.rows)
+    batch = openmoji_batch(arguments.integer("rows"))
     target.queries.clear()
     with torch.no_grad():
         z0 = target.view(batch).z0
@@ -49,10 +65,10 @@ def main() -> None:
     error = ((restored - batch.image) / 2).square().mean(dim=(1, 2, 3))
     print(f"PSNR on {len(batch)} OpenMoji images: {(-10 * error.log10()).mean():.2f} dB")
     print(f"noise-prediction error on them: with caption {with_caption:.4f}, without {without:.4f}")
-    args.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     chosen = slice(0, 240, 20)
-    save(args.out / "tiny_reconstructions.png", [batch.image[chosen], restored[chosen]])
-    save(args.out / "tiny_samples.png", [samples])
+    save(out / "tiny_reconstructions.png", [batch.image[chosen], restored[chosen]])
+    save(out / "tiny_samples.png", [samples])
 
 
 def openmoji_batch(rows: int) -> Batch:

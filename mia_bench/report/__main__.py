@@ -1,30 +1,43 @@
-"""`python -m mia_bench.report [paths.outputs=...] [name=...]`: outputs/ as a page to read.
+"""`python -m mia_bench.report`: finished runs as one HTML page, with tables and figures beside it.
 
-Several folders, as from several machines, are given by commas: paths.outputs=a,b. The page goes to
-the first one, reports/<name>/index.html.
+Several folders, as from several machines, are separated by commas: paths.outputs=a,b. The page goes
+to the first one, reports/<name>/index.html.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mia_bench.config.arguments import command, parse, parse_bool
+from mia_bench.config.arguments import OUTPUTS, parse, run_command
+from mia_bench.config.command_spec import FLAG, Command, Option
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import safe_name
 
-USAGE = "python -m mia_bench.report [paths.outputs=outputs] [name=report] [attack=a,b] [data=a,b]"
-KNOWN = {
-    "paths.outputs": "folder that runs write to; several, separated by commas, are joined",
-    "name": "the page is written to <outputs>/reports/<name>/index.html",
-    "attack": "only these attacks",
-    "data": "only these data sets",
-    "model": "only these models",
-    "mitigation": "only these mitigations",
-    "intervals": "true or false: draw intervals again, by default up to 200 runs",
-}
 FILTERS = ("attack", "data", "model", "mitigation")
+COMMAND = Command(
+    "report",
+    "mia_bench.report",
+    __doc__,
+    (
+        replace(
+            OUTPUTS, meaning="folder that runs write to; several, separated by commas, are joined"
+        ),
+        Option("name", "of the page: <outputs>/reports/<name>/index.html", "NAME", "report"),
+        Option("attack", "only runs of these attacks", "A,B"),
+        Option("data", "only runs on these data sets", "A,B"),
+        Option("model", "only runs on these models", "A,B"),
+        Option("mitigation", "only runs with these mitigations", "A,B"),
+        Option("intervals", "compute intervals again; where not given, up to 200 runs", FLAG),
+    ),
+    examples=(
+        "mia-bench report",
+        "mia-bench report attack=clid,loss name=two",
+        "mia-bench report paths.outputs=outputs,/mnt/other/outputs",
+    ),
+)
 
 
 def run(words: Sequence[str]) -> Path:
@@ -33,37 +46,37 @@ def run(words: Sequence[str]) -> Path:
     Raises:
         MiaError: there is no finished run to report, or none that the filters leave.
     """
+    arguments = parse(COMMAND, words)
     from mia_bench.report.build import build
     from mia_bench.report.html import write
     from mia_bench.report.load import blind_problems, read_outputs
 
-    found = parse(words, KNOWN, USAGE)
-    outputs = [Path(part) for part in found.get("paths.outputs", ["outputs"])[0].split(",")]
+    outputs = [Path(part) for part in arguments.text("paths.outputs").split(",")]
     for folder in outputs:
         if not folder.is_dir():
             raise MiaError(f"{folder} is no folder: run `python -m mia_bench` first.")
-    intervals = parse_bool(found, "intervals") if "intervals" in found else None
+    intervals = arguments.flag("intervals") if "intervals" in arguments else None
     runs, problems, again = read_outputs(outputs, intervals)
     if not runs:
         said = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
         where = ", ".join(str(folder / "runs") for folder in outputs)
         raise MiaError(f"no finished run under {where}: run `python -m mia_bench` first.{said}")
     for name in FILTERS:
-        if name in found:
-            allowed = found[name][0].split(",")
+        if name in arguments:
+            allowed = arguments.text(name).split(",")
             kept = [run for run in runs if getattr(run, name) in allowed]
             if not kept:
                 there = ", ".join(sorted({getattr(run, name) for run in runs}))
-                raise MiaError(f"no run has {name}={found[name][0]}; there are {there}.")
+                raise MiaError(f"no run has {name}={arguments.text(name)}; there are {there}.")
             runs = kept
-    name = safe_name(found.get("name", ["report"])[0])
+    name = safe_name(arguments.text("name"))
     report = build(name, runs, [*problems, *blind_problems(outputs)], again)
     return write(report, outputs[0] / "reports" / name)
 
 
-def main(words: Sequence[str]) -> None:
-    echo(f"report: {run(words)}")
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, lambda given: echo(f"report: {run(given)}"), words)
 
 
 if __name__ == "__main__":
-    command(main)
+    main()

@@ -29,6 +29,15 @@ COLUMNS = (
     *("access", "model", "data", "mitigation", "step", "seed"),
 )
 SHOWN_PROBLEMS = 40
+OLD_PROGRAMS = {
+    "__main__.py": ["python", "-m", "mia_bench"],
+    **{
+        f"{module}.py": ["python", "-m", f"mia_bench.{module}"]
+        for module in ("seeds", "mitigation_study", "trajectory")
+    },
+    "beside.py": ["unknown"],  # a worker process, which did not know the command of its run
+}
+"""How manifests of earlier versions begin a command: with the name of a file."""
 DETAILED = 300  # runs with a manifest of their own on the page; beyond that, the shared lines alone
 
 
@@ -153,11 +162,7 @@ def write(report: Report, folder: Path) -> Path:
 def command(manifest: Mapping[str, Any]) -> str:
     """The command of a manifest, as one would type it."""
     words = [str(word) for word in manifest.get("command") or ["unknown"]]
-    program, rest = words[0], words[1:]
-    module = "mia_bench" if program == "__main__.py" else f"mia_bench.{Path(program).stem}"
-    if program.endswith(".py") and not program.startswith("test"):
-        return shlex.join(["python", "-m", module, *rest])
-    return shlex.join(words)
+    return shlex.join([*OLD_PROGRAMS.get(words[0], [words[0]]), *words[1:]])
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

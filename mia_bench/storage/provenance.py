@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mia_bench.storage.command import current_command
 from mia_bench.utils.redaction import redact
 
 
@@ -19,7 +19,7 @@ def environment() -> dict[str, Any]:
     """What produced an artefact: code, versions, machine, command."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
+        "command": list(map(redact, current_command())),
         "platform": f"{platform.system()} {platform.machine()}",
         "machine": machine(),
         "python": platform.python_version(),

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mia_bench.config.arguments import outputs_of, parse, parse_bool
+from mia_bench.config.arguments import OUTPUTS, outputs_of, parse
+from mia_bench.config.command_spec import Command, Option
 from mia_bench.config.schema import LoggerOptions
 
-KNOWN = {
-    "paths.outputs": "folder that runs write to",
-    "wandb": "online, offline or disabled",
-    "project": "of W&B (default: mia_bench)",
-    "entity": "user or team of W&B (default: your own)",
-    "again": "true: send once more what was sent",
-}
+WANDB_OPTIONS = (
+    OUTPUTS,
+    Option("wandb", "online, offline or disabled", "MODE", "online"),
+    Option("project", "of W&B", "NAME", LoggerOptions().project),
+    Option("entity", "user or team of W&B; where not given, your own", "NAME"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Options:
     again: bool
 
 
-def options_of(words: Sequence[str], usage: str) -> Options:
-    """Raises MiaError for an unknown word; `logger.` before one is understood."""
-    found = parse([word.removeprefix("logger.") for word in words], KNOWN, usage)
-    logger = LoggerOptions(found.get("wandb", ["online"])[0])
-    logger.entity = found.get("entity", [None])[0]
-    logger.project = found.get("project", [logger.project])[0]
-    return Options(outputs_of(found), logger, parse_bool(found, "again"))
+def options_of(command: Command, words: Sequence[str]) -> Options:
+    """Raises MiaError for a word `command` does not take; `logger.` before one is understood."""
+    arguments = parse(command, [word.removeprefix("logger.") for word in words])
+    logger = LoggerOptions(arguments.text("wandb"), project=arguments.text("project"))
+    logger.entity = arguments.text("entity") if "entity" in arguments else None
+    again = "again" in arguments and arguments.flag("again")
+    return Options(outputs_of(arguments), logger, again)

@@ -220,8 +220,9 @@ def test_outputs_that_cannot_be_written(run_python, tmp_path):
     assert "paths.outputs" in done.stderr
 
 
-def test_help_lists_the_groups(run_python):
-    said = run_python("-m", "mia_bench", "--help").stdout
+def test_hydras_page_lists_the_groups(run_python):
+    said = run_python("-m", "mia_bench", "run", "--help").stdout
+    assert said.startswith("mia-bench run is powered by Hydra.")
     for group in ("attack", "model", "data", "mitigation", "experiment"):
         assert group in said
 

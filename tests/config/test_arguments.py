@@ -2,55 +2,110 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from mia_bench.config.arguments import command, parse, parse_bool, parse_int
+from mia_bench.config.arguments import parse, run_command, whole_number
+from mia_bench.config.command_spec import FLAG, Command, Option, Positional
+from mia_bench.storage.command import current_command
 from mia_bench.utils.errors import MiaError
 
-KNOWN = {"scores": "files", "out": "folder", "seed": "number"}
-
-
-def parsed(*words):
-    return parse(words, KNOWN, "usage", repeated=("scores",))
+COMMAND = Command(
+    "score",
+    "mia_bench.score",
+    "`python -m mia_bench.score`: score files.",
+    (
+        Option("scores", "files", "FILE", repeated=True),
+        Option("out", "folder", "FOLDER"),
+        Option("seed", "number", "N", "7"),
+        Option("dry_run", "write nothing", FLAG, "false"),
+    ),
+)
+STUDY = Command(
+    "study",
+    "mia_bench.study",
+    "`python -m mia_bench.study`: many runs.",
+    (Option("small", "fewer rows", FLAG, "false"),),
+    Positional("PART", "of the study", ("nulls", "runs"), ("nulls",)),
+    overrides=True,
+)
 
 
 def test_values_come_back_in_order():
-    assert parsed("scores=a", "out=x=y", "scores=b") == {"scores": ["a", "b"], "out": ["x=y"]}
+    arguments = parse(COMMAND, ["scores=a", "out=x=y", "scores=b"])
+    assert arguments.several("scores") == ("a", "b")
+    assert arguments.text("out") == "x=y"
+    assert "out" in arguments
+    assert "out" not in parse(COMMAND, [])
+    assert parse(COMMAND, []).several("scores") == ()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("scors=a",), "Did you mean 'scores'"),
-        (("scores",), "write scores=..."),
-        (("out=",), "write out=..."),
-        (("out=a", "out=b"), "given twice"),
+        (["scors=a"], "Did you mean 'scores'"),
+        (["scores"], "write scores=..."),
+        (["out="], "write out=..."),
+        (["out=a", "out=b"], "given twice"),
+        (["--scors", "a"], "no switch '--scors'. Did you mean '--scores'"),
+        (["--dryrun"], "Did you mean '--dry-run'"),
+        (["--hlep"], "Did you mean '--help'"),
+        (["--out"], "write out=..."),
+        (["-x"], "no switch '-x'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(words, said):
     with pytest.raises(MiaError, match=said):
-        parsed(*words)
+        parse(COMMAND, words)
 
 
-def test_help_names_every_key(capsys):
+def test_a_key_may_be_written_as_a_switch():
+    arguments = parse(COMMAND, ["--scores", "a", "--scores=b", "--dry-run", "--seed", "-3"])
+    assert arguments.several("scores") == ("a", "b")
+    assert arguments.flag("dry_run")
+    assert arguments.integer("seed") == -3
+    assert not parse(COMMAND, ["--dry-run=false"]).flag("dry_run")
+
+
+def test_words_and_overrides_are_told_apart():
+    arguments = parse(STUDY, ["runs", "seed=1", "small=true", "~eval.x", "--override", "a.b=2"])
+    assert arguments.words == ("runs",)
+    assert arguments.overrides == ("seed=1", "~eval.x", "a.b=2")
+    assert arguments.flag("small")
+    assert parse(STUDY, []).words == ("nulls",)
+    with pytest.raises(MiaError, match=r"no part 'null'\. Did you mean 'nulls'"):
+        parse(STUDY, ["null"])
+
+
+def test_words_that_are_needed_and_those_that_are_too_many():
+    one = Command(
+        "list", "m", "`x`: y.", positional=Positional("KIND", "", required=True, single=True)
+    )
+    with pytest.raises(MiaError, match="KIND is needed: mia-bench list KIND"):
+        parse(one, [])
+    with pytest.raises(MiaError, match="one KIND at a time: a, b"):
+        parse(one, ["a", "b"])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["seed=3", "--help"]])
+def test_help_names_every_key(words, capsys):
     with pytest.raises(SystemExit) as left:
-        parsed("--help")
+        parse(COMMAND, words)
     assert left.value.code == 0
     said = capsys.readouterr().out
-    assert all(key in said for key in KNOWN)
+    assert all(option.key in said for option in COMMAND.options)
 
 
 def test_numbers_and_switches():
-    assert parse_int(parsed("seed=3"), "seed", 0) == 3
-    assert parse_int({}, "seed", 7) == 7
-    assert parse_bool({"out": ["True"]}, "out")
-    assert not parse_bool({}, "out")
-    with pytest.raises(MiaError, match="whole number"):
-        parse_int(parsed("seed=x"), "seed", 0)
+    assert parse(COMMAND, ["seed=3"]).integer("seed") == 3
+    assert parse(COMMAND, []).integer("seed") == 7
+    assert parse(COMMAND, ["dry_run=True"]).flag("dry_run")
+    assert not parse(COMMAND, []).flag("dry_run")
+    with pytest.raises(MiaError, match="seed=x must be a whole number"):
+        parse(COMMAND, ["seed=x"]).integer("seed")
+    with pytest.raises(MiaError, match=r"seed 1\.5 must be a whole number"):
+        whole_number("1.5", "seed 1.5")
     with pytest.raises(MiaError, match="true or false"):
-        parse_bool({"out": ["ja"]}, "out")
+        parse(COMMAND, ["dry_run=ja"]).flag("dry_run")
 
 
 @pytest.mark.parametrize(
@@ -61,16 +116,15 @@ def test_every_command_says_how_it_is_used(name, run_python):
     assert f"python -m mia_bench.{name}" in run_python("-m", f"mia_bench.{name}", "--help").stdout
 
 
-def test_a_manual_is_printed_and_switches_are_refused(monkeypatch, capsys):
+def test_a_command_is_recorded_while_it_runs(monkeypatch):
     ran = []
-    monkeypatch.setattr(sys, "argv", ["command", "a=1", "--help"])
-    command(ran.append, "what to write\n")
-    assert capsys.readouterr().out == "what to write\n"
-    monkeypatch.setattr(sys, "argv", ["command", "a=1", "--verbose"])
-    with pytest.raises(SystemExit):
-        command(ran.append, "what to write")
-    assert "only key=value words" in capsys.readouterr().err
-    assert ran == []
+    run_command(COMMAND, lambda words: ran.append((words, current_command())), ["out=x"])
+    monkeypatch.setattr("sys.argv", ["score.py", "out=y"])
+    run_command(COMMAND, lambda words: ran.append((words, current_command())))
+    assert ran == [
+        (["out=x"], ["mia-bench", "score", "out=x"]),
+        (["out=y"], ["mia-bench", "score", "out=y"]),
+    ]
 
 
 def test_an_error_is_one_line_and_a_bug_a_traceback(capsys):
@@ -78,7 +132,7 @@ def test_an_error_is_one_line_and_a_bug_a_traceback(capsys):
         raise MiaError("do this")
 
     with pytest.raises(SystemExit) as left:
-        command(fail)
+        run_command(COMMAND, fail, [])
     assert left.value.code == 1
     assert capsys.readouterr().err == "error: do this\n"
 
@@ -86,4 +140,4 @@ def test_an_error_is_one_line_and_a_bug_a_traceback(capsys):
         raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        command(bug)
+        run_command(COMMAND, bug, [])

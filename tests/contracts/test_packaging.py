@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ NEEDED = (
     "mia_bench/conf/config.yaml",
     "mia_bench/assets/tiny/model_index.json",
     "mia_bench/cli/run.py",
+    "mia_bench/cli/dispatch.py",
     "hydra_plugins/mia_bench_sweeper.py",
     "mia_bench/conf/hydra/sweeper/planned.yaml",
     "mia_bench/report/template/index.html.j2",
@@ -61,3 +63,29 @@ def test_an_installed_wheel_finds_its_conf(wheel, tmp_path):
         env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )
     assert said.stdout.strip() == str(tmp_path / "mia_bench" / "conf")
+
+
+def test_the_console_script_of_an_installed_wheel_starts_the_commands(wheel, tmp_path):
+    """As pip makes it of the entry point that the wheel names."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    (metadata,) = (Distribution.at(path) for path in tmp_path.glob("*.dist-info"))
+    (entry,) = metadata.entry_points.select(group="console_scripts")
+    assert (entry.name, entry.value) == ("mia-bench", "mia_bench.cli.dispatch:main")
+    script = tmp_path / entry.name
+    script.write_text(
+        f"from {entry.module} import {entry.attr}\nraise SystemExit({entry.attr}())\n"
+    )
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, str(script), *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        )
+
+    assert run("--help").stdout.startswith("usage: mia-bench ")
+    assert "clid_vec" in run("list", "attacks").stdout
+    assert run("reprot").returncode == 2

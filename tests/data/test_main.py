@@ -40,7 +40,7 @@ def test_the_command_line(command, capsys, monkeypatch, tmp_path: Path) -> None:
     assert (tmp_path / "s.json").is_file()
     for words, message in (
         (["data=nothing"], "there is no data=nothing"),
-        (["-m", "data=openmoji"], "only key=value words"),
+        (["-m", "data=openmoji"], "there is no switch '-m'"),
         ([*command, "data.sizes.target_member=99"], "the split needs"),
     ):
         monkeypatch.setattr(sys, "argv", ["data", *words])

@@ -1,4 +1,4 @@
-"""beside.py: who works beside whom, the bits of one thread alone, and no helper left behind."""
+"""parallel.py: who works beside whom, the bits of one thread alone, and no helper left behind."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from mia_bench.execution import parallel, stages
 from mia_bench.execution.parallel import divide, threads_each
 from mia_bench.execution.stages import extract_features, train_models
 from mia_bench.planning.make_plan import make_plan
+from mia_bench.storage.command import recorded_as
+from mia_bench.storage.files import read_json
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.threads import threads
 
@@ -142,6 +144,22 @@ def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, mon
     monkeypatch.setattr(parallel, "_waiting", lambda *_: [])
     train_models(plan)
     assert used[1:] == [([], 2)]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_a_worker_process_builds_records_the_command_of_the_run(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "MIN_EVALUATIONS", 0)
+    plan = make_plan(small("attack=loss", outputs=tmp_path))
+    command = ["mia-bench", "attack=loss", "seed=0"]
+    with recorded_as(command):
+        train_models(plan)
+        extract_features(plan)
+    kinds = ("targets/*/manifest.json", "features/*/*/*/manifest.json")
+    manifests = [path for kind in kinds for path in tmp_path.glob(kind)]
+    written = {path.parent: read_json(path)["command"] for path in manifests}
+    assert {spec.folder for spec in plan.trained} < written.keys()  # the shadow is the worker's
+    assert len(written) == 2 + 3
+    assert all(recorded == command for recorded in written.values()), written
 
 
 def test_a_helpers_error_is_that_of_the_run(plan):

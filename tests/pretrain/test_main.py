@@ -11,7 +11,7 @@ from mia_bench.pretrain import __main__ as command
 
 
 def run(monkeypatch, made, *words):
-    monkeypatch.setattr(command, "load_corpus", lambda *_: made)
+    monkeypatch.setattr("mia_bench.pretrain.corpus.load_corpus", lambda *_: made)
     threads = str(torch.get_num_threads())
     monkeypatch.setattr(sys, "argv", ["pretrain", "--threads", threads, *words])
     command.main()

@@ -191,6 +191,11 @@ def test_the_command_is_one_a_person_can_type():
         "python -m mia_bench 'attack=[clid,loss]'"
     )
     assert command({"command": ["seeds.py", "0"]}) == "python -m mia_bench.seeds 0"
+    assert command({"command": ["beside.py"]}) == "unknown"
+    assert command({"command": ["mia-bench", "attack=[clid,loss]"]}) == (
+        "mia-bench 'attack=[clid,loss]'"
+    )
+    assert command({"command": ["mia-bench", "seeds", "0"]}) == "mia-bench seeds 0"
     assert command({"command": ["pytest", "-q"]}) == "pytest -q"
     assert command({}) == "unknown"
 

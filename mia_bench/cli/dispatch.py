@@ -1,0 +1,85 @@
+"""Which command the first word names: the entry of `mia-bench` and of `python -m mia_bench`.
+
+Hydra's overrides hold an `=` and its flags begin with `-`, so a bare first word can only be a
+command. Nothing heavy is imported before it is known which one runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from mia_bench.storage.command import PROGRAM
+
+COMMANDS = {
+    "run": "mia_bench.cli.run",
+    "list": "mia_bench.cli.listing",
+    "data": "mia_bench.data.__main__",
+    "status": "mia_bench.status",
+    "report": "mia_bench.report.__main__",
+    "evaluate": "mia_bench.evaluate",
+    "dataset-test": "mia_bench.dataset_test",
+    "verify": "mia_bench.verify",
+    "seeds": "mia_bench.seeds",
+    "mitigations": "mia_bench.mitigation_study",
+    "trajectory": "mia_bench.trajectory",
+    "sync": "mia_bench.sync",
+    "dashboard": "mia_bench.dashboard",
+    "bench": "mia_bench.bench.__main__",
+    "honesty": "mia_bench.honesty.__main__",
+    "pretrain": "mia_bench.pretrain.__main__",
+}
+"""Module of every command, in the order --help lists them; its `main` takes the other words."""
+
+HELP_WORDS = ("help", "-h", "--help")
+USAGE_ERROR = 2  # exit status for a word that names no command
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Start the command that `words` name, the command line's unless given; without one, a run."""
+    words = sys.argv[1:] if words is None else words
+    first = words[0] if words else ""
+    if first in HELP_WORDS:
+        _help(words[1:])
+    elif first in COMMANDS:
+        start(first, words[1:])
+    elif _belongs_to_run(first):
+        start("run", words)
+    else:
+        _refuse(first)
+
+
+def start(name: str, words: Sequence[str]) -> None:
+    """Run the command `name` in this process."""
+    import_module(COMMANDS[name]).main(words)
+
+
+def _belongs_to_run(word: str) -> bool:
+    """Whether `word` is an override or a flag of Hydra's (or none at all)."""
+    return not word or "=" in word or word.startswith(("-", "~", "+"))
+
+
+def _help(words: Sequence[str]) -> None:
+    """The page of all commands, or that of the one named."""
+    if not words:
+        from mia_bench.cli.help_page import overview
+        from mia_bench.utils.terminal import echo
+
+        echo(overview(COMMANDS))
+    elif words[0] in COMMANDS:
+        start(words[0], ["--help"])
+    else:
+        _refuse(words[0])
+
+
+def _refuse(word: str) -> None:
+    """One message with what was probably meant, and exit status 2."""
+    from mia_bench.cli.catalogue import groups_with
+    from mia_bench.utils.terminal import echo
+    from mia_bench.utils.text import nearest
+
+    groups = groups_with(word)
+    meant = f"Did you mean {groups[0]}={word}?" if groups else nearest(word, [*COMMANDS, "help"])
+    echo(f"error: there is no command '{word}'. {meant} See `{PROGRAM} --help`.", error=True)
+    sys.exit(USAGE_ERROR)
