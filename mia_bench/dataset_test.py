@@ -16,8 +16,6 @@ from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.metrics.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import echo
-from mia_bench.utils.text import sanitise
 
 COMMAND = Command(
     "dataset-test",
@@ -31,10 +29,10 @@ COMMAND = Command(
     examples=("mia-bench dataset-test outputs/runs/*/*/clid-*",),
 )
 
-NOTES = """Samples needed: p < {level:g} from there on; p is a mean over {draws} draws. Groups:
-members + non-members, near-duplicates counted once. False alarms: how often non-members are told
-from non-members, {level:.0%} or less where the test holds. It takes any difference between members
-and non-members for membership: see the controls of the run."""
+NOTES = """Samples needed: the smallest number from which p < {level:g}, a mean over {draws} draws.
+Groups: members + non-members, near-duplicates counted once. False alarms: how often non-members are
+told from non-members, {level:.0%} or less where the test holds. The test takes any difference
+between members and non-members for membership: see the controls of the run."""
 
 
 def read_scores(folder: Path) -> Mapping[str, NDArray[Any]]:
@@ -67,20 +65,14 @@ def read_scores(folder: Path) -> Mapping[str, NDArray[Any]]:
 
 def show(results: Sequence[tuple[str, Result]]) -> None:
     """Print one line per run."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from mia_bench.display.console import Column, paragraph, table
 
-    table = Table(title="Dataset test", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("attack", "samples needed", "p with all", "false alarms", "groups"):
-        table.add_column(column, justify="left" if column == "attack" else "right", no_wrap=True)
-    for name, result in results:
-        table.add_row(escape(sanitise(name)), *_line(result))
-    console = Console(highlight=False)
-    console.width = max(console.width, 100)
-    console.print(table)
-    echo(NOTES.format(level=P_LEVEL, draws=results[0][1]["resamples"]))
+    columns = [
+        *(Column("attack", left=True), Column("samples needed"), Column("p with all", 1)),
+        *(Column("false alarms", 2), Column("groups", 3)),
+    ]
+    table("Dataset inference", columns, [(name, *_line(result)) for name, result in results])
+    paragraph(NOTES.format(level=P_LEVEL, draws=results[0][1]["resamples"]))
 
 
 def _line(result: Result) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def run(words: Sequence[str]) -> dict[str, Any]:
     )
     compared = {s.name: compare(files[0], s, seed, resamples) for s in files[1:]}
     result = {
-        "files": {s.name: s.judged.metrics for s in files},
+        "files": {s.name: s.measured.metrics for s in files},
         "compared": compared,
         "seed": seed,
         "resamples": resamples,

@@ -5,16 +5,11 @@ Reads manifests, metrics and names of folders, never scores, so that thousands o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from mia_bench.display.console import interval, print_table
+from mia_bench.display.console import Column, interval, table
 from mia_bench.storage.artifacts import MANIFEST
 from mia_bench.storage.failures import FAILURES_FOLDER
 from mia_bench.storage.files import read_yaml
@@ -37,9 +32,8 @@ MAX_TABLE_ROWS = 200  # rows of a table; the rest is counted
 
 def show(outputs: Path) -> None:
     """Print it all."""
-    console = Console(highlight=False)
-    _show_models(console, models(outputs))
-    _show_runs(console, run_summaries(outputs), outputs)
+    _show_models(models(outputs))
+    _show_runs(run_summaries(outputs), outputs)
     tables = sum((f / MANIFEST).is_file() for _, _, f in step_folders(outputs / "features"))
     echo(f"feature tables: {tables:,}")
     for half in unfinished_folders(outputs):
@@ -51,26 +45,39 @@ def show(outputs: Path) -> None:
     echo(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
 
 
-def _show_models(console: Console, found: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    table = _table("models", ("key", "kind", "steps", "epochs", "device", "made", "note"))
-    for key, about in found[:MAX_TABLE_ROWS]:
-        words = (about.get(n, "") for n in ("kind", "steps", "epochs", "device", "created"))
-        table.add_row(key, *(_plain(word) for word in words), _plain(about.get("problem", "")))
-    print_table(table, console)
-    _more(found)
+def _show_models(manifests: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    columns = _columns(key=0, kind=0, steps=1, epochs=2, device=3, made=4)
+    words = ("kind", "steps", "epochs", "device", "created")
+    listed = manifests[:MAX_TABLE_ROWS]
+    rows = [(key, *(str(about.get(word, "")) for word in words)) for key, about in listed]
+    table("models", columns, rows, "manifest.json of each model")
+    _notes((key, about.get("problem", "")) for key, about in listed)
+    _more(manifests)
 
 
-def _show_runs(console: Console, found: Sequence[RunSummary], outputs: Path) -> None:
-    table = _table("cells", ("target", "what it is", "step", "attack", "AUC", "note"))
+def _show_runs(runs: Sequence[RunSummary], outputs: Path) -> None:
+    columns = [*_columns(target=0, model_and_data=3, step=2, attack=0), Column("AUC")]
     names: dict[str, str] = {}
-    for run in found[:MAX_TABLE_ROWS]:
+    listed, rows = runs[:MAX_TABLE_ROWS], []
+    for run in listed:
         if run.target not in names:
             names[run.target] = _what(outputs / "targets" / run.target)
         auc = "" if run.auroc is None else interval(run.auroc)
-        words = run.target, names[run.target], run.step, run.attack
-        table.add_row(*(_plain(word) for word in words), auc, _plain(run.problem))
-    print_table(table, console)
-    _more(found)
+        rows.append((run.target, names[run.target], run.step, run.attack, auc))
+    table("runs", columns, rows, "config.yaml of each run")
+    _notes((f"{run.target}/{run.step}/{run.attack}", run.problem) for run in listed)
+    _more(runs)
+
+
+def _columns(**drop_ranks: int) -> list[Column]:
+    return [Column(name.replace("_", " "), rank, left=True) for name, rank in drop_ranks.items()]
+
+
+def _notes(problems: Iterable[tuple[str, object]]) -> None:
+    """What is wrong with a row, below its table."""
+    for name, problem in problems:
+        if problem:
+            echo(printable(f"note: {name}: {problem}"))
 
 
 def _what(target: Path) -> str:
@@ -85,26 +92,15 @@ def _what(target: Path) -> str:
 
 
 def _show_failures(outputs: Path) -> None:
-    found = failures(outputs)
-    for failure in found[:MAX_TABLE_ROWS]:
+    records = failures(outputs)
+    for failure in records[:MAX_TABLE_ROWS]:
         if isinstance(failure, str):
             echo(f"failure: {printable(failure)}")
             continue
         echo(f"failed {failure.created}: {printable(failure.first_line)}")
         echo(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
-    if found:
+    if records:
         echo(f"tracebacks: {outputs / FAILURES_FOLDER}; a run that succeeds removes its own")
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, no_wrap=column != "note")
-    return table
-
-
-def _plain(word: object) -> str:
-    return escape(printable(str(word)))
 
 
 def _more(rows: Sequence[object]) -> None:

@@ -1,49 +1,124 @@
-"""The controls of a whole run, judged together."""
+"""The verdict on controls that share their evaluation rows: one test, and one sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mia_bench.metrics.permutation import CONTROL_LEVEL, holm
+
 Results = Sequence[tuple[str, Mapping[str, Any], Path]]
+"""Attack, metrics and folder of every run of a plan."""
+BASE = "base"
+SAME_FIGURE_DIGITS = 9
 
 
-def base_name(attack: str) -> str:
-    """What the base row of an attack is called among the controls of a run."""
-    return f"{attack} on the base"
+@dataclass(frozen=True)
+class Control:
+    """One control: a blind baseline, or an attack on the base model, before fine-tuning.
 
-
-def judged(results: Results) -> dict[str, Any]:
-    """The controls of the whole run together: their p-values, and which are flagged (Holm, 5 %).
-
-    `alone` are those that the attack's own metrics flag, among its own controls, and the run does
-    not: a larger family asks more of each of its members.
+    `lo` and `hi` are None for blind baselines. `flagged`: it tells members from non-members, by
+    Holm's test over all controls of the same rows.
     """
-    from mia_bench.metrics.permutation import (  # loads torch, which `status` does without
-        CONTROL_LEVEL,
-        holm,
-    )
 
-    names = {
-        (attack, name): base_name(attack) if name == "base" else name
-        for attack, metrics, _ in results
-        for name in metrics["controls"]
+    kind: str
+    attack: str
+    auroc: float
+    lo: float | None
+    hi: float | None
+    p_value: float
+    flagged: bool = False
+
+    @property
+    def stored_name(self) -> str:
+        """The name in controls-*.json."""
+        return f"{self.attack} on the base" if self.kind == BASE else self.kind
+
+    @property
+    def label(self) -> str:
+        return f"{self.attack} base control" if self.kind == BASE else self.kind
+
+
+@dataclass(frozen=True)
+class ControlVerdict:
+    """The controls of some evaluation rows, judged together.
+
+    `flagged_alone`: those that are flagged among the controls of their own attack, and not here:
+    the more controls there are, the smaller the p-value that each of them needs.
+    """
+
+    controls: tuple[Control, ...]
+    flagged_alone: tuple[Control, ...] = ()
+
+    @property
+    def flagged(self) -> list[str]:
+        """Labels of the flagged controls, the smallest p-value first."""
+        return [control.label for control in self._flagged]
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if not self.controls:
+            return "No controls were run."
+        alone = ", ".join(control.label for control in self.flagged_alone)
+        alone = f" Flagged only among the controls of its own attack: {alone}." if alone else ""
+        if not self.flagged:
+            none_of = f"none of {len(self.controls)} tells members from non-members"
+            return f"Controls: {none_of} (Holm, {100 * CONTROL_LEVEL:g} %).{alone}"
+        verb = "tells" if len(self.flagged) == 1 else "tell"
+        return (
+            f"{', '.join(self.flagged)} {verb} members from non-members without the fine-tuning: "
+            "the split is not random, or the base model knew the members. Do not trust results on "
+            f"these images.{alone}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports/<target>/controls-*.json holds it."""
+        return {
+            "level": CONTROL_LEVEL,
+            "p_values": {control.stored_name: control.p_value for control in self.controls},
+            "flagged": [control.stored_name for control in self._flagged],
+            "alone": sorted(control.stored_name for control in self.flagged_alone),
+        }
+
+    @property
+    def _flagged(self) -> list[Control]:
+        flagged = (control for control in self.controls if control.flagged)
+        return sorted(flagged, key=lambda control: control.p_value)
+
+
+def judge_controls(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> ControlVerdict:
+    """Holm's test over the controls of some runs (attack, metrics) on the same evaluation rows.
+
+    A control that several runs share, with the same figures, counts once.
+    """
+    controls: dict[tuple[Any, ...], Control] = {}
+    flagged_by_attack: set[tuple[Any, ...]] = set()
+    for attack, metrics in runs:
+        for kind, entry in metrics["controls"].items():
+            control = _control(attack, kind, entry)
+            figures = (control.auroc, control.p_value)
+            same = (control.label, *(round(figure, SAME_FIGURE_DIGITS) for figure in figures))
+            controls[same] = control
+            if f"control_{kind}" in metrics.get("flags", ()):
+                flagged_by_attack.add(same)
+    # by position: two models of one report may have base controls of the same name
+    p_values = {str(i): control.p_value for i, control in enumerate(controls.values())}
+    flagged = set(holm(p_values))
+    judged = {
+        same: replace(control, flagged=str(i) in flagged)
+        for i, (same, control) in enumerate(controls.items())
     }
-    by_attack = {attack: metrics for attack, metrics, _ in results}
-    p_values = {
-        said: by_attack[attack]["controls"][name]["p_value"]
-        for (attack, name), said in names.items()
-    }
-    flagged = holm(p_values)
-    alone = {
-        said
-        for (attack, name), said in names.items()
-        if f"control_{name}" in by_attack[attack].get("flags", ()) and said not in flagged
-    }
-    return {
-        "level": CONTROL_LEVEL,
-        "p_values": p_values,
-        "flagged": flagged,
-        "alone": sorted(alone),
-    }
+    alone = [c for same, c in judged.items() if same in flagged_by_attack and not c.flagged]
+    return ControlVerdict(tuple(judged.values()), tuple(alone))
+
+
+def _control(attack: str, kind: str, entry: Mapping[str, Any]) -> Control:
+    """From an entry of metrics.json; blind baselines have an AUROC without an interval."""
+    auroc = entry["auroc"]
+    bounds = auroc if isinstance(auroc, Mapping) else {"value": auroc}
+    return Control(
+        *(kind, attack, bounds["value"], bounds.get("lo"), bounds.get("hi"), entry["p_value"])
+    )

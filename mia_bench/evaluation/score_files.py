@@ -1,4 +1,4 @@
-"""`python -m mia_bench.evaluate scores=FILE [scores=FILE2 ...] [out=DIR]`: your scores, judged.
+"""Files of scores from anywhere, measured as the scores of a run are.
 
 A CSV, parquet or JSON file with one row per image: its id, whether it is a member, and a score that
 is higher for members. Optional columns: `group` (near-duplicates, which the bootstrap keeps
@@ -17,7 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from mia_bench.evaluation.score_table import Judged, judge
+from mia_bench.evaluation.score_table import TableMetrics, score_table_metrics
+from mia_bench.metrics.registry import entry
 from mia_bench.utils.errors import MiaError
 
 NAMES = {
@@ -45,39 +46,39 @@ FALSE = (
 
 @dataclass(frozen=True)
 class Scores:
-    """A file of scores, in the columns of `judge.COLUMNS`, and its metrics."""
+    """A file of scores, in the columns of `score_table.COLUMNS`, and its metrics."""
 
     name: str
     table: pd.DataFrame
-    judged: Judged
+    measured: TableMetrics
 
 
 def read_scores(path: Path, negate: bool = False) -> pd.DataFrame:
-    """Rows of a file in the columns of `judge.COLUMNS`.
+    """Rows of a file in the columns of `score_table.COLUMNS`.
 
     Raises:
         MiaError: the file cannot be read or is empty, a needed column is missing or given twice,
             a membership that is neither true nor false, a score that is no finite number.
     """
     raw = _read(path)
-    found = {name: _column(raw, name, path) for name in NAMES}
-    missing = [name for name in NEEDED if found[name] is None]
+    column = {name: _column(raw, name, path) for name in NAMES}
+    missing = [name for name in NEEDED if column[name] is None]
     if missing:
-        said = "; ".join(f"{name} (or {', '.join(NAMES[name][1:])})" for name in missing)
-        raise MiaError(f"{path} has no column {said}. Its columns: {', '.join(map(str, raw))}.")
+        names = "; ".join(f"{name} (or {', '.join(NAMES[name][1:])})" for name in missing)
+        raise MiaError(f"{path} has no column {names}. Its columns: {', '.join(map(str, raw))}.")
     if raw.empty:
         raise MiaError(f"{path} has no rows.")
-    ids = raw[found["sample_id"]]
+    ids = raw[column["sample_id"]]
     if ids.isna().any():
         raise MiaError(f"{path}: {int(ids.isna().sum())} rows have no sample id.")
     table = pd.DataFrame({"sample_id": ids.astype(str)})
-    table["is_member"] = _truth(raw[found["is_member"]], found["is_member"], path)
-    table["score"] = _numbers(raw[found["score"]], path) * (-1 if negate else 1)
+    table["is_member"] = _truth(raw[column["is_member"]], column["is_member"], path)
+    table["score"] = _numbers(raw[column["score"]], path) * (-1 if negate else 1)
     table["group"] = table["sample_id"]
-    if found["group"]:  # a row without one is a group of its own
-        group = raw[found["group"]]
+    if column["group"]:  # a row without one is a group of its own
+        group = raw[column["group"]]
         table["group"] = group.astype(str).where(group.notna(), table["sample_id"])
-    calibration = found["calibration"]
+    calibration = column["calibration"]
     table["calibration"] = _truth(raw[calibration], calibration, path) if calibration else False
     return table
 
@@ -85,9 +86,9 @@ def read_scores(path: Path, negate: bool = False) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     if not path.is_file():
-        raise MiaError(f"{path} is no file.")
+        raise MiaError(f"{path} is not a file.")
     if kind not in (".csv", ".parquet", ".json"):
-        raise MiaError(f"{path}: a .csv, .parquet or .json file is read, not '{kind}'.")
+        raise MiaError(f"{path}: a .csv, .parquet or .json file is expected, not '{kind}'.")
     try:
         if kind == ".csv":
             # as text: ids like 007 are names, and "nan" must not pass for a missing score
@@ -131,23 +132,26 @@ def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
 
 
 def evaluate_file(path: Path, seed: int = 0, resamples: int = 2000, negate: bool = False) -> Scores:
-    """Read and judge one file. Raises MiaError as `read_scores` and `judge`, with its name."""
+    """Read and measure one file.
+
+    Raises MiaError, with its name, as `read_scores` and `score_table_metrics` do.
+    """
     table = read_scores(path, negate)
     try:
-        return Scores(path.stem, table, judge(table, seed, resamples))
+        return Scores(path.stem, table, score_table_metrics(table, {}, seed, resamples))
     except MiaError as error:
         raise MiaError(f"{path}: {error}") from error
 
 
 def compare(first: Scores, other: Scores, seed: int, resamples: int) -> dict[str, Any]:
-    """`other` minus `first` on the images that both judged, as `bootstrap.paired_difference`.
+    """`other` minus `first` on the images that both score, as `summary.paired_difference`.
 
     Raises:
         MiaError: no image in common, or one that is a member in one file only.
     """
     from mia_bench.metrics.summary import paired_difference
 
-    a, b = (s.judged.rows.set_index("sample_id") for s in (first, other))
+    a, b = (s.measured.rows.set_index("sample_id") for s in (first, other))
     shared = a.index.intersection(b.index, sort=False)
     if shared.empty:
         raise MiaError(f"{first.name} and {other.name} share no sample id: nothing to compare.")
@@ -159,34 +163,36 @@ def compare(first: Scores, other: Scores, seed: int, resamples: int) -> dict[str
             f"first is {odd[0]!r}."
         )
     try:
-        found = paired_difference(
+        difference = paired_difference(
             *(b.score.to_numpy(), a.score.to_numpy(), a.is_member.to_numpy()),
             *(a.group.tolist(), seed, resamples),
         )
     except ValueError as error:
         raise MiaError(f"{first.name} and {other.name}: {error}") from error
-    left = len(first.judged.rows) + len(other.judged.rows) - 2 * len(shared)
-    return {"minus": first.name, "rows": len(shared), "rows_left_out": left, **found}
+    left = len(first.measured.rows) + len(other.measured.rows) - 2 * len(shared)
+    return {"minus": first.name, "rows": len(shared), "rows_left_out": left, **difference}
 
 
 def remarks(scores: Scores) -> list[str]:
     """What a reader of the figures must know before believing them."""
-    found, said = scores.judged.metrics, []
-    if found["auroc"]["hi"] is not None and found["auroc"]["hi"] < 0.5:
-        said.append(
-            f"{scores.name}: members score lower than others (AUC {found['auroc']['value']:.3f}). "
-            "A higher score must mean member: if this is a loss or a distance, add negate=true; if "
-            "1 marks non-members, swap the labels."
+    metrics = scores.measured.metrics
+    auroc, tpr = entry(metrics, "auroc"), entry(metrics, "tpr_at_fpr_0_01")
+    lines = []
+    if auroc["hi"] is not None and auroc["hi"] < 0.5:
+        lines.append(
+            f"members score lower than non-members (AUC {auroc['value']:.3f}). A higher score must "
+            "mean member: if this is a loss or a distance, add negate=true; if 1 marks "
+            "non-members, swap the labels."
         )
-    if found["asr"]["value"] is None:
-        said.append(
-            f"{scores.name}: no calibration rows, so ASR, TPR and FPR at a calibrated threshold "
-            "are absent; the oracle ASR is chosen on the rows it is measured on. Mark rows of "
-            "known membership with calibration=true to get them."
+    if metrics["thresholds"]["tau_acc"] is None:
+        lines.append(
+            "no calibration rows, so ASR, TPR and FPR at a calibrated threshold are absent; the "
+            "oracle ASR is chosen on the rows it is measured on. Mark rows of known membership "
+            "with calibration=true to get them."
         )
-    if found["tpr_at_fpr"]["0.01"].get("reason"):
-        said.append(f"{scores.name}: {found['tpr_at_fpr']['0.01']['reason']}.")
-    return said
+    if tpr.get("reason"):
+        lines.append(f"{tpr['reason']}.")
+    return [f"{scores.name}: {line}" for line in lines]
 
 
 def distinctly_named(files: Sequence[Scores], paths: Sequence[Path]) -> list[Scores]:
@@ -199,5 +205,5 @@ def distinctly_named(files: Sequence[Scores], paths: Sequence[Path]) -> list[Sco
         while unique in taken:
             unique, copy = f"{name}-{copy}", copy + 1
         taken.add(unique)
-        named.append(Scores(unique, scores.table, scores.judged))
+        named.append(Scores(unique, scores.table, scores.measured))
     return named

@@ -14,8 +14,7 @@ from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.evaluation.blind_baselines import blind_rows, to_json
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
-from mia_bench.evaluation.score_table import compared, evaluation_rows, measure
-from mia_bench.metrics import roc_curve
+from mia_bench.evaluation.score_table import compare_ensemble, measure
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, RunSpec
 from mia_bench.storage.files import read_json, write_json, write_yaml
@@ -42,7 +41,7 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     metrics["left_out"] = Ensemble().left_out(together.calibration.table.features)
     scores = pd.read_parquet(folder / "scores.parquet")
     frames = {c.name: pd.read_parquet(c.folder / "scores.parquet") for c in plan.grey_box}
-    metrics["compared"] = compared(scores, frames, plan.experiment.options.eval.seed)
+    metrics["compared"] = compare_ensemble(scores, frames, plan.experiment.options.eval.seed)
     write_json(folder / "metrics.json", metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
     folders = [q.folder for run in runs for q in run.feature_specs()]
@@ -56,12 +55,10 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
 def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) -> dict[str, Any]:
     options = plan.experiment.options
     controls = read_json(plan.blind / "controls.json") if plan.blind else {}
-    table, metrics = measure(rows, controls, options)
-    metrics = {**metrics, **cost}
+    table, measured = measure(rows, controls, options)
+    metrics = {**measured.metrics, **cost}
     table.to_parquet(folder / "scores.parquet", index=False)
-    judged = evaluation_rows(table)
-    roc = roc_curve(judged.score.to_numpy(), judged.is_member.to_numpy())
-    pd.DataFrame(vars(roc)).to_parquet(folder / "roc.parquet", index=False)
+    pd.DataFrame(vars(measured.roc)).to_parquet(folder / "roc.parquet", index=False)
     write_json(folder / "metrics.json", metrics)
     return metrics
 

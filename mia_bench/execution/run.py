@@ -90,11 +90,12 @@ def finish(plan: Plan, results: Results, alone: bool) -> None:
     """The figure, and the mirror on W&B, which never stops a run."""
     from mia_bench.display.results_table import utility_line
     from mia_bench.display.roc_plot import roc_figure
-    from mia_bench.evaluation.run_controls import judged
+    from mia_bench.evaluation.run_controls import judge_controls
     from mia_bench.tracking.mirror import mirror_plan, mirror_reports
 
     figure = roc_figure(results, _report_path(plan, "roc", "png"), _title(plan.experiment))
-    write_json(_report_path(plan, "controls", "json"), judged(results))
+    verdict = judge_controls((name, metrics) for name, metrics, _ in results)
+    write_json(_report_path(plan, "controls", "json"), verdict.to_json())
     mirror_plan(plan)
     if alone:
         echo(f"figure: {figure}")

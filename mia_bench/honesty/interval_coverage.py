@@ -54,8 +54,10 @@ class Setting:
         def rates(tau: float) -> tuple[float, float]:
             return float(norm.sf(tau - self.shift)), float(norm.sf(tau))
 
-        tpr, fpr = rates(thresholds.tau_acc)
-        values = {"auroc": self.auroc, "asr": 0.5 + (tpr - fpr) / 2}
+        values = {"auroc": self.auroc}
+        if thresholds.tau_acc is not None:
+            tpr, fpr = rates(thresholds.tau_acc)
+            values["asr"] = 0.5 + (tpr - fpr) / 2
         values["0.01"] = rates(float(norm.isf(0.01)))[0]
         if thresholds.tau_fpr01 is not None:
             values["tpr_calibrated"], values["realised_fpr"] = rates(thresholds.tau_fpr01)

@@ -34,6 +34,7 @@ from mia_bench.metrics.roc import (
 )
 from mia_bench.metrics.thresholds import (
     CALIBRATED_FPR,
+    UNCALIBRATED,
     Thresholds,
     balanced_accuracy,
     fit_thresholds,
@@ -45,6 +46,7 @@ __all__ = [
     "BLOCK_ENTRIES",
     "CALIBRATED_FPR",
     "LOW_RESOLUTION_BUDGET",
+    "UNCALIBRATED",
     "Bools",
     "Floats",
     "Ints",

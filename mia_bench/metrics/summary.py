@@ -10,21 +10,19 @@ Intervals are conditional on target, shadow and calibrated thresholds. The decis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from mia_bench.metrics import intervals, roc
-from mia_bench.metrics.bootstrap import Bootstrap, Interval
-from mia_bench.metrics.roc import Bools, Floats, Ints, ScoreCuts, TprAtFpr
-from mia_bench.metrics.thresholds import Thresholds, oracle_accuracy, permuted_oracle
+from mia_bench.metrics import registry, roc
+from mia_bench.metrics.bootstrap import Bootstrap
+from mia_bench.metrics.evaluation_rows import EvaluationRows
+from mia_bench.metrics.registry import tpr_entry, unlike_percentiles
+from mia_bench.metrics.roc import Floats, Ints, ScoreCuts
+from mia_bench.metrics.thresholds import Thresholds
 
-FPRS = (0.01, 0.001)
-FEW_FALSE_POSITIVES = (
-    4  # fewer allowed false positives than this, and percentiles miss the truth too often
-)
 EXTREME_AUROC = 0.99  # an AUROC beyond which its interval covers more than 95 %
 
 
@@ -35,97 +33,23 @@ def evaluate(
     thresholds: Thresholds,
     seed: int,
     n_resamples: int = 2000,
+    whole_set: bool = False,
 ) -> dict[str, Any]:
     """The entries of metrics.json that follow from scores, as plain JSON values without NaN or inf.
 
     scores, is_member, group: (N,) evaluation rows; `thresholds` come from calibration rows.
-    `asr` is the balanced accuracy at tau_acc, `tpr_calibrated` and `realised_fpr` are at tau_fpr01.
+    Every metric of `registry.METRICS`; those of the whole set only with `whole_set`.
     Raises ValueError as `metrics.validate` and `Bootstrap.of` do.
     """
-    s, y = roc.validate(scores, is_member)
-    boot, cuts = Bootstrap.of(y, group, seed, n_resamples), ScoreCuts.of(s, y)
-
-    def statistic(weights: Ints) -> dict[str, Floats]:
-        tp, fp = cuts.count(weights)
-        tails = {f"{fpr:g}": roc.tpr_within(tp, fp, fpr) for fpr in FPRS}
-        return {"auroc": roc.auroc_from_counts(tp, fp), **tails}
-
-    points = {f"{fpr:g}": roc.tpr_at_fpr(s, y, fpr) for fpr in FPRS}
-    replicates = boot.replicates(statistic)
-    known = {name: boot.interval(v) for name, v in replicates.items()}
-    known |= _at_thresholds(s, y, boot, thresholds)
-    if boot.reason is None:
-        known["auroc"] = _area(boot, replicates["auroc"])
-        known |= dict(_rare(s, y, boot, points))
-    absent = Interval(None, None, None, thresholds.reason or "no threshold was calibrated")
-    names = ("auroc", "asr", "tpr_calibrated", "realised_fpr")
+    rows = EvaluationRows.of(scores, is_member, group, thresholds, seed, n_resamples)
+    measured = registry.measure(rows, whole_set)
     return {
-        **{name: known.get(name, absent).to_json() for name in names},
-        "tpr_at_fpr": {name: _at_fpr(point, known[name]) for name, point in points.items()},
-        "asr_oracle": oracle_accuracy(s, y),
-        "asr_oracle_permuted": permuted_oracle(s, y, seed),
-        "n_members": int(y.sum()),
-        "n_nonmembers": int((~y).sum()),
+        **measured,
+        "n_members": int(rows.is_member.sum()),
+        "n_nonmembers": int((~rows.is_member).sum()),
         "thresholds": asdict(thresholds),
-        "flags": _flags(points, thresholds, boot, known["auroc"]),
+        "flags": _flags(rows, registry.value(measured, "auroc")),
     }
-
-
-def _area(boot: Bootstrap, replicates: Floats) -> Interval:
-    value = float(replicates[0])
-    all_of_them, none_of_them = (
-        intervals.jeffreys(ideal, boot.worth(member=ideal == 1)) for ideal in (1.0, 0.0)
-    )
-    return Interval(
-        value, *intervals.auroc_interval(value, replicates[1:], all_of_them, none_of_them)
-    )
-
-
-def _rare(
-    s: Floats, y: Bools, boot: Bootstrap, points: dict[str, TprAtFpr]
-) -> Iterator[tuple[str, Interval]]:
-    """TPR where 1 <= k < FEW, and where it is 1: groups drawn again miss no member either."""
-    for name, point in points.items():
-        if any(_past_percentiles(point).values()):
-            limits = intervals.rare_tpr(
-                s, y, boot.row_group, float(name), boot.seed, boot.n_resamples
-            )
-            yield name, Interval(point.value, *limits)
-
-
-def _past_percentiles(point: TprAtFpr) -> dict[str, bool]:
-    """Which of the reasons there are to distrust percentiles of resampled groups hold."""
-    return {
-        "few_false_positives": 1 <= point.k < FEW_FALSE_POSITIVES,
-        "no_member_missed": point.value == 1,
-    }
-
-
-def _at_thresholds(
-    s: Floats, y: Bools, boot: Bootstrap, thresholds: Thresholds
-) -> dict[str, Interval]:
-    """asr, and where tau_fpr01 is known tpr_calibrated and realised_fpr."""
-
-    def rates(tau: float) -> tuple[intervals.RateInterval, intervals.RateInterval]:
-        tpr, fpr = (intervals.rate(s[at] > tau, boot.row_group[at]) for at in (y, ~y))
-        return tpr, fpr
-
-    def interval(value: float, lo: float, hi: float) -> Interval:
-        if boot.reason is not None:
-            return Interval(value, None, None, boot.reason)
-        return Interval(value, lo, hi)
-
-    tpr, fpr = rates(thresholds.tau_acc)
-    found = {
-        "asr": interval(
-            0.5 + (tpr.value - fpr.value) / 2, *intervals.balanced_accuracy_interval(tpr, fpr)
-        )
-    }
-    if thresholds.tau_fpr01 is not None:
-        tpr, fpr = rates(thresholds.tau_fpr01)
-        found["tpr_calibrated"] = interval(tpr.value, tpr.lo, tpr.hi)
-        found["realised_fpr"] = interval(fpr.value, fpr.lo, fpr.hi)
-    return found
 
 
 def paired_difference(
@@ -158,40 +82,36 @@ def paired_difference(
     d = values["auroc"][1:]
     p = min(1.0, 2 * (1 + min(int((d <= 0).sum()), int((d >= 0).sum()))) / (d.size + 1))
     auroc = boot.interval(values["auroc"]).to_json()
-    at_fpr = _at_fpr(roc.tpr_at_fpr(scores_a, y, 0.01), boot.interval(values["0.01"]))
+    at_fpr = tpr_entry(roc.tpr_at_fpr(scores_a, y, 0.01), boot.interval(values["0.01"]))
     return {
         "auroc": {**auroc, "p_value": p if boot.reason is None else None},
         "tpr_at_fpr": {"0.01": at_fpr},
     }
 
 
-def _at_fpr(point: TprAtFpr, interval: Interval) -> dict[str, Any]:
-    """The interval, or the reason why the point is undefined, with the budget it rests on."""
-    shown = interval if point.value is not None else Interval(None, None, None, point.reason)
-    return {**shown.to_json(), "k": point.k, "low_resolution": point.low_resolution}
-
-
-def _flags(
-    points: dict[str, TprAtFpr], thresholds: Thresholds, boot: Bootstrap, auroc: Interval
-) -> list[str]:
+def _flags(rows: EvaluationRows, auroc: float | None) -> list[str]:
     """What a reader of the numbers must know, as stable identifiers.
 
     `few_false_positives_*`, `no_member_missed_*`, `extreme_auroc`: an interval that is longer than
-    95 % asks for.
+    95 % asks for. `uncalibrated`: no threshold was fixed.
     """
-    resolutions = {f"tpr_{name.replace('.', '_')}": point.k for name, point in points.items()}
-    resolutions["tau_fpr01"] = thresholds.fpr01_k
+    points, thresholds = rows.tpr_points, rows.thresholds
+    budgets = {f"tpr_{name.replace('.', '_')}": point.k for name, point in points.items()}
+    if thresholds.tau_acc is not None:
+        budgets["tau_fpr01"] = thresholds.fpr01_k
     flags = [
         f"{'undefined' if k < 1 else 'low_resolution'}_{name}"
-        for name, k in resolutions.items()
+        for name, k in budgets.items()
         if k < roc.LOW_RESOLUTION_BUDGET
     ]
     flags += [
         f"{reason}_tpr_{name.replace('.', '_')}"
         for reason in ("few_false_positives", "no_member_missed")
         for name, point in points.items()
-        if _past_percentiles(point)[reason]
+        if unlike_percentiles(point)[reason]
     ]
-    if auroc.value is not None and not 1 - EXTREME_AUROC <= auroc.value <= EXTREME_AUROC:
+    if auroc is not None and not 1 - EXTREME_AUROC <= auroc <= EXTREME_AUROC:
         flags.append("extreme_auroc")
-    return flags if boot.reason is None else [*flags, "no_interval"]
+    if rows.bootstrap.reason is not None:
+        flags.append("no_interval")
+    return flags if thresholds.tau_acc is not None else [*flags, "uncalibrated"]

@@ -27,11 +27,11 @@ class Thresholds:
     """Decision thresholds for `score > tau`, fixed on calibration rows and used on others.
 
     `fpr01_k` is the number of false positives that `tau_fpr01` allows on the calibration rows;
-    `tau_fpr01` is None, with a `reason`, when that is below one. Raises ValueError when a
-    threshold is not finite.
+    `tau_fpr01` is None, with a `reason`, when that is below one; without calibration rows both
+    are. Raises ValueError when a threshold is not finite.
     """
 
-    tau_acc: float
+    tau_acc: float | None
     tau_fpr01: float | None
     fpr01_k: int
     reason: str | None = None
@@ -40,6 +40,9 @@ class Thresholds:
         for name, tau in (("tau_acc", self.tau_acc), ("tau_fpr01", self.tau_fpr01)):
             if tau is not None and not math.isfinite(tau):
                 raise ValueError(f"{name} is {tau}: fit it on finite scores with fit_thresholds")
+
+
+UNCALIBRATED = Thresholds(None, None, 0, "no calibration rows: no threshold can be fixed honestly")
 
 
 def fit_thresholds(scores: ArrayLike, is_member: ArrayLike) -> Thresholds:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mia_bench.metrics import registry
 from mia_bench.report import attachments, controls, figures, tables
 from mia_bench.report.attachments import Evidence, Utility
 from mia_bench.report.figures import Figure, PlottedTarget
@@ -28,15 +29,15 @@ def build(
     shown = targets[: figures.MAX_TARGETS]
     utility = _utility(targets, found)
     album = attachments.Album()
-    judged = controls.families(runs)
-    suspect = {(f.data, f.split, f.seed) for f in judged if f.flagged}
+    families = controls.families(runs)
+    suspect = {(f.data, f.split, f.seed) for f in families if f.flagged}
     rows = [_row(i, run, run.rows in suspect, found) for i, run in enumerate(runs)]
     by_data = _grouped(runs)
     return Report(
         name=name,
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         rows=rows,
-        families=judged,
+        families=families,
         spreads=tables.over_seeds(runs),
         compared=_compared(runs, found),
         roc=[figures.roc_figure(t, series, f"roc-{i + 1}") for i, t in enumerate(shown)],
@@ -63,24 +64,15 @@ def build(
 
 
 def _row(i: int, run: RunResult, suspect: bool, problems: list[Problem]) -> TableRow:
-    texts = dict(zip(tables.HEADINGS, tables.row(run), strict=True))
-    said, wrong = controls.published(run)
-    problems += wrong
-    needed = (run.metrics.get("dataset_test") or {}).get("samples_needed")
-    entries = {
-        "AUC": run.metrics["auroc"]["value"],
-        "TPR@1%FPR": figures.at_one(run)["value"],
-        "ASR calibrated": run.metrics["asr"]["value"],
-        "NFE": figures.cost_of(run),
-        "seconds": run.metrics["seconds"],
-        "set": needed,
-        "seed": run.seed,
-        "step": figures.step_of(run),
-    }
-    sort = {name: float(v) for name, v in entries.items() if v is not None}
-    bar = interval_bar(run.metrics["auroc"])
+    texts = dict(zip(tables.headings(), tables.row(run), strict=True))
+    published, unusable = controls.published(run)
+    problems += unusable
+    numbers = {column.heading: column.number(run.metrics) for column in tables.figure_columns()}
+    numbers |= {"seed": run.seed, "step": figures.step_of(run)}
+    sort = {name: float(number) for name, number in numbers.items() if number is not None}
+    bar = interval_bar(registry.entry(run.metrics, "auroc"))
     flags = tuple(tables.notable(run))
-    return TableRow(f"run-{i + 1}", run, texts, sort, bar, tuple(said), flags, suspect)
+    return TableRow(f"run-{i + 1}", run, texts, sort, bar, tuple(published), flags, suspect)
 
 
 def _compared(runs: Sequence[RunResult], problems: list[Problem]) -> list[controls.Comparison]:

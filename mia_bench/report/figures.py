@@ -113,7 +113,7 @@ def histogram_figure(run: RunResult, name: str) -> Figure:
 
 def cost_figure(runs: Sequence[RunResult], series: Series, title: str, name: str) -> Figure:
     """AUC against U-Net evaluations per image, backward ones counted as well."""
-    cost = {id(c): max(1.0, cost_of(c)) for c in runs}
+    cost = {id(c): max(1.0, cost_of(c.metrics)) for c in runs}
     x = decades(min(cost.values()), max(cost.values()), "U-Net evaluations per image (NFE)")
     plane = Plane(x, auc_axis(runs))
     marks = [plane.rule(y=0.5)]
@@ -125,8 +125,9 @@ def cost_figure(runs: Sequence[RunResult], series: Series, title: str, name: str
     return Figure(name, plane.draw(title, marks, attack_keys(runs, series, "circle")))
 
 
-def cost_of(run: RunResult) -> float:
-    return float(run.metrics["nfe_forward"]) + float(run.metrics.get("nfe_backward") or 0)
+def cost_of(metrics: Mapping[str, Any]) -> float:
+    """U-Net evaluations per image, forward and backward."""
+    return float(metrics["nfe_forward"]) + float(metrics.get("nfe_backward") or 0)
 
 
 def trajectory_figure(

@@ -17,17 +17,16 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
 from mia_bench.display.svg import standalone
+from mia_bench.metrics.registry import Shown
 from mia_bench.report import controls, figures, tables
 from mia_bench.report.attachments import Evidence
 from mia_bench.report.figures import Figure
 from mia_bench.report.load import Problem, RunResult
 
 TEMPLATE = Path(__file__).parent / "template"
-COLUMNS = (
-    *("attack", "AUC", "TPR@1%FPR", "ASR calibrated", "published", "NFE", "seconds", "set"),
-    *("access", "model", "data", "mitigation", "step", "seed"),
-)
+ABOUT_COLUMNS = ("access", "model", "data", "mitigation")
 SHOWN_PROBLEMS = 40
 OLD_PROGRAMS = {
     "__main__.py": ["python", "-m", "mia_bench"],
@@ -53,6 +52,16 @@ class TableRow:
     published: tuple[controls.Published, ...]
     flags: tuple[str, ...]
     suspect: bool
+
+
+@dataclass(frozen=True)
+class LeaderboardColumn:
+    """A column of the page's leaderboard, and how a click on it sorts."""
+
+    name: str
+    numeric: bool = False
+    higher_first: bool = False
+    sortable: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,32 @@ class Report:
         return [family for family in self.families if not family.controls]
 
     @property
-    def columns(self) -> list[str]:
+    def metrics(self) -> list[MetricColumn]:
+        """Columns of metrics; the first one has the bar of its interval."""
+        return metric_columns(Shown.EVERYWHERE)
+
+    @property
+    def cost_columns(self) -> list[MetricColumn]:
+        """Columns of costs."""
+        return cost_columns()
+
+    @property
+    def columns(self) -> list[LeaderboardColumn]:
         """Of the leaderboard; published figures have one where there are any."""
-        columns = list(COLUMNS)
-        if not any(row.published for row in self.rows):
-            columns.remove("published")
-        return columns
+        figures = [LeaderboardColumn(c.heading, True, c.higher_first) for c in self.metrics]
+        published = [LeaderboardColumn("published", sortable=False)]
+        return [
+            LeaderboardColumn("attack"),
+            *figures,
+            *(published if self.has_published else ()),
+            *(LeaderboardColumn(c.heading, True) for c in self.cost_columns),
+            *(LeaderboardColumn(name) for name in ABOUT_COLUMNS),
+            *(LeaderboardColumn(name, True) for name in ("step", "seed")),
+        ]
+
+    @property
+    def has_published(self) -> bool:
+        return any(row.published for row in self.rows)
 
     def options(self, name: str) -> list[str]:
         return sorted({str(getattr(row.run, name)) for row in self.rows})
@@ -134,7 +163,7 @@ def render(report: Report) -> str:
         style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
-        note=tables.NOTE,
+        notes=tables.notes([row.run for row in report.rows]),
         detailed=DETAILED,
         shown_problems=SHOWN_PROBLEMS,
         limit=figures.MAX_TARGETS,

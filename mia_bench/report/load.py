@@ -19,18 +19,19 @@ from typing import Any
 import pandas as pd
 
 from mia_bench.display.charts import Histogram, histogram, thin
-from mia_bench.evaluation.score_table import differences, judge, with_bounds
 from mia_bench.metrics import Roc, auroc
 from mia_bench.storage.artifacts import MANIFEST
 from mia_bench.storage.files import read_json, read_yaml
 from mia_bench.storage.hashing import hash_file
 from mia_bench.utils.errors import MiaError
+from mia_bench.verification.recompute import metric_differences, recomputed_metrics
+from mia_bench.verification.stored_run import StoredRun
 
 CHECKED_FILES = ("config.yaml", "metrics.json", "scores.parquet")
 
 MIN_RUNS_FOR_PROCESSES = 48  # cells below which starting more processes costs more than it saves
 MAX_PROCESSES = 8
-MAX_REDRAWN_RUNS = 200  # runs whose intervals are drawn again unless asked otherwise: 0.05 s each
+MAX_REDRAWN_RUNS = 100  # runs whose intervals are drawn again unless asked otherwise: 0.3 s each
 
 SUREST_ROWS = 5
 
@@ -59,7 +60,7 @@ class RunResult:
     mitigation: str
     seed: int
     metrics: Mapping[str, Any]
-    """Recomputed; entries that need more than scores (cost, controls' p) are the stored ones."""
+    """Recomputed; what needs more than scores (costs, blind baselines) is the stored one."""
     manifest: Mapping[str, Any]
     config: Mapping[str, Any]
     roc: Roc
@@ -156,18 +157,16 @@ def _run(root: Path, folder: Path, intervals: bool) -> RunResult:
         if expected is None or hash_file(folder / name) != expected:
             raise MiaError(f"{name} changed since the run was finished; delete the folder, rerun")
     config = read_yaml(folder / "config.yaml")
-    stored = read_json(folder / "metrics.json")
-    table = pd.read_parquet(folder / "scores.parquet")
+    run = StoredRun(folder)
+    stored = run.metrics
     if missing := sorted({"controls", "nfe_forward", "seconds", "auroc"} - set(stored)):
         version = manifest.get("versions", {}).get("mia_bench", "unknown")
         raise MiaError(f"written by version {version}: metrics.json lacks {', '.join(missing)}")
-    resamples = int(config["eval"]["resamples"]) if intervals else 1
-    found = judge(table, int(config["eval"]["seed"]), resamples)
-    if not intervals:
-        with_bounds(found.metrics, stored)
-    differs = differences(stored, found.metrics) + _base_differs(stored, found.rows)
+    measured = recomputed_metrics(run, draw=intervals)
+    metrics = measured.metrics
+    differs = metric_differences(run, metrics)
     attack, _, key = folder.name.rpartition("-")
-    threshold = found.metrics["thresholds"]["tau_acc"]
+    threshold = metrics["thresholds"]["tau_acc"]
     return RunResult(
         outputs=root,
         folder=folder,
@@ -180,12 +179,12 @@ def _run(root: Path, folder: Path, intervals: bool) -> RunResult:
         data=str(config["data"]["name"]),
         mitigation="+".join(map(str, config.get("mitigation") or {})) or "none",
         seed=int(config["seed"]),
-        metrics={**stored, **found.metrics, "flags": _flags(stored, found.metrics)},
+        metrics={**stored, **metrics},
         manifest=manifest,
         config=config,
-        roc=thin(found.roc),
-        histogram=histogram(found.rows, threshold),
-        surest=_surest(found.rows),
+        roc=thin(measured.roc),
+        histogram=histogram(measured.rows, threshold),
+        surest=_surest(measured.rows),
         scores_hash=str(manifest["files"]["scores.parquet"]),
         differs=tuple(differs),
     )
@@ -196,20 +195,6 @@ def model_name(node: Mapping[str, Any]) -> str:
     path = str(node.get("path") or node.get("_target_", "unknown").rpartition(".")[2])
     name = path.removeprefix("bundled:")
     return Path(name).name if name.startswith(("/", ".", "~")) else name
-
-
-def _base_differs(stored: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
-    base = stored["controls"].get("base")
-    if base is None or "score_base" not in rows:
-        return []
-    found, known = auroc(rows.score_base, rows.is_member), base["auroc"]["value"]
-    return [] if abs(found - known) < 1e-9 else [f"base AUC {found:.4f}, stored {known:.4f}"]
-
-
-def _flags(stored: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Those of the recomputed metrics, and those of the controls, which need more than scores."""
-    controls = [flag for flag in stored.get("flags", []) if flag.startswith("control_")]
-    return [*found["flags"], *controls]
 
 
 def _surest(rows: pd.DataFrame) -> tuple[tuple[str, bool, float], ...]:

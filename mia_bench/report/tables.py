@@ -6,26 +6,40 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mia_bench.display.console import interval
+from mia_bench.display.console import footnotes
 from mia_bench.display.markdown_text import markdown, markdown_row
+from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
+from mia_bench.metrics import registry
+from mia_bench.metrics.registry import Shown
 from mia_bench.report.figures import at_one, cost_of, step_of, value
 from mia_bench.report.load import RunResult
 
-HEADINGS = (
-    *("attack", "access", "model", "data", "mitigation", "seed", "step"),
-    *("AUC", "TPR@1%FPR", "ASR calibrated", "NFE", "seconds", "set", "flags"),
-)
+ABOUT = ("attack", "access", "model", "data", "mitigation", "seed", "step")
 TEXT_COLUMNS = 5
-NOTE = (
-    "Brackets: 95 % intervals over near-duplicate groups, conditional on target, shadow and "
-    "calibration. * fewer than 10 false positives allowed. NFE: U-Net evaluations per image. Set: "
-    "images needed to tell a set of members (p < 0.01, arXiv 2411.12858)."
-)
+
+
+def figure_columns() -> list[MetricColumn]:
+    """Metrics, then costs; NFE counts backward evaluations as well."""
+    nfe, *others = cost_columns()
+    nfe = replace(nfe, text=lambda m: f"{cost_of(m):.4g}", number=cost_of)
+    return [*metric_columns(Shown.EVERYWHERE), nfe, *others]
+
+
+def headings() -> tuple[str, ...]:
+    """Of the leaderboard as text."""
+    return (*ABOUT, *(column.heading for column in figure_columns()), "flags")
+
+
+def notes(runs: Sequence[RunResult]) -> list[str]:
+    """What a reader of the leaderboard of these runs must know."""
+    columns = figure_columns()
+    cells = [[column.text(run.metrics) for column in columns] for run in runs]
+    return footnotes([column.column for column in columns], cells)
 
 
 def ordered(runs: Sequence[RunResult]) -> list[RunResult]:
@@ -37,18 +51,11 @@ def ordered(runs: Sequence[RunResult]) -> list[RunResult]:
 
 
 def row(run: RunResult) -> tuple[str, ...]:
-    """One line of text per cell, in the order of HEADINGS."""
-    tpr = at_one(run)
-    needed = (run.metrics.get("dataset_test") or {}).get("samples_needed")
+    """One line of text per run, in the order of `headings`."""
     return (
         *(run.attack, run.access, run.model, run.data, run.mitigation),
         *(str(run.seed), run.step),
-        interval(run.metrics["auroc"]),
-        interval(tpr) + ("*" if tpr.get("low_resolution") else ""),
-        interval(run.metrics["asr"]),
-        f"{cost_of(run):.4g}",
-        f"{run.metrics['seconds']:.0f}",
-        "-" if needed is None else str(needed),
+        *(column.text(run.metrics) for column in figure_columns()),
         " ".join(notable(run)),
     )
 
@@ -61,10 +68,11 @@ def notable(run: RunResult) -> list[str]:
 
 def as_markdown(runs: Sequence[RunResult], title: str) -> str:
     """A table that renders on any forge; what is untrusted cannot break out of its column."""
-    lines = [f"# {markdown(title)}", "", markdown_row(HEADINGS)]
-    lines.append("|" + "---|" * TEXT_COLUMNS + "---:|" * (len(HEADINGS) - TEXT_COLUMNS))
+    names = headings()
+    lines = [f"# {markdown(title)}", "", markdown_row(names)]
+    lines.append("|" + "---|" * TEXT_COLUMNS + "---:|" * (len(names) - TEXT_COLUMNS))
     lines += [markdown_row(row(run)) for run in runs]
-    return "\n".join([*lines, "", NOTE, ""])
+    return "\n".join([*lines, "", *(f"- {markdown(note)}" for note in notes(runs)), ""])
 
 
 LATEX = {
@@ -80,17 +88,18 @@ LATEX = {
 
 def as_latex(runs: Sequence[RunResult], title: str) -> str:
     """A booktabs table; every character that LaTeX reads as a command is written out."""
-    columns = "l" * TEXT_COLUMNS + "r" * (len(HEADINGS) - TEXT_COLUMNS - 1) + "l"
+    names = headings()
+    columns = "l" * TEXT_COLUMNS + "r" * (len(names) - TEXT_COLUMNS - 1) + "l"
     lines = [
         r"% needs \usepackage{booktabs}",
         f"\\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        _latex_row(HEADINGS),
+        _latex_row(names),
         r"\midrule",
         *(_latex_row(row(run)) for run in runs),
         r"\bottomrule",
         r"\end{tabular}",
-        f"% {' '.join(title.split())}. {NOTE}",
+        f"% {' '.join(title.split())}. {' '.join(notes(runs))}",
     ]
     return "\n".join([*lines, ""])
 
@@ -103,39 +112,36 @@ def latex(text: str) -> str:
     return "".join(LATEX.get(c, c) for c in " ".join(text.split()))
 
 
-NUMBERS = ("auroc", "tpr_at_fpr_0_01", "tpr_at_fpr_0_001", "asr", "tpr_calibrated", "realised_fpr")
-
-
 def as_csv(runs: Sequence[RunResult]) -> str:
     """Unrounded figures, one column each, with the key and the folder of every run."""
     out = io.StringIO()
-    ends = [f"{name}{end}" for name in NUMBERS for end in ("", "_lo", "_hi")]
     writer = csv.writer(out, lineterminator="\n")
-    about = ("attack", "access", "model", "data", "mitigation", "seed", "step", "run_key")
+    names = registry.flat_names()
     counts = ("n_members", "n_nonmembers", "nfe_forward", "nfe_backward", "seconds")
-    writer.writerow([*about, *ends, "asr_oracle", "asr_oracle_permuted", *counts, "flags"])
+    writer.writerow([*ABOUT, "run_key", *names, *counts, "flags"])
     for run in runs:
-        m = run.metrics
-        at = {f"tpr_at_fpr_{f.replace('.', '_')}": entry for f, entry in m["tpr_at_fpr"].items()}
-        figures = [(at.get(n) or m.get(n) or {}).get(e) for n in NUMBERS for e in _ENDS]
-        names = (run.attack, run.access, run.model, run.data, run.mitigation)
+        figures = registry.flat(run.metrics)
+        flags = [*run.metrics["flags"], *(["differs_from_stored"] if run.differs else [])]
+        about = (run.attack, run.access, run.model, run.data, run.mitigation)
         writer.writerow(
             [
-                *map(_run, names),
+                *map(_defuse, about),
                 *(run.seed, run.step, run.key),
-                *("" if v is None else repr(float(v)) for v in figures),
-                *(m["asr_oracle"], m["asr_oracle_permuted"]),
-                *(m.get(name, "") for name in counts),
-                _run(" ".join([*m["flags"], *(["differs_from_stored"] if run.differs else [])])),
+                *(_number(figures.get(name)) for name in names),
+                *(run.metrics.get(name, "") for name in counts),
+                _defuse(" ".join(flags)),
             ]
         )
     return out.getvalue()
 
 
-_ENDS = ("value", "lo", "hi")
+def _number(figure: float | None) -> str:
+    if figure is None:
+        return ""
+    return repr(figure) if isinstance(figure, int) else repr(float(figure))
 
 
-def _run(text: str) -> str:
+def _defuse(text: str) -> str:
     """Spreadsheets run what starts like a formula; such text gets an apostrophe in front."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 

@@ -11,14 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from mia_bench.display.console import interval
+from mia_bench.display.console import Column, interval, table
 from mia_bench.metrics.summary import paired_difference
-from mia_bench.utils.text import sanitise
 
 PAIRS = (
     ("clid", "loss"),
@@ -60,18 +55,17 @@ def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
     return found
 
 
-def show(found: dict[int, dict[str, dict[str, float | None]]]) -> None:
+def show(intervals: dict[int, dict[str, dict[str, float | None]]]) -> None:
     """One row per attack and per difference, one column per seed, mean and spread last."""
-    table = Table(title="AUC over seeds", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("attack or difference", no_wrap=True)
-    for seed in found:
-        table.add_column(f"seed {seed}", justify="right", no_wrap=True)
-    table.add_column("mean (sd)", justify="right", no_wrap=True)
-    for name in next(iter(found.values())):
-        values = np.array([row[name]["value"] for row in found.values()], dtype=np.float64)
+    columns = [
+        Column("attack or difference", left=True),
+        *(Column(f"seed {seed}", rank) for rank, seed in enumerate(intervals, 1)),
+        Column("mean (sd)"),
+    ]
+    rows = []
+    for name in next(iter(intervals.values())):
+        entries = [of_seed[name] for of_seed in intervals.values()]
+        values = np.array([entry["value"] for entry in entries], dtype=np.float64)
         spread = f" ({values.std(ddof=1):.3f})" if len(values) > 1 else ""
-        runs = [interval(row[name]) for row in found.values()]
-        table.add_row(escape(sanitise(name)), *runs, f"{values.mean():.3f}{spread}")
-    console = Console(highlight=False)
-    console.width = max(console.width, 50 + 24 * len(found))
-    console.print(table)
+        rows.append((name, *map(interval, entries), f"{values.mean():.3f}{spread}"))
+    table("AUC over seeds", columns, rows, "metrics.json of each run")

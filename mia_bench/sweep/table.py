@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
-from mia_bench.display.console import interval, print_table
+from mia_bench.display.console import Column, table
+from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
+from mia_bench.metrics.registry import Shown
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.storage.failures import find_failures
 from mia_bench.storage.files import read_json
@@ -20,7 +18,8 @@ from mia_bench.utils.text import printable
 
 FAILED = "FAILED"
 MAX_NAMED_JOBS = 40  # jobs named one by one in the plan
-COLUMNS = ("job", "attack", "AUC", "TPR@1%FPR", "ASR calibrated", "NFE", "seconds", "")
+FOUND = "found"
+UNREADABLE = "unreadable"
 
 
 def describe(
@@ -59,25 +58,31 @@ def hint(combinations: Sequence[Sequence[str]]) -> str:
     )
 
 
+def columns() -> list[MetricColumn]:
+    """Metrics of the evaluation rows, then costs."""
+    return [*metric_columns(Shown.EVERYWHERE), *cost_columns()]
+
+
 def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> int:
-    """Print a row per cell, read from disk, and why some failed; how many jobs did not finish."""
-    table = Table(title="sweep", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in COLUMNS:
-        text = column in ("job", "attack", "")
-        table.add_column(column, justify="left" if text else "right", no_wrap=True)
+    """Print a row per run, read from disk, and why some failed; how many jobs did not finish."""
     launched = {id(job) for job in waiting}
-    problems = []
+    rows: list[tuple[str, ...]] = []
+    problems: list[str] = []
     failed = 0
     for job in jobs:
         name = printable(label(job.overrides, keys))
-        rows, why = _rows(job, id(job) in launched)
-        for row in rows:
-            table.add_row(escape(name), *row, style="red" if row[-1] == FAILED else None)
-        problems += [f"{name}: {reason}" for reason in why]
-        failed += any(row[-1] == FAILED for row in rows)
-    print_table(table)
-    echo("Brackets: 95 % intervals, conditional on each target, shadow and calibration.")
-    echo("* coarse: fewer than 10 false positives allowed. found: finished before this sweep.")
+        of_job, reasons = _rows(job, id(job) in launched)
+        rows += [(name, *row) for row in of_job]
+        problems += [f"{name}: {reason}" for reason in reasons]
+        failed += any(row[-1] == FAILED for row in of_job)
+    headings = [
+        *(Column("job", left=True), Column("attack", left=True)),
+        *(column.column for column in columns()),
+        Column("", left=True),
+    ]
+    styles = ["red" if row[-1] == FAILED else None for row in rows]
+    notes = ["found"] if any(row[-1] == FOUND for row in rows) else []
+    table("sweep", headings, rows, "metrics.json of each run", styles, notes)
     for problem in problems:
         echo(f"FAILED  {printable(problem)}")
     return failed
@@ -85,22 +90,30 @@ def show(jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str]) -> in
 
 def _rows(job: Job, launched: bool) -> tuple[list[tuple[str, ...]], list[str]]:
     """Rows without their first column, and what went wrong."""
+    no_figures = [""] * len(columns())
     if job.problem is not None:
-        return [("", *[""] * 5, FAILED)], [f"cannot be run: {job.problem.strip()}"]
+        return [("", *no_figures, FAILED)], [f"cannot be run: {job.problem.strip()}"]
     rows: list[tuple[str, ...]] = []
     problems: list[str] = []
     for attack, folder in job.runs:
         if not is_complete(folder):
-            rows.append((attack, *[""] * 5, FAILED))
+            rows.append((attack, *no_figures, FAILED))
             problems = [_why(job)]
             continue
         try:
             figures = _figures(read_json(folder / "metrics.json"))
-            rows.append((attack, *figures, "" if launched else "found"))
+            rows.append((attack, *figures, "" if launched else FOUND))
         except (MiaError, KeyError, TypeError) as error:
-            rows.append((attack, *[""] * 5, "unreadable"))
-            problems.append(f"{folder} is of another version: {error!r}")
+            rows.append((attack, *no_figures, UNREADABLE))
+            problems.append(f"{folder} was written by another version: {error!r}")
     return rows, problems
+
+
+def _figures(metrics: dict[str, Any]) -> list[str]:
+    """Cells of a run. Raises KeyError where the file has no AUC, costs or counts of rows."""
+    for name in ("n_members", "nfe_forward", "seconds"):
+        metrics[name]
+    return [column.text(metrics) for column in columns()]
 
 
 def _why(job: Job) -> str:
@@ -109,18 +122,7 @@ def _why(job: Job) -> str:
         failure = find_failures(job.outputs, job.names)
     except MiaError as error:
         return str(error)
-    return failure.first_line if failure else "ended without a word, as killed processes do"
-
-
-def _figures(metrics: dict[str, Any]) -> list[str]:
-    at_one = metrics["tpr_at_fpr"]["0.01"]
-    return [
-        interval(metrics["auroc"]),
-        interval(at_one) + ("*" if at_one.get("low_resolution") else ""),
-        interval(metrics["asr"]),
-        f"{metrics['nfe_forward']:.4g}",
-        f"{metrics['seconds']:.0f}",
-    ]
+    return failure.first_line if failure else "ended without a message, as killed processes do"
 
 
 def _state(job: Job) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.config.schema import LoggerOptions
+from mia_bench.metrics.registry import METRICS
 from mia_bench.storage.files import read_json, write_json
-from mia_bench.tracking.records import WandbRecord
+from mia_bench.tracking.records import WandbRecord, table_names
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def build_workspace(found: Sequence[WandbRecord], options: LoggerOptions) -> Wor
         ws.Section(name="Pictures", panels=_picture_panels(wr)),
     ]
     attack = ws.Metric("JobType") == "attack"
-    columns = ["summary:auroc", "summary:tpr_at_fpr_0_01", "summary:asr", "summary:nfe"]
+    columns = [f"summary:{name}" for name in table_names()]
     built: Workspace = ws.Workspace(
         entity=options.entity or "",
         project=options.project,
@@ -180,17 +181,17 @@ def _curve_panels(wr: Any) -> list[Any]:
 
 
 def _mitigation_panels(wr: Any) -> list[Any]:
-    names = {"auroc": "AUC", "tpr_at_fpr_0_01": "TPR at 1 % FPR"}
+    names = ("auroc", "tpr_at_fpr_0_01")
     return [
         wr.BarPlot(
-            title=f"{title} by mitigation",
-            metrics=[metric],
+            title=f"{METRICS[name].label} by mitigation",
+            metrics=[name],
             orientation="h",
             groupby=wr.Config("mitigation_name"),
             groupby_aggfunc="mean",
             groupby_rangefunc="minmax",
         )
-        for metric, title in names.items()
+        for name in names
     ]
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench.metrics import registry
+from mia_bench.metrics.registry import METRICS, Shown
 from mia_bench.storage.files import read_json, read_yaml
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError
@@ -116,20 +118,22 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
         MiaError: metrics of another version.
     """
     try:
-        entries = {n: metrics[n] for n in ("auroc", "asr", "tpr_calibrated", "realised_fpr")}
-        for fpr, entry in metrics["tpr_at_fpr"].items():
-            entries[f"tpr_at_fpr_{fpr.replace('.', '_')}"] = entry
-        named = {name: entry["value"] for name, entry in entries.items()}
-        named |= {f"{n}_{end}": e.get(end) for n, e in entries.items() for end in ("lo", "hi")}
-        named |= {"nfe": metrics["nfe_forward"], "nfe_backward": metrics["nfe_backward"]}
-        named |= {"seconds": metrics["seconds"], "asr_oracle": metrics["asr_oracle"]}
+        figures = registry.flat(metrics) | {"auroc": metrics["auroc"]["value"]}
+        figures |= {"nfe": metrics["nfe_forward"], "nfe_backward": metrics["nfe_backward"]}
+        figures["seconds"] = metrics["seconds"]
         for control, entry in metrics["controls"].items():
             value = entry["auroc"]
             value = value["value"] if isinstance(value, Mapping) else value
-            named[f"control_{control}_auroc"] = value
+            figures[f"control_{control}_auroc"] = value
     except (KeyError, TypeError, AttributeError) as error:
         raise MiaError(f"metrics.json is of another version: {error!r}") from error
-    return {name: value for name, value in named.items() if value is not None}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def table_names() -> list[str]:
+    """Figures of a table of runs: those that every table shows, and what they cost."""
+    metrics = [name for name, metric in METRICS.items() if metric.shown == Shown.EVERYWHERE]
+    return [*metrics, "nfe", "seconds"]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -218,9 +222,9 @@ def _fill_report(
 ) -> None:
     import wandb
 
-    names = ("auroc", "auroc_lo", "auroc_hi", "tpr_at_fpr_0_01", "asr", "nfe", "seconds")
+    names = ["auroc", "auroc_lo", "auroc_hi", *table_names()[1:]]
     data: list[Any] = [
-        [attack, step, *(found.get(n) for n in names)] for attack, step, found in rows
+        [attack, step, *(figures.get(n) for n in names)] for attack, step, figures in rows
     ]
     table = wandb.Table(columns=["attack", "step", *names], data=data)
     run.log({"leaderboard": table, **_images("roc_figures", figures)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,21 @@ import numpy as np
 import pandas as pd
 
 from mia_bench.attacks.components.ensemble import Ensemble
-from mia_bench.evaluation.score_table import compared, measure, table_metrics
-from mia_bench.metrics import auroc, roc_curve
+from mia_bench.evaluation.json_differences import (
+    OTHER_METRICS,
+    OTHER_VERSIONS,
+    SAME_VERSIONS,
+    Tolerances,
+    json_differences,
+)
+from mia_bench.evaluation.score_table import (
+    TableMetrics,
+    compare_ensemble,
+    evaluation_rows,
+    measure,
+    score_table_metrics,
+)
+from mia_bench.metrics import auroc, registry, roc_curve
 from mia_bench.planning.keys import METRICS_VERSION
 from mia_bench.storage.artifacts import MANIFEST
 from mia_bench.storage.files import read_json
@@ -20,14 +32,9 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.verification.result import DIFFERS, OK, Finding, changed, verdict
 from mia_bench.verification.stored_run import NotHere, StoredRun
 
-SCORE_TOLERANCE = (
-    1e-6  # of the spread of the scores: machines and thread counts differ in the last digits
-)
-VALUE_TOLERANCE = 1e-9
-DRAWN_TOLERANCE = (
-    0.02  # of bounds and permutation figures, whose random draws a NumPy version may change
-)
-DRAWN_KEYS = frozenset(("lo", "hi", "p_value", "asr_oracle_permuted", "dataset_test"))
+# of the spread of the scores: machines and thread counts differ in the last digits
+SCORE_TOLERANCE = 1e-6
+NOT_THE_CURVE = "the curve is not that of the scores"
 COST_KEYS = frozenset(("nfe_forward", "nfe_declared", "nfe_paid", "nfe_backward", "seconds"))
 FEATURE_KEYS = frozenset(("plain", "chosen", "left_out", "compared"))
 
@@ -39,24 +46,24 @@ def check_scores(run: StoredRun) -> Finding:
             raise NotHere(f"the features {folder.name} are not here any more")
     stored = run.scores
     inputs = run.inputs()
-    table, metrics = measure(inputs, run.blind, run.options)
-    found = _score_differences(stored, table)
-    known = run.metrics
+    table, measured = measure(inputs, run.blind, run.options)
+    differences = _score_differences(stored, table)
+    stored_metrics, metrics = run.metrics, measured.metrics
     for name in ("chosen", "plain"):
-        found += differing({name: known.get(name)}, {name: metrics.get(name)}, VALUE_TOLERANCE)
+        differences += json_differences(stored_metrics.get(name), metrics.get(name), name=name)
     if isinstance(inputs.attack, Ensemble):
         left_out = inputs.attack.left_out(inputs.calibration.table.features)
-        found += differing(known.get("left_out"), left_out, name="left_out")
-        found += _comparison_differences(run, known)
+        differences += json_differences(stored_metrics.get("left_out"), left_out, name="left_out")
+        differences += _comparison_differences(run, stored_metrics)
     else:
-        found += _cost_differences(run, known)
+        differences += _cost_differences(run, stored_metrics)
     equal = all(
         np.array_equal(stored[name], table[name], equal_nan=True)
         for name in ("score", "score_base")
         if name in stored and name in table
     )
     how = "to the bit" if equal else "to rounding"
-    return verdict(found, f"{len(stored):,} scores follow from the features, {how}")
+    return verdict(differences, f"{len(stored):,} scores follow from the features, {how}")
 
 
 def _score_differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
@@ -64,69 +71,89 @@ def _score_differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     one, other = (t.set_index(keys).sort_index() for t in (stored, table))
     if not one.index.equals(other.index):
         return ["the rows are not those of the features"]
-    found = []
+    differences = []
     for name in ("score", "score_base"):
         if (name in one) != (name in other):
-            found.append(f"{name} is {'not ' * (name not in one)}stored")
+            differences.append(f"{name} is {'not ' * (name not in one)}stored")
         elif name in one:
             spread = float(np.nanmax(other[name]) - np.nanmin(other[name])) or 1.0
-            apart = np.abs(one[name].to_numpy() - other[name].to_numpy())
-            off = apart > SCORE_TOLERANCE * spread
+            distance = np.abs(one[name].to_numpy() - other[name].to_numpy())
+            off = distance > SCORE_TOLERANCE * spread
             off |= np.isnan(one[name].to_numpy()) != np.isnan(other[name].to_numpy())
             if off.any():
                 first = int(np.flatnonzero(off)[0])
-                found.append(
+                differences.append(
                     f"{name} of {off.sum()} rows: {one.index[first][1]} "
                     f"{other[name].iloc[first]:.6g}, stored {one[name].iloc[first]:.6g}"
                 )
-    return found
+    return differences
 
 
-def _comparison_differences(run: StoredRun, known: Mapping[str, Any]) -> list[str]:
+def _comparison_differences(run: StoredRun, stored: Mapping[str, Any]) -> list[str]:
     """The ensemble against single attacks, from all their scores; older runs do not name these."""
     folders = [run.folder.with_name(name) for name in run.manifest.get("compared", [])]
     if not all((folder / MANIFEST).is_file() for folder in folders):
         raise NotHere("an attack that the ensemble was compared with is not here any more")
     if not folders:
         return []
-    frames = {run.name: run.scores for run in map(StoredRun, folders)}
-    found = compared(run.scores, frames, run.options.eval.seed)
-    drawn = DRAWN_TOLERANCE if run.other_versions else VALUE_TOLERANCE
-    return differing(known.get("compared"), found, drawn, "compared")
+    tables = {attack.name: attack.scores for attack in map(StoredRun, folders)}
+    comparison = compare_ensemble(run.scores, tables, run.options.eval.seed)
+    tolerances = OTHER_VERSIONS if run.other_versions else SAME_VERSIONS
+    return json_differences(stored.get("compared"), comparison, tolerances, "compared")
 
 
-def _cost_differences(run: StoredRun, known: Mapping[str, Any]) -> list[str]:
+def _cost_differences(run: StoredRun, stored: Mapping[str, Any]) -> list[str]:
     """The cost in metrics.json is the one measured when the features were made."""
     asked = run.asked
     measured = read_json(asked.evaluation / MANIFEST)["cost"]
-    found = {name: measured[name] for name in ("nfe_paid", "seconds")}
+    cost = {name: measured[name] for name in ("nfe_paid", "seconds")}
     extra = asked.base if asked.base_calibration is not None else None
-    other = read_json(extra / MANIFEST)["cost"] if extra is not None else {}
+    base_cost = read_json(extra / MANIFEST)["cost"] if extra is not None else {}
     for name in ("nfe_forward", "nfe_backward"):
-        found[name] = measured[name] + other.get(name, 0)
-    return differing({name: known.get(name) for name in found}, found, VALUE_TOLERANCE)
+        cost[name] = measured[name] + base_cost.get(name, 0)
+    return json_differences({name: stored.get(name) for name in cost}, cost)
 
 
 def check_metrics(run: StoredRun) -> Finding:
     """Every figure that follows from scores.parquet."""
+    metrics = recomputed_metrics(run).metrics
+    value = registry.value(metrics, "auroc")
+    return verdict(
+        metric_differences(run, metrics), f"AUC {value:.4f} and the rest follow from the scores"
+    )
+
+
+def recomputed_metrics(run: StoredRun, draw: bool = True) -> TableMetrics:
+    """What follows from scores.parquet; without `draw`, bounds and p-values are the stored ones."""
+    evaluation = run.config["eval"]
+    seed, resamples = int(evaluation["seed"]), int(evaluation["resamples"])
+    return score_table_metrics(
+        run.scores, run.blind, seed, resamples, None if draw else run.metrics
+    )
+
+
+def metric_differences(run: StoredRun, metrics: Mapping[str, Any]) -> list[str]:
+    """Where metrics.json leaves what follows from the scores: what verify and a report say."""
     stored = run.metrics
-    found = table_metrics(run.scores, run.blind, run.options)
-    drawn = DRAWN_TOLERANCE if run.other_versions else VALUE_TOLERANCE
-    if _of_older_metrics(run):
-        drawn = math.inf
-    differs = differing({n: stored.get(n) for n in found}, found, drawn)
-    strange = sorted(set(stored) - set(found) - COST_KEYS - FEATURE_KEYS)
-    differs += [f"{name} is no entry of this version" for name in strange]
-    value = found["auroc"]["value"]
-    return verdict(differs, f"AUC {value:.4f} and the rest follow from the scores")
+    unknown = sorted(set(stored) - set(metrics) - COST_KEYS - FEATURE_KEYS)
+    unknown_entries = [f"{name} is no entry of this version" for name in unknown]
+    same = {name: stored.get(name) for name in metrics}
+    # versions are read only where something differs: it takes the split, which may be long
+    differences = json_differences(same, metrics)
+    if differences and (tolerances := _tolerances(run)) != SAME_VERSIONS:
+        differences = json_differences(same, metrics, tolerances)
+    return differences + unknown_entries
 
 
-def _of_older_metrics(run: StoredRun) -> bool:
+def _tolerances(run: StoredRun) -> Tolerances:
+    """What may differ between the run's versions of packages and of the metrics and those here."""
     try:
         version = run.metrics_version
     except MiaError:  # the check of the key says so
-        return False
-    return version is not None and version < METRICS_VERSION
+        version = None
+    if version is not None and version < METRICS_VERSION:
+        return OTHER_METRICS
+    return OTHER_VERSIONS if run.other_versions else SAME_VERSIONS
 
 
 def check_controls(run: StoredRun) -> Finding:
@@ -143,50 +170,21 @@ def check_controls(run: StoredRun) -> Finding:
         raise NotHere("the blind rows are not here any more")
     matching = [f for f in here if read_json(f / "controls.json") == blind]
     folder = (matching or here)[0]
-    found = changed(folder, read_json(folder / MANIFEST).get("files", {}))
-    found += differing(blind, read_json(folder / "controls.json"), VALUE_TOLERANCE)
+    differences = changed(folder, read_json(folder / MANIFEST).get("files", {}))
+    differences += json_differences(blind, read_json(folder / "controls.json"))
     scores = pd.read_parquet(folder / "scores.parquet")
     for name, entry in blind.items():
-        found += differing(
-            {name: entry["auroc"]}, {name: auroc(scores[name], scores.is_member)}, VALUE_TOLERANCE
-        )
-    return verdict(found, f"{len(blind)} blind rows follow from {folder.name}")
+        value = auroc(scores[name], scores.is_member)
+        differences += json_differences(entry["auroc"], value, name=name)
+    return verdict(differences, f"{len(blind)} blind rows follow from {folder.name}")
 
 
 def check_roc(run: StoredRun) -> Finding:
+    """The curve in roc.parquet is that of the scores."""
     stored = pd.read_parquet(run.folder / "roc.parquet")
-    scores = run.scores
-    judged = scores[~scores.calibration]
-    found = pd.DataFrame(vars(roc_curve(judged.score.to_numpy(), judged.is_member.to_numpy())))
-    same = stored.shape == found.shape and list(stored) == list(found)
-    same = same and np.allclose(stored, found, rtol=0, atol=VALUE_TOLERANCE, equal_nan=True)
-    return (
-        (OK, f"{len(found):,} points") if same else (DIFFERS, "the curve is not that of the scores")
-    )
-
-
-def differing(stored: Any, found: Any, drawn: float = VALUE_TOLERANCE, name: str = "") -> list[str]:
-    """'auroc.value 0.81, stored 0.79' for every leaf of two JSON values that differs.
-
-    Values agree within VALUES; below an entry of RANDOM, within `drawn`.
-    """
-    if isinstance(stored, Mapping) and isinstance(found, Mapping):
-        keys = dict.fromkeys((*found, *stored))
-        leaves = [(f"{name}.{k}" if name else str(k), stored.get(k), found.get(k)) for k in keys]
-        return [words for key, one, other in leaves for words in differing(one, other, drawn, key)]
-    tolerance = VALUE_TOLERANCE if DRAWN_KEYS.isdisjoint(name.split(".")) else drawn
-    if _close(stored, found, tolerance):
-        return []
-    return [f"{name} {_show(found)}, stored {_show(stored)}"]
-
-
-def _close(a: Any, b: Any, tolerance: float) -> bool:
-    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b)):
-        return bool(abs(a - b) <= tolerance * max(1.0, abs(a), abs(b)))
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(_close(x, y, tolerance) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
-
-
-def _show(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
+    rows = evaluation_rows(run.scores)
+    roc = roc_curve(rows.score.to_numpy(), rows.is_member.to_numpy())
+    curve = pd.DataFrame(vars(roc))
+    same = stored.shape == curve.shape and list(stored) == list(curve)
+    same = same and np.allclose(stored, curve, rtol=0, atol=SAME_VERSIONS.value, equal_nan=True)
+    return (OK, f"{len(curve):,} points") if same else (DIFFERS, NOT_THE_CURVE)

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation import inputs, score_run, score_table
+from mia_bench.evaluation import ensemble_comparison, inputs, score_run, score_table
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.planning.plan import Plan
 from mia_bench.storage.artifacts import seal
@@ -103,13 +103,9 @@ def test_evaluation_labels_decide_nothing_but_metrics(
     known = set(table.sample_id[table.calibration])
     monkeypatch.setattr(inputs, "_known", relabel(plan, known, 1))
     # groups hold one class only: rows whose label moved are groups of their own
-    monkeypatch.setattr(score_run, "evaluate", ungrouped(score_run.evaluate))
-    monkeypatch.setattr(score_run, "paired_difference", unpaired(score_run.paired_difference))
-    monkeypatch.setattr(
-        "mia_bench.attacks.components.ensemble.paired_difference",
-        unpaired(score_run.paired_difference),
-    )
-    monkeypatch.setattr(score_run, "dataset_test", lambda *_: {})
+    monkeypatch.setattr(score_table, "evaluate", ungrouped(score_table.evaluate))
+    for module in (score_table, ensemble_comparison):
+        monkeypatch.setattr(module, "paired_difference", unpaired(module.paired_difference))
     other = outcome(plan, tmp_path / "shuffled")
     for name in (*(run.name for run in plan.runs), "ensemble"):
         before, after = honest[name], other[name]
@@ -134,8 +130,8 @@ def test_evaluation_labels_decide_nothing_but_metrics(
 
 
 def ungrouped(real: Any) -> Any:
-    def evaluate(scores: Any, member: Any, group: Any, *rest: Any) -> Any:
-        return real(scores, member, [str(i) for i in range(len(group))], *rest)
+    def evaluate(scores: Any, member: Any, group: Any, *rest: Any, **named: Any) -> Any:
+        return real(scores, member, [str(i) for i in range(len(group))], *rest, **named)
 
     return evaluate
 

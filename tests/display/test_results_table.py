@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mia_bench.display.console import interval
-from mia_bench.display.results_table import comparisons, rows, show, verdict
-from mia_bench.evaluation.run_controls import judged
+from mia_bench.display.results_table import columns, comparisons, rows, show, verdict_line
+from mia_bench.evaluation.run_controls import ControlVerdict, judge_controls
 
 ENTRY = {"value": 0.8123, "lo": 0.77, "hi": 0.85}
 METRICS = {
@@ -30,6 +30,14 @@ def with_controls(p_image: float, p_base: float) -> dict:
     return {**METRICS, "controls": controls}
 
 
+def judged(results: list) -> ControlVerdict:
+    return judge_controls((name, metrics) for name, metrics, _ in results)
+
+
+def verdict(results: list) -> str:
+    return verdict_line(judged(results))
+
+
 def test_intervals_and_missing_figures():
     assert interval(ENTRY) == "0.812 [0.77, 0.85]"
     assert interval({"value": None, "lo": None, "hi": None}) == "n/a"
@@ -38,20 +46,24 @@ def test_intervals_and_missing_figures():
 
 def test_a_row_per_attack_and_one_for_its_base():
     (attack,) = rows("clid", METRICS)
-    assert attack[0] == "clid"
-    assert attack[2].endswith("*")
-    assert attack[5] == "14.97"
+    headings = ["attack", *(column.heading for column in columns())]
+    cells = dict(zip(headings, attack, strict=True))
+    assert cells["attack"] == "clid"
+    assert cells["AUC"] == "0.812 [0.77, 0.85]"
+    assert cells["TPR@1%FPR"] == "0.812 [0.77, 0.85]*"
+    assert cells["ASR oracle"] == "0.760 (0.530)"
+    assert (cells["set size"], cells["NFE"], cells["seconds"]) == ("70", "14.97", "33")
     assert [line[0].strip() for line in rows("clid", with_controls(0.5, 0.5))] == [
         "clid",
-        "on the base",
+        "base control",
     ]
 
 
 def test_the_verdict_names_what_was_found():
     quiet = [("clid", with_controls(0.4, 0.3), Path())]
-    assert verdict(quiet) == "Controls: none of 2 finds anything (Holm, 5 %)."
+    assert verdict(quiet) == ("Controls: none of 2 tells members from non-members (Holm, 5 %).")
     loud = [("clid", with_controls(0.001, 0.3), Path())]
-    assert verdict(loud).startswith("WARNING: blind_image tell")
+    assert verdict(loud).startswith("WARNING: blind_image tells members")
     assert verdict([("clid", METRICS, Path())]) == "No controls were run."
 
 
@@ -73,7 +85,7 @@ def test_the_table_is_printed_whole(capsys):
         "title of the run",
         "0.812 [0.77, 0.85]",
         "blind_image",
-        "on the base",
+        "base control",
         "outputs/runs/x",
     ):
         assert part in said
@@ -85,11 +97,11 @@ def test_what_is_flagged_is_marked_where_it_stands(capsys):
         ("clid", with_controls(0.001, 0.01), Path()),
         ("loss", with_controls(0.001, 0.6), Path()),
     ]
-    assert judged(loud)["flagged"] == ["blind_image", "clid on the base"]
+    assert judged(loud).flagged == ["blind_image", "clid base control"]
     show(loud, "title")
     said = capsys.readouterr().out
     assert "blind_image !" in said
-    assert said.count("on the base !") == 1
+    assert said.count("base control !") == 1
 
 
 def test_a_flag_stored_with_an_attack_and_not_shared_by_the_run_is_told():
@@ -99,11 +111,12 @@ def test_a_flag_stored_with_an_attack_and_not_shared_by_the_run_is_told():
         for name, p in zip("abcd", (0.02, 0.6, 0.7, 0.8), strict=True)
     ]
     many[0][1]["flags"] = ["low_resolution_tpr_0_01", "control_base"]
-    assert judged(many)["alone"] == ["a on the base"]
-    assert "none of 5 finds anything" in verdict(many)
-    assert "Flagged among its own attack's controls alone: a on the base." in verdict(many)
-    assert judged(many[:1])["alone"] == []
-    assert judged(many[:1])["flagged"] == ["a on the base"]
+    assert judged(many).to_json()["alone"] == ["a on the base"]
+    assert "none of 5 tells members from non-members" in verdict(many)
+    said = "Flagged only among the controls of its own attack: a base control."
+    assert said in verdict(many)
+    assert judged(many[:1]).to_json()["alone"] == []
+    assert judged(many[:1]).to_json()["flagged"] == ["a on the base"]
 
 
 def test_a_claim_beside_a_plain_attack_is_shown(capsys):
@@ -124,5 +137,6 @@ def test_the_ensemble_is_compared_with_the_best_single_attack():
     metrics["chosen"] = {"C": 0.1, "pia.distance": 0.8, "clid.loss[4,:]": -0.5}
     (line,) = comparisons([("ensemble", metrics, Path())])
     assert line == (
-        "ensemble: AUC minus sima's 0.060 [0.04, 0.09]; carried by pia.distance, clid.loss[4,:]."
+        "ensemble: AUC minus that of sima 0.060 [0.04, 0.09]; features with the most weight: "
+        "pia.distance, clid.loss[4,:]."
     )

@@ -10,7 +10,7 @@ import pytest
 
 from mia_bench.evaluate import run
 from mia_bench.evaluation.score_files import compare, evaluate_file, read_scores
-from mia_bench.evaluation.score_table import judge
+from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.metrics.summary import paired_difference
 from mia_bench.utils.errors import MiaError
 
@@ -45,7 +45,7 @@ def test_every_format_gives_the_same_metrics(write, kind):
     ours = frame.rename(columns={"id": "sample_id", "label": "is_member"}).assign(
         group=frame.id, calibration=False, is_member=frame.label == 1
     )
-    assert found.judged.metrics == judge(ours, 0, 200).metrics
+    assert found.measured.metrics == score_table_metrics(ours, {}, 0, 200).metrics
     assert found.table.sample_id[7] == "007"
 
 
@@ -66,7 +66,7 @@ def test_rows_without_a_group_are_groups_of_their_own(write, kind):
 
 def test_groups_and_calibration_rows_are_used(write):
     frame = rows().assign(group=rows().index // 4 * 2 + rows().label, calibration=rows().index < 60)
-    found = evaluate_file(write(frame), 0, 200).judged
+    found = evaluate_file(write(frame), 0, 200).measured
     assert len(found.rows) == 100
     assert found.rows.group.nunique() == 50
     assert found.metrics["asr"]["value"] > 0.6
@@ -100,7 +100,7 @@ def test_what_is_wrong_with_a_file_is_said(write, change, said):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(MiaError, match="is no file"):
+    with pytest.raises(MiaError, match="is not a file"):
         read_scores(tmp_path / "none.csv")
     odd = tmp_path / "mine.txt"
     odd.write_text("x")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from samples import known
 
-from mia_bench.evaluation.score_table import _beside
+from mia_bench.evaluation.score_table import compare_plain
 from mia_bench.metrics import auroc
 
 
@@ -54,11 +54,13 @@ def test_a_claim_is_compared_with_a_plain_attack_on_the_same_rows():
     rng = np.random.default_rng(0)
     rows = known(300)
     plain = rng.normal(size=300) + rows.is_member
-    told = _beside(plain + 0.01 * rng.normal(size=300), plain, rows, 0, "pixels", "They agree.")
+    told = compare_plain(
+        plain + 0.01 * rng.normal(size=300), plain, rows, 0, "pixels", "They agree."
+    )
     assert told["auroc"] == auroc(plain, rows.is_member)
     assert told["agree"]
     assert told["remark"] == "They agree."
-    better = _beside(plain + 2.0 * rows.is_member, plain, rows, 0, "pixels", "They agree.")
+    better = compare_plain(plain + 2.0 * rows.is_member, plain, rows, 0, "pixels", "They agree.")
     assert better["difference"]["lo"] > 0
     assert not better["agree"]
     assert better["remark"] == ""

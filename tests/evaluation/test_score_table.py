@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mia_bench.evaluation.score_table import differences, judge, with_bounds
+from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.metrics import fit_thresholds
+from mia_bench.metrics.dataset_inference import dataset_test
 from mia_bench.metrics.summary import evaluate
 from mia_bench.utils.errors import MiaError
 
@@ -32,27 +33,30 @@ def table(n: int = 100, seed: int = 0, calibrated: bool = True) -> pd.DataFrame:
 def test_metrics_are_those_of_the_protocol():
     """Thresholds from calibration rows, everything else from the others; AUC as scikit-learn's."""
     rows = table()
-    found = judge(rows, 3, 200)
-    judged, known = rows[~rows.calibration], rows[rows.calibration]
-    thresholds = fit_thresholds(known.score, known.is_member)
-    groups = judged.group.tolist()
-    expected = evaluate(judged.score, judged.is_member, groups, thresholds, 3, 200)
-    assert found.metrics == expected
-    value = roc_auc_score(judged.is_member, judged.score)
-    assert found.metrics["auroc"]["value"] == pytest.approx(value, abs=1e-12)
-    assert len(found.rows) == 100
+    measured = score_table_metrics(rows, {}, 3, 200)
+    evaluated, calibration = rows[~rows.calibration], rows[rows.calibration]
+    thresholds = fit_thresholds(calibration.score, calibration.is_member)
+    groups = evaluated.group.tolist()
+    arguments = (evaluated.score, evaluated.is_member, groups, thresholds, 3, 200)
+    expected = {**evaluate(*arguments, whole_set=True), "controls": {}}
+    assert measured.metrics == expected
+    value = roc_auc_score(evaluated.is_member, evaluated.score)
+    assert measured.metrics["auroc"]["value"] == pytest.approx(value, abs=1e-12)
+    in_sets = dataset_test(evaluated.score, evaluated.is_member, groups, 3)
+    assert measured.metrics["dataset_test"] == in_sets
+    assert len(measured.rows) == 100
 
 
 def test_calibration_rows_move_thresholds_alone():
     rows = table()
     moved = rows.assign(score=rows.score + 5 * rows.calibration)
-    a, b = judge(rows, 0, 200).metrics, judge(moved, 0, 200).metrics
+    a, b = (score_table_metrics(t, {}, 0, 200).metrics for t in (rows, moved))
     assert a["auroc"] == b["auroc"]
     assert a["asr"] != b["asr"]
 
 
 def test_without_calibration_rows_the_calibrated_figures_are_absent_with_the_reason():
-    found = judge(table(calibrated=False), 0, 200).metrics
+    found = score_table_metrics(table(calibrated=False), {}, 0, 200).metrics
     for name in ("asr", "tpr_calibrated", "realised_fpr"):
         assert found[name]["value"] is None
         assert "no calibration rows" in found[name]["reason"]
@@ -74,24 +78,30 @@ def test_without_calibration_rows_the_calibrated_figures_are_absent_with_the_rea
 )
 def test_what_cannot_be_judged_says_why(change, said):
     with pytest.raises(MiaError, match=said):
-        judge(change(table()), 0, 200)
+        score_table_metrics(change(table()), {}, 0, 200)
 
 
-def test_differences_name_the_figure_and_ignore_rounding():
-    found = judge(table(), 0, 200).metrics
-    assert differences(found, found) == []
-    nearly = {**found, "auroc": {**found["auroc"], "value": found["auroc"]["value"] + 1e-12}}
-    assert differences(nearly, found) == []
-    wrong = {**found, "auroc": {**found["auroc"], "value": 0.123}}
-    (said,) = differences(wrong, found)
-    assert said.startswith("auroc value")
-    assert said.endswith("stored 0.1230")
-    assert any("asr is not stored" in s for s in differences({**found, "asr": None}, found))
+def test_a_base_column_is_a_control_and_flags_go_over_all_controls():
+    rows = table().assign(score_base=table(seed=1).score)
+    blind = {"blind_image": {"auroc": 0.5, "p_value": 0.9}}
+    metrics = score_table_metrics(rows, blind, 0, 200).metrics
+    assert list(metrics["controls"]) == ["blind_image", "base"]
+    base = metrics["controls"]["base"]
+    evaluated = rows[~rows.calibration]
+    assert base["auroc"]["value"] == roc_auc_score(evaluated.is_member, evaluated.score_base)
+    assert base["p_value"] <= 0.01  # the scores of the base tell members as well
+    assert "control_base" in metrics["flags"]
+    assert "control_blind_image" not in metrics["flags"]
+    assert "dataset_test" not in base
 
 
-def test_stored_bounds_can_stand_in():
-    stored, quick = judge(table(), 0, 400).metrics, judge(table(), 0, 1).metrics
-    assert quick["auroc"]["lo"] != stored["auroc"]["lo"]
-    with_bounds(quick, stored)
-    assert quick["auroc"] == stored["auroc"]
-    assert quick["tpr_at_fpr"]["0.01"] == stored["tpr_at_fpr"]["0.01"]
+def test_stored_draws_can_stand_in():
+    """Without drawing again: the same values, and bounds, p-values and set size as stored."""
+    rows = table().assign(score_base=table(seed=1).score)
+    stored = score_table_metrics(rows, {}, 0, 400).metrics
+    assert score_table_metrics(rows, {}, 0, 1).metrics != stored
+    assert score_table_metrics(rows, {}, 0, 1, stored).metrics == stored
+    other = {**stored, "auroc": {"value": 0.1, "lo": 0.0, "hi": 0.2}, "dataset_test": {"x": 1}}
+    quick = score_table_metrics(rows, {}, 0, 1, other).metrics
+    assert quick["auroc"] == {"value": stored["auroc"]["value"], "lo": 0.0, "hi": 0.2}
+    assert quick["dataset_test"] == {"x": 1}

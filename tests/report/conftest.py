@@ -12,12 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from mia_bench.evaluation.score_table import judge
+from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.storage.artifacts import seal
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
-
-BASE = {"value": 0.5, "lo": 0.4, "hi": 0.6}
 
 
 def scores(shift: float, seed: int, n: int = 60) -> pd.DataFrame:
@@ -65,7 +63,11 @@ def config(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def write_run() -> Callable[..., Path]:
-    """write_run(outputs, attack, shift=1.0, model_key=, step=, table=, controls=, **config)."""
+    """write_run(outputs, attack, shift=1.0, model_key=, step=, table=, controls=, **config).
+
+    Figures are those that follow from the table, as a run writes them, but for `controls` as
+    `quiet` gives them.
+    """
 
     def write(
         outputs: Path,
@@ -83,15 +85,16 @@ def write_run() -> Callable[..., Path]:
     ) -> Path:
         cfg = config(**changes)
         table = scores(shift, cfg["seed"]) if table is None else table
+        controls = quiet() if controls is None else controls
+        if "base" in controls and "score_base" not in table:
+            table = table.assign(score_base=np.random.default_rng(9).normal(size=len(table)))
         key = key or hash_key([attack, model_key, step, cfg])
         folder = outputs / "runs" / model_key / step / f"{attack}-{key}"
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
         table.to_parquet(folder / "scores.parquet", index=False)
-        found = metrics if metrics is not None else _measured(table, cfg)
-        extra = {"controls": controls if controls is not None else quiet()}
-        extra |= {"nfe_forward": nfe, "nfe_backward": 0, "seconds": 3.0, "chosen": {"alpha": 0.5}}
-        extra["dataset_test"] = {"samples_needed": 20}
+        found = metrics if metrics is not None else _measured(table, controls, cfg)
+        extra = {"nfe_forward": nfe, "nfe_backward": 0, "seconds": 3.0, "chosen": {"alpha": 0.5}}
         write_json(folder / "metrics.json", {**found, **extra})
         seal(folder, {"attack": attack, "access": access, "split": "s" * 16})
         return folder
@@ -99,24 +102,27 @@ def write_run() -> Callable[..., Path]:
     return write
 
 
-def _measured(table: pd.DataFrame, cfg: dict[str, Any]) -> dict[str, Any]:
+def _measured(table: pd.DataFrame, controls: dict[str, Any], cfg: dict[str, Any]) -> dict[str, Any]:
+    blind = {name: entry for name, entry in controls.items() if name != "base"}
+    seed, resamples = cfg["eval"]["seed"], cfg["eval"]["resamples"]
     try:
-        return judge(table, cfg["eval"]["seed"], cfg["eval"]["resamples"]).metrics
-    except Exception:  # a test of scores that cannot be judged; what is stored does not matter
-        good = scores(1.0, 0)
-        return judge(good, 0, 200).metrics
+        metrics = score_table_metrics(table, blind, seed, resamples).metrics
+    except Exception:  # a test of scores that cannot be measured; what is stored does not matter
+        metrics = score_table_metrics(scores(1.0, 0), blind, 0, 200).metrics
+    if controls.get("base"):
+        metrics["controls"]["base"] |= controls["base"]
+    return metrics
 
 
-def quiet(p_image: float = 0.4, p_base: float = 0.6) -> dict[str, Any]:
-    return {
-        "blind_image": {"auroc": 0.52, "p_value": p_image},
-        "base": {"auroc": BASE, "p_value": p_base},
-    }
+def quiet(p_image: float = 0.4, p_base: float | None = None) -> dict[str, Any]:
+    """Controls of a run; the base control as it is measured, but for a `p_base` that is given."""
+    base = {} if p_base is None else {"p_value": p_base}
+    return {"blind_image": {"auroc": 0.52, "p_value": p_image}, "base": base}
 
 
 @pytest.fixture(scope="session", name="quiet")
 def fixture_quiet() -> Callable[..., dict[str, Any]]:
-    """quiet(p_image=0.4, p_base=0.6): controls of a run."""
+    """quiet(p_image=0.4, p_base=None): controls of a run."""
     return quiet
 
 

@@ -67,7 +67,7 @@ def test_a_trajectory_has_a_point_and_a_band_per_attack(runs):
 def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
     found = figures.cost_figure(runs, figures.series_of(runs), "title", "nfe")
     assert found.chart.count("<circle") == len(runs) + 2
-    assert figures.cost_of(runs[0]) in (0.0, 9.0)
+    assert figures.cost_of(runs[0].metrics) in (0.0, 9.0)
 
 
 def test_utility_has_a_shape_per_mitigation(runs):

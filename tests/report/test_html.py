@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
-from mia_bench.evaluation.score_table import judge
+from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
 from mia_bench.report.build import interval_bar
 from mia_bench.report.html import command
@@ -211,12 +211,20 @@ def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, mon
     monkeypatch.setattr("mia_bench.storage.provenance._git", dict)
     monkeypatch.setattr("mia_bench.report.load.MIN_RUNS_FOR_PROCESSES", 1000)
     table = scores(1.0, 0)
-    metrics = judge(table, 0, 100).metrics
+    metrics = score_table_metrics(table, {}, 0, 100).metrics
     sizes = []
     for batch in range(2):
         for i in range(batch * 60, (batch + 1) * 60):
             model, name = f"{i // 6:016d}", f"attack{i % 6}"
-            write_run(tmp_path, name, model_key=model, table=table, seed=i // 6, metrics=metrics)
+            write_run(
+                tmp_path,
+                name,
+                model_key=model,
+                table=table,
+                seed=i // 6,
+                metrics=metrics,
+                controls={},
+            )
         page = report(tmp_path, "intervals=false")
         sizes.append(len(page))
     assert sizes[1] < 2.1 * sizes[0]

@@ -60,8 +60,8 @@ def test_the_table_reads_results_and_failures_from_disk(store_cell, tmp_path, ca
     assert show(jobs, [good, failed, killed], ["attack"]) == 2
     said = capsys.readouterr().out
     assert "FAILED  attack=pia: RuntimeError: [red]out of luck" in said
-    assert "FAILED  attack=mc: ended without a word" in said
-    assert "is of another version: KeyError('tpr_at_fpr')" in said
+    assert "FAILED  attack=mc: ended without a message" in said
+    assert "was written by another version: KeyError('n_members')" in said
     assert re.search(r"attack=clid +clid +0\.\d{3} \[0\.\d\d, ", said)
 
 

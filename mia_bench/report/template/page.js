@@ -53,8 +53,7 @@
   };
 
   const first = (button) => {
-    const cheap = ["NFE", "seconds", "set", "step", "seed"].includes(button.dataset.sort);
-    return "numeric" in button.dataset && !cheap ? "descending" : "ascending";
+    return "higherFirst" in button.dataset ? "descending" : "ascending";
   };
 
   buttons.forEach((button, index) => {

@@ -1,0 +1,80 @@
+"""The rows that metrics are measured on, with what several metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from numpy.typing import ArrayLike
+
+from mia_bench.metrics import roc
+from mia_bench.metrics.bootstrap import Bootstrap, Interval
+from mia_bench.metrics.roc import Bools, Floats, Ints, ScoreCuts, TprAtFpr
+from mia_bench.metrics.thresholds import Thresholds
+
+FPRS = (0.01, 0.001)
+Statistic = Callable[[Ints, Ints], Floats]
+"""From true and false positives (b, D + 1) at every cut of the scores to one value a row (b,)."""
+
+
+@dataclass(frozen=True)
+class EvaluationRows:
+    """Scores (N,), membership (N,) and near-duplicate groups (N,) of the evaluation rows.
+
+    `thresholds` were fixed on calibration rows, which are not among these. Higher scores mean
+    member, and a row is called a member when `score > tau`, strictly.
+    """
+
+    scores: Floats
+    is_member: Bools
+    group: Sequence[str]
+    thresholds: Thresholds
+    bootstrap: Bootstrap
+    cuts: ScoreCuts
+
+    @classmethod
+    def of(
+        cls,
+        scores: ArrayLike,
+        is_member: ArrayLike,
+        group: Sequence[str],
+        thresholds: Thresholds,
+        seed: int,
+        n_resamples: int,
+    ) -> EvaluationRows:
+        """Checked rows. Raises ValueError as `metrics.validate` and `Bootstrap.of` do."""
+        s, y = roc.validate(scores, is_member)
+        bootstrap = Bootstrap.of(y, group, seed, n_resamples)
+        return cls(s, y, group, thresholds, bootstrap, ScoreCuts.of(s, y))
+
+    @property
+    def seed(self) -> int:
+        return self.bootstrap.seed
+
+    def percentile_interval(self, statistic: Statistic) -> Interval:
+        """A function of the ROC curve on these rows, with percentiles of resampled groups.
+
+        Where there are fewer than two groups of a class, the value alone and the reason.
+        """
+
+        def of_weights(weights: Ints) -> dict[str, Floats]:
+            return {"value": statistic(*self.cuts.count(weights))}
+
+        return self.bootstrap.interval(self.bootstrap.replicates(of_weights)["value"])
+
+    @cached_property
+    def curve_replicates(self) -> dict[str, Floats]:
+        """(1 + n_resamples,) AUROC and TPR at every one of FPRS, counted in one pass."""
+
+        def of_weights(weights: Ints) -> dict[str, Floats]:
+            tp, fp = self.cuts.count(weights)
+            tails = {f"{fpr:g}": roc.tpr_within(tp, fp, fpr) for fpr in FPRS}
+            return {"auroc": roc.auroc_from_counts(tp, fp), **tails}
+
+        return self.bootstrap.replicates(of_weights)
+
+    @cached_property
+    def tpr_points(self) -> dict[str, TprAtFpr]:
+        """TPR at every one of FPRS, by its text."""
+        return {f"{fpr:g}": roc.tpr_at_fpr(self.scores, self.is_member, fpr) for fpr in FPRS}
