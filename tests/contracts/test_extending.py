@@ -1,13 +1,15 @@
 """The guides of docs/extending work exactly as they are printed.
 
 Every file that a guide prints is written, and every command it prints is run, in the order of the
-page, in one folder that all guides share as a reader's would. `python -m mia_bench` runs in this
+page, in one folder that all guides share as a reader's would. Commands and scripts run in this
 process, which has torch and Lightning already; the slow test gives each guide a shell of its own.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +18,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from guides import blocks_of, commands_of, write_files
+from mia_bench.metrics.registry import METRICS
+from sklearn.metrics import roc_curve
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "extending"
 SETUP = GUIDES / "README.md"
-PARTS = ("attack", "model", "data", "mitigation")
+PARTS = ("attack", "model", "data", "mitigation", "metric")
 SECTIONS = ("## The protocol", "## The shortest example", "## The tests that judge it")
 
 
@@ -42,7 +46,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def follow(workplace, run_python, capsys):
+def follow(workplace, monkeypatch, capsys):
     """follow(part): what the commands of a guide print, one text a command."""
 
     def type_in(words: list[str]) -> str:
@@ -52,7 +56,9 @@ def follow(workplace, run_python, capsys):
             run(*words[3:])
             return capsys.readouterr().out
         assert words[0] == "python"
-        return run_python(*words[1:]).stdout
+        monkeypatch.setattr(sys, "argv", words[1:])
+        runpy.run_path(words[1], run_name="__main__")
+        return capsys.readouterr().out
 
     def read_and_do(part: str) -> list[str]:
         guide = GUIDES / f"{part}.md"
@@ -62,10 +68,15 @@ def follow(workplace, run_python, capsys):
     return read_and_do
 
 
-def stored(workplace: Path, printed: str, name: str) -> pd.DataFrame:
-    """Scores of the run whose folder was printed for `name`."""
+def printed_folder(printed: str, name: str) -> str:
+    """Where the run called `name` lies, as a command said."""
     (line,) = [line for line in printed.splitlines() if line.startswith(f"{name}: outputs/")]
-    return pd.read_parquet(workplace / line.partition(": ")[2] / "scores.parquet")
+    return line.partition(": ")[2]
+
+
+def stored(workplace: Path, printed: str, name: str) -> pd.DataFrame:
+    """Scores of the run called `name`."""
+    return pd.read_parquet(workplace / printed_folder(printed, name) / "scores.parquet")
 
 
 def test_the_attack(follow, workplace):
@@ -102,6 +113,20 @@ def test_the_mitigation(follow):
     assert rewritten == [("red cat",)]
 
 
+def test_the_metric(follow, workplace):
+    try:
+        (whole,) = follow("metric")
+    finally:
+        METRICS.pop("youden", None)
+    folder = workplace / printed_folder(whole, "loss")
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    rows = stored(workplace, whole, "loss")
+    fpr, tpr, _ = roc_curve(rows.is_member[~rows.calibration], rows.score[~rows.calibration])
+    assert metrics["youden"]["value"] == pytest.approx((tpr - fpr).max())
+    assert {"lo", "hi"} < metrics["controls"]["base"]["youden"].keys()
+    assert "Youden J: largest TPR minus FPR" in whole
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_every_guide_has_its_sections(part):
     text = (GUIDES / f"{part}.md").read_text(encoding="utf-8")
@@ -114,7 +139,7 @@ def test_every_guide_has_its_sections(part):
 @pytest.mark.parametrize("part", PARTS)
 def test_every_guide_prints_python_and_yaml(part):
     kinds = {block.language for block in blocks_of(GUIDES / f"{part}.md") if block.file}
-    assert {"python", "yaml"} <= kinds
+    assert kinds == ({"python"} if part == "metric" else {"python", "yaml"})  # always measured
 
 
 @pytest.mark.slow
