@@ -87,7 +87,7 @@ tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumabl
 bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run; a quarter hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mia_bench.bench
 
-bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 cells (an hour)
+bench-scale: .venv/installed ## options of torch, two processes, a kill among 100,000 rows, 1,000 runs (an hour)
 	$(BIN)/python -m mia_bench.bench torch_options memory ddp parallel_models resume stored_runs metrics cost_model
 
 honesty: .venv/installed ## do intervals cover and controls stay silent? docs/honesty.md (an hour)

@@ -24,26 +24,45 @@ class Recipe:
     """
 
     steps: int | None = None
+    """Optimiser steps of the global batch; null where epochs are given."""
     epochs: float | None = None
+    """Passes over the members, in place of steps."""
     batch_size: int = MISSING
+    """Global batch, over all devices and accumulated parts."""
     lr: float = MISSING
+    """Learning rate, constant after the warm-up."""
     warmup: int = 0
+    """Steps over which the learning rate rises linearly."""
     weight_decay: float = 1e-2
+    """AdamW's decoupled weight decay."""
     max_grad_norm: float = 1.0
+    """Norm at which gradients are clipped; 0: never."""
     p_uncond: float = 0.0
+    """Probability of the empty caption at every step."""
     ema_decay: float | None = None
+    """Decay of averaged weights, which are then validated and attacked; null: the last weights."""
     optimizer: str = "adamw"
+    """adamw, adamw_fused or adamw_8bit (needs bitsandbytes)."""
     lora_rank: int | None = None
+    """Rank of low-rank adapters that are trained in place of every weight; null: all weights."""
     lora_targets: list[str] = field(default_factory=lambda: list(LORA_TARGETS))
+    """Layers that get adapters, by the end of their names."""
     gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: slower and smaller."""
     cache_latents: bool | None = None
     """Train on latents encoded once; null: unless images are augmented afresh at each step."""
     accumulate: int = 1
+    """Parts into which a batch is cut, one after the other; divides batch_size."""
     save_at: list[int] = field(default_factory=list)
+    """Steps whose weights are saved beside the last, to attack with checkpoint=."""
     val_every: int = 100
+    """Steps between validations."""
     val_rows: int = 64
+    """Rows of members and of the validation role that are validated on."""
     checkpoint_every: int = 100
+    """Steps between checkpoints to resume from."""
     seed: int = "${seed}"  # type: ignore[assignment]
+    """Of order, timesteps, noise and adapters while fine-tuning."""
 
     @property
     def total(self) -> int:

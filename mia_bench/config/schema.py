@@ -20,16 +20,28 @@ class Data:
     """One data set: where pairs come from and how many of them play which role."""
 
     name: str = MISSING
+    """Name of the data set, in tables and in names of files."""
     source: Any = MISSING
+    """The reader: a `_target_` and its arguments."""
     sizes: dict[str, Any] = MISSING
+    """Rows per role: counts (5) or shares (0.05); validation null: the rest."""
     split_seed: int = "${seed}"  # type: ignore[assignment]
+    """Decides which near-duplicate group plays which role."""
     max_distance: int = 6
-    max_rmse: float | None = None  # of 16x16 thumbnails: also links sparse drawings
-    pools: dict[str, str] = field(default_factory=dict)  # role: the part of the source it draws on
-    split: str | None = None  # a published split to import: csv or json
-    captions: str | None = "own"  # of the attacker: own, null, file:<path>, pseudo:<captioner>
-    on_error: str = "skip"  # or raise, at the first pair that cannot be used
-    pretraining: bool = False  # members were in the pre-training: the model is audited as it is
+    """Bits of 64 in which perceptual hashes of near-duplicates may differ."""
+    max_rmse: float | None = None
+    """Root-mean-square difference of 16 x 16 thumbnails up to which two images are near-duplicates
+    too, for sparse drawings; null: perceptual hashes alone."""
+    pools: dict[str, str] = field(default_factory=dict)
+    """Role: the part of the source that it draws on, e.g. `{target_member: train2017}`."""
+    split: str | None = None
+    """A published split to import, csv or json."""
+    captions: str | None = "own"
+    """Captions that the attacker has: own, null, file:<path> or pseudo:<captioner>."""
+    on_error: str = "skip"
+    """At a pair that cannot be used: skip (and count it) or raise."""
+    pretraining: bool = False
+    """Members were in the pre-training: the model is audited as it is, never fine-tuned."""
 
     def split_identity(self, source: Any) -> list[Any]:
         """What decides the split; options at their defaults stay out, so that old keys hold."""
@@ -42,9 +54,11 @@ class Data:
 @dataclass
 class CalibrationOptions:
     kind: str = "shadow"
+    """Rows to calibrate on: those of a shadow model, or half of the evaluation rows (split)."""
     folds: int = 5
+    """Parts for scores out of fold, cut between near-duplicate groups."""
     shadow_mitigation: str = "same"
-    """"none": the attacker does not know of the mitigation and trains the shadow without it."""
+    """Of the shadow: same as the target's, or none, for an attacker who does not know of it."""
 
     def identity(self) -> dict[str, Any]:
         """Without what is at its default since before it existed, so that keys stay."""
@@ -61,14 +75,23 @@ class CalibrationOptions:
 @dataclass
 class TrainerOptions:
     accelerator: str = "auto"
+    """Lightning's: auto, cpu, gpu."""
     devices: int = 1
+    """Processes of one machine that share every fine-tune and predict pass."""
     num_nodes: int = 1
+    """Machines likewise; every rank runs the same command."""
     strategy: str = "auto"
+    """Lightning's: auto or ddp."""
     precision: str = "32-true"
+    """Of fine-tuning: 32-true, bf16-mixed or 16-mixed; weights are kept in float32."""
     gpu_slots: int | None = None
+    """Parallel jobs of a machine take one GPU each, from the first N (-1: all); null: no turns."""
     workers: int = 0
+    """Processes that read and decode images ahead of the model."""
     compile: str | None = None
+    """torch.compile of the U-Net while scoring: default, reduce-overhead or max-autotune."""
     beside: bool = True
+    """Train and query small models on a CPU at the same time, in a process each."""
 
     @property
     def ranks(self) -> int:
@@ -79,31 +102,51 @@ class TrainerOptions:
 @dataclass
 class LoggerOptions:
     wandb: str = "disabled"
+    """Mirror on Weights & Biases: disabled, offline or online."""
     project: str = "mia_bench"
+    """W&B project."""
     entity: str | None = None
+    """W&B user or team; null: the default of the login."""
 
 
 @dataclass
 class Evaluation:
     seed: int = 0
+    """Of noise, folds, bootstrap and permutations."""
     batch_size: int = 32
+    """Images per predict step: speed, memory and last digits only."""
     resamples: int = 2000
+    """Bootstrap resamples of every interval, at least 100."""
     base_rows: list[str] | None = None
+    """Attacks that also run on the untouched base, as a control; null: all, []: none."""
     base_calibrated: bool = False
+    """Add rows `<attack>-base`, whose features have the base model's subtracted before any fit."""
     blind_rows: bool = True
+    """Run the blind baselines: classifiers that never query the model, as controls."""
     blind_encoder: str | None = None
+    """What blind baselines see of images: null: statistics; else an open_clip embedding,
+    `<model>/<pretrained tag>`, e.g. ViT-B-32/laion2b_s34b_b79k."""
     access: str = "white_box"
+    """Highest access allowed: black_box, grey_box or white_box; attacks above it are refused."""
     ensemble: bool = False
+    """Add a classifier over the features of all grey-box attacks, fitted on calibration rows."""
     utility: bool = False
+    """Measure what target and base are good for: held-out loss, distances, samples."""
     utility_images: int = 200
+    """Images generated and compared for it, at least 2."""
     utility_clip: str | None = None
+    """open_clip `<model>/<pretrained tag or file>` for a CLIP score; null: none."""
     dtype: str | None = None
+    """Of the U-Net while scoring: bfloat16, float16 or tf32, under keys of its own; null: the
+    model's."""
 
 
 @dataclass
 class Paths:
     outputs: str = "outputs"
-    cache_gb: float | None = 20.0  # of latents kept between runs; null: no limit
+    """Folder of everything that is written."""
+    cache_gb: float | None = 20.0
+    """Gigabytes of latents kept between runs, least recently used first to go; null: no limit."""
 
 
 @dataclass
@@ -111,17 +154,25 @@ class Root:
     """The closed part of the configuration; a key that is not here is a typo."""
 
     model: Any = MISSING
+    """A `_target_` and its arguments, see the models below."""
     data: Data = field(default_factory=Data)
     attack: dict[str, Any] = field(default_factory=dict)
+    """Attacks by name, see below."""
     mitigation: dict[str, Any] = field(default_factory=dict)
+    """Mitigations by name, see below."""
     finetune: Recipe = field(default_factory=Recipe)
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     logger: LoggerOptions = field(default_factory=LoggerOptions)
     eval: Evaluation = field(default_factory=Evaluation)
     paths: Paths = field(default_factory=Paths)
-    published: dict[str, Any] = field(default_factory=dict)  # a paper's figures, beside ours
+    published: dict[str, Any] = field(default_factory=dict)
+    """A paper's figures, shown beside ours."""
     seed: int = 0
+    """Gives data.split_seed, finetune.seed and eval.seed unless they are set."""
     checkpoint: int | None = None
+    """Optimiser step that is attacked, among those saved; null: the last, or the best validated."""
     plan_only: bool = False
+    """Print what would run, check what can be checked, and stop."""
     debug: bool = False
+    """Show tracebacks."""

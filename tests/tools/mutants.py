@@ -1,4 +1,4 @@
-"""`python tests/mutants.py FILE... [--sample N] [--out JSON] [--again JSON]`: do tests notice?
+"""`python tests/tools/mutants.py FILE... [--sample N] [--out J] [--again J]`: do tests notice?
 
 Every mutant that mutmut's operators make of a file of mia_bench is run against the test file that
 mirrors it, the quickest tests first, in a forked process that has torch and friends already.
@@ -45,9 +45,8 @@ LEAST_SECONDS = 30.0  # of processor time: a mutant that takes more counts as no
 SLOWER = 8
 EXAMPLES = 15  # of hypothesis, instead of 100
 MIRRORS = {  # of files whose tests are elsewhere
-    "mia_bench/attacks/__init__.py": ("tests/attacks/test_calibration.py",),
-    "mia_bench/attacks/compare.py": ("tests/attacks/test_drc.py",),
-    "mia_bench/attacks/restore.py": ("tests/attacks/test_drc.py",),
+    "mia_bench/attacks/components/image_similarity.py": ("tests/attacks/test_drc.py",),
+    "mia_bench/attacks/components/restoration.py": ("tests/attacks/test_drc.py",),
 }
 HEAVY = ("numpy", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "torch")
 HEAVY += ("diffusers", "transformers", "hydra", "hypothesis", "pytest", "xgboost", "torchmetrics")
