@@ -61,7 +61,7 @@ def threads_each(plan: Plan, costs: dict[str, int]) -> int | None:
     import torch
 
     options = plan.experiment.options.trainer
-    if not options.beside or options.ranks > 1 or not _on_cpu(options.accelerator):
+    if not options.parallel_models or options.ranks > 1 or not _on_cpu(options.accelerator):
         return None
     if sum(cost >= MIN_EVALUATIONS for cost in costs.values()) < 2 or torch.get_num_threads() < 2:
         return None
@@ -140,7 +140,7 @@ class Worker:
             raise MiaError(
                 f"the process at work on the {' and '.join(self.kinds)} ended with {how}. Run the "
                 "same command again: it goes on from what is saved. Where memory was short, "
-                "trainer.beside=false serves one model after the other."
+                "trainer.parallel_models=false serves one model after the other."
             )
 
 

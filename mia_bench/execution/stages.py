@@ -12,7 +12,12 @@ from mia_bench.execution import parallel
 from mia_bench.execution.loading import device_of, encode_rows, load_target, scoring_target
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, ModelSpec, RunSpec
-from mia_bench.storage.artifacts import finished_elsewhere, get_or_build, is_settled
+from mia_bench.storage.artifacts import (
+    finished_elsewhere,
+    get_or_build,
+    get_or_build_on_all_ranks,
+    is_settled,
+)
 from mia_bench.storage.files import write_yaml
 from mia_bench.storage.locks import holding
 from mia_bench.utils.distributed import global_rank
@@ -34,11 +39,11 @@ def train(plan: Plan, kinds: Sequence[str]) -> None:
     """The models of `kinds` that are not trained."""
     from mia_bench.training.checkpoints import LAST_CHECKPOINT
 
-    together = plan.experiment.options.trainer.ranks > 1
+    distributed = plan.experiment.options.trainer.ranks > 1
     for spec in plan.trained:
         if spec.kind in kinds and not spec.ready:
-            build = partial(_train, plan, spec)
-            get_or_build(spec.folder, build, together, scrap=(LAST_CHECKPOINT,))
+            built = get_or_build_on_all_ranks if distributed else get_or_build
+            built(spec.folder, partial(_train, plan, spec), discard=(LAST_CHECKPOINT,))
             free()
 
 
@@ -88,12 +93,12 @@ def _train(plan: Plan, spec: ModelSpec, tmp: Path) -> dict[str, Any]:
 def _predict(plan: Plan, spec: ModelSpec, rows: Sequence[str], asked: list[FeatureSpec]) -> None:
     from mia_bench.extraction.shards import SHARDS
 
-    together = plan.experiment.options.trainer.ranks > 1  # every rank writes shards of its own
-    with holding([q.folder for q in asked], together):
+    distributed = plan.experiment.options.trainer.ranks > 1  # every rank writes shards of its own
+    with holding([q.folder for q in asked], distributed):
         # another job may have asked meanwhile, or one was killed when all was sealed
         first = global_rank() == 0
-        waiting = [q for q in asked if not (first and is_settled(q.folder, scrap=(SHARDS,)))]
-        if together and len(waiting) < len(asked):
+        waiting = [q for q in asked if not (first and is_settled(q.folder, discard=(SHARDS,)))]
+        if distributed and len(waiting) < len(asked):
             raise MiaError(finished_elsewhere(asked[0].folder))
         if waiting:
             _ask(plan, spec, rows, waiting)
@@ -115,7 +120,7 @@ def _ask(plan: Plan, spec: ModelSpec, rows: Sequence[str], asked: list[FeatureSp
             f"ask {spec.kind}",
         )
     for questions in asked:
-        get_or_build(questions.folder, partial(_merged, questions), scrap=(SHARDS,))
+        get_or_build(questions.folder, partial(_merged, questions), discard=(SHARDS,))
 
 
 def _merged(questions: FeatureSpec, tmp: Path) -> dict[str, Any]:

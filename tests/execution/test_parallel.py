@@ -1,4 +1,4 @@
-"""beside.py: who works beside whom, the bits of one thread alone, and no helper left behind."""
+"""Which models are served in parallel, with the bits of one thread alone, and no worker left."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def test_small_models_with_enough_to_do_share_the_threads(plan):
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
-    "changed", [{"beside": False}, {"devices": 2}, {"num_nodes": 2}, {"accelerator": "gpu"}]
+    "changed",
+    [{"parallel_models": False}, {"devices": 2}, {"num_nodes": 2}, {"accelerator": "gpu"}],
 )
 def test_options_that_serve_one_model_after_the_other(plan, changed):
     assert threads_each(_with(plan, **changed), ENOUGH) is None
@@ -162,7 +163,9 @@ def test_a_helpers_error_is_that_of_the_run(plan):
 def test_a_killed_helper_is_named(plan):
     with parallel._helper(plan, "train", ["shadow"], 1, 1) as helper:
         helper.process.kill()
-        with pytest.raises(MiaError, match=r"at work on the shadow ended with signal 9.*beside=f"):
+        with pytest.raises(
+            MiaError, match=r"at work on the shadow ended with signal 9.*parallel_mod"
+        ):
             helper.wait()
 
 

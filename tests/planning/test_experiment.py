@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.schema import TrainerOptions
 from mia_bench.utils.errors import MiaError
 
 CONF = conf_dir()
@@ -26,6 +27,19 @@ def test_every_attack_option_builds(experiment, name):
 @pytest.mark.parametrize("choice", [f"trainer={t}" for t in TRAINERS])
 def test_every_trainer_option_composes(experiment, choice):
     assert experiment(choice).options.trainer.precision
+
+
+@pytest.mark.parametrize("name", ["parallel_models", "beside"])
+def test_models_in_parallel_have_an_old_name_too(experiment, name):
+    """On the command line and in stored configurations; what is stored now has the new one."""
+    run = experiment(f"trainer.{name}=false")
+    assert not run.options.trainer.parallel_models
+    assert experiment().options.trainer.parallel_models
+    stored = run.resolved["trainer"]
+    assert stored["parallel_models"] is False
+    assert "beside" not in stored
+    old = OmegaConf.merge(OmegaConf.structured(TrainerOptions), {name: False})
+    assert not OmegaConf.to_object(old).parallel_models
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -1,4 +1,4 @@
-"""store.py: keys, atomic files, and folders that are complete or absent."""
+"""Keys, atomic files, and folders that are complete or absent."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from mia_bench.storage.artifacts import (
     checked_manifest,
     get_or_build,
+    get_or_build_on_all_ranks,
     is_complete,
     is_settled,
     seal,
@@ -286,9 +287,9 @@ def test_a_build_killed_after_its_seal_is_published_not_made_again(
     with monkeypatch.context() as patch:
         patch.setattr("mia_bench.storage.artifacts._publish", killed)
         with pytest.raises(KeyboardInterrupt):
-            get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+            get_or_build(folder, build, discard=("shards", "last.ckpt"))
     assert not is_complete(folder)
-    manifest = get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+    manifest = get_or_build(folder, build, discard=("shards", "last.ckpt"))
     assert len(runs) == 1
     assert set(manifest["files"]) == {"data.txt", "sub/more.txt"}
     assert {p.name for p in folder.iterdir()} == {"manifest.json", "data.txt", "sub"}
@@ -426,7 +427,7 @@ def test_other_ranks_take_no_lock_and_seal_nothing(
         get_or_build(folder, counting([]))
         return {"rows": 99}
 
-    assert get_or_build(folder, build, together=True)["rows"] == 3
+    assert get_or_build_on_all_ranks(folder, build)["rows"] == 3
     assert runs == [tmp_path / "key.tmp"]
 
 
@@ -446,13 +447,13 @@ def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypa
     folder, runs = tmp_path / "key", []
     monkeypatch.setattr("mia_bench.storage.locks.LOCK_NOTICE_SECONDS", 0.0)
     with FileLock(tmp_path / "key.lock"), pytest.raises(MiaError, match=r"another run .* on key"):
-        get_or_build(folder, counting(runs), together=True)
+        get_or_build_on_all_ranks(folder, counting(runs))
     assert not runs
     with FileLock(tmp_path / "key.asking.lock"):
         with pytest.raises(MiaError, match="Start this one again"), holding([folder], True):
             pass
         monkeypatch.setenv("RANK", "1")
-        with holding([folder], together=True):
+        with holding([folder], distributed=True):
             pass
 
 
@@ -467,8 +468,8 @@ def test_a_run_of_several_processes_does_not_go_on_from_what_another_just_finish
         "mia_bench.storage.artifacts.is_complete",
         lambda path: next(states, (path / "manifest.json").is_file()),
     )
-    with pytest.raises(MiaError, match="key was finished meanwhile"):
-        get_or_build(folder, counting(runs), together=True)
+    with pytest.raises(MiaError, match="key was finished by another run"):
+        get_or_build_on_all_ranks(folder, counting(runs))
     assert not runs
 
 
