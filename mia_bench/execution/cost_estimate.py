@@ -142,9 +142,8 @@ def time_evaluation(target: Target) -> float:
 
 def time_step(target: Target, plan: Plan, spec: ModelSpec) -> float:
     """Seconds per optimiser step: the mean of all but the first of three."""
-    from lightning.pytorch import Trainer
-
     from mia_bench.training.module import FinetuneModule
+    from mia_bench.utils.lightning_tools import TrainingLoop, make_trainer
 
     setup, options = spec.setup, plan.experiment.options.trainer
     assert setup is not None
@@ -159,23 +158,15 @@ def time_step(target: Target, plan: Plan, spec: ModelSpec) -> float:
     module = FinetuneModule(target, rows, rows, short, views=views)
     clock = _clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            max_steps=MEASURED_STEPS,
-            max_epochs=-1,
-            accelerator=options.accelerator,
-            devices=1,
-            precision=options.precision,  # type: ignore[arg-type]
-            accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.max_grad_norm,
-            limit_val_batches=0,
-            use_distributed_sampler=False,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=Path(folder),
-            callbacks=[clock],
+        loop = TrainingLoop(
+            MEASURED_STEPS,
+            recipe.accumulate,
+            recipe.max_grad_norm,
+            options.precision,
+            Path(folder),
         )
+        one_process = replace(options, devices=1, num_nodes=1, strategy="auto")
+        trainer = make_trainer(one_process, [clock], loop)
         trainer.fit(module)
     times: list[float] = clock.times
     return (times[-1] - times[0]) / (len(times) - 1)

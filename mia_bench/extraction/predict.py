@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lightning.pytorch import Trainer
-
 from mia_bench.attacks import Attack
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.loader import cut, loader
@@ -19,7 +17,7 @@ from mia_bench.extraction.module import AttackModule
 from mia_bench.extraction.shard_writer import Writer
 from mia_bench.extraction.shards import SHARDS, finished
 from mia_bench.target import Target
-from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, lightning_strategy
+from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, make_trainer
 
 
 def run_pass(
@@ -43,7 +41,7 @@ def run_pass(
     waiting = sum(item.sample_id not in everywhere for item in items)
     if not waiting:
         return
-    trainer = _trainer(options, RowProgress(label, waiting))
+    trainer = make_trainer(options, [RowProgress(label, waiting), SigtermHandler()])
     mine = items[trainer.global_rank :: trainer.world_size]
     left = [
         rows
@@ -55,20 +53,3 @@ def run_pass(
         batches = loader(left, resolution, options, target.store)
         trainer.predict(module, batches, return_predictions=False)
     trainer.strategy.barrier()  # the other ranks' shards are there, too
-
-
-def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
-    return Trainer(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=lightning_strategy(options),
-        precision="32-true",
-        inference_mode=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[progress, SigtermHandler()],
-    )

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
-from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import TrainingSetup
 from mia_bench.target import Target
@@ -16,7 +15,12 @@ from mia_bench.training.batches import EncodedRows
 from mia_bench.training.checkpoints import LAST_CHECKPOINT, CheckpointWriter, InPlace, whole
 from mia_bench.training.module import FinetuneModule
 from mia_bench.training.views import AugmentedViews
-from mia_bench.utils.lightning_tools import SigtermHandler, StepProgress, lightning_strategy
+from mia_bench.utils.lightning_tools import (
+    SigtermHandler,
+    StepProgress,
+    TrainingLoop,
+    make_trainer,
+)
 
 
 def finetune(
@@ -44,40 +48,22 @@ def finetune(
     stopping = [callback for stop in setup.stops for callback in stop.callbacks()]
     keeper = CheckpointWriter(folder, setup.recipe, keep_best=bool(stopping))
     callbacks = [*stopping, keeper, StepProgress(label), SigtermHandler()]
-    trainer = _trainer(setup.recipe, options, folder, callbacks)
+    recipe = setup.recipe
+    loop = TrainingLoop(
+        recipe.total,
+        recipe.accumulate,
+        recipe.max_grad_norm,
+        options.precision,
+        folder,
+        validate_every=recipe.val_every,
+    )
+    trainer = make_trainer(options, callbacks, loop, InPlace())
     last = folder / LAST_CHECKPOINT
     resumed, began = whole(last), time.monotonic()
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
     seconds = None if resumed else time.monotonic() - began
     facts = _facts(module, trainer, len(members.sample_id), seconds)
     return facts | ({"chosen_step": keeper.best_step} if stopping else {})
-
-
-def _trainer(
-    recipe: Recipe, options: TrainerOptions, folder: Path, callbacks: list[Callback]
-) -> Trainer:
-    return Trainer(
-        max_steps=recipe.total,
-        max_epochs=-1,
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=lightning_strategy(options),
-        precision=options.precision,  # type: ignore[arg-type]
-        accumulate_grad_batches=recipe.accumulate,
-        gradient_clip_val=recipe.max_grad_norm,
-        val_check_interval=recipe.val_every * recipe.accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        callbacks=callbacks,
-        plugins=[InPlace()],
-    )
 
 
 def _facts(

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mia_bench.execution.run import execute
+from mia_bench.execution.single_run import run_or_plan, run_single
 from mia_bench.metrics import Thresholds, auroc
 from mia_bench.metrics.summary import evaluate
 from mia_bench.utils.errors import MiaError
@@ -21,7 +22,7 @@ LIST = "attack=[clid,clid_vec,loss,mc]"
 def finished(small, tmp_path_factory):
     """One small run of four attacks; the outputs folder and its results by attack."""
     outputs = tmp_path_factory.mktemp("outputs")
-    results = execute(small(LIST, outputs=outputs))
+    results = execute(small(LIST, outputs=outputs)).results
     return outputs, {name: (metrics, folder) for name, metrics, folder in results}
 
 
@@ -88,7 +89,7 @@ def test_the_verdict_on_the_controls_is_stored_as_it_is_shown(finished):
 def test_a_second_run_finds_everything_done(finished, small):
     outputs, results = finished
     before = artefacts(outputs)
-    again = execute(small(LIST, outputs=outputs))
+    again = execute(small(LIST, outputs=outputs)).results
     assert artefacts(outputs) == before
     assert {name: metrics for name, metrics, _ in again} == {n: m for n, (m, _) in results.items()}
 
@@ -98,7 +99,7 @@ def test_another_alpha_asks_the_model_nothing(finished, small):
     before = artefacts(outputs)
     ((_, metrics, folder),) = execute(
         small("attack=clid", "attack.clid.alpha=0.3", outputs=outputs)
-    )
+    ).results
     new = set(artefacts(outputs)) - set(before)
     assert new == {str(folder / "manifest.json")}
     assert metrics["chosen"] == {"alpha": 0.3}
@@ -119,7 +120,7 @@ def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finish
 
 
 def test_plan_only_prints_and_trains_nothing(small, tmp_path, capsys):
-    assert execute(small("plan_only=true", outputs=tmp_path)) == []
+    assert run_or_plan(small("plan_only=true", outputs=tmp_path)) is None
     said = capsys.readouterr().out
     assert "4 steps of 8 to train" in said
     assert "U-Net evaluations" in said
@@ -128,7 +129,9 @@ def test_plan_only_prints_and_trains_nothing(small, tmp_path, capsys):
 
 def test_calibration_split_never_evaluates_on_what_it_calibrates_on(finished, small):
     outputs, _ = finished
-    ((_, metrics, folder),) = execute(small("attack=loss", "calibration=split", outputs=outputs))
+    ((_, metrics, folder),) = execute(
+        small("attack=loss", "calibration=split", outputs=outputs)
+    ).results
     scores = pd.read_parquet(folder / "scores.parquet")
     counts = scores.sample_id.value_counts()
     assert counts.max() == 1
@@ -137,7 +140,7 @@ def test_calibration_split_never_evaluates_on_what_it_calibrates_on(finished, sm
 
 def test_base_calibrated_rows_subtract_before_fitting(finished, small):
     outputs, _ = finished
-    results = execute(small("attack=loss", "eval.base_calibrated=true", outputs=outputs))
+    results = execute(small("attack=loss", "eval.base_calibrated=true", outputs=outputs)).results
     assert [name for name, _, _ in results] == ["loss", "loss-base"]
     raw, difference = (pd.read_parquet(folder / "scores.parquet") for _, _, folder in results)
     raw = raw[raw.role.str.startswith("target")]
@@ -147,7 +150,9 @@ def test_base_calibrated_rows_subtract_before_fitting(finished, small):
 
 def test_the_ensemble_has_its_own_row_and_is_compared(finished, small):
     outputs, _ = finished
-    results = execute(small("attack=[clid,loss,pia]", "eval.ensemble=true", outputs=outputs))
+    results = execute(
+        small("attack=[clid,loss,pia]", "eval.ensemble=true", outputs=outputs)
+    ).results
     name, metrics, folder = results[-1]
     assert name == "ensemble"
     assert metrics["compared"]["best_by_calibration"]["attack"] in {"clid", "loss", "pia"}
@@ -159,7 +164,9 @@ def test_the_ensemble_has_its_own_row_and_is_compared(finished, small):
 
 def test_drc_leaves_pictures_beside_its_run(finished, small):
     outputs, _ = finished
-    ((_, _, folder),) = execute(small("attack=drc_cheap", "eval.base_rows=[]", outputs=outputs))
+    ((_, _, folder),) = execute(
+        small("attack=drc_cheap", "eval.base_rows=[]", outputs=outputs)
+    ).results
     pictures = {path.name for path in (folder / "evidence").glob("*.png")}
     assert "evidence.png" in pictures
     assert len(pictures) > 8
@@ -179,7 +186,7 @@ def test_a_timestep_the_schedule_does_not_have(finished, small):
 def test_auditing_a_model_as_it_is(small, tmp_path):
     results = execute(
         small("attack=loss", "model.finetune=false", "calibration=split", outputs=tmp_path)
-    )
+    ).results
     assert "base" not in results[0][1]["controls"]
     assert not list(tmp_path.glob("targets/*/steps"))
 
@@ -243,14 +250,14 @@ def test_early_stopping_attacks_the_step_it_chose(small, tmp_path, capsys):
         *("mitigation.early_stop.every=1", "mitigation.early_stop.patience=1"),
         *("mitigation.early_stop.rows=4", "eval.blind_rows=false", "eval.base_rows=[]"),
     )
-    ((_, _, folder),) = execute(small(*stopping, outputs=tmp_path))
+    ((_, _, folder),) = execute(small(*stopping, outputs=tmp_path)).results
     target = tmp_path / "targets" / folder.parts[-3]
     manifest = json.loads((target / "manifest.json").read_text())
     assert folder.parent.name == str(manifest["chosen_step"])
     assert manifest["steps"] < 8
     assert [p.name for p in (target / "steps").iterdir()] == [folder.parent.name]
     before = artefacts(tmp_path)
-    execute(small(*stopping, outputs=tmp_path))
+    run_single(small(*stopping, outputs=tmp_path))
     assert artefacts(tmp_path) == before
     assert f"done, attacked at step {folder.parent.name}" in capsys.readouterr().out
     with pytest.raises(MiaError, match=rf"Saved steps: \[{folder.parent.name}\]"):

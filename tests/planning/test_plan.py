@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.planning.specs import BEST_STEP
 from mia_bench.utils.errors import MiaError
@@ -13,6 +14,10 @@ from mia_bench.utils.errors import MiaError
 def plan_of(small, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("plans")
     return lambda *overrides: make_plan(small(*overrides, outputs=outputs))
+
+
+def described(plan):
+    return "\n".join(describe_plan(plan))
 
 
 def keys(plan):
@@ -123,7 +128,7 @@ def test_the_step_of_early_stopping_is_open_until_it_is_trained(plan_of):
     assert plan.target.step == plan.shadow.step == BEST_STEP
     assert plan.settled() is not plan
     assert plan_of(*stopping, "checkpoint=2", "finetune.save_at=[2]").target.step == 2
-    assert "at most 4 steps" in plan.describe()
+    assert "at most 4 steps" in described(plan)
 
 
 @pytest.mark.parametrize(
@@ -147,11 +152,11 @@ def test_the_step_of_early_stopping_is_open_until_it_is_trained(plan_of):
 )
 def test_contradictions_are_refused_before_anything_is_trained(plan_of, overrides, message):
     with pytest.raises(MiaError, match=message):
-        plan_of("attack=loss", *overrides).describe()
+        described(plan_of("attack=loss", *overrides))
 
 
 def test_the_plan_says_what_is_spent(plan_of):
-    said = plan_of("attack=loss", "mitigation=dp", "mitigation.dp.epsilon=70").describe()
+    said = described(plan_of("attack=loss", "mitigation=dp", "mitigation.dp.epsilon=70"))
     assert "epsilon 70 at delta 1e-05 for one pair in 4 steps" in said
 
 
