@@ -6,7 +6,7 @@ The parts are those of specs.py, under the keys of keys.py. Whatever exists unde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -127,10 +127,10 @@ class Plan:
         """Sample ids with one of `roles`, in sample-id order: members and others interleaved."""
         return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
 
-    def items_of(self, sample_ids: tuple[str, ...]) -> list[Item]:
+    def items_of(self, sample_ids: Sequence[str]) -> list[Item]:
         return [self.items[sid] for sid in sample_ids]
 
-    def _captioned(self, sample_ids: tuple[str, ...]) -> list[tuple[str, str]]:
+    def _captioned(self, sample_ids: Sequence[str]) -> list[tuple[str, str]]:
         return [(sid, self.items[sid].caption) for sid in sample_ids]
 
     # --- feature tables and runs ------------------------------------------------------------------
@@ -214,7 +214,7 @@ class Plan:
         base_calibration: FeatureSpec | None = None,
     ) -> RunSpec:
         specs = (evaluation, calibration, base, base_calibration)
-        tables = [s and (s.model.key, s.model.step, s.folder.name) for s in specs]
+        tables = [None if s is None else (s.model.key, s.model.step, s.folder.name) for s in specs]
         key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
         model = evaluation.model
         folder = self.folder("runs", model.key, model.where, f"{name}-{key}")

@@ -75,7 +75,7 @@ def get_or_build_on_all_ranks(
     if is_complete(folder):
         return checked_manifest(folder)
     if global_rank() > 0:
-        build(_tmp(folder))
+        build(build_folder(folder))
         return _wait_for(folder)
     with _readable_disk_errors(folder), _build_lock(folder, waits=False):
         if is_settled(folder, discard):
@@ -110,7 +110,7 @@ def _build(
     folder: Path, build: Callable[[Path], Mapping[str, Any]], discard: Sequence[str]
 ) -> None:
     """Build, seal and publish, for the process that holds the lock."""
-    tmp = _tmp(folder)
+    tmp = build_folder(folder)
     tmp.mkdir(exist_ok=True)
     began = time.monotonic()
     about = dict(build(tmp))
@@ -125,7 +125,7 @@ def is_settled(folder: Path, discard: Sequence[str] = ()) -> bool:
     Only for the process that holds the lock. A sealed build that has changed since is not
     published: its manifest is removed, and it is built again.
     """
-    tmp = _tmp(folder)
+    tmp = build_folder(folder)
     if not is_complete(folder) and is_complete(tmp):
         try:
             checked_manifest(tmp)
@@ -153,7 +153,8 @@ def _publish(tmp: Path, folder: Path, discard: Sequence[str]) -> None:
     os.replace(tmp, folder)
 
 
-def _tmp(folder: Path) -> Path:
+def build_folder(folder: Path) -> Path:
+    """Where `folder` is built before it gets its name."""
     return folder.with_name(folder.name + ".tmp")
 
 

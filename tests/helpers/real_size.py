@@ -53,7 +53,7 @@ def score(overrides: list[str]) -> dict[str, float]:
     """ROWS images through every attack of the run, on the fine-tuned target."""
     import numpy as np
 
-    from mia_bench.execution.loading import load_target
+    from mia_bench.execution.loading import load_model
     from mia_bench.extraction.predict import run_pass
     from mia_bench.storage.feature_table import read_table
 
@@ -61,7 +61,7 @@ def score(overrides: list[str]) -> dict[str, float]:
     options = plan.experiment.options
     items = [plan.items[sid] for sid in plan.runs[0].evaluation.sample_id[:ROWS]]
     began = time.monotonic()
-    target = load_target(plan, plan.target)
+    target = load_model(plan, plan.target)
     loading = time.monotonic() - began
     attacks = {c.name: (c.attack, plan.folder("real", c.name)) for c in plan.runs}
     resolution = plan.experiment.model.resolution

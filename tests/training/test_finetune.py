@@ -72,7 +72,7 @@ def train(
         fail(members)
     setup = treated(recipe, mitigations)
     seen, views = training_rows(target, members, pictures(7), 16, setup)
-    about = finetune(target, members, heldout, setup, CPU, folder, shown=seen, views=views)
+    about = finetune(target, members, heldout, setup, CPU, folder, training_rows=seen, views=views)
     step = about.get("chosen_step", recipe.steps)
     (file,) = (folder / "steps" / str(step)).glob("*.safetensors")
     return load_file(file), about
@@ -300,7 +300,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_rows(fresh_target, tmp_pat
     step, asked = FinetuneModule.training_step, []
 
     def overflows(self, batch, batch_idx):
-        asked.append([self.shown.sample_id[i] for i in batch["row"].tolist()])
+        asked.append([self.training_rows.sample_id[i] for i in batch["row"].tolist()])
         loss = step(self, batch, batch_idx)
         return (
             loss + self.unet.conv_in.bias[0] * float("inf") * 0 if self.global_step == 3 else loss
