@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mia_bench.attacks import Attack, HasPlainVariant, query_fields, score_fields
 from mia_bench.attacks.components.ensemble import Ensemble
@@ -20,9 +20,11 @@ from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup
-from mia_bench.models import Model
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    from mia_bench.models import Model
 
 METRICS_VERSION = 3
 UTILITY_VERSION = 2

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsCaptions
-from mia_bench.config.schema import Root
-from mia_bench.data.split.manifest import Split
-from mia_bench.models import Model
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    from mia_bench.config.schema import Root
+    from mia_bench.data.split.manifest import Split
+    from mia_bench.models import Model
 
 MIN_ROWS_PER_CLASS = 2  # scaling, folds and thresholds need them, whatever the attack
 WITHOUT_CAPTIONS = ("loss", "pia", "sima", "noise_agg_null")
