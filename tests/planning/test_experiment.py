@@ -72,18 +72,6 @@ def test_no_attack_at_all_is_refused(experiment):
         experiment("attack=[]")
 
 
-def test_an_attack_of_another_contract_names_what_it_lacks(experiment, tmp_path, monkeypatch):
-    """As one from outside the package may be, written for an older version."""
-    (tmp_path / "older.py").write_text(
-        "class Older:\n"
-        "    access, version, statistics, nfe = 2, 1, True, (1, 0)\n"
-        "    def features(self, target, batch): ...\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(MiaError, match=r"attack.older: Older has no asks_at, score, which every"):
-        experiment("attack=[]", "+attack={older: {_target_: older.Older}}")
-
-
 def test_the_resolved_configuration_has_no_interpolations_left(experiment):
     text = OmegaConf.to_yaml(OmegaConf.create(experiment().resolved))
     assert "${" not in text
