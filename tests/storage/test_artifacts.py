@@ -1,4 +1,4 @@
-"""Keys, atomic files, and folders that are complete or absent."""
+"""Folders that are complete or absent: built, resumed, sealed, checked."""
 
 from __future__ import annotations
 
@@ -44,12 +44,6 @@ def counting(runs: list[Path]) -> Build:
         return {"rows": 3}
 
     return build
-
-
-# --- keys ----------------------------------------------------------------------------------------
-
-
-# --- json ----------------------------------------------------------------------------------------
 
 
 # --- folders -------------------------------------------------------------------------------------

@@ -16,11 +16,8 @@ from mia_bench.studies.mitigation_tables import (
 
 
 def interval_entry(value):
-    return {
-        "value": value,
-        "lo": None if value is None else value - 0.1,
-        "hi": value and value + 0.1,
-    }
+    low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
+    return {"value": value, "lo": low, "hi": high}
 
 
 def outcome(auroc, epsilon=None, clip_score=None):
