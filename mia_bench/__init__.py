@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mia_bench.execution.run import run
+    from mia_bench.execution.single_run import run
     from mia_bench.planning.experiment import compose
 
 __all__ = ["compose", "run"]
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
 
         return compose
     if name == "run":
-        from mia_bench.execution.run import run
+        from mia_bench.execution.single_run import run
 
         return run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

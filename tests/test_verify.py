@@ -105,7 +105,9 @@ def test_a_split_calibration_agrees(small, tmp_path) -> None:
         "model.finetune=false",
         "data.sizes.target_member=40",
     )
-    [(_, _, folder)] = execute(small(*words, "data.sizes.target_member=40", outputs=tmp_path))
+    [(_, _, folder)] = execute(
+        small(*words, "data.sizes.target_member=40", outputs=tmp_path)
+    ).results
     assert {c.state for c in verdict(folder).values()} == {"ok"}
 
 

@@ -30,7 +30,7 @@ def drift(dtype: str, attacks: Sequence[str], overrides: list[str]) -> dict[str,
     """`<attack>`: change of AUROC with its 95 % interval, and the rank correlation of scores."""
     import pandas as pd
 
-    from mia_bench.execution.run import run
+    from mia_bench.execution.single_run import run
     from mia_bench.metrics.summary import paired_difference
 
     common = (f"attack=[{','.join(attacks)}]", "eval.base_rows=[]", *overrides)

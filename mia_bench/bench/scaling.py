@@ -36,7 +36,7 @@ def parallel_models() -> dict[str, float]:
 
     One after the other has every thread, two in parallel have one each.
     """
-    one_by_one, parallel = _model_stages("trainer.beside=false"), _model_stages()
+    one_by_one, parallel = _model_stages("trainer.parallel_models=false"), _model_stages()
     return {stage: one_by_one[stage] / parallel[stage] for stage in one_by_one}
 
 

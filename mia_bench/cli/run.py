@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mia_bench.config.command_spec import Command
 from mia_bench.config.secrets import refuse_secrets
 from mia_bench.execution.run import execute
+from mia_bench.execution.single_run import run_or_plan
 from mia_bench.storage.command import PROGRAM, current_command, recorded_as
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -87,14 +88,14 @@ def job(cfg: DictConfig) -> None:
 
     hydra = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
-        execute(to_experiment(cfg))
+        run_or_plan(to_experiment(cfg))
         return
     if cfg.trainer.devices * cfg.trainer.num_nodes > 1:
         raise MiaError(SEVERAL_DEVICES)
     echo(f"\n{heading(Path(hydra.sweep.dir), hydra.job.num)}")
     with recorded_as([PROGRAM, *hydra.overrides.task]):  # its own, not that of the sweep
         try:
-            for name, metrics, folder in execute(to_experiment(cfg), alone=False):
+            for name, metrics, folder in execute(to_experiment(cfg)).results:
                 echo(f"{name}: AUC {interval(metrics['auroc'])}  {folder}")
         except Exception as error:  # recorded where it happened; the sweep's table says so
             _report(error)

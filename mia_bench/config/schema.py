@@ -44,11 +44,19 @@ class Data:
     """Members were in the pre-training: the model is audited as it is, never fine-tuned."""
 
     def split_identity(self, source: Any) -> list[Any]:
-        """What decides the split; options at their defaults stay out, so that old keys hold."""
+        """What decides the split, given the yaml of the source.
+
+        Newer options are left out at their defaults, so that the keys of older splits hold.
+        """
         identity = [source, self.sizes, self.split_seed, self.max_distance]
-        given = {"max_rmse": self.max_rmse, "pools": self.pools or None}
-        extra = {name: value for name, value in given.items() if value is not None}
-        return [*identity, extra] if extra else identity
+        newer = {"max_rmse": self.max_rmse, "pools": self.pools or None}
+        chosen = {name: value for name, value in newer.items() if value is not None}
+        return [*identity, chosen] if chosen else identity
+
+
+# How calibration=split halves the evaluation rows (metrics/group_folds.calibrating). The first
+# version took halves and folds from one hash, so that the rows of a half shared a fold.
+HALVING_VERSION = 2
 
 
 @dataclass
@@ -61,15 +69,17 @@ class CalibrationOptions:
     """Of the shadow: same as the target's, or none, for an attacker who does not know of it."""
 
     def identity(self) -> dict[str, Any]:
-        """Without what is at its default since before it existed, so that keys stay."""
-        found = dict(vars(self))
+        """What decides how an attack is calibrated.
+
+        `shadow_mitigation` is left out at its default, which is older than the option, so that the
+        keys of older runs hold.
+        """
+        identity: dict[str, Any] = dict(vars(self))
         if self.shadow_mitigation == "same":
-            del found["shadow_mitigation"]
+            del identity["shadow_mitigation"]
         if self.kind == "split":
-            found["halves"] = (
-                2  # the second way to halve the rows; the first shared a hash with folds
-            )
-        return found
+            identity["halves"] = HALVING_VERSION
+        return identity
 
 
 @dataclass
@@ -90,12 +100,19 @@ class TrainerOptions:
     """Processes that read and decode images ahead of the model."""
     compile: str | None = None
     """torch.compile of the U-Net while scoring: default, reduce-overhead or max-autotune."""
-    beside: bool = True
-    """Train and query small models on a CPU at the same time, in a process each."""
+    parallel_models: bool = True
+    """Small models on a CPU: train target and shadow, and extract their features, in parallel."""
+    beside: bool | None = None
+    """The name of `parallel_models` in earlier versions, read from the command line and from stored
+    configurations."""
+
+    def __post_init__(self) -> None:
+        if self.beside is not None:
+            self.parallel_models, self.beside = self.beside, None
 
     @property
     def ranks(self) -> int:
-        """Processes that work together on every model."""
+        """Processes of a distributed run, all at work on the same model."""
         return self.devices * self.num_nodes
 
 

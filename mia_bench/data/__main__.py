@@ -44,12 +44,12 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     from mia_bench.data.split.prepare import prepare
     from mia_bench.display.data_overview import overview, text, write_report
     from mia_bench.planning.experiment import compose
+    from mia_bench.planning.keys import split_file
 
     experiment = compose(*overrides)
     data, outputs = experiment.options.data, experiment.outputs
-    listing, split, manifest = prepare(
-        data, experiment.source, experiment.resolved["data"]["source"], outputs
-    )
+    manifest = split_file(outputs, data, experiment.resolved["data"]["source"])
+    listing, split = prepare(data, experiment.source, manifest)
     items = with_attacker_captions(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
     echo(text(facts, split))

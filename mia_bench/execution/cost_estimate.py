@@ -1,7 +1,7 @@
-"""What a run will cost, before it is paid: three measured training steps, and a U-Net evaluation.
+"""What a run will cost, from three training steps and one U-Net evaluation that are measured here.
 
 The steps are those of FinetuneModule on the device of the run, with its precision and batch, on
-noise in place of latents. Nothing of them is kept, and nothing a fine-tune reads is touched.
+noise in place of latents. Nothing of them is kept, and nothing that a fine-tune reads is changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.execution.loading import device_of, load_target
+from mia_bench.execution.loading import SMALL_UNET_BYTES, device_of, load_model
 from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.training.batches import VALIDATION_TIMESTEPS, EncodedRows
@@ -23,6 +23,9 @@ from mia_bench.utils.memory import forget_peak, free, peak
 
 if TYPE_CHECKING:
     from mia_bench.config.recipe import Recipe
+    from mia_bench.config.schema import TrainerOptions
+    from mia_bench.data.source import Item
+    from mia_bench.mitigations import TrainingSetup
     from mia_bench.planning.experiment import Experiment
     from mia_bench.planning.plan import Plan
     from mia_bench.planning.specs import ModelSpec
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
 
 
 MEASURED_STEPS = 3
-SMALL_UNET_BYTES = (
-    64 * 2**20
-)  # bytes of a U-Net; smaller ones are trained sooner than they are measured
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Pace:
 
 
 def plan_lines(experiment: Experiment) -> Iterator[str]:
-    """`plan_only=true`: what would run and what it would cost; what is missing is said instead."""
+    """`plan_only=true`: what would run and what it would cost, or which data and weights lack."""
     try:
         plan = make_plan(experiment)
-    except Missing as missing:
-        yield f"missing: {missing}"
+    except Missing as missing_data:
+        yield f"missing: {missing_data}"
         try:
             experiment.model.base_hash()
-        except Missing as too:
-            yield f"missing: {too}"
+        except Missing as missing_weights:
+            yield f"missing: {missing_weights}"
         return
     yield from describe_plan(plan)
     if not plan.absent:
@@ -62,25 +62,26 @@ def plan_lines(experiment: Experiment) -> Iterator[str]:
 
 def estimate_lines(plan: Plan) -> Iterator[str]:
     """Lines about hours and memory; none when all is done, small, or spread over processes."""
-    model, options = plan.experiment.model, plan.experiment.options
+    model, trainer = plan.experiment.model, plan.experiment.options.trainer
     waiting = [spec for spec in plan.trained if not spec.ready]
-    asked = sum(q.evaluations for questions in plan.missing().values() for q in questions)
-    processes = options.trainer.ranks
-    if not (waiting or asked) or model.unet_bytes() < SMALL_UNET_BYTES or processes > 1:
+    evaluations = sum(spec.evaluations for specs in plan.missing().values() for spec in specs)
+    nothing_left = not (waiting or evaluations)
+    if nothing_left or model.unet_bytes() < SMALL_UNET_BYTES or trainer.ranks > 1:
         return
     pace = measure(plan, waiting[0] if waiting else None)
-    where, most = pace.memory
-    yield f"measured on {device_of(options.trainer)}: {pace.evaluation:.3g} s per U-Net evaluation"
+    where, peak_bytes = pace.memory
+    yield f"measured on {device_of(trainer)}: {pace.evaluation:.3g} s per U-Net evaluation"
     for spec in waiting:
         assert spec.setup is not None
         recipe = spec.setup.recipe
         seconds = training_seconds(pace, recipe)
         yield (
             f"{spec.kind:<7} {recipe.total:,} steps of {pace.step:.3g} s and their "
-            f"validations: about {hours(seconds)}; peak memory {most / 1e9:.1f} GB ({where})"
+            f"validations: about {hours(seconds)}; peak memory {peak_bytes / 1e9:.1f} GB ({where})"
         )
-    if asked:
-        yield f"ask     at most {hours(asked * pace.evaluation)}, without reading and encoding"
+    if evaluations:
+        longest = hours(evaluations * pace.evaluation)
+        yield f"extract at most {longest}, without reading and encoding images"
 
 
 def training_seconds(pace: Pace, recipe: Recipe) -> float:
@@ -96,24 +97,26 @@ def hours(seconds: float) -> str:
 
 
 def measure(plan: Plan, spec: ModelSpec | None) -> Pace:
-    """Load the base, time what the run will do with it (training `subject` too), and drop it.
+    """Load the base, time an evaluation and, where `spec` is given, its training, and drop it.
 
     Raises:
         MiaError: a training step does not fit into the memory of the device.
     """
     from torch import OutOfMemoryError
 
-    options = plan.experiment.options.trainer
+    experiment, trainer = plan.experiment, plan.experiment.options.trainer
     forget_peak()
-    target = load_target(plan, plan.base, train=spec is not None)
-    evaluation = time_evaluation(target.to(device_of(options)))
+    target = load_model(plan, plan.base, train=spec is not None)
+    evaluation = time_evaluation(target.to(device_of(trainer)))
     step = None
     try:
-        if spec is not None:
-            step = time_step(target.to("cpu"), plan, spec)
+        if spec is not None and spec.setup is not None and spec.member is not None:
+            batch = plan.rows(spec.member)[: spec.setup.recipe.batch_size]
+            items, resolution = plan.items_of(batch), experiment.model.resolution
+            step = time_step(target.to("cpu"), spec.setup, items, resolution, trainer)
     except OutOfMemoryError as error:
         raise MiaError(
-            f"a training step does not fit on {device_of(options)}: {str(error).splitlines()[0]} "
+            f"a training step does not fit on {device_of(trainer)}: {str(error).splitlines()[0]} "
             "Raise finetune.accumulate, use finetune.gradient_checkpointing=true, "
             "finetune.lora_rank=16, finetune.ema_decay=null or trainer.precision=bf16-mixed."
         ) from error
@@ -140,42 +143,34 @@ def time_evaluation(target: Target) -> float:
     return (time.perf_counter() - began) / rows
 
 
-def time_step(target: Target, plan: Plan, spec: ModelSpec) -> float:
-    """Seconds per optimiser step: the mean of all but the first of three."""
-    from lightning.pytorch import Trainer
-
+def time_step(
+    target: Target,
+    setup: TrainingSetup,
+    items: Sequence[Item],
+    resolution: int,
+    trainer_options: TrainerOptions,
+) -> float:
+    """Seconds per optimiser step on a batch of `items`: the mean of all but the first of three."""
     from mia_bench.training.module import FinetuneModule
+    from mia_bench.utils.lightning_tools import TrainingLoop, make_trainer
 
-    setup, options = spec.setup, plan.experiment.options.trainer
-    assert setup is not None
     recipe = replace(setup.recipe, steps=MEASURED_STEPS, epochs=None, save_at=[], val_rows=1)
     short = replace(setup, context=replace(setup.context, recipe=recipe))
-    assert spec.member is not None
-    ids = plan.rows(spec.member)[: recipe.batch_size]
-    rows, views = noise_rows(target, ids), None
+    rows, views = noise_rows(target, [item.sample_id for item in items]), None
     if any(augment.bank is None for augment in setup.augments):
-        items = [plan.items[sid] for sid in ids]
-        views = AugmentedViews(items, plan.experiment.model.resolution, setup.augments, recipe.seed)
+        views = AugmentedViews(items, resolution, setup.augments, recipe.seed)
     module = FinetuneModule(target, rows, rows, short, views=views)
     clock = _clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            max_steps=MEASURED_STEPS,
-            max_epochs=-1,
-            accelerator=options.accelerator,
-            devices=1,
-            precision=options.precision,  # type: ignore[arg-type]
-            accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.max_grad_norm,
-            limit_val_batches=0,
-            use_distributed_sampler=False,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=Path(folder),
-            callbacks=[clock],
+        loop = TrainingLoop(
+            MEASURED_STEPS,
+            recipe.accumulate,
+            recipe.max_grad_norm,
+            trainer_options.precision,
+            Path(folder),
         )
+        one_process = replace(trainer_options, devices=1, num_nodes=1, strategy="auto")
+        trainer = make_trainer(one_process, [clock], loop)
         trainer.fit(module)
     times: list[float] = clock.times
     return (times[-1] - times[0]) / (len(times) - 1)

@@ -58,7 +58,7 @@ def choose(devices: Sequence[str], slots: int) -> Sequence[str]:
 def hold_one(devices: Sequence[str], folder: Path, wait: float = 1.0) -> Iterator[str]:
     """The first free one of `devices`, held until the block ends; waits while all are taken."""
     folder.mkdir(parents=True, exist_ok=True)
-    said = False
+    announced = False
     while True:
         for device in devices:
             lock = FileLock(folder / f"gpu-{device.replace('/', '_')}.lock")
@@ -71,8 +71,8 @@ def hold_one(devices: Sequence[str], folder: Path, wait: float = 1.0) -> Iterato
             finally:
                 lock.release()
             return
-        if not said:
-            said = True
+        if not announced:
+            announced = True
             echo(f"waiting for one of {len(devices)} GPU slots", error=True)
         time.sleep(wait)
 

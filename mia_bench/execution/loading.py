@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mia_bench.config.schema import TrainerOptions
+from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.source import Item
-from mia_bench.data.split.roles import Role
-from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import ModelSpec
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.utils.distributed import local_rank
@@ -18,22 +17,51 @@ from mia_bench.utils.errors import MiaError
 if TYPE_CHECKING:
     import torch
 
+    from mia_bench.models import Model
+    from mia_bench.planning.plan import Plan
+    from mia_bench.storage.tensor_cache import TensorCache
     from mia_bench.target import Target
     from mia_bench.training.batches import EncodedRows
 
+# A smaller U-Net is trained sooner than its training is measured, and its operations do not keep
+# every thread of a CPU busy.
+SMALL_UNET_BYTES = 64 * 2**20
 
-def load_target(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
-    """The model of `subject`, with the latent cache that all models of one base share.
 
-    `train` loads float32 weights whatever the scoring precision is.
+def load_model(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
+    """A model of the plan, with the latent cache that all models of one base share."""
+    experiment = plan.experiment
+    latents = latent_cache(
+        plan.folder("cache"), experiment.model, experiment.options.paths.cache_gb
+    )
+    return load_target(experiment.model, spec, latents, experiment.options.eval.seed, train)
+
+
+def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorCache:
+    """Latents of the model's image encoder under `folder`; `gigabytes`: the limit, None for no."""
+    from mia_bench.storage.tensor_cache import TensorCache
+
+    limit = None if gigabytes is None else int(gigabytes * 1e9)
+    return TensorCache(folder / "latents" / model.encoder_hash(), limit)
+
+
+def load_target(
+    model: Model, spec: ModelSpec, latents: TensorCache, noise_seed: int, train: bool = False
+) -> Target:
+    """`model` with the weights of `spec`, on the CPU.
+
+    Args:
+        noise_seed: of the noise in queries, which is keyed by it and the sample id.
+        train: load float32 weights whatever the precision of scores is.
+
+    Raises:
+        MiaError: the weights of the step were not saved, or have changed since.
     """
     import torch
 
-    from mia_bench.storage.tensor_cache import TensorCache
     from mia_bench.utils.library_logging import silence_libraries
 
     silence_libraries()
-    model = plan.experiment.model
     if spec.weights is not None and not spec.weights.is_dir():
         saved = sorted(int(p.name) for p in spec.weights.parent.glob("*") if p.name.isdigit())
         raise MiaError(
@@ -42,47 +70,54 @@ def load_target(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
         )
     if spec.weights is not None:
         checked_manifest(spec.folder, under=spec.weights)
-    gigabytes = plan.experiment.options.paths.cache_gb
-    limit = None if gigabytes is None else int(gigabytes * 1e9)
-    store = TensorCache(plan.folder("cache", "latents", model.encoder_hash()), limit)
-    unet = model.load_unet(spec.weights, train)
-    target = model.build(unet, plan.experiment.options.eval.seed, store)
+    target = model.build(model.load_unet(spec.weights, train), noise_seed, latents)
     if train:
         target.dtype = torch.float32
     return target
 
 
 @contextmanager
-def scoring_target(plan: Plan, spec: ModelSpec) -> Iterator[Target]:
-    """The model on its device, in the precision that scores are asked for, as fast as it can be."""
+def scoring(
+    target: Target, trainer: TrainerOptions, dtype: str | None, chunks: Path
+) -> Iterator[Target]:
+    """`target` on the device of the run, in the precision `dtype` and as fast as it can be.
+
+    `chunks` is the folder that remembers how many rows a call takes best.
+    """
     from mia_bench.target.chunk_tuning import chunk_context, remember, tuned_chunk
     from mia_bench.target.precision import scoring_in
 
-    options, target = plan.experiment.options, load_target(plan, spec)
-    target.to(device_of(options.trainer))
-    if options.trainer.compile is not None:
-        target.compile_unet(options.trainer.compile)
-    with scoring_in(options.eval.dtype, target):
+    target.to(device_of(trainer))
+    if trainer.compile is not None:
+        target.compile_unet(trainer.compile)
+    with scoring_in(dtype, target):
         key = chunk_context(target)
         if target.tunable:
-            target.chunk = tuned_chunk(target, plan.folder("cache"))
-        found = target.chunk
+            target.chunk = tuned_chunk(target, chunks)
+        tuned = target.chunk
         yield target
-    if target.tunable and target.chunk < found:  # memory did not suffice beside the rest
-        remember(plan.folder("cache"), key, target.chunk)
+    if target.tunable and target.chunk < tuned:  # memory did not suffice beside the attacks' own
+        remember(chunks, key, target.chunk)
 
 
-def device_of(options: TrainerOptions) -> torch.device:
+def device_of(trainer: TrainerOptions) -> torch.device:
     """Where work outside a Trainer runs: this process's GPU when the trainer would use one."""
     import torch
 
-    if options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", local_rank() if options.ranks > 1 else 0)
+    if trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", local_rank() if trainer.ranks > 1 else 0)
     return torch.device("cpu")
 
 
-def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None) -> EncodedRows:
-    """Latents and text of the rows of a role, on the CPU, through the latent cache.
+def encode_rows(
+    target: Target,
+    items: Sequence[Item],
+    resolution: int,
+    options: Evaluation,
+    trainer: TrainerOptions,
+    label: str,
+) -> EncodedRows:
+    """Latents and text of `items`, on the CPU, through the latent cache.
 
     `target` is left on the device of the run.
     """
@@ -92,12 +127,10 @@ def encode_rows(plan: Plan, target: Target, role: Role, limit: int | None = None
     from mia_bench.data.loader import cut, loader
     from mia_bench.training.batches import EncodedRows
 
-    options, model = plan.experiment.options, plan.experiment.model
-    items: list[Item] = [plan.items[sid] for sid in plan.rows(role)[:limit]]
-    target.to(device_of(options.trainer))
-    size, latents = options.eval.batch_size, []
-    batches = loader(cut(items, size), model.resolution, options.trainer, target.store)
-    for batch in tqdm(batches, desc=f"encode {role}", leave=False):
+    target.to(device_of(trainer))
+    latents = []
+    batches = loader(cut(items, options.batch_size), resolution, trainer, target.store)
+    for batch in tqdm(batches, desc=f"encode {label}", leave=False):
         latents.append(target.view(batch).z0.cpu())
         target.forget()
     cond = target.embed([item.own_caption for item in items], remember=False).to("cpu")

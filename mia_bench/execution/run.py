@@ -1,22 +1,26 @@
-"""The story of a run: compose -> plan -> build -> predict -> score -> report."""
+"""A run from its plan to its reports: train, extract, score, illustrate, measure, compare.
+
+`execute` prints nothing but progress: what a person reads is printed by its callers, single_run.py
+for a run on its own and cli/run.py for a job of a sweep.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.planning.experiment import compose
 from mia_bench.storage.command import current_command
 from mia_bench.storage.failures import MAX_TRACEBACK_LINES, Failure
 from mia_bench.storage.files import read_json, write_json
-from mia_bench.storage.hashing import hash_key
 from mia_bench.storage.provenance import machine
 from mia_bench.utils.distributed import global_rank
-from mia_bench.utils.terminal import echo
+from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import sanitise_lines
 
 if TYPE_CHECKING:
@@ -24,55 +28,83 @@ if TYPE_CHECKING:
     from mia_bench.planning.plan import Plan
 
 
-Results = list[tuple[str, dict[str, Any], Path]]
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run leaves: its plan, with the steps that training chose, and a row per attack.
 
-
-def execute(experiment: Experiment, alone: bool = True) -> Results:
-    """Run what is not finished, print the table; (attack, metrics, folder) of every cell.
-
-    Not `alone`: as one job of a sweep, which prints plan and table itself.
+    `results`: (name, metrics, folder) in the order of the table.
     """
-    from mia_bench.config.error_messages import is_lost_rank
-    from mia_bench.display.results_table import show
-    from mia_bench.execution.cost_estimate import estimate_lines, plan_lines
-    from mia_bench.execution.gpu_slots import gpu_slot
-    from mia_bench.planning import make_plan
-    from mia_bench.planning.describe import describe_plan
-    from mia_bench.storage.failures import find_failures, forget_failures, record_failure
+
+    plan: Plan
+    results: list[tuple[str, dict[str, Any], Path]]
+
+    @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        return {name: metrics for name, metrics, _ in self.results}
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        return {name: folder for name, _, folder in self.results}
+
+    @property
+    def roc_figure(self) -> Path:
+        return self.plan.figure("roc", "png")
+
+    @property
+    def title(self) -> str:
+        """'tiny on openmoji, mitigation none, seed 0'."""
+        experiment = self.plan.experiment
+        options = experiment.options
+        mitigation = "+".join(options.mitigation) or "none"
+        model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
+        return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
+
+
+def execute(experiment: Experiment) -> RunOutcome:
+    """Make what is not finished; what is finished is read.
+
+    Raises:
+        MiaError: plan_only=true, or whatever stops the run, which is recorded under failures/.
+    """
+    plan = prepare(experiment)
+    with occupied(plan):
+        return carry_out(plan)
+
+
+def prepare(experiment: Experiment) -> Plan:
+    """The plan of a run, with its weights fetched. Raises MiaError for plan_only=true."""
+    from mia_bench.planning.make_plan import make_plan
     from mia_bench.tracking.mirror import mode_of
 
-    mode_of(experiment.options.logger)
     if experiment.options.plan_only:
-        for line in plan_lines(experiment):
-            echo(line)
-        return []
+        raise MiaError("plan_only=true makes no run, and here one is needed: leave it out.")
+    mode_of(experiment.options.logger)  # a wrong mode is an error before any work is done
     experiment.model.fetch()
-    plan = make_plan.make_plan(experiment)
-    if alone and global_rank() == 0:
-        for line in describe_plan(plan):
-            echo(line)
+    return make_plan(experiment)
+
+
+@contextmanager
+def occupied(plan: Plan) -> Iterator[None]:
+    """Hold a GPU slot while the plan is carried out, and keep its record of failure up to date."""
+    from mia_bench.config.error_messages import is_lost_rank
+    from mia_bench.execution.gpu_slots import gpu_slot
+    from mia_bench.storage.failures import find_failures, forget_failures, record_failure
+
     runs = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
     try:
-        with gpu_slot(experiment.options.trainer.gpu_slots):
-            if alone and global_rank() == 0:
-                for line in estimate_lines(plan):
-                    echo(line)
-            plan, results = carry_out(plan)
+        with gpu_slot(plan.experiment.options.trainer.gpu_slots):
+            yield
     except Exception as error:
-        # of several ranks, the first to fail knows why; the others only miss it
+        # of several ranks, the first to fail knows why; the others only notice that it is gone
         if not (is_lost_rank(error) and find_failures(plan.outputs, runs)):
             record_failure(plan.outputs, failure_of(error, runs, current_command()[1:]))
         raise
     if global_rank() == 0:
         forget_failures(plan.outputs, runs)
-        if alone:
-            show(results, _title(experiment))
-        finish(plan, results, alone)
-    return results
 
 
-def carry_out(plan: Plan) -> tuple[Plan, Results]:
-    """Train, ask and score what is not finished; the plan with the steps that training chose."""
+def carry_out(plan: Plan) -> RunOutcome:
+    """Every stage in turn, then the figure, the verdict on the controls, and the mirror on W&B."""
     from mia_bench.execution import stages
     from mia_bench.planning.preflight import fetch
 
@@ -83,38 +115,24 @@ def carry_out(plan: Plan) -> tuple[Plan, Results]:
     stages.score_runs(plan)
     stages.illustrate(plan)
     stages.measure_utility(plan)
-    return plan, [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
+    results = [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
+    outcome = RunOutcome(plan, results)
+    if global_rank() == 0:
+        write_reports(outcome)
+    return outcome
 
 
-def finish(plan: Plan, results: Results, alone: bool) -> None:
-    """The figure, and the mirror on W&B, which never stops a run."""
-    from mia_bench.display.results_table import utility_line
+def write_reports(outcome: RunOutcome) -> None:
+    """What is about all attacks of the run together; W&B never stops a run."""
     from mia_bench.display.roc_plot import roc_figure
     from mia_bench.evaluation.run_controls import judge_controls
-    from mia_bench.tracking.mirror import mirror_plan, mirror_reports
+    from mia_bench.tracking.mirror import mirror_plan
 
-    figure = roc_figure(results, _report_path(plan, "roc", "png"), _title(plan.experiment))
-    verdict = judge_controls((name, metrics) for name, metrics, _ in results)
-    write_json(_report_path(plan, "controls", "json"), verdict.to_json())
+    plan = outcome.plan
+    roc_figure(outcome.results, outcome.roc_figure, outcome.title)
+    verdict = judge_controls((name, metrics) for name, metrics, _ in outcome.results)
+    write_json(plan.figure("controls", "json"), verdict.to_json())
     mirror_plan(plan)
-    if alone:
-        echo(f"figure: {figure}")
-        for spec, folder in plan.utility.items():
-            echo(f"utility of the {spec.kind}: {utility_line(folder)}")
-        mirror_reports([plan.target.key], plan.outputs, plan.experiment.options.logger)
-
-
-def _title(experiment: Experiment) -> str:
-    options = experiment.options
-    mitigation = "+".join(options.mitigation) or "none"
-    model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
-    return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
-
-
-def _report_path(plan: Plan, kind: str, suffix: str) -> Path:
-    """One figure, and one verdict on the controls, per target and set of cells."""
-    key = hash_key([run.folder.name for run in plan.runs])
-    return plan.folder("reports", plan.target.key, f"{kind}-{key}.{suffix}")
 
 
 def failure_of(error: BaseException, runs: Sequence[str], overrides: Sequence[str]) -> Failure:
@@ -128,10 +146,3 @@ def failure_of(error: BaseException, runs: Sequence[str], overrides: Sequence[st
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         machine(),
     )
-
-
-def run(*overrides: str) -> dict[str, tuple[dict[str, Any], Path]]:
-    """Do what `python -m mia_bench <overrides>` does; metrics and folder of every cell by name."""
-
-    results = execute(compose(*overrides))
-    return {name: (metrics, folder) for name, metrics, folder in results}

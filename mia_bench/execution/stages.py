@@ -1,23 +1,44 @@
-"""Carrying a plan out: split, fine-tunes, predict passes, scores; what is finished is reused."""
+"""The stages of a run: fine-tunes, predict passes, scores, evidence, utility.
+
+Each makes the artefacts of a plan that are not finished. What makes a single one takes the values
+it depends on, not the plan.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.split.roles import Role
 from mia_bench.execution import parallel
-from mia_bench.execution.loading import device_of, encode_rows, load_target, scoring_target
+from mia_bench.execution.loading import device_of, encode_rows, load_model, scoring
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, ModelSpec, RunSpec
-from mia_bench.storage.artifacts import finished_elsewhere, get_or_build, is_settled
-from mia_bench.storage.files import write_yaml
+from mia_bench.storage.artifacts import (
+    build_folder,
+    finished_elsewhere,
+    get_or_build,
+    get_or_build_on_all_ranks,
+    is_settled,
+)
+from mia_bench.storage.files import write_json, write_yaml
 from mia_bench.storage.locks import holding
 from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.memory import free
+
+if TYPE_CHECKING:
+    from mia_bench.data.source import Item
+    from mia_bench.evaluation.utility import UtilityRows
+    from mia_bench.mitigations import TrainingSetup
+    from mia_bench.target import Target
+
+
+# --- training -------------------------------------------------------------------------------------
 
 
 def train_models(plan: Plan) -> None:
@@ -25,109 +46,138 @@ def train_models(plan: Plan) -> None:
     parallel.run_stage(plan, "train", train)
 
 
-def extract_features(plan: Plan) -> None:
-    """Every missing feature table, one predict pass per (model, rows)."""
-    parallel.run_stage(plan, "ask", extract)
-
-
 def train(plan: Plan, kinds: Sequence[str]) -> None:
     """The models of `kinds` that are not trained."""
     from mia_bench.training.checkpoints import LAST_CHECKPOINT
 
-    together = plan.experiment.options.trainer.ranks > 1
+    distributed = plan.experiment.options.trainer.ranks > 1
+    build_model = get_or_build_on_all_ranks if distributed else get_or_build
     for spec in plan.trained:
         if spec.kind in kinds and not spec.ready:
-            build = partial(_train, plan, spec)
-            get_or_build(spec.folder, build, together, scrap=(LAST_CHECKPOINT,))
+            build_model(spec.folder, partial(_train, plan, spec), discard=(LAST_CHECKPOINT,))
             free()
 
 
-def extract(plan: Plan, kinds: Sequence[str]) -> None:
-    """What was not asked of the models of `kinds`."""
-    for (spec, rows), asked in plan.missing().items():
-        if spec.kind in kinds:
-            _predict(plan, spec, rows, asked)
-            free()
-
-
-WORK = {"train": train, "ask": extract}
-"""What is divided among processes, by the name under which a worker process knows it."""
-
-
-def _train(plan: Plan, spec: ModelSpec, tmp: Path) -> dict[str, Any]:
-    from mia_bench.training.finetune import finetune
-    from mia_bench.training.views import training_rows
-
+def _train(plan: Plan, spec: ModelSpec, folder: Path) -> dict[str, Any]:
     options = plan.experiment.options
-    target = load_target(plan, plan.base, train=True)
     setup = spec.setup
     assert spec.member is not None
     assert setup is not None
-    members = encode_rows(plan, target, spec.member)
-    heldout = None
-    if plan.rows(Role.VALIDATION):
-        heldout = encode_rows(plan, target, Role.VALIDATION, setup.recipe.val_rows)
-    items = [plan.items[sid] for sid in members.sample_id]
-    rows, views = training_rows(target, members, items, plan.experiment.model.resolution, setup)
-    target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
-    write_yaml(tmp / "config.yaml", plan.experiment.resolved)
-    facts = finetune(
-        target,
-        members,
-        heldout,
+    if global_rank() == 0:
+        write_yaml(folder / "config.yaml", plan.experiment.resolved)
+    facts = train_model(
+        load_model(plan, plan.base, train=True),
         setup,
+        plan.items_of(plan.rows(spec.member)),
+        plan.items_of(plan.rows(Role.VALIDATION)[: setup.recipe.val_rows]),
+        plan.experiment.model.resolution,
+        options.eval,
         options.trainer,
-        tmp,
-        f"fine-tune {spec.kind}",
-        rows,
-        views,
+        folder,
+        spec.kind,
     )
     return {"kind": spec.kind, "split": plan.split.content_hash, "base": plan.base.key, **facts}
 
 
-def _predict(plan: Plan, spec: ModelSpec, rows: Sequence[str], asked: list[FeatureSpec]) -> None:
+def train_model(
+    target: Target,
+    setup: TrainingSetup,
+    members: Sequence[Item],
+    validation: Sequence[Item],
+    resolution: int,
+    options: Evaluation,
+    trainer: TrainerOptions,
+    folder: Path,
+    kind: str,
+) -> dict[str, Any]:
+    """Encode the rows, fine-tune `target` on them into `folder`; what the manifest should say."""
+    from mia_bench.training.finetune import finetune
+    from mia_bench.training.views import training_rows
+
+    encode = partial(encode_rows, target, resolution=resolution, options=options, trainer=trainer)
+    member_rows = encode(members, label=f"members of the {kind}")
+    heldout = encode(validation, label="validation rows") if validation else None
+    rows, views = training_rows(target, member_rows, members, resolution, setup)
+    target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
+    return finetune(
+        target, member_rows, heldout, setup, trainer, folder, f"fine-tune {kind}", rows, views
+    )
+
+
+# --- extraction of features -----------------------------------------------------------------------
+
+
+def extract_features(plan: Plan) -> None:
+    """Every missing feature table, one predict pass per model and rows."""
+    parallel.run_stage(plan, "extract", extract)
+
+
+def extract(plan: Plan, kinds: Sequence[str]) -> None:
+    """The feature tables that are missing of the models of `kinds`."""
     from mia_bench.extraction.shards import SHARDS
 
-    together = plan.experiment.options.trainer.ranks > 1  # every rank writes shards of its own
-    with holding([q.folder for q in asked], together):
-        # another job may have asked meanwhile, or one was killed when all was sealed
-        first = global_rank() == 0
-        waiting = [q for q in asked if not (first and is_settled(q.folder, scrap=(SHARDS,)))]
-        if together and len(waiting) < len(asked):
-            raise MiaError(finished_elsewhere(asked[0].folder))
-        if waiting:
-            _ask(plan, spec, rows, waiting)
+    distributed = plan.experiment.options.trainer.ranks > 1  # every rank writes its own shards
+    for (model, rows), features in plan.missing().items():
+        if model.kind not in kinds:
+            continue
+        with holding([spec.folder for spec in features], distributed):
+            # another job may have extracted some meanwhile, or was killed once all was sealed
+            first = global_rank() == 0
+            waiting = [s for s in features if not (first and is_settled(s.folder, (SHARDS,)))]
+            if distributed and len(waiting) < len(features):
+                raise MiaError(finished_elsewhere(features[0].folder))
+            if waiting:
+                _extract(plan, model, rows, waiting)
+        free()
 
 
-def _ask(plan: Plan, spec: ModelSpec, rows: Sequence[str], asked: list[FeatureSpec]) -> None:
+def _extract(
+    plan: Plan, model: ModelSpec, rows: Sequence[str], features: Sequence[FeatureSpec]
+) -> None:
+    """One predict pass, and the tables that are made of its shards."""
     from mia_bench.extraction.predict import run_pass
     from mia_bench.extraction.shards import SHARDS
 
-    options = plan.experiment.options
-    with scoring_target(plan, spec) as target:
+    with _scoring_model(plan, model) as target:
         run_pass(
             target,
-            {q.folder.name: (q.attack, q.folder.with_name(q.folder.name + ".tmp")) for q in asked},
-            [plan.items[sid] for sid in rows],
+            {s.folder.name: (s.attack, build_folder(s.folder)) for s in features},
+            plan.items_of(rows),
             plan.experiment.model.resolution,
-            options.eval.batch_size,
-            options.trainer,
-            f"ask {spec.kind}",
+            plan.experiment.options.eval.batch_size,
+            plan.experiment.options.trainer,
+            f"extract {model.kind}",
         )
-    for questions in asked:
-        get_or_build(questions.folder, partial(_merged, questions), scrap=(SHARDS,))
+    for spec in features:
+        get_or_build(spec.folder, partial(merge_shards, spec), discard=(SHARDS,))
 
 
-def _merged(questions: FeatureSpec, tmp: Path) -> dict[str, Any]:
+def merge_shards(spec: FeatureSpec, folder: Path) -> dict[str, Any]:
+    """One table of the shards in `folder`; what its manifest should say."""
     from mia_bench.extraction.shards import merge
     from mia_bench.storage.feature_table import write_table
 
-    table, cost = merge(tmp, questions.sample_id)
-    write_table(tmp / "features.parquet", table)
-    return {"model": questions.model.key, "cost": cost.to_json()}
+    table, cost = merge(folder, spec.sample_id)
+    write_table(folder / "features.parquet", table)
+    return {"model": spec.model.key, "cost": cost.to_json()}
+
+
+def _scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]:
+    options = plan.experiment.options
+    return scoring(
+        load_model(plan, spec), options.trainer, options.eval.dtype, plan.folder("cache")
+    )
+
+
+STAGES = {"train": train, "extract": extract}
+"""What is divided among processes, by the name that a worker process is told."""
+
+
+# --- scores ---------------------------------------------------------------------------------------
 
 
 def score_runs(plan: Plan) -> None:
+    """The blind baselines, every run, and the ensemble: from stored features, without a model."""
     from mia_bench.evaluation.score_run import score_blind, score_ensemble, score_run
 
     if plan.blind is not None:
@@ -138,44 +188,11 @@ def score_runs(plan: Plan) -> None:
         get_or_build(plan.ensemble, partial(score_ensemble, plan))
 
 
-def measure_utility(plan: Plan) -> None:
-    """What target and base are good for, as utility.json and samples.png."""
-    for spec, folder in plan.utility.items():
-        get_or_build(folder, partial(_assess, plan, spec))
-        free()
-
-
-def _assess(plan: Plan, spec: ModelSpec, tmp: Path) -> dict[str, Any]:
-    from mia_bench.display.contact_sheet import save_sheet
-    from mia_bench.evaluation.utility import UtilityRows, assess
-    from mia_bench.storage.files import write_json
-    from mia_bench.utils.precision import exactly
-
-    options, model = plan.experiment.options, plan.experiment.model
-    most = options.eval.utility_images
-    members, heldout = (
-        [plan.items[sid] for sid in plan.rows(role)]
-        for role in (Role.TARGET_MEMBER, Role.VALIDATION)
-    )
-    target = load_target(plan, spec)
-    target.to(device_of(options.trainer))
-    rows = UtilityRows(members[:most], heldout[:most], heldout[most : 2 * most])
-    with exactly(target.device):
-        found, images = assess(
-            target,
-            rows,
-            model.resolution,
-            options.eval.seed,
-            options.eval.batch_size,
-            options.eval.utility_clip,
-        )
-    write_json(tmp / "utility.json", {"step": spec.step, "model": spec.key, **found})
-    save_sheet(images, tmp / "samples.png")
-    return {"split": plan.split.content_hash}
+# --- evidence -------------------------------------------------------------------------------------
 
 
 def illustrate(plan: Plan) -> None:
-    """Pictures beside the runs of attacks that can show what they saw."""
+    """Pictures, below the run, of what an attack that can show it has reconstructed."""
     from mia_bench.attacks import ProducesEvidence
 
     for run in plan.runs:
@@ -184,30 +201,85 @@ def illustrate(plan: Plan) -> None:
             free()
 
 
-def _illustrate(plan: Plan, run: RunSpec, tmp: Path) -> dict[str, Any]:
-    """Ask again about a dozen rows, chosen by their scores; keyed noise gives the same answer."""
-    import pandas as pd
+def _illustrate(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
+    """Query about a few rows again, which noise keyed by sample makes repeatable, and draw them."""
     import torch
 
     from mia_bench.attacks import ProducesEvidence
     from mia_bench.data.loader import batch_of
-    from mia_bench.display.evidence import EvidenceRow, choose, save_strips
+    from mia_bench.display.evidence import EvidenceRow, save_strips
 
-    scores = pd.read_parquet(run.folder / "scores.parquet")
-    scores = scores[~scores.calibration].reset_index(drop=True)
-    chosen = choose(
-        scores.score.to_numpy(), scores.is_member.to_numpy(), plan.experiment.options.eval.seed
-    )
-    records = scores.to_dict("records")
-    rows = [(why, records[i]) for why, picked in chosen.items() for i in picked]
-    items = [plan.items[row["sample_id"]] for _, row in rows]
+    rows = evidence_rows(run.folder, plan.experiment.options.eval.seed)
+    items = plan.items_of([row["sample_id"] for row in rows])
     batch = batch_of(items, plan.experiment.model.resolution)
     assert isinstance(run.attack, ProducesEvidence)
-    with scoring_target(plan, run.evaluation.model) as target, torch.no_grad():
+    with _scoring_model(plan, run.evaluation.model) as target, torch.no_grad():
         images = run.attack.evidence(target, batch)
-    evidence_rows = [
-        EvidenceRow(item.sample_id, item.caption, row["score"], row["is_member"], why)
-        for item, (why, row) in zip(items, rows, strict=True)
+    drawn = [
+        EvidenceRow(item.sample_id, item.caption, row["score"], row["is_member"], row["why"])
+        for item, row in zip(items, rows, strict=True)
     ]
-    save_strips(tmp, images, evidence_rows, f"{run.name} on {plan.split.source}")
-    return {"rows": len(evidence_rows)}
+    save_strips(folder, images, drawn, f"{run.name} on {plan.split.source}")
+    return {"rows": len(drawn)}
+
+
+def evidence_rows(run_folder: Path, seed: int) -> list[dict[str, Any]]:
+    """About a dozen evaluation rows of scores.parquet, chosen by their scores; `why` says how."""
+    import pandas as pd
+
+    from mia_bench.display.evidence import choose
+
+    scores = pd.read_parquet(run_folder / "scores.parquet")
+    scores = scores[~scores.calibration].reset_index(drop=True)
+    chosen = choose(scores.score.to_numpy(), scores.is_member.to_numpy(), seed)
+    records = scores.to_dict("records")
+    return [
+        {"why": why, **{str(k): v for k, v in records[i].items()}}
+        for why, places in chosen.items()
+        for i in places
+    ]
+
+
+# --- utility --------------------------------------------------------------------------------------
+
+
+def measure_utility(plan: Plan) -> None:
+    """How good target and base still are as models, as utility.json and samples.png."""
+    for spec, folder in plan.utility.items():
+        get_or_build(folder, partial(_measure_utility, plan, spec))
+        free()
+
+
+def _measure_utility(plan: Plan, spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    from mia_bench.evaluation.utility import UtilityRows
+
+    options, count = plan.experiment.options, plan.experiment.options.eval.utility_images
+    members = plan.items_of(plan.rows(Role.TARGET_MEMBER)[:count])
+    heldout = plan.items_of(plan.rows(Role.VALIDATION)[: 2 * count])
+    target = load_model(plan, spec).to(device_of(options.trainer))
+    rows = UtilityRows(members, heldout[:count], heldout[count:])
+    resolution = plan.experiment.model.resolution
+    about = {"step": spec.step, "model": spec.key}
+    measure_model(target, rows, resolution, options.eval, about, folder)
+    return {"split": plan.split.content_hash}
+
+
+def measure_model(
+    target: Target,
+    rows: UtilityRows,
+    resolution: int,
+    options: Evaluation,
+    about: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write utility.json, which begins with `about`, and samples.png into `folder`."""
+    from mia_bench.display.contact_sheet import save_sheet
+    from mia_bench.evaluation.utility import assess
+    from mia_bench.utils.precision import exactly
+
+    with exactly(target.device):
+        figures, images = assess(
+            target, rows, resolution, options.seed, options.batch_size, options.utility_clip
+        )
+    write_json(folder / "utility.json", {**about, **figures})
+    save_sheet(images, folder / "samples.png")

@@ -1,7 +1,7 @@
-"""`python -m mia_bench.execution.worker`: the process that works on other models of a plan.
+"""`python -m mia_bench.execution.worker`: the process that serves other models of a plan.
 
-It reads one line of JSON, what to do, and ends when its input does, which is when the run that
-started it ends. Its output is a report.
+It reads one line of JSON, which says what to do, and ends when its input does, which is when the
+run that started it ends. It writes a report when it fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mia_bench.storage.command import recorded_as
 
 
 def main() -> None:
-    """The helper: an error goes to the run that started it; what libraries print goes to stderr."""
+    """Do what the run says; an error is reported to it, what libraries print goes to stderr."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     order = json.loads(sys.stdin.readline())
@@ -31,9 +31,9 @@ def main() -> None:
 
         from mia_bench.config.error_messages import explain
 
-        known = explain(error)
-        said = known or "".join(traceback.format_exception(error))
-        json.dump({"error": said, "known": known is not None}, report)
+        explanation = explain(error)
+        message = explanation or "".join(traceback.format_exception(error))
+        json.dump({"error": message, "explained": explanation is not None}, report)
     report.close()
 
 
@@ -47,12 +47,12 @@ def _work(config: dict[str, Any], stage: str, kinds: Sequence[str]) -> None:
     from omegaconf import DictConfig, OmegaConf
 
     from mia_bench.config.schema import Root
-    from mia_bench.execution.stages import WORK
+    from mia_bench.execution.stages import STAGES
     from mia_bench.planning.experiment import to_experiment
     from mia_bench.planning.make_plan import make_plan
 
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Root), config))
-    WORK[stage](make_plan(to_experiment(cfg)), kinds)
+    STAGES[stage](make_plan(to_experiment(cfg)), kinds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The LightningModule whose predict step asks several attacks about a batch."""
+"""The LightningModule whose predict step extracts the features of several attacks from a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.extraction.shard_writer import Writer
-from mia_bench.extraction.shards import SHARDS, Cost
+from mia_bench.extraction.shards import SHARDS, SIBLINGS_FIELD, Cost
 from mia_bench.storage.feature_table import Table
 from mia_bench.target import Batch, Target
 from mia_bench.utils.errors import MiaError
@@ -32,26 +32,27 @@ class AttackModule(LightningModule):
         super().__init__()
         self.target, self.attacks = target, dict(attacks)
         self.done, self.writer = done, writer
-        # of several ranks, one may have nothing left to ask
+        # of several ranks, one may have no rows left
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         return batch.to(device)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> int:
-        """Hand over this batch's shards; the number of rows is all that Lightning gets to see."""
+        """Hand this batch's shards to the writer; Lightning gets the number of rows alone."""
         new = {
             name: [i for i, sid in enumerate(batch.sample_id) if sid not in self.done[name]]
             for name in self.attacks
         }
-        asked = {name: self._ask(name, batch) for name, rows in new.items() if rows}
-        beside = {
+        extracted = {name: self._extract(name, batch) for name, rows in new.items() if rows}
+        shards = {
             name: f"{self.global_rank:03d}-{batch.sample_id[new[name][0]][-12:]}.parquet"
-            for name in asked
+            for name in extracted
         }
-        for name, (table, cost) in asked.items():  # together, once all are known: see `finished`
-            note = {"cost": vars(cost), "beside": beside}
-            path = self.attacks[name][1] / SHARDS / beside[name]
+        # only once all attacks are done, and with the names of all shards: see `finished`
+        for name, (table, cost) in extracted.items():
+            note = {"cost": vars(cost), SIBLINGS_FIELD: shards}
+            path = self.attacks[name][1] / SHARDS / shards[name]
             self.writer.write(path, table.take(new[name]), note)
         self.target.forget()
         return len(batch)
@@ -59,11 +60,14 @@ class AttackModule(LightningModule):
     def _features(self, name: str, attack: Attack, batch: Batch) -> dict[str, Tensor]:
         try:
             return attack.features(self.target, batch)
-        except ValueError as error:  # a question this model has no answer to, e.g. its timestep
-            word = name.partition("-")[0]
-            raise MiaError(f"attack {word}: {error}. Change attack.{word} to fit it.") from error
+        except ValueError as error:  # a query that this model cannot answer, e.g. of its timestep
+            attack_name = name.partition("-")[0]
+            raise MiaError(
+                f"attack {attack_name}: {error}. Change attack.{attack_name} to fit it."
+            ) from error
 
-    def _ask(self, name: str, batch: Batch) -> tuple[Table, Cost]:
+    def _extract(self, name: str, batch: Batch) -> tuple[Table, Cost]:
+        """Features of one attack, in its own gradient mode, and what they cost."""
         attack, before, began = self.attacks[name][0], self.target.queries.copy(), time.monotonic()
         self.target.start_attack()
         with torch.set_grad_enabled(attack.access is Access.WHITE_BOX):

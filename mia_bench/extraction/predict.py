@@ -1,15 +1,13 @@
-"""Scoring: attacks as a LightningModule predict step, shards by sample id, one merged table.
+"""A predict pass: the features of several attacks, extracted together from the rows of one model.
 
-A pass asks a model about many rows with several attacks at once, so that equal questions are asked
-once. Each rank writes shards of its own; a killed pass continues with the rows no shard holds.
+Attacks of one pass share equal queries. Each rank writes shards of its own, by sample id; a killed
+pass continues with the rows that no shard holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from lightning.pytorch import Trainer
 
 from mia_bench.attacks import Attack
 from mia_bench.config.schema import TrainerOptions
@@ -19,7 +17,7 @@ from mia_bench.extraction.module import AttackModule
 from mia_bench.extraction.shard_writer import Writer
 from mia_bench.extraction.shards import SHARDS, finished
 from mia_bench.target import Target
-from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, lightning_strategy
+from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, make_trainer
 
 
 def run_pass(
@@ -33,42 +31,25 @@ def run_pass(
 ) -> None:
     """Write the missing feature shards of `items` for every (attack, folder).
 
-    Batches are cut before what is done is left out: a resumed pass asks the same ones.
+    Batches are cut before finished rows are left out, so that a resumed pass has the same ones.
     """
     folders = {name: folder for name, (_, folder) in attacks.items()}
     for folder in folders.values():
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     done = finished(folders)
-    everywhere = set.intersection(*done.values())
-    waiting = sum(item.sample_id not in everywhere for item in items)
-    if not waiting:
+    done_by_all = set.intersection(*done.values())
+    missing_rows = sum(item.sample_id not in done_by_all for item in items)
+    if not missing_rows:
         return
-    trainer = _trainer(options, RowProgress(label, waiting))
-    mine = items[trainer.global_rank :: trainer.world_size]
-    left = [
+    trainer = make_trainer(options, [RowProgress(label, missing_rows), SigtermHandler()])
+    own_items = items[trainer.global_rank :: trainer.world_size]
+    remaining = [
         rows
-        for rows in cut(mine, batch_size)
-        if any(item.sample_id not in everywhere for item in rows)
+        for rows in cut(own_items, batch_size)
+        if any(item.sample_id not in done_by_all for item in rows)
     ]
     with Writer() as writer:
         module = AttackModule(target, attacks, done, writer)
-        batches = loader(left, resolution, options, target.store)
+        batches = loader(remaining, resolution, options, target.store)
         trainer.predict(module, batches, return_predictions=False)
     trainer.strategy.barrier()  # the other ranks' shards are there, too
-
-
-def _trainer(options: TrainerOptions, progress: RowProgress) -> Trainer:
-    return Trainer(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=lightning_strategy(options),
-        precision="32-true",
-        inference_mode=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[progress, SigtermHandler()],
-    )

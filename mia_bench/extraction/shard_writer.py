@@ -1,4 +1,4 @@
-"""Feature shards written beside the work of the model."""
+"""Feature shards written by a thread while the model works on."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from mia_bench.storage.feature_table import Table, write_table
 
-PENDING = 4  # tables in memory; a kill loses at most these, which are asked again
+MAX_PENDING_TABLES = 4  # in memory; a kill loses these, and their rows are extracted again
 
 
 class Writer:
     """One thread that writes tables in the order given, each whole or not at all.
 
-    A failed write is raised by the next `write`, or when the writer is left: after that, everything
-    handed over is on disk. Whoever leaves it by an error of their own sees that error.
+    A failed write is raised by the next `write`, or at the end of the `with` block: after that,
+    every table is on disk. An error raised inside the block is not replaced by one of a write.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,9 @@ class Writer:
 
     def write(self, path: Path, table: Table, note: Mapping[str, Any] | None = None) -> None:
         """Raises OSError of an earlier table that could not be written."""
-        while self._waiting and (self._waiting[0].done() or len(self._waiting) >= PENDING):
+        while self._waiting and (
+            self._waiting[0].done() or len(self._waiting) >= MAX_PENDING_TABLES
+        ):
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(write_table, path, table, note))
 

@@ -14,11 +14,12 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
 SHARDS = "shards"
+SIBLINGS_FIELD = "beside"  # of a shard's note: shards of all attacks on the same batch, by attack
 
 
 @dataclass
 class Cost:
-    """What an attack took on some rows."""
+    """Time and queries that an attack took for some rows."""
 
     seconds: float = 0.0
     rows: int = 0
@@ -44,15 +45,15 @@ def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
     """Sample ids that earlier, interrupted passes wrote, by attack.
 
     Unreadable shards are dropped. So are those of a batch that a kill left without the shards of
-    other attacks of its pass: asked again as a whole, it gives the same bits, because attacks
-    share answers and a chunk of another size rounds differently.
+    other attacks of its pass: only the whole batch gives the same bits again, because attacks share
+    queries, and a chunk of another size rounds differently.
     """
-    found = {name: _shards(folder) for name, folder in attacks.items()}
+    stored = {name: _shards(folder) for name, folder in attacks.items()}
     torn = [
         attacks[name] / SHARDS / shard
-        for name, shards in found.items()
-        for shard, (_, beside) in shards.items()
-        if any(other in found and its not in found[other] for other, its in beside.items())
+        for name, shards in stored.items()
+        for shard, (_, siblings) in shards.items()
+        if any(a in stored and sibling not in stored[a] for a, sibling in siblings.items())
     ]
     for path in torn:
         path.unlink(missing_ok=True)
@@ -63,20 +64,21 @@ def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
             if attacks[name] / SHARDS / shard not in torn
             for sid in ids
         }
-        for name, shards in found.items()
+        for name, shards in stored.items()
     }
 
 
 def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]]:
-    """(sample ids, shards of other attacks on the batch) of every shard that can be read."""
-    found = {}
+    """(sample ids, names of the batch's shards by attack) of every shard that can be read."""
+    shards = {}
     for path in sorted((folder / SHARDS).glob("*.parquet")):
         try:
-            found[path.name] = read_table(path).sample_id, read_note(path).get("beside", {})
+            siblings = read_note(path).get(SIBLINGS_FIELD, {})
+            shards[path.name] = read_table(path).sample_id, siblings
         except MiaError as error:
-            echo(f"asked again: {str(error).partition('. ')[0]}", error=True)
+            echo(f"extracted again: {str(error).partition('. ')[0]}", error=True)
             path.unlink(missing_ok=True)
-    return found
+    return shards
 
 
 def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:
@@ -87,25 +89,25 @@ def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:
     """
     place = {sid: row for row, sid in enumerate(sample_id)}
     stacked: dict[str, Array] = {}
-    there, written, cost = np.zeros(len(place), dtype=bool), 0, Cost()
+    filled, written, cost = np.zeros(len(place), dtype=bool), 0, Cost()
     for path in sorted((folder / SHARDS).glob("*.parquet")):
         table = read_table(path)
-        known = [i for i, sid in enumerate(table.sample_id) if sid in place]
-        rows = [place[table.sample_id[i]] for i in known]
+        wanted = [i for i, sid in enumerate(table.sample_id) if sid in place]
+        rows = [place[table.sample_id[i]] for i in wanted]
         for name, values in table.features.items():
             if name not in stacked:
                 stacked[name] = np.empty((len(place), *values.shape[1:]), values.dtype)
-            stacked[name][rows] = values[known]
-        there[rows] = True
+            stacked[name][rows] = values[wanted]
+        filled[rows] = True
         written, cost = written + len(table.sample_id), cost + _cost(path)
-    if written != len(place) or not there.all():
+    if written != len(place) or not filled.all():
         raise MiaError(
-            f"{folder} holds {written} rows for {len(place)} samples ({(~there).sum()} missing). "
+            f"{folder} holds {written} rows for {len(place)} samples ({(~filled).sum()} missing). "
             "Delete it and run again."
         )
     return Table(tuple(sample_id), stacked), cost
 
 
 def _cost(path: Path) -> Cost:
-    noted = read_note(path).get("cost", {})
-    return Cost(noted.get("seconds", 0.0), noted.get("rows", 0), Counter(noted.get("queries", {})))
+    cost = read_note(path).get("cost", {})
+    return Cost(cost.get("seconds", 0.0), cost.get("rows", 0), Counter(cost.get("queries", {})))

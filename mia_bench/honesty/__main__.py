@@ -92,14 +92,11 @@ PARTS: dict[str, Callable[[int | None, Path], Iterator[Any]]] = {
 
 def _base(outputs: Path) -> Any:
     """CLiD's features of the default evaluation rows on the base, made where they are missing."""
-    from mia_bench.execution.run import run
+    from mia_bench.execution.single_run import run_single
     from mia_bench.honesty.random_splits import Base
     from mia_bench.planning.experiment import compose
-    from mia_bench.planning.make_plan import make_plan
 
-    words = (*DEFAULT, f"paths.outputs={outputs}")
-    run(*words)
-    plan = make_plan(compose(*words))
+    plan = run_single(compose(*DEFAULT, f"paths.outputs={outputs}")).plan
     (spec,) = plan.runs
     return Base.of(spec.evaluation.folder / "features.parquet", plan.split)
 

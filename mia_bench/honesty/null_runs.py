@@ -34,7 +34,7 @@ class Run:
 
 def null_runs(outputs: Path, seeds: range, *overrides: str) -> list[Run]:
     """The default attack on the untouched base, once for every seed."""
-    from mia_bench.execution import run
+    from mia_bench.execution import single_run
 
     runs = []
     for seed in seeds:
@@ -46,7 +46,7 @@ def null_runs(outputs: Path, seeds: range, *overrides: str) -> list[Run]:
             *overrides,
         )
         with redirect_stdout(StringIO()):  # every run prints its table
-            metrics, _ = run.run(*words, f"paths.outputs={outputs}")["clid"]
+            metrics, _ = single_run.run(*words, f"paths.outputs={outputs}")["clid"]
         auroc = metrics["auroc"]
         runs.append(Run(seed, auroc["value"], auroc["lo"], auroc["hi"]))
     return runs

@@ -31,7 +31,7 @@ def refuse(
 
 
 def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
-    """What comes from outside the package has everything that will be asked of it."""
+    """Attacks, model and source, which may come from plugins, have what their protocols name."""
     from mia_bench.attacks import Attack
     from mia_bench.data.source import Source
     from mia_bench.models import Model

@@ -5,16 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mia_bench.storage.artifacts import is_complete
+
 if TYPE_CHECKING:
     from mia_bench.planning.plan import Plan
+    from mia_bench.planning.specs import FeatureSpec, ModelSpec
 
 
 def describe_plan(plan: Plan) -> Iterator[str]:
-    """What will run."""
-    asked = plan.experiment.options.data.captions
-    if asked != "own":
-        yield f"captions asked with: {asked or 'null'}; models are trained on the data's own"
+    """The data, what is to be trained and extracted, what is finished, and what is missing."""
+    captions = plan.experiment.options.data.captions
+    if captions != "own":
+        yield f"the attacks' captions: {captions or 'null'}; models are trained on the data's own"
     yield plan.split.summary()
-    yield plan.describe()
+    for spec in plan.trained:
+        yield from model_lines(spec)
+    for (model, rows), features in plan.missing().items():
+        yield extraction_line(model, len(rows), features)
+    if plan.utility:
+        measured = sum(map(is_complete, plan.utility.values()))
+        yield f"utility {measured} of {len(plan.utility)} done"
+    yield f"runs    {sum(run.ready for run in plan.runs)} of {len(plan.runs)} done"
     if plan.absent:
         yield f"missing: {plan.absent}"
+
+
+def model_lines(spec: ModelSpec) -> Iterator[str]:
+    """A fine-tune: its key, rows, mitigations and steps, and the privacy budget it spends."""
+    setup = spec.setup
+    assert setup is not None
+    recipe, context = setup.recipe, setup.context
+    limit = "at most " if setup.stops else ""
+    state = f"{limit}{recipe.total} steps of {recipe.batch_size} to train"
+    if spec.ready:
+        state = f"done, attacked at step {spec.step}" if setup.stops else "done"
+    mitigations = f", {'+'.join(setup.mitigations)}" if setup.mitigations else ""
+    yield f"{spec.kind:<7} {spec.key}  {context.members} members{mitigations}, {state}"
+    if setup.private is not None:
+        spent = setup.private.spent(context, recipe.total)
+        yield (
+            f"        epsilon {spent['epsilon']:.3g} at delta {spent['delta']:.3g} for one pair in "
+            f"{recipe.total} steps, noise multiplier {spent['noise_multiplier']:.3g}"
+        )
+
+
+def extraction_line(model: ModelSpec, images: int, features: list[FeatureSpec]) -> str:
+    """A predict pass: its model and rows, the attacks' files, and U-Net evaluations at most."""
+    evaluations = sum(spec.evaluations for spec in features)
+    names = ", ".join(spec.folder.name.partition("-")[0] for spec in features)
+    return (
+        f"extract {model.kind}: {images} images, {names}; at most {evaluations:,} U-Net evaluations"
+    )

@@ -72,4 +72,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}
     refuse(options, attacks, model, source, mitigations)
+    # what is stored and handed to worker processes has the present names of the options alone
+    resolved["trainer"].pop("beside", None)
+    resolved["trainer"]["parallel_models"] = options.trainer.parallel_models
     return Experiment(model, source, attacks, mitigations, options, resolved)

@@ -1,27 +1,68 @@
-"""Under which key an artefact is kept.
+"""Under which key an artefact is stored: every key of a run is made here.
 
 A key is a hash of everything that decides an artefact and of nothing else: devices, chunk sizes,
-paths and loggers stay out.
+paths and loggers stay out. Parts of a run say what decides them in a method of their own
+(`identity`, `base_hash`, `content_hash`, `query_fields`); this module puts those together.
+
+Hashes that decide no result are made where they are used: the context of a tuned chunk
+(target/chunk_tuning.py), records of failures and marks of what W&B was sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mia_bench.attacks import Attack, HasPlainVariant, query_fields, score_fields
 from mia_bench.attacks.components.ensemble import Ensemble
-from mia_bench.config.schema import Evaluation, Root
+from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup
-from mia_bench.storage.hashing import hash_key
+from mia_bench.storage.hashing import hash_file, hash_key
+from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    from mia_bench.models import Model
 
 METRICS_VERSION = 3
+UTILITY_VERSION = 2
+
+CaptionedRows = Sequence[tuple[str, str]]
+"""(sample id, caption) of each row."""
+
+
+# --- data and models ------------------------------------------------------------------------------
+
+
+def split_key(data: Data, source: Mapping[str, Any]) -> str:
+    """The split of a source, which its yaml describes; an imported split is known by its content.
+
+    Raises:
+        MiaError: data.split names a file that cannot be read.
+    """
+    identity = data.split_identity(source)
+    if data.split is not None:
+        try:
+            identity.append(hash_file(Path(data.split)))
+        except OSError as error:
+            raise MiaError(f"data.split={data.split} cannot be read: {error.strerror}.") from error
+    return hash_key(identity)
+
+
+def split_file(outputs: Path, data: Data, source: Mapping[str, Any]) -> Path:
+    """The manifest of that split. Raises MiaError as `split_key`."""
+    return outputs / "splits" / f"{data.name}-{split_key(data, source)}.json"
+
+
+def base_key(model: Model) -> str:
+    """The model before any fine-tune. Raises Missing where its weights are not here."""
+    return hash_key({"base": model.base_hash(), "images": model.encoder_hash()})
 
 
 def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, precision: str) -> str:
-    """What a fine-tuned model is: the base of the key `base`, trained on the rows of `member`."""
+    """The base with the key `base`, fine-tuned on the rows of `member`."""
     return hash_key(
         {
             "base": base,
@@ -35,8 +76,11 @@ def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, preci
     )
 
 
-def feature_name(attack: Attack, rows: Sequence[tuple[str, str]], options: Evaluation) -> str:
-    """What a feature table is under its model: an attack's questions about (sample id, caption)."""
+# --- what is measured on a model ------------------------------------------------------------------
+
+
+def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation) -> str:
+    """The name of a feature table under its model: what an attack queries about `rows`."""
     kind = type(attack)
     key = hash_key(
         {
@@ -51,6 +95,40 @@ def feature_name(attack: Attack, rows: Sequence[tuple[str, str]], options: Evalu
     return f"{kind.__module__.rpartition('.')[2]}-{key}"
 
 
+def utility_key(
+    heldout: CaptionedRows, members: CaptionedRows, options: Evaluation, encoder: str
+) -> str:
+    """Losses, distances and samples of a model, with images encoded by the hash `encoder`."""
+    return hash_key(
+        {
+            "version": UTILITY_VERSION,
+            "heldout": heldout,
+            "members": members,
+            "images": options.utility_images,
+            "clip": options.utility_clip,
+            "encoder": encoder,
+            "seed": options.seed,
+        }
+    )
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def blind_key(rows: CaptionedRows, split: str, resolution: int, options: Evaluation) -> str:
+    """The blind baselines of the evaluation rows; `split` is the split's content hash."""
+    identity: dict[str, Any] = {
+        "rows": rows,
+        "split": split,
+        "seed": options.seed,
+        "resolution": resolution,
+        "version": METRICS_VERSION,
+    }
+    if options.blind_encoder is not None:
+        identity["encoder"] = options.blind_encoder
+    return hash_key(identity)
+
+
 def run_key(
     name: str,
     attack: Attack,
@@ -59,8 +137,14 @@ def run_key(
     split: str,
     metrics: int = METRICS_VERSION,
 ) -> str:
-    """What a cell is, from its feature tables as (model key, step, name of the folder): of the
-    evaluation and calibration rows, and on the base. `split` is its content hash."""
+    """Scores and metrics of one attack.
+
+    Args:
+        tables: (model key, step, folder name) of the feature tables of evaluation rows, of
+            calibration rows, and of both on the base.
+        split: the split's content hash.
+        metrics: the version of the metrics.
+    """
     identity: dict[str, Any] = {
         "name": name,
         "metrics": metrics,
@@ -80,6 +164,20 @@ def run_key(
     return hash_key(identity)
 
 
-def ensemble_key(runs: Sequence[str], compared: Sequence[str]) -> str:
-    """What an ensemble is, from the folders of the cells it combines and is compared with."""
-    return hash_key([Ensemble.version, *runs, *(name for name in compared if name not in runs)])
+def ensemble_key(combined: Sequence[str], compared: Sequence[str]) -> str:
+    """The ensemble of the runs `combined`, compared with others: names of their folders."""
+    others = (name for name in compared if name not in combined)
+    return hash_key([Ensemble.version, *combined, *others])
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+
+def figures_key(runs: Sequence[str]) -> str:
+    """The ROC figure and the verdict on the controls of some runs: names of their folders."""
+    return hash_key(list(runs))
+
+
+def trajectory_key(steps: Sequence[int], names: Sequence[str], seed: int) -> str:
+    """A trajectory of the attacks `names` over training steps, under the evaluation seed `seed`."""
+    return hash_key([list(steps), sorted(names), seed])

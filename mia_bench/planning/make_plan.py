@@ -9,6 +9,7 @@ from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.prepare import prepare
 from mia_bench.planning.experiment import Experiment
+from mia_bench.planning.keys import split_file
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.preflight import precheck
 from mia_bench.storage.hashing import canonical
@@ -22,20 +23,27 @@ class Memo:
 
 
 def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
-    """List the data, make or verify its split, and lay out everything that follows from it."""
-    known = Memo() if memo is None else memo
-    outputs, options = experiment.outputs, experiment.options
-    key = canonical([experiment.resolved["data"], str(outputs)])
-    if key not in known.listed:
-        node = experiment.resolved["data"]["source"]
-        listing, split, _ = prepare(
-            options.data, experiment.source, node, outputs, options.plan_only
-        )
-        items = with_attacker_captions(
-            options.data.captions, listing, split, outputs, options.plan_only
-        )
-        known.listed[key] = split, items
-    split, items = known.listed[key]
-    plan = Plan(experiment, split, items, outputs)
+    """List the data, make or verify its split, and lay out everything that follows from it.
+
+    Raises:
+        Missing: the data is not here, and plan_only=true forbids to download it.
+        MiaError: data or a combination of options that cannot be run, as `prepare` and `precheck`.
+    """
+    listed = {} if memo is None else memo.listed
+    key = canonical([experiment.resolved["data"], str(experiment.outputs)])
+    if key not in listed:
+        listed[key] = _list_data(experiment)
+    split, items = listed[key]
+    plan = Plan(experiment, split, items, experiment.outputs)
     precheck(plan)
     return plan
+
+
+def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:
+    """The split, and the items by sample id, with the captions that the attacker has."""
+    data, plan_only = experiment.options.data, experiment.options.plan_only
+    path = split_file(experiment.outputs, data, experiment.resolved["data"]["source"])
+    listing, split = prepare(data, experiment.source, path, plan_only)
+    return split, with_attacker_captions(
+        data.captions, listing, split, experiment.outputs, plan_only
+    )

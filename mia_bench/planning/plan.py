@@ -1,15 +1,15 @@
-"""What a run consists of, before anything runs, and where it is kept: see cells.py and keys.py.
+"""The layout of a run before anything runs: its models, feature tables and scores, and their places
+under outputs/.
 
-Whatever exists under its key is reused.
+The parts are those of specs.py, under the keys of keys.py. Whatever exists under its key is reused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.config.recipe import check_checkpoint
@@ -18,7 +18,16 @@ from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.planning.experiment import Experiment
-from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, feature_name, model_key, run_key
+from mia_bench.planning.keys import (
+    base_key,
+    blind_key,
+    ensemble_key,
+    feature_name,
+    figures_key,
+    model_key,
+    run_key,
+    utility_key,
+)
 from mia_bench.planning.specs import (
     BEST_STEP,
     EVALUATION_ROLES,
@@ -27,18 +36,19 @@ from mia_bench.planning.specs import (
     ModelSpec,
     RunSpec,
 )
-from mia_bench.storage.artifacts import MANIFEST, is_complete
+from mia_bench.storage.artifacts import MANIFEST
 from mia_bench.storage.files import read_json
-from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError, Missing
 
-UTILITY_VERSION = 2  # of the numbers of utility.py
-UNKNOWN_KEY = "unknown"  # the key of a model whose weights are not here
+UNKNOWN_KEY = "unknown"  # stands for the key of a model whose weights are not here
+
+Passes = dict[tuple[ModelSpec, tuple[str, ...]], list[FeatureSpec]]
+"""Feature tables by the model and the rows (sample ids) that they are extracted from."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The models to train, the questions to ask and the cells to score."""
+    """The models to train, the features to extract and the runs to score."""
 
     experiment: Experiment
     split: Split
@@ -48,9 +58,11 @@ class Plan:
     def folder(self, *parts: str) -> Path:
         return self.outputs.joinpath(*parts)
 
+    # --- models -----------------------------------------------------------------------------------
+
     @cached_property
     def absent(self) -> Missing | None:
-        """Why the weights are not here, when all that is asked for is the plan."""
+        """Why the base's weights are not here, which only a plan that is not carried out allows."""
         try:
             self.experiment.model.base_hash()
         except Missing as missing:
@@ -61,10 +73,7 @@ class Plan:
 
     @cached_property
     def base(self) -> ModelSpec:
-        model = self.experiment.model
-        if self.absent:
-            return ModelSpec("base", UNKNOWN_KEY, self.folder("targets", UNKNOWN_KEY))
-        key = hash_key({"base": model.base_hash(), "images": model.encoder_hash()})
+        key = UNKNOWN_KEY if self.absent else base_key(self.experiment.model)
         return ModelSpec("base", key, self.folder("targets", key))
 
     @cached_property
@@ -83,119 +92,21 @@ class Plan:
     def trained(self) -> list[ModelSpec]:
         return [s for s in (self.target, self.shadow) if s is not None and s.member is not None]
 
-    @cached_property
-    def runs(self) -> list[RunSpec]:
-        return [
-            run
-            for name, attack in self.experiment.attacks.items()
-            for run in self._runs(name, attack)
-        ]
-
-    @cached_property
-    def blind(self) -> Path | None:
-        """Folder of the blind rows, which depend on the evaluation rows alone."""
-        options = self.experiment.options
-        if not options.eval.blind_rows:
-            return None
-        rows = [(sid, self.items[sid].caption) for sid in self.rows(*EVALUATION_ROLES)]
-        identity: dict[str, Any] = {
-            "rows": rows,
-            "split": self.split.content_hash,
-            "seed": options.eval.seed,
-            "resolution": self.experiment.model.resolution,
-            "version": METRICS_VERSION,
-        }
-        if options.eval.blind_encoder is not None:
-            identity["encoder"] = options.eval.blind_encoder
-        return self.folder("controls", f"{options.data.name}-{hash_key(identity)}")
-
-    @cached_property
-    def grey_box(self) -> list[RunSpec]:
-        """Cells that need no more than a grey box, without those that subtract the base's."""
-        runs = [c for c in self.runs if c.base_calibration is None]
-        return [c for c in runs if c.attack.access <= Access.GREY_BOX]
-
-    @cached_property
-    def ensemble_runs(self) -> list[RunSpec]:
-        """Cells of the ensemble: of the grey box's, one per feature table."""
-        tables: dict[Path, RunSpec] = {}
-        for run in self.grey_box:
-            tables.setdefault(run.evaluation.folder, run)
-        return list(tables.values())
-
-    @cached_property
-    def ensemble(self) -> Path | None:
-        """Folder of the ensemble's cell, when it is asked for and there is something to combine."""
-        runs = self.ensemble_runs
-        if not self.experiment.options.eval.ensemble or len(runs) < 2:
-            return None
-        names, every = ([c.folder.name for c in some] for some in (runs, self.grey_box))
-        return runs[0].folder.with_name(f"ensemble-{ensemble_key(names, every)}")
-
-    @cached_property
-    def utility(self) -> dict[ModelSpec, Path]:
-        """Folders of what target and base are good for, when it is asked for.
-
-        Raises:
-            MiaError: the validation role is too small to measure on.
-        """
-        options, model = self.experiment.options.eval, self.experiment.model
-        if not options.utility:
-            return {}
-        heldout = self.rows(Role.VALIDATION)[: 2 * options.utility_images]
-        if len(heldout) < 2:
-            raise MiaError(
-                "eval.utility=true measures on the validation role, which has fewer than two rows: "
-                "leave rows for it, e.g. data.sizes.validation=100."
-            )
-        captions = [(sid, self.items[sid].caption) for sid in heldout]
-        members = self.rows(Role.TARGET_MEMBER)[: options.utility_images]
-        key = hash_key(
-            {
-                "version": UTILITY_VERSION,
-                "heldout": captions,
-                "members": [(sid, self.items[sid].caption) for sid in members],
-                "images": options.utility_images,
-                "clip": options.utility_clip,
-                "encoder": model.encoder_hash(),
-                "seed": options.seed,
-            }
-        )
-        subjects = {self.target: None, self.base: None}
-        return {s: self.folder("utility", s.key, s.where, key) for s in subjects}
-
-    @property
-    def table(self) -> list[tuple[str, Path]]:
-        """(name, folder) of every row of the run's table."""
-        rows = [(run.name, run.folder) for run in self.runs]
-        return rows if self.ensemble is None else [*rows, ("ensemble", self.ensemble)]
-
-    def missing(self) -> dict[tuple[ModelSpec, tuple[str, ...]], list[FeatureSpec]]:
-        """Questions not answered yet by (model, rows): each entry is one predict pass."""
-        passes: dict[tuple[ModelSpec, tuple[str, ...]], dict[Path, FeatureSpec]] = {}
-        for run in self.runs:
-            for asked in () if run.ready else run.feature_specs():
-                if not asked.ready:
-                    passes.setdefault((asked.model, asked.sample_id), {})[asked.folder] = asked
-        return {where: list(questions.values()) for where, questions in passes.items()}
-
-    def rows(self, *roles: Role) -> tuple[str, ...]:
-        """Sample ids with one of `roles`, in sample-id order: members and others interleaved."""
-        return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
+    def settled(self) -> Plan:
+        """The plan once its models are trained, when the steps that validation chose are known."""
+        return replace(self) if BEST_STEP in (spec.step for spec in self.trained) else self
 
     def _trained(self, kind: str, member: Role) -> ModelSpec:
         options = self.experiment.options
         setup = self._setup(kind, member)
-        recipe = setup.recipe
-        check_checkpoint(options.checkpoint, recipe)
+        check_checkpoint(options.checkpoint, setup.recipe)
         key = model_key(self.base.key, self.split, member, setup, options.trainer.precision)
-        key = UNKNOWN_KEY if self.absent else key
-        folder = self.folder("targets", key)
-        step: int | str = options.checkpoint or recipe.total
+        folder = self.folder("targets", UNKNOWN_KEY if self.absent else key)
+        step: int | str = options.checkpoint or setup.recipe.total
         if setup.stops and options.checkpoint is None:
             manifest = folder / MANIFEST
             step = read_json(manifest)["chosen_step"] if manifest.is_file() else BEST_STEP
-        return ModelSpec(kind, key, folder, member, step, setup)
+        return ModelSpec(kind, folder.name, folder, member, step, setup)
 
     def _setup(self, kind: str, member: Role) -> TrainingSetup:
         experiment, options = self.experiment, self.experiment.options
@@ -210,72 +121,141 @@ class Plan:
             options.trainer.precision,
         )
 
-    def settled(self) -> Plan:
-        """The plan once models are trained: steps that validation chose are known."""
-        return replace(self) if BEST_STEP in (spec.step for spec in self.trained) else self
+    # --- rows -------------------------------------------------------------------------------------
 
-    def _feature_spec(self, attack: Attack, spec: ModelSpec, *roles: Role) -> FeatureSpec:
+    def rows(self, *roles: Role) -> tuple[str, ...]:
+        """Sample ids with one of `roles`, in sample-id order: members and others interleaved."""
+        return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
+
+    def items_of(self, sample_ids: Sequence[str]) -> list[Item]:
+        return [self.items[sid] for sid in sample_ids]
+
+    def _captioned(self, sample_ids: Sequence[str]) -> list[tuple[str, str]]:
+        return [(sid, self.items[sid].caption) for sid in sample_ids]
+
+    # --- feature tables and runs ------------------------------------------------------------------
+
+    @cached_property
+    def runs(self) -> list[RunSpec]:
+        return [
+            run
+            for name, attack in self.experiment.attacks.items()
+            for run in self._runs(name, attack)
+        ]
+
+    def missing(self) -> Passes:
+        """The predict passes that are left: tables to extract by model and rows."""
+        passes: dict[tuple[ModelSpec, tuple[str, ...]], dict[Path, FeatureSpec]] = {}
+        for run in self.runs:
+            for spec in () if run.ready else run.feature_specs():
+                if not spec.ready:
+                    passes.setdefault((spec.model, spec.sample_id), {})[spec.folder] = spec
+        return {model_and_rows: list(specs.values()) for model_and_rows, specs in passes.items()}
+
+    @cached_property
+    def grey_box(self) -> list[RunSpec]:
+        """Runs that need no more than a grey box, without those that subtract the base's."""
+        runs = [run for run in self.runs if run.base_calibration is None]
+        return [run for run in runs if run.attack.access <= Access.GREY_BOX]
+
+    @cached_property
+    def ensemble_runs(self) -> list[RunSpec]:
+        """Runs that the ensemble combines: of the grey box's, one per feature table."""
+        tables: dict[Path, RunSpec] = {}
+        for run in self.grey_box:
+            tables.setdefault(run.evaluation.folder, run)
+        return list(tables.values())
+
+    @cached_property
+    def ensemble(self) -> Path | None:
+        """Folder of the ensemble's run; None without eval.ensemble, or where one table is all."""
+        runs = self.ensemble_runs
+        if not self.experiment.options.eval.ensemble or len(runs) < 2:
+            return None
+        combined, compared = ([r.folder.name for r in some] for some in (runs, self.grey_box))
+        return runs[0].folder.with_name(f"ensemble-{ensemble_key(combined, compared)}")
+
+    @property
+    def table(self) -> list[tuple[str, Path]]:
+        """(name, folder) of every row of the run's table."""
+        rows = [(run.name, run.folder) for run in self.runs]
+        return rows if self.ensemble is None else [*rows, ("ensemble", self.ensemble)]
+
+    def _features(self, attack: Attack, model: ModelSpec, *roles: Role) -> FeatureSpec:
         rows = self.rows(*roles)
-        asked = [(sid, self.items[sid].caption) for sid in rows]
-        name = feature_name(attack, asked, self.experiment.options.eval)
-        return FeatureSpec(attack, spec, rows, self.folder("features", spec.key, spec.where, name))
+        name = feature_name(attack, self._captioned(rows), self.experiment.options.eval)
+        folder = self.folder("features", model.key, model.where, name)
+        return FeatureSpec(attack, model, rows, folder)
 
     def _runs(self, name: str, attack: Attack) -> Iterator[RunSpec]:
-        options = self.experiment.options
-        evaluation = self._feature_spec(attack, self.target, *EVALUATION_ROLES)
-        known = SHADOW_ROLES if self.shadow else EVALUATION_ROLES
-        calibration = self._feature_spec(attack, self.shadow or self.target, *known)
-        tuned, based = self.experiment.model.finetune, options.eval.base_rows
-        with_base = tuned and (based is None or name in based)
-        base = self._feature_spec(attack, self.base, *EVALUATION_ROLES) if with_base else None
-        yield self._run(name, attack, evaluation, calibration, base, None)
-        if options.eval.base_calibrated and tuned and attack.statistics:
-            base = base or self._feature_spec(attack, self.base, *EVALUATION_ROLES)
-            base_known = self._feature_spec(attack, self.base, *known)
-            yield self._run(f"{name}-base", attack, evaluation, calibration, base, base_known)
+        """The run of an attack and, with eval.base_calibrated, the one that subtracts the base."""
+        options, finetuned = self.experiment.options.eval, self.experiment.model.finetune
+        calibration_roles = SHADOW_ROLES if self.shadow else EVALUATION_ROLES
+        evaluation = self._features(attack, self.target, *EVALUATION_ROLES)
+        calibration = self._features(attack, self.shadow or self.target, *calibration_roles)
+        has_control = finetuned and (options.base_rows is None or name in options.base_rows)
+        subtracts = finetuned and options.base_calibrated and attack.statistics
+        on_base = None
+        if has_control or subtracts:
+            on_base = self._features(attack, self.base, *EVALUATION_ROLES)
+        yield self._run(name, attack, evaluation, calibration, on_base if has_control else None)
+        if subtracts:
+            base_calibration = self._features(attack, self.base, *calibration_roles)
+            subtracting = (evaluation, calibration, on_base, base_calibration)
+            yield self._run(f"{name}-base", attack, *subtracting)
 
-    def _run(self, name: str, attack: Attack, *asked: FeatureSpec | None) -> RunSpec:
-        evaluation, calibration, base, base_calibration = asked
-        assert evaluation is not None
-        assert calibration is not None
-        tables = [None if q is None else (q.model.key, q.model.step, q.folder.name) for q in asked]
+    def _run(
+        self,
+        name: str,
+        attack: Attack,
+        evaluation: FeatureSpec,
+        calibration: FeatureSpec,
+        base: FeatureSpec | None,
+        base_calibration: FeatureSpec | None = None,
+    ) -> RunSpec:
+        specs = (evaluation, calibration, base, base_calibration)
+        tables = [None if s is None else (s.model.key, s.model.step, s.folder.name) for s in specs]
         key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
-        spec = evaluation.model
-        folder = self.folder("runs", spec.key, spec.where, f"{name}-{key}")
-        return RunSpec(name, attack, evaluation, calibration, base, base_calibration, folder)
+        model = evaluation.model
+        folder = self.folder("runs", model.key, model.where, f"{name}-{key}")
+        return RunSpec(name, attack, *specs, folder)
 
-    def describe(self) -> str:
-        """What would run, for people."""
-        lines = []
-        for spec in self.trained:
-            lines += _describe(spec)
-        for (spec, rows), asked in self.missing().items():
-            most = sum(questions.evaluations for questions in asked)
-            names = ", ".join(q.folder.name.partition("-")[0] for q in asked)
-            what = f"{len(rows)} images, {names}; at most {most:,} U-Net evaluations"
-            lines.append(f"ask     {spec.kind}: {what}")
-        done = sum(run.ready for run in self.runs)
-        if self.utility:
-            done_too = sum(map(is_complete, self.utility.values()))
-            lines.append(f"utility {done_too} of {len(self.utility)} done")
-        lines.append(f"cells   {done} of {len(self.runs)} done")
-        return "\n".join(lines)
+    # --- what comes with the runs -----------------------------------------------------------------
 
+    @cached_property
+    def blind(self) -> Path | None:
+        """Folder of the blind baselines, which depend on the evaluation rows alone."""
+        options = self.experiment.options
+        if not options.eval.blind_rows:
+            return None
+        rows = self._captioned(self.rows(*EVALUATION_ROLES))
+        resolution = self.experiment.model.resolution
+        key = blind_key(rows, self.split.content_hash, resolution, options.eval)
+        return self.folder("controls", f"{options.data.name}-{key}")
 
-def _describe(spec: ModelSpec) -> list[str]:
-    setup = spec.setup
-    assert setup is not None
-    recipe, context = setup.recipe, setup.context
-    atmost = "at most " if setup.stops else ""
-    state = f"{atmost}{recipe.total} steps of {recipe.batch_size} to train"
-    if spec.ready:
-        state = f"done, attacked at step {spec.step}" if setup.stops else "done"
-    used = f", {'+'.join(setup.mitigations)}" if setup.mitigations else ""
-    lines = [f"{spec.kind:<7} {spec.key}  {context.members} members{used}, {state}"]
-    if setup.private is not None:
-        spent = setup.private.spent(context, recipe.total)
-        lines.append(
-            f"        epsilon {spent['epsilon']:.3g} at delta {spent['delta']:.3g} for one pair in "
-            f"{recipe.total} steps, noise multiplier {spent['noise_multiplier']:.3g}"
-        )
-    return lines
+    @cached_property
+    def utility(self) -> dict[ModelSpec, Path]:
+        """With eval.utility, where the quality of target and base is measured.
+
+        Raises:
+            MiaError: the validation role is too small to measure on.
+        """
+        options, model = self.experiment.options.eval, self.experiment.model
+        if not options.utility:
+            return {}
+        heldout = self.rows(Role.VALIDATION)[: 2 * options.utility_images]
+        if len(heldout) < 2:
+            raise MiaError(
+                "eval.utility=true measures on the validation role, which has fewer than two rows: "
+                "leave rows for it, e.g. data.sizes.validation=100."
+            )
+        members = self.rows(Role.TARGET_MEMBER)[: options.utility_images]
+        captioned = self._captioned(heldout), self._captioned(members)
+        key = utility_key(*captioned, options, model.encoder_hash())
+        models = dict.fromkeys((self.target, self.base))
+        return {spec: self.folder("utility", spec.key, spec.where, key) for spec in models}
+
+    def figure(self, kind: str, suffix: str) -> Path:
+        """A file about all runs of the target together, e.g. of the kind "roc" or "controls"."""
+        key = figures_key([run.folder.name for run in self.runs])
+        return self.folder("reports", self.target.key, f"{kind}-{key}.{suffix}")

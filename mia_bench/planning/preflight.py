@@ -1,40 +1,54 @@
-"""What can be known before a model is loaded: one clear message for a run that cannot end well.
+"""Checks that need no model: one clear message for a run that could not end well.
 
-Every error is a MiaError that says what to change. No picture and no weights are read.
+Every error is a MiaError that says what to change. No image and no weights are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.attacks import FitsClassifier, HasRequirements, NeedsCaptions
+from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsCaptions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.utils.errors import MiaError
 
-MIN_ROWS_PER_CLASS = (
-    2  # rows of each class that scaling, folds and thresholds need, whatever the attack
-)
+if TYPE_CHECKING:
+    from mia_bench.config.schema import Root
+    from mia_bench.data.split.manifest import Split
+    from mia_bench.models import Model
+
+MIN_ROWS_PER_CLASS = 2  # scaling, folds and thresholds need them, whatever the attack
 WITHOUT_CAPTIONS = ("loss", "pia", "sima", "noise_agg_null")
+
+Attacks = Mapping[str, Attack]
 
 
 def precheck(plan: Plan) -> None:
     """Schedule, image size, captions and calibration rows against every attack of the plan."""
-    check_demands(plan)
-    check_captions(plan)
-    check_rows(plan)
+    experiment, options = plan.experiment, plan.experiment.options
+    if not plan.absent:
+        check_schedule(experiment.attacks, experiment.model)
+    captions = [item.caption for item in plan.items_of(plan.rows(*EVALUATION_ROLES))]
+    check_captions(experiment.attacks, captions, plan.split.source)
+    kind = "shadow" if plan.shadow else "target"
+    fewest = _fewest_rows(plan.split, kind, options)
+    check_rows(experiment.attacks, fewest, kind, options.calibration.folds)
 
 
 def fetch(plan: Plan) -> None:
-    """What unanswered questions and controls need from outside is here, or is fetched now."""
+    """Fetch the weights that attacks and controls need and that are not here.
+
+    Only for runs whose features are still to be extracted, and controls still to be computed.
+    """
     for run in plan.runs:
-        waiting = not run.ready and not all(asked.ready for asked in run.feature_specs())
-        if waiting and isinstance(run.attack, HasRequirements):
+        extracting = not run.ready and not all(spec.ready for spec in run.feature_specs())
+        if extracting and isinstance(run.attack, HasRequirements):
             with naming(run.name):
                 run.attack.fetch()
     encoder = plan.experiment.options.eval.blind_encoder
@@ -44,13 +58,10 @@ def fetch(plan: Plan) -> None:
         fetch_open_clip(encoder)
 
 
-def check_demands(plan: Plan) -> None:
-    """Timesteps lie in the model's schedule, and options fit its size, where the model is here."""
-    if plan.absent:
-        return
-    model = plan.experiment.model
+def check_schedule(attacks: Attacks, model: Model) -> None:
+    """Timesteps lie in the model's schedule, and options fit its size."""
     schedule = model.timesteps()
-    for name, attack in plan.experiment.attacks.items():
+    for name, attack in attacks.items():
         with naming(name):
             outside = [t for t in attack.asks_at(schedule) if not 0 <= t < schedule]
             if outside:
@@ -62,50 +73,50 @@ def check_demands(plan: Plan) -> None:
                 attack.check(schedule, model.resolution)
 
 
-def check_captions(plan: Plan) -> None:
-    """Attacks that compare captions have some to compare."""
-    attacks = plan.experiment.attacks
+def check_captions(attacks: Attacks, captions: Sequence[str], source: str) -> None:
+    """Attacks that compare captions have some to compare; `captions`: of the evaluation rows."""
     needing = [n for n, a in attacks.items() if isinstance(a, NeedsCaptions) and a.needs_captions]
-    rows = plan.rows(*EVALUATION_ROLES)
-    if not needing or any(plan.items[sid].caption.strip() for sid in rows):
+    if not needing or any(caption.strip() for caption in captions):
         return
     others = [name for name in attacks if name not in needing] or WITHOUT_CAPTIONS
     raise MiaError(
-        f"attack {', '.join(needing)}: captions are needed, and none of the {len(rows)} rows of "
-        f"{plan.split.source} to be scored has one. Use data with captions, or attacks that do "
-        f"without: 'attack=[{','.join(others)}]'."
+        f"attack {', '.join(needing)}: captions are needed, and none of the {len(captions)} rows "
+        f"of {source} to be scored has one. Use data with captions, or attacks that do without: "
+        f"'attack=[{','.join(others)}]'."
     )
 
 
-def check_rows(plan: Plan) -> None:
-    """Every out-of-fold fit of a classifier has the rows it needs."""
-    fewest = _fewest_rows(plan)
-    for name, attack in plan.experiment.attacks.items():
-        least = max(
-            MIN_ROWS_PER_CLASS, attack.least_rows if isinstance(attack, FitsClassifier) else 0
-        )
-        if fewest < least:
+def check_rows(attacks: Attacks, fewest: int, kind: str, folds: int) -> None:
+    """Every out-of-fold fit of a classifier has the rows it needs.
+
+    Args:
+        fewest: rows of the rarer class that the poorest fit has.
+        kind: the model that calibration rows belong to, "shadow" or "target".
+        folds: of the calibration.
+    """
+    for name, attack in attacks.items():
+        needed = attack.least_rows if isinstance(attack, FitsClassifier) else 0
+        needed = max(MIN_ROWS_PER_CLASS, needed)
+        if fewest < needed:
             raise MiaError(
-                f"attack {name}: fewer calibration rows than it needs. {least} members and as many "
-                f"non-members must be left when one of calibration.folds="
-                f"{plan.experiment.options.calibration.folds} is kept back, and only {fewest} are. "
-                f"Use larger data.sizes for the {'shadow' if plan.shadow else 'target'} roles, or "
-                "more folds."
+                f"attack {name}: fewer calibration rows than it needs. {needed} members and as "
+                f"many non-members must be left when one of calibration.folds={folds} is kept "
+                f"back, and only {fewest} are. Use larger data.sizes for the {kind} roles, or more "
+                "folds."
             )
 
 
-def _fewest_rows(plan: Plan) -> int:
+def _fewest_rows(split: Split, kind: str, options: Root) -> int:
     """Rows of the rarer class in the poorest out-of-fold calibration, as scoring will form them."""
     from mia_bench.metrics.group_folds import calibrating, folds_of
 
-    options = plan.experiment.options
-    roles = SHADOW_ROLES if plan.shadow else EVALUATION_ROLES
-    rows = [row for row in plan.split.table if row.role in roles]
+    roles = SHADOW_ROLES if kind == "shadow" else EVALUATION_ROLES
+    rows = [row for row in split.table if row.role in roles]
     is_member = np.array([row.role == roles[0] for row in rows])
     group = np.array([row.group for row in rows])
-    if plan.shadow is None:
-        known = calibrating(group, options.data.split_seed)
-        is_member, group = is_member[known], group[known]
+    if kind == "target":  # calibration=split: half of the rows
+        half = calibrating(group, options.data.split_seed)
+        is_member, group = is_member[half], group[half]
     fold = folds_of(group, options.calibration.folds, options.eval.seed)
     return min((_rarer(is_member[fold != k]) for k in np.unique(fold)), default=0)
 

@@ -1,4 +1,4 @@
-"""The parts of a plan: models that are asked, tables of their answers, cells scored from these."""
+"""What a plan is made of: models, tables of the features extracted from them, and scored runs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ SHADOW_ROLES = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that is asked: the base itself, or the base fine-tuned on one role."""
+    """A model from which features are extracted: the base, or the base fine-tuned on one role."""
 
     kind: str  # "base", "target" or "shadow"
     key: str
     folder: Path
     member: Role | None = None
     step: int | str | None = None
-    """The step that is attacked; BEST until validation has chosen it."""
+    """The training step that is attacked; BEST_STEP until validation has chosen it."""
     setup: TrainingSetup | None = field(default=None, compare=False, repr=False)
 
     @property
     def weights(self) -> Path | None:
-        """The U-Net's folder; None means the base's own."""
+        """The folder of the U-Net; None for the base's own."""
         return None if self.step is None else self.folder / "steps" / str(self.step)
 
     @property
     def where(self) -> str:
-        """The folder of the step under a model's key."""
+        """The name of the step's folder under the model's key."""
         return "base" if self.step is None else str(self.step)
 
     @property
@@ -45,7 +45,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """One feature table: an attack's queries about some rows of one model."""
+    """One feature table: what an attack extracts for some rows from one model."""
 
     attack: Attack = field(compare=False)
     model: ModelSpec
@@ -54,7 +54,7 @@ class FeatureSpec:
 
     @property
     def evaluations(self) -> int:
-        """U-Net evaluations at most, if no other attack asks the same."""
+        """U-Net evaluations at most: fewer where other attacks share the same queries."""
         return self.attack.nfe[0] * len(self.sample_id)
 
     @property
@@ -72,7 +72,7 @@ class RunSpec:
     calibration: FeatureSpec
     base: FeatureSpec | None
     base_calibration: FeatureSpec | None
-    """Where given, base features are subtracted before anything is fitted."""
+    """Set for a run that subtracts the base's features before anything is fitted."""
     folder: Path
 
     @property
@@ -80,5 +80,5 @@ class RunSpec:
         return is_complete(self.folder)
 
     def feature_specs(self) -> Iterator[FeatureSpec]:
-        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        return (questions for questions in every if questions is not None)
+        specs = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        return (spec for spec in specs if spec is not None)

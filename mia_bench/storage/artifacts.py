@@ -1,4 +1,4 @@
-"""What is on disk: content keys, manifests, folders that are either complete or absent.
+"""Finished folders on disk: complete, with a manifest, or absent.
 
 A finished artefact is a folder with a manifest.json that lists the hash of every file beside it.
 It is built in `<folder>.tmp` under a lock and renamed, so a kill leaves either nothing or a folder
@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
 
 MANIFEST = "manifest.json"
-
-
-PARENT_PID = os.getppid()  # of a rank above zero: rank 0 itself, or what starts and ends them all
+# For a rank above zero this is rank 0, or the launcher of all ranks: once it is gone, waiting for
+# rank 0 is pointless.
+PARENT_PID = os.getppid()
+RANK_0_TIMEOUT_SECONDS = 86400.0
 
 
 def is_complete(folder: Path) -> bool:
@@ -33,43 +35,67 @@ def is_complete(folder: Path) -> bool:
 
 
 def get_or_build(
-    folder: Path,
-    build: Callable[[Path], Mapping[str, Any]],
-    together: bool = False,
-    scrap: Sequence[str] = (),
+    folder: Path, build: Callable[[Path], Mapping[str, Any]], discard: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The manifest of `folder`, built first when it is not there.
+    """The manifest of `folder`, which rank 0 builds when it is not there.
 
-    `build(tmp)` fills `tmp` (which holds what an interrupted build left) and returns what the
-    manifest should say. What `scrap` names in it serves resuming alone, and goes once everything
-    else is sealed. A second process waits for the first and then finds the result. Ranks above
-    zero of a distributed run wait too. With `together` they take part in the build, without the
-    lock, which rank 0 holds; it does not wait for another run, because they would not notice.
+    A second process waits for the first and then reads its result, and so do the other ranks of a
+    distributed run.
+
+    Args:
+        build: fills the folder it is given, which holds what an interrupted build left, and returns
+            what the manifest should say.
+        discard: names of files in the folder that serve resuming alone; they are removed once
+            everything else is sealed.
 
     Raises:
-        MiaError: the outputs folder cannot be written, a finished file changed since, or, with
-            `together`, another run is at work on `folder` or has just finished it.
+        MiaError: the outputs folder cannot be written, or a finished file has changed since.
     """
     if is_complete(folder):
         return checked_manifest(folder)
-    tmp = _tmp(folder)
     if global_rank() > 0:
-        if together:
-            build(tmp)
         return _wait_for(folder)
+    with _readable_disk_errors(folder), _build_lock(folder, waits=True):
+        if not is_settled(folder, discard):
+            _build(folder, build, discard)
+    return checked_manifest(folder)
+
+
+def get_or_build_on_all_ranks(
+    folder: Path, build: Callable[[Path], Mapping[str, Any]], discard: Sequence[str] = ()
+) -> dict[str, Any]:
+    """As `get_or_build`, for work that every rank of a distributed run takes part in.
+
+    Rank 0 holds the lock, seals and publishes. It does not wait for another run: its other ranks,
+    which take no lock, would begin without it.
+
+    Raises:
+        MiaError: as `get_or_build`, or another run is at work on `folder` or has just finished it.
+    """
+    if is_complete(folder):
+        return checked_manifest(folder)
+    if global_rank() > 0:
+        build(build_folder(folder))
+        return _wait_for(folder)
+    with _readable_disk_errors(folder), _build_lock(folder, waits=False):
+        if is_settled(folder, discard):
+            raise MiaError(finished_elsewhere(folder))
+        _build(folder, build, discard)
+    return checked_manifest(folder)
+
+
+@contextmanager
+def _build_lock(folder: Path, waits: bool) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(folder.name + ".lock"), waits):
+        yield
+
+
+@contextmanager
+def _readable_disk_errors(folder: Path) -> Iterator[None]:
+    """A disk that is full or read-only becomes a message that says what to do."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.with_name(folder.name + ".lock"), waits=not together):
-            done = is_settled(folder, scrap)
-            if done and together:
-                raise MiaError(finished_elsewhere(folder))
-            if not done:
-                tmp.mkdir(exist_ok=True)
-                began = time.monotonic()
-                about = dict(build(tmp))
-                wall = {"wall_seconds": round(time.monotonic() - began, 2)}
-                seal(tmp, wall | about, scrap)
-                _publish(tmp, folder, scrap)
+        yield
     except Exception as error:
         problem = unwritable(error)
         if problem is None or isinstance(error, MiaError):
@@ -78,43 +104,61 @@ def get_or_build(
             f"cannot write {folder}: {problem}. Free some space or point paths.outputs at a folder "
             "you may write to; what is finished stays usable."
         ) from error
-    return checked_manifest(folder)
 
 
-def is_settled(folder: Path, scrap: Sequence[str] = ()) -> bool:
-    """`folder` is complete, perhaps only now: a build that was killed after its seal is published.
+def _build(
+    folder: Path, build: Callable[[Path], Mapping[str, Any]], discard: Sequence[str]
+) -> None:
+    """Build, seal and publish, for the process that holds the lock."""
+    tmp = build_folder(folder)
+    tmp.mkdir(exist_ok=True)
+    began = time.monotonic()
+    about = dict(build(tmp))
+    wall = {"wall_seconds": round(time.monotonic() - began, 2)}
+    seal(tmp, wall | about, discard)
+    _publish(tmp, folder, discard)
 
-    For who holds the lock. A sealed build that changed since is built again.
+
+def is_settled(folder: Path, discard: Sequence[str] = ()) -> bool:
+    """Whether `folder` is complete, once a build that was killed after its seal is published.
+
+    Only for the process that holds the lock. A sealed build that has changed since is not
+    published: its manifest is removed, and it is built again.
     """
-    tmp = _tmp(folder)
+    tmp = build_folder(folder)
     if not is_complete(folder) and is_complete(tmp):
         try:
             checked_manifest(tmp)
         except MiaError:
             (tmp / MANIFEST).unlink()
         else:
-            _publish(tmp, folder, scrap)
+            _publish(tmp, folder, discard)
     return is_complete(folder)
 
 
 def finished_elsewhere(folder: Path) -> str:
-    """What a run of several processes says when another was faster: its ranks have other plans."""
-    return f"{folder.name} was finished meanwhile. Start this run again: it goes on from there."
+    """Why a run of several processes stops when another run was faster: its ranks may have made
+    their plans before or after that."""
+    return (
+        f"{folder.name} was finished by another run after this one was planned. Start this run "
+        "again: it goes on from there."
+    )
 
 
-def _publish(tmp: Path, folder: Path, scrap: Sequence[str]) -> None:
-    for name in scrap:
+def _publish(tmp: Path, folder: Path, discard: Sequence[str]) -> None:
+    for name in discard:
         remove_path(tmp / name)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(tmp, folder)
 
 
-def _tmp(folder: Path) -> Path:
+def build_folder(folder: Path) -> Path:
+    """Where `folder` is built before it gets its name."""
     return folder.with_name(folder.name + ".tmp")
 
 
-def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:
+def _wait_for(folder: Path, seconds: float = RANK_0_TIMEOUT_SECONDS) -> dict[str, Any]:
     until = time.monotonic() + seconds
     while not is_complete(folder):
         if os.getppid() != PARENT_PID:
@@ -125,10 +169,10 @@ def _wait_for(folder: Path, seconds: float = 86400.0) -> dict[str, Any]:
     return checked_manifest(folder)
 
 
-def seal(folder: Path, about: Mapping[str, Any], scrap: Sequence[str] = ()) -> None:
+def seal(folder: Path, about: Mapping[str, Any], discard: Sequence[str] = ()) -> None:
     """Write the manifest: `about`, the environment, and the hash of every file in `folder`.
 
-    Parts that a kill left are removed; what `scrap` names is not listed.
+    Partial files that a kill left are removed; files named in `discard` are not listed.
     """
     for path in sorted(folder.rglob(f"*{PARTIAL_SUFFIX}"), reverse=True):
         remove_path(path)
@@ -137,18 +181,25 @@ def seal(folder: Path, about: Mapping[str, Any], scrap: Sequence[str] = ()) -> N
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and path.name != MANIFEST
-        and path.relative_to(folder).parts[0] not in scrap
+        and path.relative_to(folder).parts[0] not in discard
     }
-    said = json.loads(canonical({**about, **environment(), "files": files}))
-    write_json(folder / MANIFEST, {**said, "seal": hash_key(said)})
+    manifest = json.loads(canonical({**about, **environment(), "files": files}))
+    write_json(folder / MANIFEST, {**manifest, "seal": hash_key(manifest)})
 
 
 def checked_manifest(folder: Path, under: Path | None = None) -> dict[str, Any]:
-    """The manifest, after it and every file it lists, or those `under`, were found unchanged."""
+    """The manifest of `folder`.
+
+    Args:
+        under: check only the files in this folder.
+
+    Raises:
+        MiaError: the manifest or a file that it lists is missing or has changed since.
+    """
     manifest = read_json(folder / MANIFEST)
     files, sealed = manifest.get("files"), manifest.get("seal")
-    said = {name: value for name, value in manifest.items() if name != "seal"}
-    if not isinstance(files, dict) or (sealed is not None and sealed != hash_key(said)):
+    content = {name: value for name, value in manifest.items() if name != "seal"}
+    if not isinstance(files, dict) or (sealed is not None and sealed != hash_key(content)):
         raise MiaError(_changed(folder / MANIFEST, folder))
     for name, expected in files.items():
         path = folder / name

@@ -1,6 +1,6 @@
 """Failed runs on disk: outputs/failures/<key>.json, with the traceback, until the run succeeds.
 
-The key is that of the cells, so that a later success finds and removes the record.
+The key is that of the runs, so that a later success finds and removes the record.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mia_bench.utils.terminal import echo
 
 FAILURES_FOLDER = "failures"
 RUNS_FIELD = "cells"  # the name under which records keep their runs, since the first version
-MAX_TRACEBACK_LINES = 2_000  # of a traceback
+MAX_TRACEBACK_LINES = 2_000
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,12 @@ from typing import Any
 
 from mia_bench.utils.errors import MiaError
 
-MAX_YAML_BYTES = 1 << 20  # of a stored config.yaml; ours have a few thousand
-PARTIAL_SUFFIX = ".part"  # at the end of names of what is not written whole yet
+MAX_YAML_BYTES = 1 << 20  # of a stored config.yaml; this package writes a few thousand
+PARTIAL_SUFFIX = ".part"  # ends the name of a file or folder that is still being written
 NOT_WRITABLE_ERRNOS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
     *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
 )
-
-
 DISK_FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -69,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Whole file or no file: written beside and renamed. NaN is refused: JSON has none."""
+    """Write `value` whole or not at all; NaN, which JSON does not have, is a ValueError."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -77,9 +75,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file of this process alone to write to; it becomes `path`, or goes away with an error."""
-    own = os.urandom(6).hex()  # process ids meet where containers share a folder
-    partial = path.with_name(f"{path.name}.{own}{PARTIAL_SUFFIX}")
+    """A new file to write to, which replaces `path` at the end, or is removed after an error."""
+    unique = os.urandom(6).hex()  # containers that share a folder may have equal process ids
+    partial = path.with_name(f"{path.name}.{unique}{PARTIAL_SUFFIX}")
     try:
         yield partial
         os.replace(partial, path)
@@ -98,13 +96,14 @@ def remove_path(path: Path) -> None:
 def unwritable(error: BaseException) -> str | None:
     """Why a file could not be written, when that is what went wrong, or None.
 
-    Libraries wrap the system's error in types of their own, and keep its words.
+    Libraries wrap the system's error in types of their own and keep its message.
     """
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE_ERRNOS:
         return str(error)
     seen: BaseException | None = error
     while seen is not None:
-        if said := next((reason for reason in DISK_FULL_MESSAGES if reason in str(seen)), None):
-            return said
+        for message in DISK_FULL_MESSAGES:
+            if message in str(seen):
+                return message
         seen = seen.__cause__ or seen.__context__
     return None

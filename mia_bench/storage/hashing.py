@@ -28,17 +28,17 @@ def hash_file(path: Path) -> str:
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """One key for the content of several files, in the order given; read again once they change."""
+    """One key for the content of several files in their order; read again only when they change."""
     return hash_key([hash_once(path) for path in paths])
 
 
 def hash_once(path: Path) -> str:
     """`hash_file`, read once by a process for as long as the file does not change."""
-    now = path.stat()
-    return _hash_seen(path, (now.st_size, now.st_mtime_ns))
+    state = path.stat()
+    return _hash_in_state(path, (state.st_size, state.st_mtime_ns))
 
 
 @cache
-def _hash_seen(path: Path, _state: tuple[int, int]) -> str:
-    """A sweep plans hundreds of cells on the same gigabytes of weights."""
+def _hash_in_state(path: Path, _state: tuple[int, int]) -> str:
+    """Cached because a sweep plans hundreds of runs on the same gigabytes of weights."""
     return hash_file(path)

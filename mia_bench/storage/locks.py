@@ -12,15 +12,15 @@ from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
-LOCK_NOTICE_SECONDS = 5.0  # seconds for a lock before a word about who has it
+LOCK_NOTICE_SECONDS = 5.0  # of waiting in silence; then a message names what is locked
 
 
 @contextmanager
 def locked(path: Path, waits: bool = True) -> Iterator[None]:
-    """Alone with the lock file `path`, which the system frees when a process dies.
+    """Hold the lock file `path`, which the system frees when a process dies.
 
     Raises:
-        MiaError: another process has it, and this one `waits` for nobody.
+        MiaError: without `waits`, when another process holds it.
     """
     lock, what = FileLock(path), path.name.partition(".")[0]
     try:
@@ -40,14 +40,19 @@ def locked(path: Path, waits: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def holding(folders: Sequence[Path], together: bool = False) -> Iterator[None]:
-    """Keep other processes from asking for the same tables; always in one order, so none deadlocks.
+def holding(folders: Sequence[Path], distributed: bool = False) -> Iterator[None]:
+    """Keep other processes from extracting into the same feature tables.
 
-    Not `get_or_build`'s lock, which is taken inside. `together`: as there, rank 0 holds it for all.
+    Locks are taken in one order, so no two processes wait for each other. They are not those of
+    `get_or_build`, which is called while these are held.
+
+    Args:
+        distributed: this is one rank of several, for all of which rank 0 holds the locks; it does
+            not wait for another run.
     """
     with ExitStack() as locks:
-        for folder in sorted(folders) if not (together and global_rank() > 0) else ():
+        for folder in sorted(folders) if not (distributed and global_rank() > 0) else ():
             folder.parent.mkdir(parents=True, exist_ok=True)
             path = folder.with_name(folder.name + ".asking.lock")
-            locks.enter_context(locked(path, waits=not together))
+            locks.enter_context(locked(path, waits=not distributed))
         yield

@@ -32,23 +32,24 @@ class Outcome:
     """Steps trained, the step chosen, and epsilon, as the target's manifest says."""
 
 
-def report(found: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: str = "") -> Path:
-    """mitigations.md, .json, .png and .svg in `folder`; the path of the first.
+def report(study: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: str = "") -> Path:
+    """Write mitigations.md, .json, .png and .svg into `folder`; the path of the first.
 
     Args:
+        study: outcomes by mitigation and seed.
         arguments: of the command that made them, for the first line.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {name: {str(s): vars(o) for s, o in rows.items()} for name, rows in found.items()}
-    write_json(folder / "mitigations.json", plain)
-    draw(found, folder)
+    by_name = {name: {str(s): vars(o) for s, o in rows.items()} for name, rows in study.items()}
+    write_json(folder / "mitigations.json", by_name)
+    draw(study, folder)
     command = f"python -m mia_bench.mitigation_study {arguments}".strip()
     parts = [
-        f"`{command}`, seeds {', '.join(map(str, next(iter(found.values()))))}.",
+        f"`{command}`, seeds {', '.join(map(str, next(iter(study.values()))))}.",
         "",
-        *privacy_table(found),
+        *privacy_table(study),
         "",
-        *utility_table(found),
+        *utility_table(study),
         "",
     ]
     path = folder / "mitigations.md"
@@ -56,9 +57,9 @@ def report(found: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: 
     return path
 
 
-def privacy_table(found: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
+def privacy_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
     """One line per attack and mitigation: AUC per seed, mean and spread, change, TPR."""
-    seeds = list(next(iter(found.values())))
+    seeds = list(next(iter(study.values())))
     head = [
         *("attack", "mitigation"),
         *(f"AUC, seed {s}" for s in seeds),
@@ -66,7 +67,7 @@ def privacy_table(found: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
     ]
     lines = _head(head)
     for attack in (*ATTACKS, "drc"):
-        for name, rows in found.items():
+        for name, rows in study.items():
             outcomes = [rows[s] for s in seeds if attack in rows[s].auroc]
             if outcomes:
                 changes = [interval(o.change[attack]) for o in outcomes if attack in o.change]
@@ -83,25 +84,27 @@ def privacy_table(found: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
     return lines
 
 
-def utility_table(found: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
+def utility_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
     """One line per mitigation and one for the untouched base: means over seeds, spread."""
     fields = ("heldout_loss", "heldout_loss_null", "member_loss", "frechet", "fid", "clip_score")
-    known = [
+    measured = [
         f
         for f in fields
-        if all(o.utility[f] is not None for r in found.values() for o in r.values())
+        if all(o.utility[f] is not None for r in study.values() for o in r.values())
     ]
-    lines = _head(["mitigation", *known, "steps attacked", "epsilon"])
-    first = next(iter(found.values())).values()
-    lines.append(_line("(base)", *(spread([o.base[f] for o in first], 4) for f in known), "0", "-"))
-    for name, rows in found.items():
+    lines = _head(["mitigation", *measured, "steps attacked", "epsilon"])
+    first = next(iter(study.values())).values()
+    lines.append(
+        _line("(base)", *(spread([o.base[f] for o in first], 4) for f in measured), "0", "-")
+    )
+    for name, rows in study.items():
         outcomes = list(rows.values())
         epsilon = [o.about["privacy"]["epsilon"] for o in outcomes if o.about["privacy"]]
         steps = [str(o.about["chosen_step"] or o.about["steps"]) for o in outcomes]
         lines.append(
             _line(
                 name,
-                *(spread([o.utility[f] for o in outcomes], 4) for f in known),
+                *(spread([o.utility[f] for o in outcomes], 4) for f in measured),
                 ", ".join(steps),
                 spread(epsilon, 2) if epsilon else "-",
             )
@@ -118,15 +121,15 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
     return f"{numbers.mean():.{digits}f}{sd}"
 
 
-def _head(runs: Sequence[str]) -> list[str]:
-    return [_line(*runs), "|" + "---|" * len(runs)]
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_line(*cells), "|" + "---|" * len(cells)]
 
 
-def _line(*runs: str) -> str:
-    return f"| {' | '.join(runs)} |"
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def draw(found: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:
+def draw(study: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:
     """AUC against held-out loss and against the Fréchet distance, one point per seed and attack."""
     import matplotlib
 
@@ -136,10 +139,10 @@ def draw(found: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:
 
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True, layout="constrained")
     markers = dict(zip((*ATTACKS, "drc"), "os^Dv*", strict=True))
-    colours = dict(zip(found, plt.get_cmap("tab10").colors, strict=False))
+    colours = dict(zip(study, plt.get_cmap("tab10").colors, strict=False))
     panels = (("heldout_loss", "held-out denoising loss"), ("frechet", "Fréchet distance"))
     for panel, (field, label) in zip(axes, panels, strict=True):
-        for name, rows in found.items():
+        for name, rows in study.items():
             for outcome in rows.values():
                 for attack, entry in outcome.auroc.items():
                     panel.errorbar(
@@ -153,7 +156,7 @@ def draw(found: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:
                         elinewidth=0.6,
                     )
         panel.axhline(0.5, color="grey", linestyle=":", linewidth=1)
-        bases = [o.base[field] for o in next(iter(found.values())).values()]
+        bases = [o.base[field] for o in next(iter(study.values())).values()]
         panel.axvline(np.mean(bases), color="grey", linestyle="--", linewidth=1)
         panel.set_xlabel(f"{label} (left is better; dashed: the base)")
     axes[0].set_ylabel("AUC of the attack")
@@ -161,7 +164,7 @@ def draw(found: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:
     handles += [
         Line2D([], [], color="black", marker=m, ls="", label=a)
         for a, m in markers.items()
-        if any(a in o.auroc for rows in found.values() for o in rows.values())
+        if any(a in o.auroc for rows in study.values() for o in rows.values())
     ]
     axes[1].legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for ending in ("svg", "png"):

@@ -33,20 +33,20 @@ def run(
     """Outcomes by mitigation and seed; "none" comes first, as the others are compared with it."""
     from tqdm import tqdm
 
-    runs = [(seed, name) for seed in seeds for name in mitigations]
-    found: dict[str, dict[int, Outcome]] = {name: {} for name in mitigations}
-    folders: dict[int, dict[str, Path]] = {}
-    with tqdm(total=len(runs), desc="mitigations x seeds", unit="cell") as bar:
-        for seed, name in runs:
+    combinations = [(seed, name) for seed in seeds for name in mitigations]
+    outcomes: dict[str, dict[int, Outcome]] = {name: {} for name in mitigations}
+    unprotected: dict[int, dict[str, Path]] = {}
+    with tqdm(total=len(combinations), desc="mitigations x seeds", unit="run") as bar:
+        for seed, name in combinations:
             bar.set_postfix_str(f"{name}, seed {seed}")
-            outcome, where = run_cell(seed, name, overrides, folders.get(seed))
-            found[name][seed] = outcome
-            folders.setdefault(seed, where)
+            outcome, folders = run_one(seed, name, overrides, unprotected.get(seed))
+            outcomes[name][seed] = outcome
+            unprotected.setdefault(seed, folders)
             bar.update()
-    return found
+    return outcomes
 
 
-def run_cell(
+def run_one(
     seed: int, mitigation: str, overrides: Sequence[str], unprotected: Mapping[str, Path] | None
 ) -> tuple[Outcome, dict[str, Path]]:
     """Train, attack and assess one mitigation; (outcome, run folder by attack).
@@ -54,34 +54,32 @@ def run_cell(
     Args:
         unprotected: run folders without mitigation, to compare with; None when this is that run.
     """
-    from mia_bench.execution.run import execute
+    from mia_bench.execution.single_run import run_single
     from mia_bench.planning.experiment import compose
-    from mia_bench.planning.make_plan import make_plan
 
     attacks = [*ATTACKS, *(["drc"] if mitigation in RECONSTRUCTED else [])]
     chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
     experiment = compose(*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation))
-    results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
-    plan = make_plan(experiment)
-    where = {name: folder for name, (_, folder) in results.items()}
+    finished = run_single(experiment)
+    plan, folders = finished.plan, finished.folders
     change: dict[str, Entry] = {
         name: difference(folder, unprotected[name], experiment.options.eval.seed)
-        for name, folder in where.items()
+        for name, folder in folders.items()
         if unprotected is not None and name in unprotected
     }
     manifest = read_json(plan.target.folder / "manifest.json")
     outcome = Outcome(
-        auroc={name: metrics["auroc"] for name, (metrics, _) in results.items()},
-        tpr={name: metrics["tpr_at_fpr"]["0.01"] for name, (metrics, _) in results.items()},
+        auroc={name: metrics["auroc"] for name, metrics in finished.metrics.items()},
+        tpr={name: metrics["tpr_at_fpr"]["0.01"] for name, metrics in finished.metrics.items()},
         change=change,
         utility=read_json(plan.utility[plan.target] / "utility.json"),
         base=read_json(plan.utility[plan.base] / "utility.json"),
         about={k: manifest.get(k) for k in ("steps", "epochs", "chosen_step", "privacy")},
     )
-    return outcome, where
+    return outcome, folders
 
 
 def fitting(overrides: Sequence[str], mitigation: str) -> list[str]:
-    """`mitigation.<name>.<key>=...` reaches the cells of that name alone."""
+    """`mitigation.<name>.<key>=...` reaches the runs with that mitigation alone."""
     own = f"mitigation.{mitigation}."
     return [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]

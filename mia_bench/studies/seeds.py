@@ -27,16 +27,17 @@ SINGLE = ("clid", "clid_vec", "loss", "mc", "mc15", "clid-base", "loss-base", "m
 
 def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | None]]:
     """AUC per attack and on the base, and paired differences, each with its interval."""
-    from mia_bench.execution.run import execute
+    from mia_bench.execution.single_run import run_single
     from mia_bench.planning.experiment import compose
 
     experiment = compose("experiment=gap", f"seed={seed}", *overrides)
-    results = {name: (metrics, folder) for name, metrics, folder in execute(experiment)}
-    row = {name: results[name][0]["auroc"] for name in SINGLE}
+    outcome = run_single(experiment)
+    metrics, folders = outcome.metrics, outcome.folders
+    row = {name: metrics[name]["auroc"] for name in SINGLE}
     for name in ("clid", "loss", "mc15"):
-        row[f"{name} on the base"] = results[name][0]["controls"]["base"]["auroc"]
+        row[f"{name} on the base"] = metrics[name]["controls"]["base"]["auroc"]
     for a, b in PAIRS:
-        row[f"{a} - {b}"] = difference(results[a][1], results[b][1], experiment.options.eval.seed)
+        row[f"{a} - {b}"] = difference(folders[a], folders[b], experiment.options.eval.seed)
     return row
 
 
@@ -45,14 +46,14 @@ def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
     tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
     first, second = (table[~table.calibration].set_index("sample_id") for table in tables)
     second = second.loc[first.index]
-    found: dict[str, float | None] = paired_difference(
+    auroc: dict[str, float | None] = paired_difference(
         first.score.to_numpy(),
         second.score.to_numpy(),
         first.is_member.to_numpy(),
         first.group.tolist(),
         seed,
     )["auroc"]
-    return found
+    return auroc
 
 
 def show(intervals: dict[int, dict[str, dict[str, float | None]]]) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mia_bench.mitigations.early_stop import MONITOR, EarlyStop, chosen_step
+from mia_bench.planning.keys import trajectory_key
 from mia_bench.storage.files import read_json, write_json
-from mia_bench.storage.hashing import hash_key
 from mia_bench.studies.trajectory_plot import Trajectory, draw
 from mia_bench.utils.errors import MiaError
 
-FINE = ("finetune.val_every=20", "finetune.val_rows=128")  # not part of any identity
+if TYPE_CHECKING:
+    from mia_bench.execution.run import RunOutcome
+
+FINE = ("finetune.val_every=20", "finetune.val_rows=128")  # in no key
 
 
 def run(overrides: Sequence[str]) -> Path:
@@ -26,56 +29,50 @@ def run(overrides: Sequence[str]) -> Path:
     Raises:
         MiaError: nothing but the last step is saved, or what `python -m mia_bench` would refuse.
     """
-    from mia_bench.execution.run import execute
+    from mia_bench.execution.single_run import run_single
     from mia_bench.planning.experiment import compose
     from mia_bench.planning.make_plan import make_plan
 
-    given = [*FINE, "eval.utility=true", *overrides]
-    first = compose(*given)
-    plan = make_plan(first)
+    overrides = [*FINE, "eval.utility=true", *overrides]
+    experiment = compose(*overrides)
+    plan = make_plan(experiment)  # to learn the steps before anything is trained
     setup = plan.target.setup
     if setup is None or not setup.recipe.save_at:
         raise MiaError("a trajectory needs checkpoints: add finetune.save_at=[50,100,200].")
     steps = sorted({*setup.recipe.save_at, setup.recipe.total})
-    experiments = {step: compose(*given, f"checkpoint={step}") for step in steps}
-    found = {step: execute(experiment) for step, experiment in experiments.items()}
-    plans = {step: make_plan(experiment) for step, experiment in experiments.items()}
-    names = {name for results in found.values() for name, _, _ in results}
-    key = hash_key([steps, sorted(names), first.options.eval.seed])
+    outcomes = {step: run_single(compose(*overrides, f"checkpoint={step}")) for step in steps}
+    names = sorted({name for outcome in outcomes.values() for name in outcome.metrics})
+    key = trajectory_key(steps, names, experiment.options.eval.seed)
     folder = plan.folder("reports", plan.target.key, f"trajectory-{key}")
-    epoch = setup.context.members / setup.recipe.batch_size
+    validation = history(plan.target.folder / "train.csv")
     trajectory = Trajectory(
-        title=f"{first.options.data.name}, {'+'.join(first.mitigations) or 'no mitigation'}, "
-        f"seed {first.options.seed}",
-        steps_per_epoch=epoch,
-        attacks={name: points(found, name) for name in sorted(names)},
-        validation=history(plan.target.folder / "train.csv"),
-        utility=[read_json(path / "utility.json") for path in _utilities(plans)],
-        chosen=_chosen(history(plan.target.folder / "train.csv")),
+        title=f"{experiment.options.data.name}, "
+        f"{'+'.join(experiment.mitigations) or 'no mitigation'}, seed {experiment.options.seed}",
+        steps_per_epoch=setup.context.members / setup.recipe.batch_size,
+        attacks={name: points(outcomes, name) for name in names},
+        validation=validation,
+        utility=[read_json(path / "utility.json") for path in _utility_folders(outcomes)],
+        chosen=_chosen(validation),
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "trajectory.json", vars(trajectory))
     return draw(trajectory, folder)
 
 
-def _utilities(plans: Mapping[int, Any]) -> list[Path]:
-    """Folders of the base, then of every checkpoint."""
-    last = plans[max(plans)]
-    return [last.utility[last.base], *(p.utility[p.target] for p in plans.values())]
+def _utility_folders(outcomes: Mapping[int, RunOutcome]) -> list[Path]:
+    """Of the base, then of every checkpoint."""
+    plans = [outcome.plan for outcome in outcomes.values()]
+    return [plans[-1].utility[plans[-1].base], *(plan.utility[plan.target] for plan in plans)]
 
 
-def points(
-    found: Mapping[int, Sequence[tuple[str, dict[str, Any], Path]]], name: str
-) -> list[dict[str, Any]]:
-    """One attack's figures by step, from the base's (step 0, where it was asked) on."""
-    rows = {
-        step: metrics for step, results in found.items() for n, metrics, _ in results if n == name
-    }
-    base = next(iter(rows.values()))["controls"].get("base")
-    start = [] if base is None else [(0, base)]
+def points(outcomes: Mapping[int, RunOutcome], name: str) -> list[dict[str, Any]]:
+    """One attack's metrics by step, from the base's on (step 0) where it was a control."""
+    by_step = {s: o.metrics[name] for s, o in sorted(outcomes.items()) if name in o.metrics}
+    base = next(iter(by_step.values()))["controls"].get("base")
+    rows = list(by_step.items()) if base is None else [(0, base), *by_step.items()]
     return [
-        {"step": step, "auroc": m["auroc"], "tpr": m["tpr_at_fpr"]["0.01"]}
-        for step, m in [*start, *sorted(rows.items())]
+        {"step": step, "auroc": metrics["auroc"], "tpr": metrics["tpr_at_fpr"]["0.01"]}
+        for step, metrics in rows
     ]
 
 

@@ -63,10 +63,10 @@ def draw(trajectory: Trajectory, folder: Path) -> Path:
 def _attack_panel(axes: Any, trajectory: Trajectory, field: str, label: str, chance: float) -> None:
     """Bands are 95 % intervals, conditional on this target, shadow and calibration."""
     for name, rows in trajectory.attacks.items():
-        known = [row for row in rows if row[field]["value"] is not None]
-        steps = [row["step"] for row in known]
-        line = axes.plot(steps, [r[field]["value"] for r in known], marker="o", ms=3, label=name)
-        band = [r for r in known if r[field]["lo"] is not None]
+        defined = [row for row in rows if row[field]["value"] is not None]
+        steps = [row["step"] for row in defined]
+        line = axes.plot(steps, [r[field]["value"] for r in defined], marker="o", ms=3, label=name)
+        band = [r for r in defined if r[field]["lo"] is not None]
         axes.fill_between(
             [r["step"] for r in band],
             [r[field]["lo"] for r in band],
@@ -77,8 +77,8 @@ def _attack_panel(axes: Any, trajectory: Trajectory, field: str, label: str, cha
         )
     axes.axhline(chance, color="grey", linestyle=":", linewidth=1)
     axes.set_ylabel(label)
-    every = [row for rows in trajectory.attacks.values() for row in rows]
-    if all(row[field]["value"] is None for row in every):
+    all_rows = [row for rows in trajectory.attacks.values() for row in rows]
+    if all(row[field]["value"] is None for row in all_rows):
         axes.text(0.5, 0.5, "too few non-members", transform=axes.transAxes, ha="center")
 
 

@@ -42,25 +42,29 @@ class PlannedExtraction:
     nfe: int
 
     def seconds(self, rates: Rates) -> float | None:
-        return rates.asking(self.base, self.attack, self.rows, self.nfe)
+        return rates.extraction(self.base, self.attack, self.rows, self.nfe)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One combination: `cells` are (name, folder); `problem`: why it cannot even be planned."""
+    """One combination of the swept values.
+
+    `runs`: (name, folder) of the rows of its table; `train`, `extract`: what is not there yet;
+    `problem`: why it cannot be planned.
+    """
 
     overrides: tuple[str, ...]
     outputs: Path
     runs: tuple[tuple[str, Path], ...] = ()
     train: tuple[PlannedTraining, ...] = ()
-    ask: tuple[PlannedExtraction, ...] = ()
+    extract: tuple[PlannedExtraction, ...] = ()
     finished: bool = False
     devices: int = 1
     problem: str | None = None
 
     @property
     def names(self) -> list[str]:
-        """Folders of the cells relative to outputs/, the key of a recorded failure."""
+        """Folders of the runs relative to outputs/, by which a failure is recorded."""
         return [folder.relative_to(self.outputs).as_posix() for _, folder in self.runs]
 
 
@@ -79,10 +83,14 @@ def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Jo
         ),
         tuple(
             PlannedExtraction(
-                q.folder, base, q.folder.name.rpartition("-")[0], len(rows), q.attack.nfe[0]
+                spec.folder,
+                base,
+                spec.folder.name.rpartition("-")[0],
+                len(rows),
+                spec.attack.nfe[0],
             )
-            for (_, rows), asked in plan.missing().items()
-            for q in asked
+            for (_, rows), features in plan.missing().items()
+            for spec in features
         ),
         is_finished(plan),
         experiment.options.trainer.ranks,
@@ -95,7 +103,9 @@ def is_finished(plan: Plan) -> bool:
     from mia_bench.attacks import ProducesEvidence
 
     needed = [folder for _, folder in plan.table]
-    needed += [c.folder / "evidence" for c in plan.runs if isinstance(c.attack, ProducesEvidence)]
+    needed += [
+        run.folder / "evidence" for run in plan.runs if isinstance(run.attack, ProducesEvidence)
+    ]
     needed += plan.utility.values()
     if not all(is_complete(folder) for folder in needed):
         return False
@@ -110,24 +120,25 @@ class Effort:
     steps: int
     nfe: int
     training: float | None
-    asking: float | None
+    extraction: float | None
 
     @property
     def seconds(self) -> float | None:
-        known = self.training is not None and self.asking is not None
-        return (self.training or 0.0) + (self.asking or 0.0) if known else None
+        if self.training is None or self.extraction is None:
+            return None
+        return self.training + self.extraction
 
 
 def effort(jobs: Sequence[Job], rates: Rates) -> Effort:
     """Each model and each table once, whatever number of jobs need it."""
     train = list({t.folder: t for job in jobs for t in job.train}.values())
-    ask = list({a.folder: a for job in jobs for a in job.ask}.values())
+    extract = list({e.folder: e for job in jobs for e in job.extract}.values())
     return Effort(
         len(train),
         sum(t.steps for t in train),
-        sum(a.nfe * a.rows for a in ask),
+        sum(e.nfe * e.rows for e in extract),
         _total([t.seconds(rates) for t in train]),
-        _total([a.seconds(rates) for a in ask]),
+        _total([e.seconds(rates) for e in extract]),
     )
 
 
@@ -137,7 +148,7 @@ def varying(jobs: Sequence[Sequence[str]]) -> list[str]:
     for overrides in jobs:
         for key, _, value in (override.partition("=") for override in overrides):
             values.setdefault(key, set()).add(value)
-    return [key for key, seen in values.items() if len(seen) > 1]
+    return [key for key, used in values.items() if len(used) > 1]
 
 
 def label(overrides: Sequence[str], keys: Sequence[str]) -> str:
@@ -147,15 +158,16 @@ def label(overrides: Sequence[str], keys: Sequence[str]) -> str:
 
 def spread(jobs: Sequence[Job]) -> list[Job]:
     """Jobs that train different models first, so that parallel ones do not wait for each other."""
-    seen: dict[tuple[Path, ...], int] = {}
-    turn = []
+    jobs_with_models: dict[tuple[Path, ...], int] = {}
+    round_of_job = []
     for job in jobs:
         models = tuple(sorted(t.folder for t in job.train))
-        turn.append(seen.get(models, 0) if models else 0)
-        seen[models] = seen.get(models, 0) + 1
-    return [job for _, job in sorted(zip(turn, jobs, strict=True), key=lambda pair: pair[0])]
+        round_of_job.append(jobs_with_models.get(models, 0) if models else 0)
+        jobs_with_models[models] = jobs_with_models.get(models, 0) + 1
+    rounds = sorted(zip(round_of_job, jobs, strict=True), key=lambda pair: pair[0])
+    return [job for _, job in rounds]
 
 
 def _total(seconds: Sequence[float | None]) -> float | None:
-    known = [s for s in seconds if s is not None]
-    return sum(known) if len(known) == len(seconds) else None
+    measured = [s for s in seconds if s is not None]
+    return sum(measured) if len(measured) == len(seconds) else None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 SEVERAL_DEVICES = (
-    "several devices inside a multirun would start the whole sweep once per device. Run the cells "
+    "several devices inside a multirun would start the whole sweep once per device. Run the jobs "
     "one by one without -m, or use one device per job: trainer.devices=1 trainer.num_nodes=1, with "
     "hydra/launcher=joblib and trainer.gpu_slots=N for N GPUs."
 )
@@ -68,8 +68,8 @@ def sweep(
         waiting = spread(waiting)
     rates = measured(Path(config.paths.outputs))
     echo(describe(jobs, waiting, keys, effort(waiting, rates), parallel))
-    if said := hint(combinations):
-        echo(said.rstrip("\n"))
+    if note := hint(combinations):
+        echo(note.rstrip("\n"))
     if config.plan_only:
         return
     stopped = _launch(config, launcher, waiting, keys) if waiting else None
@@ -111,8 +111,8 @@ def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: 
             experiment.model.fetch()
         return plan_job(experiment, overrides, memo)
     except Exception as error:
-        why = explain(error) or "".join(traceback.format_exception(error))
-        return Job(tuple(overrides), Path(config.paths.outputs), problem=why)
+        problem = explain(error) or "".join(traceback.format_exception(error))
+        return Job(tuple(overrides), Path(config.paths.outputs), problem=problem)
 
 
 def _settled(config: DictConfig, loader: ConfigLoader, job: Job, memo: Memo) -> Job:

@@ -129,8 +129,8 @@ def _state(job: Job) -> str:
     if job.problem is not None:
         return f"cannot be run: {job.problem.splitlines()[0]}"
     parts = [f"{len(job.train)} to fine-tune"] if job.train else []
-    if job.ask:
-        parts.append(f"at most {sum(a.nfe * a.rows for a in job.ask):,} evaluations")
+    if job.extract:
+        parts.append(f"at most {sum(e.nfe * e.rows for e in job.extract):,} evaluations")
     return ", ".join(parts) or "to score"
 
 
@@ -139,7 +139,7 @@ def _time(work: Effort, parallel: bool) -> str:
         return "seconds: nothing to fine-tune or to ask"
     if work.seconds is None:
         return "unknown: nothing like it was measured on this machine yet"
-    parts = f"fine-tunes {_clock(work.training)}, queries {_clock(work.asking)}"
+    parts = f"fine-tunes {_clock(work.training)}, queries {_clock(work.extraction)}"
     how = ", less as jobs run at once" if parallel else ""
     return f"about {_clock(work.seconds)} as measured on this machine ({parts}{how})"
 

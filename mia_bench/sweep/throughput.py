@@ -33,7 +33,7 @@ class Rates:
         rate = self.step.get((base, batch_size))
         return None if rate is None else rate * steps
 
-    def asking(self, base: str, attack: str, rows: int, nfe: int) -> float | None:
+    def extraction(self, base: str, attack: str, rows: int, nfe: int) -> float | None:
         if (base, attack) in self.image:
             return self.image[base, attack] * rows
         rate = self.evaluation.get(base)

@@ -1,4 +1,4 @@
-"""What a fine-tune sees at every step: pure functions of (seed, step).
+"""The batches of a fine-tune: pure functions of (seed, step).
 
 Resuming, accumulating or spreading over devices does not change the rows, timesteps and noise of a
 step.
@@ -79,10 +79,10 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         parts = self.recipe.accumulate
         for step in range(self.start, self.recipe.total):
-            whole = self.step(step)
+            batch_of_step = self.step(step)
             for part in range(parts):
                 cut = slice(part * self.world + self.rank, None, parts * self.world)
-                batch = {name: value[cut] for name, value in whole.items()}
+                batch = {name: value[cut] for name, value in batch_of_step.items()}
                 if self.images is not None:
                     rows, places = batch["row"].tolist(), batch["place"].tolist()
                     batch["image"] = self.images(step, rows, places)

@@ -26,7 +26,7 @@ STEPS_FOLDER = "steps"
 
 
 class HasWeights(Protocol):
-    """What the keeper asks of the module that trains."""
+    """What `CheckpointWriter` reads of the module that trains."""
 
     result: nn.Module
     history: list[dict[str, float]]
@@ -35,8 +35,8 @@ class HasWeights(Protocol):
 class CheckpointWriter(Callback):
     """Saves weights at the scheduled steps and a checkpoint to resume from, each atomically.
 
-    With `keep_best`, the weights of the lowest validation loss are saved too, and are the only ones
-    beside the scheduled that stay.
+    With `keep_best`, the weights of the lowest validation loss are saved, too; those of an earlier
+    lowest loss are removed unless they were scheduled.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, keep_best: bool = False) -> None:
@@ -52,8 +52,10 @@ class CheckpointWriter(Callback):
         self.best, self.best_step = state_dict["best"], state_dict["best_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A resumed step is not over at the end of its first micro-batch: its checkpoint is there,
-        and one from amid the step would leave out the gradients accumulated so far.
+        """Mark the step that a resumed run starts from as saved.
+
+        Its next checkpoint is due a step later: one between two micro-batches would leave out the
+        gradients that are accumulated so far.
         """
         self.done = trainer.global_step
 
@@ -64,7 +66,7 @@ class CheckpointWriter(Callback):
         self.done = step
         if step in self.save_at and trainer.is_global_zero:
             self._save(pl_module, step)
-        if step % self.recipe.val_every:  # else after the validation, which a resume would skip
+        if step % self.recipe.val_every:  # else after validation, which a resume would skip
             self._checkpoint(trainer)
 
     def _checkpoint(self, trainer: Trainer) -> None:
@@ -96,8 +98,10 @@ class CheckpointWriter(Callback):
 
 
 class InPlace(TorchCheckpointIO):
-    """Checkpoints go where they are to lie: Lightning's own writes to the machine's temporary
-    folder first, which may be small, and leaves gigabytes there when it is killed.
+    """Writes checkpoints straight to their path.
+
+    Lightning's own goes through the machine's temporary folder, which may be small, and leaves
+    gigabytes there when it is killed.
     """
 
     def save_checkpoint(
@@ -116,7 +120,7 @@ def save_weights(unet: nn.Module, folder: Path, adapters: bool = False) -> None:
         save_lora(unet, partial)
     else:
         unet.save_pretrained(partial, safe_serialization=True)  # type: ignore[operator]
-    if folder.exists():  # of a killed run, which came further than its last checkpoint
+    if folder.exists():  # a killed run had got further than its last checkpoint
         shutil.rmtree(folder)
     os.replace(partial, folder)
 
@@ -129,9 +133,9 @@ def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
             writer.writerows(rows)
 
 
-def whole(checkpoint: Path) -> bool:
-    """A checkpoint to resume from is there, and its records have the checksums they were written
-    with: torch itself would load flipped bytes. One that has not is removed, with a message.
+def is_intact(checkpoint: Path) -> bool:
+    """There is a checkpoint to resume from, and its records have the checksums they were written
+    with; torch itself would load flipped bytes. A damaged one is removed, with a message.
     """
     if not checkpoint.exists():
         return False

@@ -1,4 +1,4 @@
-"""Fine-tuning of targets and shadows: a LightningModule and what it leaves on disk."""
+"""The fine-tune of a target or a shadow, from encoded rows to weights and history on disk."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
-from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import TrainingSetup
 from mia_bench.target import Target
 from mia_bench.training.batches import EncodedRows
-from mia_bench.training.checkpoints import LAST_CHECKPOINT, CheckpointWriter, InPlace, whole
+from mia_bench.training.checkpoints import LAST_CHECKPOINT, CheckpointWriter, InPlace, is_intact
 from mia_bench.training.module import FinetuneModule
 from mia_bench.training.views import AugmentedViews
-from mia_bench.utils.lightning_tools import SigtermHandler, StepProgress, lightning_strategy
+from mia_bench.utils.lightning_tools import (
+    SigtermHandler,
+    StepProgress,
+    TrainingLoop,
+    make_trainer,
+)
 
 
 def finetune(
@@ -27,7 +31,7 @@ def finetune(
     options: TrainerOptions,
     folder: Path,
     label: str = "fine-tune",
-    shown: EncodedRows | None = None,
+    training_rows: EncodedRows | None = None,
     views: AugmentedViews | None = None,
 ) -> dict[str, Any]:
     """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one,
@@ -35,49 +39,31 @@ def finetune(
 
     Args:
         heldout: rows of the validation role, or None where there are none.
-        shown, views: what is trained on in place of `members` (see shown.py).
+        training_rows, views: trained on in place of `members` (views.training_rows makes them).
 
     Returns: what the manifest should say.
     Raises: MiaError when a loss or the gradient stops being finite.
     """
-    module = FinetuneModule(target, members, heldout, setup, shown, views)
+    module = FinetuneModule(target, members, heldout, setup, training_rows, views)
     stopping = [callback for stop in setup.stops for callback in stop.callbacks()]
-    keeper = CheckpointWriter(folder, setup.recipe, keep_best=bool(stopping))
-    callbacks = [*stopping, keeper, StepProgress(label), SigtermHandler()]
-    trainer = _trainer(setup.recipe, options, folder, callbacks)
+    writer = CheckpointWriter(folder, setup.recipe, keep_best=bool(stopping))
+    callbacks = [*stopping, writer, StepProgress(label), SigtermHandler()]
+    recipe = setup.recipe
+    loop = TrainingLoop(
+        recipe.total,
+        recipe.accumulate,
+        recipe.max_grad_norm,
+        options.precision,
+        folder,
+        validate_every=recipe.val_every,
+    )
+    trainer = make_trainer(options, callbacks, loop, InPlace())
     last = folder / LAST_CHECKPOINT
-    resumed, began = whole(last), time.monotonic()
+    resumed, began = is_intact(last), time.monotonic()
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
     seconds = None if resumed else time.monotonic() - began
     facts = _facts(module, trainer, len(members.sample_id), seconds)
-    return facts | ({"chosen_step": keeper.best_step} if stopping else {})
-
-
-def _trainer(
-    recipe: Recipe, options: TrainerOptions, folder: Path, callbacks: list[Callback]
-) -> Trainer:
-    return Trainer(
-        max_steps=recipe.total,
-        max_epochs=-1,
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=lightning_strategy(options),
-        precision=options.precision,  # type: ignore[arg-type]
-        accumulate_grad_batches=recipe.accumulate,
-        gradient_clip_val=recipe.max_grad_norm,
-        val_check_interval=recipe.val_every * recipe.accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        callbacks=callbacks,
-        plugins=[InPlace()],
-    )
+    return facts | ({"chosen_step": writer.best_step} if stopping else {})
 
 
 def _facts(

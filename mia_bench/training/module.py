@@ -28,7 +28,7 @@ from mia_bench.training.views import AugmentedViews
 
 
 class FinetuneModule(LightningModule):
-    """Noise-prediction MSE on the U-Net; image codec and text encoder are frozen and cached.
+    """Noise-prediction MSE on the U-Net; image codec and text encoder are frozen.
 
     Objective: Ho et al. 2020, eq. 14, on the latents, with epsilon or v targets as the model's
     scheduler says. With `ema_decay` the averaged weights are validated and saved.
@@ -43,7 +43,7 @@ class FinetuneModule(LightningModule):
         members: EncodedRows,
         heldout: EncodedRows | None,
         setup: TrainingSetup,
-        shown: EncodedRows | None = None,
+        training_rows: EncodedRows | None = None,
         views: AugmentedViews | None = None,
     ) -> None:
         super().__init__()
@@ -52,8 +52,9 @@ class FinetuneModule(LightningModule):
         self.ema = average_of(unet) if recipe.ema_decay else None
         self.training_setup, self.private = setup, setup.private
         self.unet = unet if self.private is None else self.private.prepare(unet)
-        self.recipe, self.shown, self.views = recipe, shown or members, views
-        self.codec = [target.latents]  # in a list: not a part of what is trained and saved
+        self.recipe, self.views = recipe, views
+        self.training_rows = training_rows or members
+        self.codec = [target.latents]  # in a list: no submodule, not trained, not saved
         self.strict_loading = False  # frozen weights are not in checkpoints
         self.validation = {"member": members.take(recipe.val_rows)}
         if heldout is not None:
@@ -80,7 +81,7 @@ class FinetuneModule(LightningModule):
     def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         self.batches = StepBatches(
-            self.shown,
+            self.training_rows,
             self.recipe,
             self.timesteps,
             trainer.global_rank,
@@ -99,12 +100,12 @@ class FinetuneModule(LightningModule):
         ]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        hidden, extra = self._text(self.shown.cond, batch["text"], batch["drop"])
+        hidden, extra = self._text(self.training_rows.cond, batch["text"], batch["drop"])
         losses = self._loss(
             self.unet, self._latents(batch), batch["t"], batch["eps"], hidden, extra
         )
         loss = (losses * batch["weight"]).mean()
-        ids = [self.shown.sample_id[i] for i in batch["row"].tolist()]
+        ids = [self.training_rows.sample_id[i] for i in batch["row"].tolist()]
         require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
         self.train_loss.update(loss.detach())
         self.log("train_loss", loss.detach())
@@ -142,7 +143,7 @@ class FinetuneModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         row = {
             "step": float(self.global_step),
-            "epoch": self.global_step * self.recipe.batch_size / len(self.shown.sample_id),
+            "epoch": self.global_step * self.recipe.batch_size / len(self.training_rows.sample_id),
             "train_loss": float(self.train_loss.compute())
             if self.train_loss.update_called
             else 0.0,
@@ -156,10 +157,10 @@ class FinetuneModule(LightningModule):
         self.log_dict({name: row[name] for name in row if name.startswith("val_")})
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """A scaler of half precision meets infinite gradients by design, and skips their step."""
+        """Not in half precision, whose scaler meets infinite gradients by design and skips them."""
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:
             rows = self.batches.step(self.global_step)["row"].tolist()
-            ids = [self.shown.sample_id[i] for i in rows]
+            ids = [self.training_rows.sample_id[i] for i in rows]
             require_gradients(self.unet, self.global_step, ids, self.recipe)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -199,7 +200,7 @@ class FinetuneModule(LightningModule):
         if self.views is not None:
             z0 = self.codec[0].encode(batch["image"])
         else:
-            z0 = self.shown.z0[batch["view"].cpu()].to(self.device)
+            z0 = self.training_rows.z0[batch["view"].cpu()].to(self.device)
         return z0.contiguous()  # autoencoders answer channels last, which Opacus cannot read
 
     def _loss(
@@ -215,11 +216,11 @@ class FinetuneModule(LightningModule):
         shape = (-1,) + (1,) * (z0.ndim - 1)
         a, b = self.a[t].view(shape), self.b[t].view(shape)
         z_t = add_noise(z0, eps, a, b)
-        wanted = eps if self.prediction_type == "epsilon" else a * eps - b * z0
+        expected = eps if self.prediction_type == "epsilon" else a * eps - b * z0
         raw = unet(
             z_t, t, encoder_hidden_states=hidden, added_cond_kwargs=extra or None, return_dict=False
         )[0]
-        return F.mse_loss(raw.float(), wanted, reduction="none").flatten(1).mean(1)
+        return F.mse_loss(raw.float(), expected, reduction="none").flatten(1).mean(1)
 
     def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         index, null = row.cpu(), self.null
@@ -229,7 +230,7 @@ class FinetuneModule(LightningModule):
         }
         return hidden, extra
 
-    def _dropped(self, said: Tensor, null: Tensor, drop: Tensor) -> Tensor:
+    def _dropped(self, text: Tensor, null: Tensor, drop: Tensor) -> Tensor:
         """(B, ...) of captions, with that of the empty caption where a caption is dropped."""
-        dropped = drop.view(-1, *[1] * (said.ndim - 1))
-        return torch.where(dropped, null.to(self.device), said.to(self.device))
+        dropped = drop.view(-1, *[1] * (text.ndim - 1))
+        return torch.where(dropped, null.to(self.device), text.to(self.device))

@@ -1,4 +1,4 @@
-"""Numbers that stop being finite: said with the step and the rows they belong to."""
+"""Losses and gradients that stop being finite are errors that name the step and its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm
 from mia_bench.config.recipe import Recipe
 from mia_bench.utils.errors import MiaError
 
-MAX_NAMED_ROWS = 8  # rows named in a message
+MAX_NAMED_ROWS = 8  # in a message
 
 
 def require_losses(

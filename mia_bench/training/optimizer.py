@@ -1,4 +1,4 @@
-"""What of a U-Net is trained, by which optimizer, and the copy that averages it."""
+"""The trained part of a U-Net, its optimizer, and the copy that averages it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fine-tune is shown in place of its members' clean latents and own captions.
+"""Augmented views and rewritten captions, trained on in place of clean latents and own captions.
 
 Augmented views never come from the latent cache, which holds clean images: they are encoded at each
 step, or once into a bank of several views per image.
@@ -23,7 +23,7 @@ from mia_bench.training.batches import EncodedRows
 from mia_bench.utils.rng import keyed_generator
 from mia_bench.utils.terminal import progress
 
-DECODED_BYTES = 512 * 2**20  # bytes of decoded pictures kept between steps
+MAX_DECODED_BYTES = 512 * 2**20  # of decoded images, kept between steps
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class AugmentedViews:
 
     def __post_init__(self) -> None:
         side = math.ceil(self.resolution * max([a.margin for a in self.augments], default=1.0))
-        kept = max(1, DECODED_BYTES // (3 * side * side))
+        kept = max(1, MAX_DECODED_BYTES // (3 * side * side))
 
         @lru_cache(maxsize=kept)
         def picture(row: int) -> Image.Image:

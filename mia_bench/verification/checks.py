@@ -14,11 +14,10 @@ import numpy as np
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
 from mia_bench.metrics.group_folds import calibrating
-from mia_bench.planning.keys import METRICS_VERSION, model_key
+from mia_bench.planning.keys import METRICS_VERSION, base_key, model_key
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import MANIFEST
 from mia_bench.storage.files import read_json
-from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.verification.recompute import check_controls, check_metrics, check_roc, check_scores
 from mia_bench.verification.result import (
@@ -181,7 +180,7 @@ def _base_key(run: StoredRun) -> str | None:
     """The key of the untouched base, where its weights are here."""
     try:
         model = own(run.config.get("model"), "model")
-        return hash_key({"base": model.base_hash(), "images": model.encoder_hash()})
+        return base_key(model)
     except (NotHere, Missing):
         return None
 

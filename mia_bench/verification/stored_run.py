@@ -22,12 +22,11 @@ from mia_bench.attacks import Attack
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.data.split.manifest import Split, load_split
-from mia_bench.data.split.prepare import manifest_path
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
 from mia_bench.evaluation.labelled_features import load_labelled
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
-from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key
+from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import MANIFEST, is_complete
 from mia_bench.storage.files import read_json, read_yaml
@@ -172,7 +171,7 @@ class StoredRun:
         wanted, data = str(self.says("split")), self.options.data
         source = self.config["data"].get("source")
         try:
-            path = manifest_path(data, source, self.outputs)
+            path = split_file(self.outputs, data, source)
         except MiaError:  # an imported table that is not here any more
             path = self.outputs / "splits" / "gone.json"
         others = sorted((self.outputs / "splits").glob("*.json"))

@@ -18,8 +18,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from guides import blocks_of, commands_of, write_files
-from mia_bench.metrics.registry import METRICS
 from sklearn.metrics import roc_curve
+
+from mia_bench.metrics.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "extending"

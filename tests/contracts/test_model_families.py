@@ -326,7 +326,7 @@ def test_the_public_names_run_with_only_the_path_overridden(
 ):
     overrides = {o.partition("=")[0]: o for o in (*OVERRIDES, *more)}.values()
     run = small(f"model={name}", f"model.path={narrow(family)}", *overrides, outputs=outputs)
-    results = {run: (metrics, folder) for run, metrics, folder in execute(run)}
+    results = {run: (metrics, folder) for run, metrics, folder in execute(run).results}
     assert set(results) == {"clid", "pia", "noise_agg"}
     for _, folder in results.values():
         scores = pd.read_parquet(folder / "scores.parquet")
@@ -353,5 +353,5 @@ def test_a_model_is_audited_as_it_is(small, outputs, narrow, adapters):
         outputs=outputs,
     )
     before = set((outputs / "targets").glob("*"))
-    assert len(execute(run)) == 3
+    assert len(execute(run).results) == 3
     assert set((outputs / "targets").glob("*")) == before

@@ -54,8 +54,8 @@ def test_outputs_are_stripped(path):
 
 def test_a_first_run(execute):
     said = printed(execute(NOTEBOOKS[0]))
-    assert "cells   0 of 1 done" in said
-    assert "cells   1 of 1 done" in said
+    assert "runs    0 of 1 done" in said
+    assert "runs    1 of 1 done" in said
     assert "blind_image    p = " in said
     assert "image/png" in said
 
@@ -73,8 +73,8 @@ def test_reading_results(execute):
 def test_adding_an_attack(execute):
     """One file and one yaml outside the package give a row like any other."""
     said = printed(execute(NOTEBOOKS[2]))
-    assert "ask     target: 36 images, cosine" in said
+    assert "extract target: 36 images, cosine" in said
     changed = said[said.rindex("shadow_nonmember") :]  # of best_only, a field of `score`
-    assert "cells   1 of 2 done" in changed
-    assert "ask     " not in changed
+    assert "runs    1 of 2 done" in changed
+    assert "extract " not in changed
     assert "p_value" in said

@@ -63,7 +63,7 @@ def test_an_audit_scores_both_folders_and_trains_nothing(tmp_path, experiment):
         "trainer=cpu",
         f"paths.outputs={tmp_path / 'outputs'}",
     )
-    ((_, metrics, folder),) = execute(run)
+    ((_, metrics, folder),) = execute(run).results
     # half of the rows calibrate; each pool gives at most half of the 100 rows
     assert metrics["n_members"] + metrics["n_nonmembers"] in range(35, 56)
     assert (folder / "scores.parquet").is_file()

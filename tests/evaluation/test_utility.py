@@ -139,4 +139,4 @@ def test_utility_needs_held_out_rows(small, tmp_path):
 
     plan = make_plan(small("eval.utility=true", "data.sizes.validation=1", outputs=tmp_path))
     with pytest.raises(MiaError, match="fewer than two rows"):
-        plan.describe()
+        _ = plan.utility

@@ -50,7 +50,7 @@ def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_pat
     lines = "\n".join(estimate_lines(told))
     assert re.search(r"target +4 steps of .* s and their validations: about .* minutes", lines)
     assert re.search(r"peak memory \d+\.\d GB \(process\)", lines)
-    assert "ask     at most" in lines
+    assert "extract at most" in lines
     assert not list((tmp_path / "told").rglob("*.tmp"))
     assert not list((tmp_path / "told" / "targets").glob("*"))
     untold = make_plan(small(*make, outputs=tmp_path / "untold"))
@@ -61,7 +61,7 @@ def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_pat
     assert all(torch.equal(one[key], two[key]) for key in one)
     left = "\n".join(estimate_lines(told))
     assert left.startswith("measured")
-    assert "ask     at most" in left  # questions are left, training is not
+    assert "extract at most" in left  # features are left to extract, training is not
     assert "steps of" not in left
 
 
@@ -75,7 +75,7 @@ def test_an_audit_measures_questions_alone(small, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "SMALL_UNET_BYTES", 0)
     monkeypatch.setattr(cost_estimate, "time_step", None)
     plan = make_plan(small("model.finetune=false", "calibration=split", outputs=tmp_path))
-    assert [line.split()[0] for line in estimate_lines(plan)] == ["measured", "ask"]
+    assert [line.split()[0] for line in estimate_lines(plan)] == ["measured", "extract"]
 
 
 def test_a_step_that_does_not_fit_says_what_to_lower(small, tmp_path, monkeypatch):

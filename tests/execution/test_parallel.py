@@ -1,4 +1,4 @@
-"""parallel.py: who works beside whom, the bits of one thread alone, and no helper left behind."""
+"""Which models are served in parallel, with the bits of one thread alone, and no worker left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -26,6 +27,16 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.threads import threads
 
 ENOUGH = {"target": parallel.MIN_EVALUATIONS, "shadow": parallel.MIN_EVALUATIONS, "base": 1}
+
+
+def share(plan, costs=ENOUGH):
+    experiment = plan.experiment
+    return threads_each(costs, experiment.options.trainer, experiment.model.unet_bytes())
+
+
+def note_work(used, _, kinds):
+    """In place of a stage's work: which models, with how many threads."""
+    used.append((list(kinds), torch.get_num_threads()))
 
 
 @pytest.fixture
@@ -53,34 +64,33 @@ def plan(small, tmp_path_factory):
 
 @pytest.mark.usefixtures("two_threads")
 def test_small_models_with_enough_to_do_share_the_threads(plan):
-    assert threads_each(plan, ENOUGH) == 1
+    assert share(plan) == 1
     assert (
-        threads_each(
-            plan, {"target": parallel.MIN_EVALUATIONS, "shadow": parallel.MIN_EVALUATIONS - 1}
-        )
+        share(plan, {"target": parallel.MIN_EVALUATIONS, "shadow": parallel.MIN_EVALUATIONS - 1})
         is None
     )
     torch.set_num_threads(8)
-    assert threads_each(plan, ENOUGH) == 2
+    assert share(plan) == 2
     torch.set_num_threads(1)
-    assert threads_each(plan, ENOUGH) is None
+    assert share(plan) is None
 
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
-    "changed", [{"beside": False}, {"devices": 2}, {"num_nodes": 2}, {"accelerator": "gpu"}]
+    "changed",
+    [{"parallel_models": False}, {"devices": 2}, {"num_nodes": 2}, {"accelerator": "gpu"}],
 )
 def test_options_that_serve_one_model_after_the_other(plan, changed):
-    assert threads_each(_with(plan, **changed), ENOUGH) is None
+    assert share(_with(plan, **changed)) is None
 
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("there", [torch.cuda, torch.backends.mps])
 def test_what_has_an_accelerator_uses_it(plan, monkeypatch, there):
-    assert threads_each(_with(plan, accelerator="auto"), ENOUGH) == 1
+    assert share(_with(plan, accelerator="auto")) == 1
     monkeypatch.setattr(there, "is_available", lambda: True)
-    assert threads_each(_with(plan, accelerator="auto"), ENOUGH) is None
-    assert threads_each(_with(plan, accelerator="cpu"), ENOUGH) == 1
+    assert share(_with(plan, accelerator="auto")) is None
+    assert share(_with(plan, accelerator="cpu")) == 1
 
 
 def _with(plan, **changed):
@@ -92,15 +102,20 @@ def _with(plan, **changed):
 @pytest.mark.usefixtures("two_threads")
 def test_large_models_use_every_thread(plan, monkeypatch):
     monkeypatch.setattr(parallel, "SMALL_UNET_BYTES", plan.experiment.model.unet_bytes())
-    assert threads_each(plan, ENOUGH) is None
+    assert share(plan) is None
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_classes_of_the_running_script_stay_in_it(plan):
+def test_classes_of_the_running_script_stay_in_it(plan, monkeypatch):
+    """No worker could import them: this process serves every model, with every thread."""
+    monkeypatch.setattr(parallel, "MIN_EVALUATIONS", 0)
+    monkeypatch.setattr(parallel, "_worker", None)
     for nodes in ({"mine": {"_target_": "__main__.Mine"}}, {"list": [{"_target_": "__main__.A"}]}):
         resolved = plan.experiment.resolved | {"mitigation": nodes}
         other = replace(plan, experiment=replace(plan.experiment, resolved=resolved))
-        assert threads_each(other, ENOUGH) is None
+        used = []
+        parallel.run_stage(other, "train", partial(note_work, used))
+        assert used == [(["target", "shadow"], 2)]
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -111,8 +126,8 @@ def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
         started.append((stage, kinds, share))
         return start(plan, stage, kinds, share, line)
 
-    start = parallel._helper
-    monkeypatch.setattr(parallel, "_helper", helper)
+    start = parallel._worker
+    monkeypatch.setattr(parallel, "_worker", helper)
     monkeypatch.setattr(parallel, "MIN_EVALUATIONS", 0)
     for name, number in (("beside", 2), ("alone", 1)):
         torch.set_num_threads(number)
@@ -121,7 +136,7 @@ def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
         extract_features(plan)
         assert torch.get_num_threads() == number
         assert not plan.missing()
-    assert started == [("train", ["shadow"], 1), ("ask", ["base"], 1)]
+    assert started == [("train", ["shadow"], 1), ("extract", ["base"], 1)]
     one, other = (computed(tmp_path / name) for name in ("beside", "alone"))
     assert len(one) == 1 + 2 + 6  # the split, two models, two tables of each and of the base
     assert one == other
@@ -134,10 +149,7 @@ def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, mon
     plan = make_plan(small("attack=loss", outputs=tmp_path))
     used = []
 
-    def work(_, kinds):
-        used.append((kinds, torch.get_num_threads()))
-
-    monkeypatch.setattr(stages, "train", work)
+    monkeypatch.setattr(stages, "train", partial(note_work, used))
     monkeypatch.setattr(parallel, "_waiting", lambda *_: ["shadow"])
     train_models(plan)
     assert used == [(["shadow"], 1)]
@@ -166,21 +178,23 @@ def test_a_helpers_error_is_that_of_the_run(plan):
     wrong = plan.experiment.resolved | {"attack": {"clid": {"_target_": "no.such.Attack"}}}
     broken = replace(plan, experiment=replace(plan.experiment, resolved=wrong))
     with (
-        parallel._helper(broken, "train", ["shadow"], 1, 1) as helper,
+        parallel._worker(broken, "train", ["shadow"], 1, 1) as helper,
         pytest.raises(MiaError, match=r"attack\.clid\._target_=no\.such\.Attack"),
     ):
         helper.wait()
     with (
-        parallel._helper(plan, "paint", ["shadow"], 1, 1) as helper,
+        parallel._worker(plan, "paint", ["shadow"], 1, 1) as helper,
         pytest.raises(RuntimeError, match="KeyError: 'paint'"),
     ):
         helper.wait()
 
 
 def test_a_killed_helper_is_named(plan):
-    with parallel._helper(plan, "train", ["shadow"], 1, 1) as helper:
+    with parallel._worker(plan, "train", ["shadow"], 1, 1) as helper:
         helper.process.kill()
-        with pytest.raises(MiaError, match=r"at work on the shadow ended with signal 9.*beside=f"):
+        with pytest.raises(
+            MiaError, match=r"at work on the shadow ended with signal 9.*parallel_mod"
+        ):
             helper.wait()
 
 
@@ -189,7 +203,7 @@ def test_a_helper_ends_with_the_work_it_was_started_for(small, tmp_path):
     began = time.monotonic()
     with (
         pytest.raises(MiaError, match="mine"),
-        parallel._helper(plan, "train", ["shadow"], 1, 1) as helper,
+        parallel._worker(plan, "train", ["shadow"], 1, 1) as helper,
     ):
         raise MiaError("mine")
     assert helper.process.returncode == 1
@@ -205,7 +219,7 @@ def test_a_helper_ends_with_a_run_that_is_killed(small_overrides, tmp_path):
         "from mia_bench.execution import parallel\n"
         "from mia_bench.planning.make_plan import make_plan\n"
         "plan = make_plan(compose(*sys.argv[1:]))\n"
-        "with parallel._helper(plan, 'train', ['shadow'], 1, 1) as helper:\n"
+        "with parallel._worker(plan, 'train', ['shadow'], 1, 1) as helper:\n"
         "    print(helper.process.pid, flush=True)\n"
         "    helper.wait()\n"
     )

@@ -169,17 +169,6 @@ def test_a_truncated_shard_is_asked_again(fresh_target, tmp_path):
     assert len(found["loss"].sample_id) == 8
 
 
-def test_merge_wants_each_id_exactly_once(tmp_path):
-    shards = tmp_path / "shards"
-    shards.mkdir()
-    write_table(shards / "a.parquet", Table(("x", "y"), {"f": np.zeros((2, 1), np.float32)}))
-    with pytest.raises(MiaError, match="1 missing"):
-        merge(tmp_path, ["x", "y", "z"])
-    write_table(shards / "b.parquet", Table(("y", "z"), {"f": np.zeros((2, 1), np.float32)}))
-    with pytest.raises(MiaError, match="4 rows for 3"):
-        merge(tmp_path, ["x", "y", "z"])
-
-
 def test_features_that_are_not_finite_name_attack_and_rows(fresh_target, tmp_path):
     target = fresh_target()
     with torch.no_grad():

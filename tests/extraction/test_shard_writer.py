@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mia_bench.extraction.shard_writer import PENDING, Writer
+from mia_bench.extraction.shard_writer import MAX_PENDING_TABLES, Writer
 from mia_bench.storage.feature_table import Table, read_table
 
 
@@ -44,7 +44,7 @@ def test_a_full_disk_is_told_soon_or_at_the_end(count, tmp_path, monkeypatch):
     monkeypatch.setattr("mia_bench.extraction.shard_writer.write_table", partial(full_disk, tried))
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path, count)
-    assert 1 <= len(tried) <= PENDING
+    assert 1 <= len(tried) <= MAX_PENDING_TABLES
 
 
 def test_an_error_of_the_work_itself_is_not_hidden(tmp_path, monkeypatch):
@@ -63,7 +63,7 @@ def test_few_tables_wait(tmp_path, monkeypatch):
 
     monkeypatch.setattr("mia_bench.extraction.shard_writer.write_table", slow)
     with Writer() as writer:
-        for i in range(PENDING):
+        for i in range(MAX_PENDING_TABLES):
             writer.write(tmp_path / str(i), table(i))
         late = threading.Thread(target=writer.write, args=(tmp_path / "late", table(9)))
         late.start()
@@ -71,4 +71,4 @@ def test_few_tables_wait(tmp_path, monkeypatch):
         assert late.is_alive()
         go.set()
         late.join(10)
-    assert len(begun) == PENDING + 1
+    assert len(begun) == MAX_PENDING_TABLES + 1

@@ -8,7 +8,7 @@ import pytest
 from album import make_album
 from corpus import bad_folder
 
-from mia_bench.execution.run import execute
+from mia_bench.execution.single_run import run_single
 from mia_bench.storage.files import read_json
 from mia_bench.target import Target
 from mia_bench.utils.text import printable
@@ -23,7 +23,7 @@ def corpus_run(small, tmp_path_factory):
     where = ("data=imagefolder", f"data.source.root={folder / 'corpus'}", "data.max_rmse=null")
 
     def run(*overrides: str):
-        return execute(small(*where, *overrides, outputs=folder / "out"))
+        return run_single(small(*where, *overrides, outputs=folder / "out")).results
 
     run.expected, run.outputs = expected, folder / "out"
     return run
@@ -71,4 +71,4 @@ def test_a_run_says_what_remained_and_a_second_attack_encodes_nothing(
     assert encoded == []
     assert results["mc"]["nfe_forward"] == 3
     assert results["mc"]["controls"]["blind_caption"]["auroc"] == 0.5
-    assert "captions asked with: null" in capsys.readouterr().out
+    assert "the attacks' captions: null" in capsys.readouterr().out

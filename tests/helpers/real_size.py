@@ -41,10 +41,10 @@ def train(overrides: list[str]) -> dict[str, float]:
     from functools import partial
 
     from mia_bench.execution.stages import _train
-    from mia_bench.storage.artifacts import get_or_build
+    from mia_bench.storage.artifacts import get_or_build_on_all_ranks
 
     plan = planned(overrides)
-    get_or_build(plan.target.folder, partial(_train, plan, plan.target), together=True)
+    get_or_build_on_all_ranks(plan.target.folder, partial(_train, plan, plan.target))
     file = next(plan.target.weights.glob("*.safetensors"))
     return {"saved": file.name, "megabytes_saved": round(file.stat().st_size / 1e6, 2)}
 
@@ -53,17 +53,17 @@ def score(overrides: list[str]) -> dict[str, float]:
     """ROWS images through every attack of the run, on the fine-tuned target."""
     import numpy as np
 
-    from mia_bench.execution.loading import load_target
+    from mia_bench.execution.loading import load_model
     from mia_bench.extraction.predict import run_pass
     from mia_bench.storage.feature_table import read_table
 
     plan = planned(overrides)
     options = plan.experiment.options
-    items = [plan.items[sid] for sid in plan.cells[0].evaluation.sample_id[:ROWS]]
+    items = [plan.items[sid] for sid in plan.runs[0].evaluation.sample_id[:ROWS]]
     began = time.monotonic()
-    target = load_target(plan, plan.target)
+    target = load_model(plan, plan.target)
     loading = time.monotonic() - began
-    attacks = {c.name: (c.attack, plan.folder("real", c.name)) for c in plan.cells}
+    attacks = {c.name: (c.attack, plan.folder("real", c.name)) for c in plan.runs}
     resolution = plan.experiment.model.resolution
     cost = run_pass(target, attacks, items, resolution, ROWS, options.trainer, "score")
     for _, folder in attacks.values():

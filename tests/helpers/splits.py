@@ -8,10 +8,11 @@ from mia_bench.data.source import Listing
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.prepare import prepare
 from mia_bench.planning.experiment import Experiment
+from mia_bench.planning.keys import split_file
 
 
 def split_of(experiment: Experiment, outputs: Path) -> tuple[Listing, Split, Path]:
     """(what the source offers, its split, the split's manifest)."""
     options = experiment.options
-    node = experiment.resolved["data"]["source"]
-    return prepare(options.data, experiment.source, node, outputs, options.plan_only)
+    path = split_file(outputs, options.data, experiment.resolved["data"]["source"])
+    return *prepare(options.data, experiment.source, path, options.plan_only), path

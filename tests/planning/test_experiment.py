@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.schema import TrainerOptions
 from mia_bench.utils.errors import MiaError
 
 CONF = conf_dir()
@@ -26,6 +27,19 @@ def test_every_attack_option_builds(experiment, name):
 @pytest.mark.parametrize("choice", [f"trainer={t}" for t in TRAINERS])
 def test_every_trainer_option_composes(experiment, choice):
     assert experiment(choice).options.trainer.precision
+
+
+@pytest.mark.parametrize("name", ["parallel_models", "beside"])
+def test_models_in_parallel_have_an_old_name_too(experiment, name):
+    """On the command line and in stored configurations; what is stored now has the new one."""
+    run = experiment(f"trainer.{name}=false")
+    assert not run.options.trainer.parallel_models
+    assert experiment().options.trainer.parallel_models
+    stored = run.resolved["trainer"]
+    assert stored["parallel_models"] is False
+    assert "beside" not in stored
+    old = OmegaConf.merge(OmegaConf.structured(TrainerOptions), {name: False})
+    assert not OmegaConf.to_object(old).parallel_models
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -56,18 +70,6 @@ def test_lists_and_single_choices_of_attacks(experiment):
 def test_no_attack_at_all_is_refused(experiment):
     with pytest.raises(MiaError, match="no attack is selected"):
         experiment("attack=[]")
-
-
-def test_an_attack_of_another_contract_names_what_it_lacks(experiment, tmp_path, monkeypatch):
-    """As one from outside the package may be, written for an older version."""
-    (tmp_path / "older.py").write_text(
-        "class Older:\n"
-        "    access, version, statistics, nfe = 2, 1, True, (1, 0)\n"
-        "    def features(self, target, batch): ...\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(MiaError, match=r"attack.older: Older has no asks_at, score, which every"):
-        experiment("attack=[]", "+attack={older: {_target_: older.Older}}")
 
 
 def test_the_resolved_configuration_has_no_interpolations_left(experiment):

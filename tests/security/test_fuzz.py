@@ -13,7 +13,7 @@ from album import make_album
 from fuzzing import command_lines
 
 from mia_bench.config.error_messages import explain
-from mia_bench.execution.run import execute
+from mia_bench.execution.single_run import run_or_plan
 from mia_bench.planning.experiment import compose
 
 SECONDS = 30  # for one plan; no value may hang
@@ -40,7 +40,7 @@ def outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         monkeypatch.setattr(sys, "argv", ["mia_bench", *base, *words])
         signal.alarm(SECONDS)
         try:
-            execute(compose(*base, *words))
+            run_or_plan(compose(*base, *words))
         except Exception as error:
             message = explain(error)
             if message is None:

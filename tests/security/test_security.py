@@ -24,6 +24,7 @@ from mia_bench.config.validate import check_names
 from mia_bench.data.__main__ import inspect
 from mia_bench.display.status_tables import show
 from mia_bench.execution.run import execute
+from mia_bench.execution.single_run import run_or_plan, run_single
 from mia_bench.execution.stages import train_models
 from mia_bench.planning.experiment import compose
 from mia_bench.planning.make_plan import make_plan
@@ -239,11 +240,11 @@ def clean(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
 def test_captions_and_names_cannot_steer_a_terminal(hostile, small, tmp_path, clean) -> None:
     outputs = tmp_path / "outputs"
     where = ("data=imagefolder", f"data.source.root={hostile}")
-    execute(small(*where, "attack=loss", "plan_only=true", outputs=outputs))
+    run_or_plan(small(*where, "attack=loss", "plan_only=true", outputs=outputs))
     assert "5 unreadable (bad input)" in clean()
     inspect([*where, f"paths.outputs={outputs}"])
     assert "5 unreadable (bad input)" in clean()
-    execute(small(*where, "attack=loss", outputs=outputs))
+    run_single(small(*where, "attack=loss", outputs=outputs))
     assert "loss" in clean()
     show(outputs)
     clean()

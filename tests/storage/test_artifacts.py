@@ -1,9 +1,8 @@
-"""store.py: keys, atomic files, and folders that are complete or absent."""
+"""Folders that are complete or absent: built, resumed, sealed, checked."""
 
 from __future__ import annotations
 
 import errno
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from mia_bench.storage.artifacts import (
     checked_manifest,
     get_or_build,
+    get_or_build_on_all_ranks,
     is_complete,
     is_settled,
     seal,
 )
-from mia_bench.storage.files import read_json, read_yaml, unwritable, write_json
-from mia_bench.storage.hashing import hash_file, hash_files, hash_key
-from mia_bench.storage.locks import holding, locked
+from mia_bench.storage.files import read_yaml
+from mia_bench.storage.hashing import hash_file
+from mia_bench.storage.locks import holding
 from mia_bench.utils.errors import MiaError
 
 Build = Callable[[Path], dict[str, Any]]
@@ -44,92 +44,6 @@ def counting(runs: list[Path]) -> Build:
         return {"rows": 3}
 
     return build
-
-
-# --- keys ----------------------------------------------------------------------------------------
-
-
-def test_hash_key_does_not_see_the_order_of_keys() -> None:
-    one = {"a": 1, "b": {"x": [1, 2], "y": None}, "c": "é"}
-    other = {"c": "é", "b": {"y": None, "x": [1, 2]}, "a": 1}
-    assert hash_key(one) == hash_key(other)
-    assert len(hash_key(one)) == 16
-    assert set(hash_key(one)) <= set("0123456789abcdef")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"a": 1, "b": [2, 1]},
-        {"a": 1.5, "b": [1, 2]},
-        {"a": "1", "b": [1, 2]},
-        {"a": None, "b": [1, 2]},
-        {"a": True, "b": [1, 2]},
-        {"A": 1, "b": [1, 2]},
-        {"a": 1, "b": [1, 2], "c": None},
-        {"a": 1},
-    ],
-)
-def test_hash_key_sees_everything_else(other: Any) -> None:
-    assert hash_key(other) != hash_key({"a": 1, "b": [1, 2]})
-
-
-def test_hash_key_is_frozen() -> None:
-    """Folders on disk carry these names: `printf '{"a":1,"b":[1,2]}' | b2sum -l 64`."""
-    assert hash_key({"b": [1, 2], "a": 1}) == "bba7f0f516ab1a2e"
-
-
-def test_hash_files_sees_content_and_order_but_not_names(tmp_path: Path) -> None:
-    for name, text in (("a", "x"), ("b", "y"), ("c", "x")):
-        (tmp_path / name).write_text(text)
-    a, b, c = (tmp_path / name for name in "abc")
-    assert hash_file(a) == hash_file(c) != hash_file(b)
-    assert hash_files([a, b]) == hash_files([c, b]) != hash_files([b, a])
-
-
-# --- json ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), {"deep": [float("-inf")]}, object()])
-def test_a_value_json_cannot_hold_leaves_the_old_file(bad: Any, tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    write_json(path, {"auroc": 0.5})
-    with pytest.raises((ValueError, TypeError)):
-        write_json(path, {"auroc": bad})
-    assert read_json(path) == {"auroc": 0.5}
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
-
-
-def test_json_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "metrics.json"
-    write_json(path, {"auroc": 0.5})
-    seen: list[Any] = []
-
-    def replace(source: Path, to: Path) -> None:
-        seen.append((json.loads(Path(source).read_text()), json.loads(Path(to).read_text())))
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("mia_bench.storage.artifacts.os.replace", replace)
-    with pytest.raises(OSError, match="No space left"):
-        write_json(path, {"auroc": 0.7})
-    assert seen == [({"auroc": 0.7}, {"auroc": 0.5})]
-    assert read_json(path) == {"auroc": 0.5}
-
-
-def test_json_keeps_its_text_readable(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"name": "grün 🐢", "n": [1, 2]})
-    text = (tmp_path / "x.json").read_text(encoding="utf-8")
-    assert "grün 🐢" in text
-    assert text.endswith("}\n")
-
-
-@pytest.mark.parametrize("content", ["", "{", '{"a": 1', None])
-def test_unreadable_json_says_what_to_do(content: str | None, tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(MiaError, match=r"cannot read .*Delete its folder and run again"):
-        read_json(path)
 
 
 # --- folders -------------------------------------------------------------------------------------
@@ -286,9 +200,9 @@ def test_a_build_killed_after_its_seal_is_published_not_made_again(
     with monkeypatch.context() as patch:
         patch.setattr("mia_bench.storage.artifacts._publish", killed)
         with pytest.raises(KeyboardInterrupt):
-            get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+            get_or_build(folder, build, discard=("shards", "last.ckpt"))
     assert not is_complete(folder)
-    manifest = get_or_build(folder, build, scrap=("shards", "last.ckpt"))
+    manifest = get_or_build(folder, build, discard=("shards", "last.ckpt"))
     assert len(runs) == 1
     assert set(manifest["files"]) == {"data.txt", "sub/more.txt"}
     assert {p.name for p in folder.iterdir()} == {"manifest.json", "data.txt", "sub"}
@@ -343,64 +257,6 @@ def test_only_what_is_reused_is_read(tmp_path: Path) -> None:
         checked_manifest(folder, under=folder / "sub")
 
 
-def test_who_waits_for_another_process_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "abc.lock"
-    script = """
-import sys, time
-from filelock import FileLock
-
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(0.5)
-"""
-    holder = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    monkeypatch.setattr("mia_bench.storage.locks.LOCK_NOTICE_SECONDS", 0.05)
-    with locked(path):
-        assert "waiting for another process that is at work on abc" in capsys.readouterr().err
-    holder.communicate()
-    with locked(path):
-        assert capsys.readouterr().err == ""
-
-
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
-    """Each has a part of its own: neither finds it renamed under its hands."""
-    script = """
-import sys
-from pathlib import Path
-from mia_bench.storage.files import write_json
-
-for i in range(300):
-    write_json(Path(sys.argv[1]), {"n": i})
-"""
-    command = [sys.executable, "-c", script, str(tmp_path / "x.json")]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    assert [process.communicate(timeout=60)[1] for process in running] == [b"", b""]
-    assert read_json(tmp_path / "x.json") == {"n": 299}
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(errno.EROFS, "Read-only file system", "/x"), "Read-only"),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left"),
-        (OSError(errno.ENOENT, "No such file"), None),
-        (ValueError("a bug"), None),
-    ],
-)
-def test_errors_of_a_disk_are_known_in_any_wrapping(error: Exception, said: str | None) -> None:
-    wrapped = RuntimeError("the writer failed")
-    wrapped.__cause__ = error
-    found = unwritable(error)
-    assert (found is None) == (said is None)
-    assert said is None or said in str(found)
-    assert (unwritable(wrapped) is not None) == (said == "No space left")
-
-
 def test_a_rank_whose_parent_ended_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,19 +282,8 @@ def test_other_ranks_take_no_lock_and_seal_nothing(
         get_or_build(folder, counting([]))
         return {"rows": 99}
 
-    assert get_or_build(folder, build, together=True)["rows"] == 3
+    assert get_or_build_on_all_ranks(folder, build)["rows"] == 3
     assert runs == [tmp_path / "key.tmp"]
-
-
-def test_tables_are_asked_for_by_one_process_at_a_time(tmp_path):
-    folders = [tmp_path / "m" / name for name in ("b", "a")]
-    with holding(folders):
-        for folder in folders:
-            lock = FileLock(folder.with_name(f"{folder.name}.asking.lock"))
-            with pytest.raises(Timeout):
-                lock.acquire(timeout=0)
-    with holding(folders[:1]), holding(folders[1:]):
-        pass
 
 
 def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypatch):
@@ -446,13 +291,13 @@ def test_a_run_of_several_processes_does_not_wait_for_another(tmp_path, monkeypa
     folder, runs = tmp_path / "key", []
     monkeypatch.setattr("mia_bench.storage.locks.LOCK_NOTICE_SECONDS", 0.0)
     with FileLock(tmp_path / "key.lock"), pytest.raises(MiaError, match=r"another run .* on key"):
-        get_or_build(folder, counting(runs), together=True)
+        get_or_build_on_all_ranks(folder, counting(runs))
     assert not runs
     with FileLock(tmp_path / "key.asking.lock"):
         with pytest.raises(MiaError, match="Start this one again"), holding([folder], True):
             pass
         monkeypatch.setenv("RANK", "1")
-        with holding([folder], together=True):
+        with holding([folder], distributed=True):
             pass
 
 
@@ -467,18 +312,9 @@ def test_a_run_of_several_processes_does_not_go_on_from_what_another_just_finish
         "mia_bench.storage.artifacts.is_complete",
         lambda path: next(states, (path / "manifest.json").is_file()),
     )
-    with pytest.raises(MiaError, match="key was finished meanwhile"):
-        get_or_build(folder, counting(runs), together=True)
+    with pytest.raises(MiaError, match="key was finished by another run"):
+        get_or_build_on_all_ranks(folder, counting(runs))
     assert not runs
-
-
-def test_weights_are_hashed_again_once_they_change(tmp_path):
-    path = tmp_path / "weights"
-    path.write_bytes(b"one")
-    before = hash_files([path])
-    assert hash_files([path]) == before
-    path.write_bytes(b"other")
-    assert hash_files([path]) != before
 
 
 # --- yaml ----------------------------------------------------------------------------------------
@@ -502,11 +338,3 @@ def test_stored_yaml_is_plain_values_in_a_mapping(tmp_path: Path, text: str, sai
     path.write_text(text)
     with pytest.raises(MiaError, match=said):
         read_yaml(path)
-
-
-@pytest.mark.parametrize("text", ["[1]", "1", "[" * 100_000, "{", "\xff"])
-def test_stored_json_is_an_object(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "manifest.json"
-    path.write_text(text, encoding="latin-1")
-    with pytest.raises(MiaError, match="cannot read"):
-        read_json(path)

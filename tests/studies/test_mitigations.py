@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mia_bench.studies.mitigation_tables import report, spread
+from mia_bench.studies.mitigation_tables import report
 from mia_bench.studies.mitigations import fitting, run
 
 CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
@@ -49,9 +49,3 @@ def test_an_option_of_a_mitigation_reaches_its_own_cells_alone():
     given = ["seed=1", "mitigation.dp.clip=2", "mitigation.lora.rank=3"]
     assert fitting(given, "dp") == ["seed=1", "mitigation.dp.clip=2"]
     assert fitting(given, "none") == ["seed=1"]
-
-
-def test_means_and_spreads():
-    assert spread([0.5, 0.7]) == "0.600 (0.141)"
-    assert spread([0.5]) == "0.500"
-    assert spread([0.5, None]) == "n/a"

@@ -26,7 +26,7 @@ def job(*models: str, tables: str = "", name: str = "x") -> Job:
         (f"attack={name}",),
         Path("out"),
         train=tuple(PlannedTraining(Path(m), "base", 32, 100) for m in models),
-        ask=tuple(PlannedExtraction(Path(t), "base", "clid", 10, 15) for t in tables),
+        extract=tuple(PlannedExtraction(Path(t), "base", "clid", 10, 15) for t in tables),
     )
 
 
@@ -40,7 +40,7 @@ def test_what_jobs_share_is_counted_once():
 def test_time_comes_from_measured_rates_alone():
     rates = Rates({("base", 32): 0.5}, {("base", "clid"): 0.1})
     found = effort([job("t", tables="ab")], rates)
-    assert (found.training, found.asking) == (50, pytest.approx(2.0))
+    assert (found.training, found.extraction) == (50, pytest.approx(2.0))
     assert found.seconds == pytest.approx(52)
     elsewhere = Rates({("base", 64): 0.5}, {("other", "clid"): 0.1})
     assert effort([job("t")], elsewhere).seconds is None

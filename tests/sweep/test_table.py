@@ -24,7 +24,7 @@ def test_the_plan_counts_and_names(store_cell, tmp_path):
         tmp_path,
         runs=(("pia", tmp_path / "runs" / "x" / "1" / "pia-1"),),
         train=(PlannedTraining(tmp_path / "t", "b", 32, 300),),
-        ask=(PlannedExtraction(tmp_path / "f", "b", "pia", 100, 2),),
+        extract=(PlannedExtraction(tmp_path / "f", "b", "pia", 100, 2),),
     )
     never = Job(("attack=gsa",), tmp_path, problem="no such access\nmore")
     work = Effort(1, 300, 200, 120.0, 6000.0)

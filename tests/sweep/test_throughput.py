@@ -31,10 +31,10 @@ def test_rates_of_this_machine_by_base(tmp_path):
     rates = measured(tmp_path, "here")
     assert rates.training("b", 32, 100) == pytest.approx(30)
     assert rates.training("b", 16, 100) is None
-    assert rates.asking("b", "clid", 10, 15) == pytest.approx(1.0)
+    assert rates.extraction("b", "clid", 10, 15) == pytest.approx(1.0)
     # an attack nobody measured: by U-Net evaluations, 90 s for 400 x 15 + 100 x 10 of them
-    assert rates.asking("b", "new", 70, 10) == pytest.approx(9.0)
-    assert rates.asking("c", "clid", 10, 15) is None
+    assert rates.extraction("b", "new", 70, 10) == pytest.approx(9.0)
+    assert rates.extraction("c", "clid", 10, 15) is None
 
 
 def test_manifests_of_another_version_give_no_rate(tmp_path):

@@ -11,41 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoded import RECIPE, rows, treated
 from PIL import Image
 from safetensors.torch import load_file
 
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.source import Item
-from mia_bench.mitigations import TrainingContext, TrainingSetup
 from mia_bench.mitigations.augment import Augment
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
 from mia_bench.models.lora import load_lora
-from mia_bench.target import Target
-from mia_bench.target.diffusion import add_noise
-from mia_bench.training.batches import EncodedRows, StepBatches
+from mia_bench.training.batches import EncodedRows
 from mia_bench.training.finetune import finetune
 from mia_bench.training.module import FinetuneModule
 from mia_bench.training.views import training_rows
 from mia_bench.utils.errors import MiaError
 
 CPU = TrainerOptions(accelerator="cpu")
-RECIPE = Recipe(
-    steps=6, batch_size=4, lr=1e-2, val_every=3, val_rows=3, checkpoint_every=2, seed=0, warmup=2
-)
-
-
-def rows(target: Target, n: int, prefix: str) -> EncodedRows:
-    generator = torch.Generator().manual_seed(len(prefix))
-    z0 = torch.randn(n, *target.latent_shape, generator=generator)
-    captions = [f"{prefix} picture number {i}" for i in range(n)]
-    return EncodedRows(tuple(f"{prefix}:{i}" for i in range(n)), z0, target.embed(captions))
-
-
-def treated(recipe: Recipe, mitigations=None, members: int = 7, heldout: int = 5) -> TrainingSetup:
-    """A recipe under mitigations, without their recipe hooks."""
-    return TrainingSetup(TrainingContext(recipe, members, heldout, 1, "32-true"), mitigations or {})
 
 
 def pictures(n: int) -> list[Item]:
@@ -72,7 +55,7 @@ def train(
         fail(members)
     setup = treated(recipe, mitigations)
     seen, views = training_rows(target, members, pictures(7), 16, setup)
-    about = finetune(target, members, heldout, setup, CPU, folder, shown=seen, views=views)
+    about = finetune(target, members, heldout, setup, CPU, folder, training_rows=seen, views=views)
     step = about.get("chosen_step", recipe.steps)
     (file,) = (folder / "steps" / str(step)).glob("*.safetensors")
     return load_file(file), about
@@ -81,59 +64,6 @@ def train(
 def same(a, b, exact=True) -> bool:
     close = torch.equal if exact else lambda x, y: torch.allclose(x, y, atol=1e-6)
     return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
-
-
-def test_a_step_is_a_pure_function_of_seed_and_step(fresh_target):
-    data = rows(fresh_target(), 7, "member")
-    one, two = (StepBatches(data, RECIPE, 1000, start=start) for start in (0, 4))
-    for name, value in one.step(5).items():
-        assert torch.equal(value, two.step(5)[name])
-    assert not torch.equal(one.step(5)["eps"], one.step(4)["eps"])
-    other = StepBatches(data, replace(RECIPE, seed=1), 1000)
-    assert not torch.equal(other.step(5)["eps"], one.step(5)["eps"])
-
-
-def test_every_row_is_seen_once_an_epoch(fresh_target):
-    batches = StepBatches(rows(fresh_target(), 7, "member"), replace(RECIPE, batch_size=3), 1000)
-    seen = torch.cat([batches.step(s)["row"] for s in range(7)])
-    for epoch in seen.split(7):
-        assert sorted(epoch.tolist()) == list(range(7))
-
-
-def test_micro_batches_and_ranks_cut_one_global_step(fresh_target):
-    data = rows(fresh_target(), 7, "member")
-    recipe = replace(RECIPE, batch_size=8, accumulate=2, steps=1)
-    whole = StepBatches(data, recipe, 1000).step(0)["t"]
-    parts = [b["t"] for rank in range(2) for b in StepBatches(data, recipe, 1000, rank, 2)]
-    assert [len(p) for p in parts] == [2, 2, 2, 2]
-    assert sorted(torch.cat(parts).tolist()) == sorted(whole.tolist())
-
-
-def test_a_batch_that_cannot_be_cut_is_refused(fresh_target):
-    with pytest.raises(MiaError, match="global batch"):
-        StepBatches(rows(fresh_target(), 7, "member"), replace(RECIPE, batch_size=3), 1000, 0, 2)
-
-
-def test_the_loss_is_the_literal_objective(fresh_target):
-    for prediction_type in ("epsilon", "v_prediction"):
-        target = fresh_target(prediction_type)
-        data = rows(target, 4, "member")
-        module = FinetuneModule(target, data, data, treated(RECIPE))
-        batch = StepBatches(data, RECIPE, 1000).step(0)
-        expected = []
-        for row, t, eps in zip(batch["row"], batch["t"], batch["eps"], strict=True):
-            a, b, z0 = target.a[t], target.b[t], data.z0[row]
-            z_t = add_noise(z0, eps, a, b)[None]
-            with torch.no_grad():
-                out = target.unet(z_t, t[None], data.cond.hidden[row][None], return_dict=False)[0][
-                    0
-                ]
-            wanted = eps if prediction_type == "epsilon" else a * eps - b * z0
-            expected.append(((out - wanted) ** 2).mean())
-        z0 = data.z0[batch["row"]]
-        hidden = data.cond.hidden[batch["row"]]
-        found = module._loss(module.unet, z0, batch["t"], batch["eps"], hidden, {})
-        assert torch.allclose(found, torch.stack(expected), rtol=1e-4)
 
 
 def test_training_lowers_the_loss_and_leaves_its_record(fresh_target, tmp_path):
@@ -272,21 +202,6 @@ def test_an_average_is_saved_when_asked_for(fresh_target, tmp_path):
     assert not same(raw, averaged)
 
 
-def test_dropped_captions_are_the_null_condition(fresh_target):
-    target = fresh_target()
-    data = rows(target, 4, "member")
-    module = FinetuneModule(target, data, data, treated(RECIPE))
-    drop = torch.tensor([True, False, True, False])
-    hidden, _ = module._text(data.cond, torch.arange(4), drop)
-    null = target.embed([""]).hidden[0]
-    assert torch.equal(hidden[0], null)
-    assert torch.equal(hidden[1], data.cond.hidden[1])
-    share = torch.cat(
-        [StepBatches(data, replace(RECIPE, p_uncond=0.3), 1000).step(s)["drop"] for s in range(400)]
-    )
-    assert share.float().mean().item() == pytest.approx(0.3, abs=0.04)
-
-
 def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
     def poison(members: EncodedRows) -> None:
         members.z0[2] = float("nan")
@@ -300,7 +215,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_rows(fresh_target, tmp_pat
     step, asked = FinetuneModule.training_step, []
 
     def overflows(self, batch, batch_idx):
-        asked.append([self.shown.sample_id[i] for i in batch["row"].tolist()])
+        asked.append([self.training_rows.sample_id[i] for i in batch["row"].tolist()])
         loss = step(self, batch, batch_idx)
         return (
             loss + self.unet.conv_in.bias[0] * float("inf") * 0 if self.global_step == 3 else loss

@@ -70,7 +70,7 @@ def seen_latents(cached, augment: Augment, folder, monkeypatch) -> list[torch.Te
     with monkeypatch.context() as patch:
         patch.setattr(FinetuneModule, "_latents", noted)
         seen, views = training_views.training_rows(target, rows, ITEMS, 16, setup)
-        finetune(target, rows, None, setup, CPU, folder, shown=seen, views=views)
+        finetune(target, rows, None, setup, CPU, folder, training_rows=seen, views=views)
     return found
 
 

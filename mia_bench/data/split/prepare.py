@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mia_bench.data.source import Listing, Skip, Source, downloads
 from mia_bench.data.split.manifest import Split, check_split, load_split, make_split, save_split
@@ -16,7 +16,6 @@ from mia_bench.data.split.near_duplicates import (
     thumbnails,
 )
 from mia_bench.data.split.roles import Role, RoleSizes
-from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError, Missing
 
 if TYPE_CHECKING:
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    data: Data, source: Source, node: Mapping[str, Any], outputs: Path, plan_only: bool = False
-) -> tuple[Listing, Split, Path]:
-    """(what the source offers, its split, the split's manifest under `outputs`).
+    data: Data, source: Source, path: Path, plan_only: bool = False
+) -> tuple[Listing, Split]:
+    """(what the source offers, its split).
 
-    `node` is the yaml of the source, which is part of the split's key. With `plan_only` nothing is
-    downloaded.
+    Args:
+        path: the split's manifest, which is written when it is not there.
+        plan_only: download nothing.
 
     Raises:
         Missing: the data is not here, or would have to be downloaded while only a plan is wanted.
@@ -44,23 +44,11 @@ def prepare(
         raise MiaError(_nothing(data.name, listing))
     if data.on_error == "raise":
         _raise_first(listing.skipped)
-    path = manifest_path(data, node, outputs)
     if not path.exists():
         save_split(_make(data, listing), path)
     split = load_split(path)
     check_split(split, listing, path)
-    return listing, split, path
-
-
-def manifest_path(data: Data, source: Any, outputs: Path) -> Path:
-    """Where the split of these options lies: an imported one is identified by its content."""
-    identity = data.split_identity(source)
-    if data.split is not None:
-        try:
-            identity.append(hash_file(Path(data.split)))
-        except OSError as error:
-            raise MiaError(f"data.split={data.split} cannot be read: {error.strerror}.") from error
-    return outputs / "splits" / f"{data.name}-{hash_key(identity)}.json"
+    return listing, split
 
 
 def role_pools(pools: Mapping[str, str]) -> dict[Role, str]:

@@ -1,0 +1,49 @@
+"""The plan in words: what is spent, and what contradicts itself before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from mia_bench.planning.describe import describe_plan
+from mia_bench.utils.errors import MiaError
+
+
+def described(plan):
+    return "\n".join(describe_plan(plan))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("mitigation=early_stop", "data.sizes.validation=0"), "validation role is empty"),
+        (("mitigation=early_stop",), "never reached in 4 steps"),
+        (("mitigation=dp", "mitigation.dp.poisson=false"), "assumes Poisson sampling"),
+        (("mitigation=dp", "finetune.accumulate=2"), "clip several gradients"),
+        (("mitigation=dp", "mitigation.dp.epsilon=1e-7"), "cannot be met by any noise"),
+        (("mitigation=augment", "finetune.cache_latents=true"), "augmentation would do nothing"),
+        (
+            ("mitigation=budget", "mitigation.budget.epochs=2", "checkpoint=4"),
+            r"Saved steps: \[3\]",
+        ),
+        (
+            ("finetune.steps=null", "finetune.epochs=2", "finetune.save_at=[4]"),
+            "lies outside 1 to finetune.steps=3",
+        ),
+    ],
+)
+def test_contradictions_are_refused_before_anything_is_trained(plan_of, overrides, message):
+    with pytest.raises(MiaError, match=message):
+        described(plan_of("attack=loss", *overrides))
+
+
+def test_the_plan_says_what_is_spent(plan_of):
+    said = described(plan_of("attack=loss", "mitigation=dp", "mitigation.dp.epsilon=70"))
+    assert "epsilon 70 at delta 1e-05 for one pair in 4 steps" in said
+
+
+def test_every_model_pass_and_result_has_its_line(plan_of):
+    lines = described(plan_of("attack=[clid,loss]", "eval.utility=true")).splitlines()
+    heads = [line.partition(":")[0].split()[0] for line in lines if not line.startswith("  ")]
+    assert heads[-7:] == ["target", "shadow", "extract", "extract", "extract", "utility", "runs"]
+    assert "extract target: 36 images, clid, loss; at most 576 U-Net evaluations" in lines
+    assert lines[-2:] == ["utility 0 of 2 done", "runs    0 of 2 done"]
