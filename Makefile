@@ -1,10 +1,11 @@
 # `make help` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real lint types check report browser seeds mitigations mitigations-full \
+.PHONY: help run test test-rest test-all test-real lint types check report browser seeds mitigations mitigations-full \
   faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny bench \
   bench-scale clean
 
@@ -21,7 +22,12 @@ run: .venv/installed ## set up and run the main job: fine-tune the tiny target, 
 	$(BIN)/python -m mia_bench
 
 test: .venv/installed ## set up and run the tests, two files at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
+	$(PYTEST) -m "not slow and not long" --durations=15
+
+test-rest: .venv/installed ## the tests that `make test` leaves out for their length: kills, full disks, studies
+	$(PYTEST) -m "long and not slow" --durations=15
+
+test-all: test test-rest ## every test but those that take minutes each or need special machines
 
 test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
 	$(BIN)/python -m pytest -m slow -s tests/contracts/test_real_size.py
@@ -34,7 +40,7 @@ lint: .venv/installed ## ruff: lint and format; import-linter: layers
 types: .venv/installed ## mypy --strict
 	$(BIN)/mypy
 
-check: lint types test ## everything the gate runs
+check: lint types test-all ## everything the gate runs
 
 fuzz: .venv/installed ## 500 random command lines: each plans or fails with one message (4 minutes)
 	$(BIN)/python -m pytest -m slow -s tests/security/test_fuzz.py

@@ -90,6 +90,7 @@ def separable(n, seed=0, unit=1e-3):
     return Calibration({"map": maps}, is_member, np.arange(n).astype(str), seed=seed)
 
 
+@pytest.mark.long
 def test_the_network_finds_members_by_their_small_maps(attack_fixtures):
     known, fresh = separable(64), separable(24, seed=1)
     attack = SecMI(decision="nns", epochs=6, batch=16)

@@ -42,6 +42,7 @@ def test_the_wheel_holds_conf_and_the_bundle(wheel):
     assert set(NEEDED) <= set(names)
 
 
+@pytest.mark.long
 def test_a_wheel_from_the_sdist_is_the_same(wheel, tmp_path):
     archive = built("sdist", ROOT, tmp_path / "sdist")
     with tarfile.open(archive) as tar:

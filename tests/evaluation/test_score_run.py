@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from samples import known
 
 from mia_bench.evaluation.score_table import compare_plain
 from mia_bench.metrics import auroc
 
 
+@pytest.mark.long
 def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, monkeypatch):
     """Leak test: with evaluation roles swapped after the features, only metrics may move."""
     import pandas as pd

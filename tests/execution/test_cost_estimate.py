@@ -65,12 +65,14 @@ def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_pat
     assert "steps of" not in left
 
 
+@pytest.mark.long
 def test_a_half_precision_model_is_measured_as_it_is_trained(small, tmp_path):
     """In float32, which is what it is loaded in."""
     plan = make_plan(small("+model.dtype=bfloat16", outputs=tmp_path))
     assert measure(plan, plan.target).step > 0
 
 
+@pytest.mark.long
 def test_an_audit_measures_questions_alone(small, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "SMALL_UNET_BYTES", 0)
     monkeypatch.setattr(cost_estimate, "time_step", None)
@@ -78,6 +80,7 @@ def test_an_audit_measures_questions_alone(small, tmp_path, monkeypatch):
     assert [line.split()[0] for line in estimate_lines(plan)] == ["measured", "extract"]
 
 
+@pytest.mark.long
 def test_a_step_that_does_not_fit_says_what_to_lower(small, tmp_path, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")

@@ -118,6 +118,7 @@ def test_classes_of_the_running_script_stay_in_it(plan, monkeypatch):
         assert used == [(["target", "shadow"], 2)]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_threads")
 def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
     started = []
@@ -210,6 +211,7 @@ def test_a_helper_ends_with_the_work_it_was_started_for(small, tmp_path):
     assert time.monotonic() - began < parallel.WORKER_GRACE_SECONDS
 
 
+@pytest.mark.long
 def test_a_helper_ends_with_a_run_that_is_killed(small_overrides, tmp_path):
     """SIGKILL: nothing of the run gets to say goodbye."""
     words = [*small_overrides, "finetune.steps=100000", f"paths.outputs={tmp_path}"]

@@ -195,6 +195,7 @@ def test_a_changed_split_is_refused(finished, small, tmp_path):
         execute(small("attack=loss", outputs=outputs))
 
 
+@pytest.mark.long
 def test_early_stopping_attacks_the_step_it_chose(small, tmp_path, capsys):
     stopping = (
         *("attack=loss", "mitigation=early_stop", "finetune.lr=0.1", "finetune.steps=8"),

@@ -188,6 +188,7 @@ def test_nothing_is_written_twice(fresh_target, tmp_path):
     assert target.queries["forward"] == 0
 
 
+@pytest.mark.long
 def test_two_processes_give_every_id_once_and_equal_scores(run_python, tmp_path):
     """DDP on gloo through the command line, fine-tune included, against one process."""
     small = [

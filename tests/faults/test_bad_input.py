@@ -43,6 +43,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.long
 def test_a_run_says_what_remained_and_a_second_attack_encodes_nothing(
     corpus_run, encoded, capsys
 ) -> None:

@@ -24,6 +24,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.long
 def test_locks_of_a_dead_process_hold_nobody_up(copied, again, whole, capsys):
     """The system frees a lock with its process; the files that stay say nothing."""
     shutil.rmtree(copied / "runs")

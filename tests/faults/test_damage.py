@@ -38,6 +38,7 @@ def without(outputs: Path, *parts: str) -> Path:
     return outputs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize(
     ("pattern", "asked_again"),

@@ -70,6 +70,7 @@ def used(folder: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["checkpoint", "weights", "shards", "scores"])
 def test_what_a_full_disk_stopped_goes_on_when_there_is_room(disk, whole, again, stage):
     """Room for the first parts of the run alone; a limit of each file's size where no mount is."""

@@ -94,6 +94,7 @@ def kill_scoring(outputs: Path, moment: Moment) -> bool:
     )
 
 
+@pytest.mark.long
 def test_a_run_killed_now_and_then_ends_as_if_it_had_not_been(whole, tmp_path):
     outputs = tmp_path / "outputs"
     assert kill_training(outputs, Moment(1, None, 0.2))

@@ -22,6 +22,7 @@ def failed(outputs) -> failures.Failure:
     return failures.read_failure(path)
 
 
+@pytest.mark.long
 def test_scores_are_the_same_where_memory_is_short(copied, again, whole, monkeypatch, capsys):
     """A device that takes five rows at a time. Smaller products round differently, in float32."""
     for part in ("runs", "features"):
@@ -69,6 +70,7 @@ def test_a_score_that_is_not_finite_fails_the_run_until_it_is(copied, again, who
     assert not list((copied / failures.FAILURES_FOLDER).iterdir())
 
 
+@pytest.mark.long
 def test_a_gradient_that_is_not_finite_fails_the_run_and_the_next_goes_on(
     again, whole, tmp_path, monkeypatch
 ):

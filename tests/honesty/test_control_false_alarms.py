@@ -27,6 +27,7 @@ def made(seed: int = 0) -> ControlRows:
     return ControlRows(image, list(np.repeat(captions, 2)), group, scores)
 
 
+@pytest.mark.long
 def test_null_runs_are_flagged_as_rarely_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 % of 12 are 0.6; four or more have a probability of 0.2 %. p of 99 permutations is 0.01 or
     more, and Holm asks for 0.0125 first: enough to be flagged. Three that do as well end it."""
@@ -60,6 +61,7 @@ def drawings(count: int, inside: range, among: bool) -> list[Item]:
 FACES = range(0x1F600, 0x1F650)
 
 
+@pytest.mark.long
 def test_a_split_by_style_is_flagged_on_real_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members are all faces; the same drawings, dealt at random, raise nothing."""
     monkeypatch.setattr(permutation, "PERMUTATIONS", 59)  # 1 / 60 is what Holm asks of three

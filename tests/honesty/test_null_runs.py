@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mia_bench.honesty.null_runs import Run, null_runs
 
 TINY = ("data.sizes.target_member=16", "data.sizes.target_nonmember=24", "eval.resamples=200")
 
 
+@pytest.mark.long
 def test_a_run_without_members_is_at_chance(tmp_path, small_overrides) -> None:  # type: ignore[no-untyped-def]
     (run,) = null_runs(tmp_path, range(1), *small_overrides, *TINY, "attack.clid.timesteps=[450]")
     assert run.seed == 0

@@ -18,6 +18,7 @@ def base(base_rows: pd.DataFrame) -> Base:
     return Base(Table(tuple(base_rows.sample_id), {"loss": loss}), list(base_rows.group))
 
 
+@pytest.mark.long
 def test_random_splits_of_base_features_cover_chance(base: Base) -> None:
     """0.95 of 200 with a standard error of 0.0154: three of them either way."""
     held = holds_chance(base.scores(), base.group, 180, SPLITS, 200)

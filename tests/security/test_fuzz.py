@@ -76,6 +76,7 @@ def _short(words: Sequence[str]) -> str:
     return " ".join(ascii(word)[:100] for word in words)
 
 
+@pytest.mark.long
 def test_forty_command_lines_plan_or_say_why_not(outcome) -> None:
     seen = check(outcome, 40, 1)
     assert min(seen["plan"], seen["message"]) > 5, seen

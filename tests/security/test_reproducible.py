@@ -45,6 +45,7 @@ def scores(outputs: Path, attack: str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+@pytest.mark.long
 def test_everything_that_is_computed_is_equal_to_the_bit(twice) -> None:
     """Splits, weights, features, scores, metrics and curves; manifests hold times."""
     one, other = twice
@@ -55,6 +56,7 @@ def test_everything_that_is_computed_is_equal_to_the_bit(twice) -> None:
     assert len(found) > 10
 
 
+@pytest.mark.long
 def test_another_number_of_threads_moves_the_last_digits_alone(small, twice, tmp_path) -> None:
     one, _ = twice
     shutil.copytree(one / "splits", tmp_path / "splits")
@@ -65,6 +67,7 @@ def test_another_number_of_threads_moves_the_last_digits_alone(small, twice, tmp
     assert np.abs(known.score - found.score).max() <= TOLERANCE * known.score.std()
 
 
+@pytest.mark.long
 def test_features_of_different_batches_agree(small, twice, tmp_path) -> None:
     """The same noise in whatever batch: what differs is rounding."""
     one, _ = twice

@@ -19,6 +19,7 @@ def study(small_overrides, tmp_path_factory):
     return run([0], ["none", "dp"], given)
 
 
+@pytest.mark.long
 def test_every_cell_has_attacks_utility_and_what_was_spent(study):
     none, private = study["none"][0], study["dp"][0]
     assert none.change == {}
@@ -32,6 +33,7 @@ def test_every_cell_has_attacks_utility_and_what_was_spent(study):
     assert none.base == private.base
 
 
+@pytest.mark.long
 def test_tables_and_figures_are_written(study, tmp_path):
     text = report(study, tmp_path, "0 --small").read_text()
     assert "mitigation_study 0 --small`, seeds 0" in text

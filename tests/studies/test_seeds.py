@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from mia_bench.studies.seeds import PAIRS, SINGLE, difference, run_seed, show
 
 
+@pytest.mark.long
 def test_a_seed_gives_every_row_of_the_table(small_overrides, tmp_path, capsys):
     row = run_seed(0, [*small_overrides, f"paths.outputs={tmp_path}"])
     assert set(SINGLE) <= set(row)

@@ -79,6 +79,7 @@ def test_every_run_of_the_sweep_has_its_own_id_on_wandb(broken):
     assert sorted(logs) == sorted([run.name.partition("-")[2], *models, report])
 
 
+@pytest.mark.long
 def test_what_is_finished_is_not_run_again(broken, sweep):
     outputs, _ = broken
     done = sweep(outputs, *AXES, "plan_only=true")
@@ -107,6 +108,7 @@ def test_what_cannot_run_is_refused_before_anything_runs(sweep, tmp_path, argume
     assert not (tmp_path / "targets").exists()
 
 
+@pytest.mark.long
 def test_parallel_jobs_share_one_build_of_their_target(broken, sweep):
     outputs, _ = broken
     before, halves = (set(outputs.glob(f"targets/{g}")) for g in ("*/manifest.json", "*.tmp"))

@@ -6,6 +6,7 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 import torch
 
 from mia_bench.execution.stages import train_models
@@ -31,6 +32,7 @@ def test_circles_are_collected():
         gc.enable()
 
 
+@pytest.mark.long
 def test_a_fine_tune_leaves_no_network_behind(small, tmp_path, monkeypatch):
     from mia_bench.execution import stages
 
