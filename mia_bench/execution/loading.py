@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,14 @@ def load_model(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
         plan.folder("cache"), experiment.model, experiment.options.paths.cache_gb
     )
     return load_target(experiment.model, spec, latents, experiment.options.eval.seed, train)
+
+
+def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]:
+    """A model of the plan, as `scoring` prepares it."""
+    options = plan.experiment.options
+    return scoring(
+        load_model(plan, spec), options.trainer, options.eval.dtype, plan.folder("cache")
+    )
 
 
 def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorCache:

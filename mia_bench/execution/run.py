@@ -105,7 +105,7 @@ def occupied(plan: Plan) -> Iterator[None]:
 
 def carry_out(plan: Plan) -> RunOutcome:
     """Every stage in turn, then the figure, the verdict on the controls, and the mirror on W&B."""
-    from mia_bench.execution import stages
+    from mia_bench.execution import extras, stages
     from mia_bench.planning.preflight import fetch
 
     fetch(plan)
@@ -113,8 +113,8 @@ def carry_out(plan: Plan) -> RunOutcome:
     plan = plan.settled()
     stages.extract_features(plan)
     stages.score_runs(plan)
-    stages.illustrate(plan)
-    stages.measure_utility(plan)
+    extras.illustrate(plan)
+    extras.measure_utility(plan)
     results = [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
     outcome = RunOutcome(plan, results)
     if global_rank() == 0:

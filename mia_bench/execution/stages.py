@@ -1,4 +1,4 @@
-"""The stages of a run: fine-tunes, predict passes, scores, evidence, utility.
+"""The stages that every run has: fine-tunes, predict passes, scores.
 
 Each makes the artefacts of a plan that are not finished. What makes a single one takes the values
 it depends on, not the plan.
@@ -6,8 +6,7 @@ it depends on, not the plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.split.roles import Role
 from mia_bench.execution import parallel
-from mia_bench.execution.loading import device_of, encode_rows, load_model, scoring
+from mia_bench.execution.loading import encode_rows, load_model, scoring_model
 from mia_bench.planning.plan import Plan
-from mia_bench.planning.specs import FeatureSpec, ModelSpec, RunSpec
+from mia_bench.planning.specs import FeatureSpec, ModelSpec
 from mia_bench.storage.artifacts import (
     build_folder,
     finished_elsewhere,
@@ -25,7 +24,7 @@ from mia_bench.storage.artifacts import (
     get_or_build_on_all_ranks,
     is_settled,
 )
-from mia_bench.storage.files import write_json, write_yaml
+from mia_bench.storage.files import write_yaml
 from mia_bench.storage.locks import holding
 from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
@@ -33,7 +32,6 @@ from mia_bench.utils.memory import free
 
 if TYPE_CHECKING:
     from mia_bench.data.source import Item
-    from mia_bench.evaluation.utility import UtilityRows
     from mia_bench.mitigations import TrainingSetup
     from mia_bench.target import Target
 
@@ -138,7 +136,7 @@ def _extract(
     from mia_bench.extraction.predict import run_pass
     from mia_bench.extraction.shards import SHARDS
 
-    with _scoring_model(plan, model) as target:
+    with scoring_model(plan, model) as target:
         run_pass(
             target,
             {s.folder.name: (s.attack, build_folder(s.folder)) for s in features},
@@ -162,13 +160,6 @@ def merge_shards(spec: FeatureSpec, folder: Path) -> dict[str, Any]:
     return {"model": spec.model.key, "cost": cost.to_json()}
 
 
-def _scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]:
-    options = plan.experiment.options
-    return scoring(
-        load_model(plan, spec), options.trainer, options.eval.dtype, plan.folder("cache")
-    )
-
-
 STAGES = {"train": train, "extract": extract}
 """What is divided among processes, by the name that a worker process is told."""
 
@@ -186,100 +177,3 @@ def score_runs(plan: Plan) -> None:
         get_or_build(run.folder, partial(score_run, plan, run))
     if plan.ensemble is not None:
         get_or_build(plan.ensemble, partial(score_ensemble, plan))
-
-
-# --- evidence -------------------------------------------------------------------------------------
-
-
-def illustrate(plan: Plan) -> None:
-    """Pictures, below the run, of what an attack that can show it has reconstructed."""
-    from mia_bench.attacks import ProducesEvidence
-
-    for run in plan.runs:
-        if isinstance(run.attack, ProducesEvidence):
-            get_or_build(run.folder / "evidence", partial(_illustrate, plan, run))
-            free()
-
-
-def _illustrate(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
-    """Query about a few rows again, which noise keyed by sample makes repeatable, and draw them."""
-    import torch
-
-    from mia_bench.attacks import ProducesEvidence
-    from mia_bench.data.loader import batch_of
-    from mia_bench.display.evidence import EvidenceRow, save_strips
-
-    rows = evidence_rows(run.folder, plan.experiment.options.eval.seed)
-    items = plan.items_of([row["sample_id"] for row in rows])
-    batch = batch_of(items, plan.experiment.model.resolution)
-    assert isinstance(run.attack, ProducesEvidence)
-    with _scoring_model(plan, run.evaluation.model) as target, torch.no_grad():
-        images = run.attack.evidence(target, batch)
-    drawn = [
-        EvidenceRow(item.sample_id, item.caption, row["score"], row["is_member"], row["why"])
-        for item, row in zip(items, rows, strict=True)
-    ]
-    save_strips(folder, images, drawn, f"{run.name} on {plan.split.source}")
-    return {"rows": len(drawn)}
-
-
-def evidence_rows(run_folder: Path, seed: int) -> list[dict[str, Any]]:
-    """About a dozen evaluation rows of scores.parquet, chosen by their scores; `why` says how."""
-    import pandas as pd
-
-    from mia_bench.display.evidence import choose
-
-    scores = pd.read_parquet(run_folder / "scores.parquet")
-    scores = scores[~scores.calibration].reset_index(drop=True)
-    chosen = choose(scores.score.to_numpy(), scores.is_member.to_numpy(), seed)
-    records = scores.to_dict("records")
-    return [
-        {"why": why, **{str(k): v for k, v in records[i].items()}}
-        for why, places in chosen.items()
-        for i in places
-    ]
-
-
-# --- utility --------------------------------------------------------------------------------------
-
-
-def measure_utility(plan: Plan) -> None:
-    """How good target and base still are as models, as utility.json and samples.png."""
-    for spec, folder in plan.utility.items():
-        get_or_build(folder, partial(_measure_utility, plan, spec))
-        free()
-
-
-def _measure_utility(plan: Plan, spec: ModelSpec, folder: Path) -> dict[str, Any]:
-    from mia_bench.evaluation.utility import UtilityRows
-
-    options, count = plan.experiment.options, plan.experiment.options.eval.utility_images
-    members = plan.items_of(plan.rows(Role.TARGET_MEMBER)[:count])
-    heldout = plan.items_of(plan.rows(Role.VALIDATION)[: 2 * count])
-    target = load_model(plan, spec).to(device_of(options.trainer))
-    rows = UtilityRows(members, heldout[:count], heldout[count:])
-    resolution = plan.experiment.model.resolution
-    about = {"step": spec.step, "model": spec.key}
-    measure_model(target, rows, resolution, options.eval, about, folder)
-    return {"split": plan.split.content_hash}
-
-
-def measure_model(
-    target: Target,
-    rows: UtilityRows,
-    resolution: int,
-    options: Evaluation,
-    about: Mapping[str, Any],
-    folder: Path,
-) -> None:
-    """Write utility.json, which begins with `about`, and samples.png into `folder`."""
-    from mia_bench.display.contact_sheet import save_sheet
-    from mia_bench.evaluation.utility import assess
-    from mia_bench.utils.precision import exactly
-
-    with exactly(target.device):
-        figures, images = assess(
-            target, rows, resolution, options.seed, options.batch_size, options.utility_clip
-        )
-    write_json(folder / "utility.json", {**about, **figures})
-    save_sheet(images, folder / "samples.png")
