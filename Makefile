@@ -70,7 +70,7 @@ seeds: .venv/installed ## the table over seeds of the README (about 5 minutes a 
 	$(BIN)/python -m mia_bench.seeds
 
 mitigations: .venv/installed ## five mitigations under the attacks, one seed, small sizes (under an hour on 2 cores)
-	$(BIN)/python -m mia_bench.mitigation_study 0 --small
+	$(BIN)/python -m mia_bench.mitigation_study 0 small=true
 
 mitigations-full: .venv/installed ## the same at full size over three seeds (about 3 hours; resumable)
 	$(BIN)/python -m mia_bench.mitigation_study 0 1 2

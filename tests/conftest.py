@@ -21,6 +21,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
+from hypothesis import settings
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -38,8 +39,11 @@ from mia_bench.target.diffusion import keyed_noise
 from mia_bench.training.checkpoints import write_history
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-pytest_plugins = ["album_fixtures", "pipeline_fixtures"]
+pytest_plugins = ["album_fixtures", "pipeline_fixtures", "report_fixtures"]
 torch.set_num_threads(1)
+# A machine shared with others makes single examples slow; the suite's own time is what counts.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 # Runs collect garbage between their parts; what is imported by now need not be looked at each time.
 gc.freeze()
 

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
-
-# A machine shared with others makes single examples slow; the suite's own time is what counts.
-settings.register_profile("shared", deadline=None)
-settings.load_profile("shared")
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.display import charts
 from mia_bench.report import figures
 from mia_bench.report.attachments import Training, Utility
-from mia_bench.report.build import _last
 from mia_bench.report.load import read_outputs
 
 
@@ -85,17 +83,3 @@ def test_losses_are_named_for_people():
     drawn = str(figures.loss_figure(training, "t", "l").chart)
     assert ">held-out</text>" in drawn
     assert drawn.count("<circle") == 3  # a loss of 0 was not measured
-
-
-def test_a_threshold_outside_the_histogram_is_not_drawn(runs):
-    with_rule = figures.histogram_figure(runs[0], "h").chart
-    assert 'class="r"' in with_rule
-    bins = runs[0].histogram
-    far = charts.Histogram(bins.edges, bins.members, bins.nonmembers, 1e9)
-    assert 'class="r"' not in charts.histogram_chart(far, "t")
-
-
-def test_cost_is_drawn_for_the_latest_step_alone(runs):
-    last = _last(runs)
-    assert {c.step for c in last} == {"300"}
-    assert {c.model_key for c in last} == {c.model_key for c in runs}

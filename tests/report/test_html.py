@@ -12,7 +12,6 @@ import torch
 from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
-from mia_bench.report.build import interval_bar
 from mia_bench.report.html import command
 from mia_bench.storage.files import write_json
 from mia_bench.utils.errors import MiaError
@@ -198,13 +197,6 @@ def test_the_command_is_one_a_person_can_type():
     assert command({"command": ["mia-bench", "seeds", "0"]}) == "mia-bench seeds 0"
     assert command({"command": ["pytest", "-q"]}) == "pytest -q"
     assert command({}) == "unknown"
-
-
-def test_interval_bars_lie_where_they_should():
-    bar = str(interval_bar({"value": 1.0, "lo": 0.3, "hi": 1.0}))
-    assert 'cx="136.0"' in bar
-    assert "M4.0,6H136.0" in bar
-    assert 'class="ci"' not in str(interval_bar({"value": 0.5, "lo": None, "hi": None}))
 
 
 def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, monkeypatch):

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mia_bench.display.charts import histogram, thin
-from mia_bench.metrics import auroc, roc_curve
+from mia_bench.metrics import auroc
 from mia_bench.report.load import blind_problems, model_name, read_outputs
 from mia_bench.storage.files import write_json
 from mia_bench.verification.recompute import check_metrics
@@ -200,24 +199,3 @@ def test_names_of_models():
     assert model_name({"path": "/home/someone/sd15"}) == "sd15"
     assert model_name({"path": "hub/name"}) == "hub/name"
     assert model_name({"_target_": "a.b.Memorizer"}) == "Memorizer"
-
-
-def test_a_thinned_curve_draws_the_same(scores):
-    table = scores(0.5, 0, n=4000)
-    full = roc_curve(table.score, table.is_member)
-    small = thin(full)
-    assert len(small.fpr) < len(full.fpr) / 3
-    assert small.fpr[-1] == small.tpr[-1] == 1
-    at = np.geomspace(1e-3, 1, 200)
-    wanted = np.interp(at, full.fpr, full.tpr)
-    drawn = np.interp(at, small.fpr, small.tpr)
-    assert np.abs(np.log10(drawn / wanted)).max() < 0.05
-
-
-def test_a_histogram_holds_every_row(scores):
-    table = scores(2.0, 0)
-    bins = histogram(table, 0.5)
-    assert bins.members.sum() == pytest.approx(1)
-    assert bins.nonmembers.sum() == pytest.approx(1)
-    flat = histogram(table.assign(score=1.0), None)
-    assert flat.members.sum() == pytest.approx(1)

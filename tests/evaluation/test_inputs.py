@@ -1,0 +1,43 @@
+"""What a run is scored from: base features subtracted on both sides, halves that share no row."""
+
+from __future__ import annotations
+
+import numpy as np
+from samples import known
+
+from mia_bench.attacks.loss import Loss
+from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
+
+
+def test_base_features_are_subtracted_before_anything_is_fitted() -> None:
+    evaluation, calibration, base, base_calibration = (known(20, seed=s) for s in (1, 2, 3, 4))
+    tables = Tables(evaluation, calibration, base, base_calibration, halves=False)
+    inputs = arrange("loss-base", Loss(), tables, split_seed=0)
+    for arranged, raw, subtracted in (
+        (inputs.evaluation, evaluation, base),
+        (inputs.calibration, calibration, base_calibration),
+    ):
+        expected = raw.table.features["loss"] - subtracted.table.features["loss"]
+        np.testing.assert_array_equal(arranged.table.features["loss"], expected)
+    assert inputs.base is None  # there is no control of a difference to the base
+
+
+def test_halves_share_neither_row_nor_group() -> None:
+    rows = known(200)
+    tables = Tables(rows, rows, rows, None, halves=True)
+    inputs = arrange("loss", Loss(), tables, split_seed=0)
+    evaluated, calibrated = inputs.evaluation, inputs.calibration
+    assert not set(evaluated.group) & set(calibrated.group)
+    ids = {*evaluated.table.sample_id, *calibrated.table.sample_id}
+    assert len(ids) == len(rows.table.sample_id)
+    assert inputs.base is not None
+    assert inputs.base.table.sample_id == evaluated.table.sample_id
+
+
+def test_the_ensemble_sees_the_features_of_every_run_side_by_side() -> None:
+    one = Inputs("one", Loss(), known(20, seed=1), known(20, seed=2))
+    two = Inputs("two", Loss(), known(20, seed=3), known(20, seed=4))
+    combined = combine([one, two])
+    names = set(combined.evaluation.table.features)
+    assert {name.partition(".")[0] for name in names} == {"one", "two"}
+    assert names == set(combined.calibration.table.features)

@@ -1,0 +1,87 @@
+"""The command `evaluate`, on score files of any origin."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mia_bench.evaluate import run
+from mia_bench.utils.errors import MiaError
+
+
+def rows(n: int = 80, seed: int = 0, shift: float = 1.5) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    member = np.tile([1, 0], n)
+    score = rng.normal(size=2 * n) + shift * member
+    return pd.DataFrame({"id": [f"{i:03d}" for i in range(2 * n)], "label": member, "score": score})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(frame: pd.DataFrame, name: str = "mine.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+        elif path.suffix == ".parquet":
+            frame.to_parquet(path, index=False)
+        else:
+            path.write_text(json.dumps(frame.to_dict("records")))
+        return path
+
+    return to
+
+
+def test_the_command_prints_and_writes_everything(write, tmp_path, capsys):
+    hostile = "<img src=x onerror=alert(1)>"
+    paths = [
+        write(rows(), "a.csv"),
+        write(rows(seed=2, shift=0.1), f"{hostile}[red]|.csv"),
+    ]
+    out = tmp_path / "out"
+    result = run([*(f"scores={path}" for path in paths), f"out={out}", "resamples=200"])
+    said = capsys.readouterr().out
+    assert "Differences on the same images" in said
+    assert hostile in said
+    assert "…" not in said
+    assert json.loads((out / "metrics.json").read_text()) == result
+    curves = pd.read_parquet(out / "roc.parquet")
+    assert set(curves.scores) == set(result["files"])
+    svg = (out / "roc.svg").read_text()
+    assert "<img" not in svg
+    assert "&lt;img" in svg
+    assert "<img" not in (out / "evaluation.md").read_text()
+    assert len(list(out.glob("scores-*.svg"))) == 2
+
+
+def test_an_inverted_score_is_noticed_and_can_be_turned(write, capsys):
+    path = write(rows().assign(score=-rows().score))
+    assert "add negate=true" in "".join(run([f"scores={path}", "resamples=200"])["remarks"])
+    turned = run([f"scores={path}", "resamples=200", "negate=true"])
+    assert turned["files"]["mine"]["auroc"]["value"] > 0.8
+    assert not any("negate" in remark for remark in turned["remarks"])
+    assert any("no calibration rows" in remark for remark in turned["remarks"])
+    capsys.readouterr()
+
+
+def test_words_that_are_wrong(write):
+    with pytest.raises(MiaError, match="scores=FILE is needed"):
+        run(["out=x"])
+    with pytest.raises(MiaError, match="at least 100"):
+        run([f"scores={write(rows())}", "resamples=3"])
+
+
+def test_scores_of_a_run_are_read_as_they_are(write, capsys):
+    """A scores.parquet has further columns, and is named after its folder."""
+    frame = rows().rename(columns={"id": "sample_id", "label": "is_member"})
+    frame = frame.assign(role="x", score_base=0.0, calibration=rows().index < 60, group=rows().id)
+    path = write(frame, "clid-0123/scores.parquet")
+    result = run([f"scores={path}", "resamples=200"])
+    assert list(result["files"]) == ["clid-0123"]
+    assert result["remarks"] == [
+        "clid-0123: 50 non-members allow no false positive at FPR 0.01: at least 100 are needed."
+    ]
+    capsys.readouterr()
