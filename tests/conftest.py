@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis  # noqa: F401  before the freeze, which hides objects from its start-up check
 import numpy as np
 import pandas as pd
 import pytest

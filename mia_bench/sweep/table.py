@@ -25,16 +25,16 @@ UNREADABLE = "unreadable"
 def describe(
     jobs: Sequence[Job], waiting: Sequence[Job], keys: Sequence[str], work: Effort, parallel: bool
 ) -> str:
-    """The plan: cells done and to do, fine-tunes, U-Net evaluations and time, and each job."""
+    """The plan: runs done and to do, fine-tunes, U-Net evaluations and time, and each job."""
     runs = [folder for job in jobs for _, folder in job.runs]
     done = sum(is_complete(folder) for folder in runs)
     broken = [job for job in jobs if job.problem is not None]
     lines = [
         f"sweep   {len(jobs)} jobs, {len(waiting)} to run"
         + (f", {len(broken)} that cannot be run" if broken else ""),
-        f"cells   {done} of {len(runs)} done",
+        f"runs    {done} of {len(runs)} done",
         f"models  {work.models} to fine-tune, {work.steps:,} steps",
-        f"ask     at most {work.nfe:,} U-Net evaluations",
+        f"extract at most {work.nfe:,} U-Net evaluations",
         f"time    {_time(work, parallel)}",
     ]
     numbers = {id(job): str(i) for i, job in enumerate(waiting)}
@@ -54,7 +54,7 @@ def hint(combinations: Sequence[Sequence[str]]) -> str:
         return ""
     return (
         f"note    attack={','.join(attacks)} are separate jobs: they share models, no queries.\n"
-        f"        'attack=[{','.join(attacks)}]' is one job that asks equal questions once.\n"
+        f"        'attack=[{','.join(attacks)}]' is one job that shares equal queries.\n"
     )
 
 
@@ -136,7 +136,7 @@ def _state(job: Job) -> str:
 
 def _time(work: Effort, parallel: bool) -> str:
     if not work.models and not work.nfe:
-        return "seconds: nothing to fine-tune or to ask"
+        return "seconds: nothing to fine-tune or to extract"
     if work.seconds is None:
         return "unknown: nothing like it was measured on this machine yet"
     parts = f"fine-tunes {_clock(work.training)}, queries {_clock(work.extraction)}"

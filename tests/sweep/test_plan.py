@@ -73,7 +73,7 @@ def test_the_plan_of_a_job_lists_what_is_missing(small, outputs):
     assert [name for name, _ in planned.runs] == ["loss"]
     assert {t.steps for t in planned.train} == {4}
     assert len(planned.train) == 2
-    assert sorted(a.rows for a in planned.ask) == [24, 36, 36]
+    assert sorted(a.rows for a in planned.extract) == [24, 36, 36]
     assert not planned.finished
     assert planned.names == [make_plan(experiment).runs[0].folder.relative_to(outputs).as_posix()]
 

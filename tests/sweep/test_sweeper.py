@@ -37,7 +37,7 @@ def broken(sweep, tmp_path_factory):
 
 def test_the_plan_comes_once_and_first(broken):
     _, done = broken
-    assert done.stdout.startswith("sweep   2 jobs, 2 to run\ncells   0 of 2 done\nmodels  4 to")
+    assert done.stdout.startswith("sweep   2 jobs, 2 to run\nruns    0 of 2 done\nmodels  4 to")
     assert done.stdout.count("to fine-tune, 16 steps") == 1
     assert done.stdout.count("job 1 of 2: finetune.lr=0.001") == 1
 
@@ -84,7 +84,7 @@ def test_what_is_finished_is_not_run_again(broken, sweep):
     outputs, _ = broken
     done = sweep(outputs, *AXES, "plan_only=true")
     assert done.returncode == 0, done.stderr
-    assert "cells   1 of 2 done" in done.stdout
+    assert "runs    1 of 2 done" in done.stdout
     assert "#-   finetune.lr=0.001: done" in done.stdout
     assert "job 1" not in done.stdout
     again = sweep(outputs, "attack=loss", "finetune.lr=0.001", "seed=0,0", "eval.base_rows=[]")

@@ -30,7 +30,7 @@ def test_the_plan_counts_and_names(store_cell, tmp_path):
     work = Effort(1, 300, 200, 120.0, 6000.0)
     said = describe([ready, todo, never], [todo], ["attack"], work, parallel=True)
     assert "3 jobs, 1 to run, 1 that cannot be run" in said
-    assert "cells   1 of 2 done" in said
+    assert "runs    1 of 2 done" in said
     assert "at most 200 U-Net evaluations" in said
     assert "about 1.7 h as measured on this machine (fine-tunes 2 min, queries 1.7 h, less" in said
     assert "#0   attack=pia: 1 to fine-tune, at most 200 evaluations" in said
