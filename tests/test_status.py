@@ -8,7 +8,10 @@ import time
 import pytest
 
 from mia_bench.status import main
-from mia_bench.storage.index import models, run_summaries
+from mia_bench.storage.inventory import (
+    model_summaries,
+    run_summaries,
+)
 
 
 @pytest.fixture
@@ -26,10 +29,10 @@ def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
     (outputs / "failures").mkdir()
     (outputs / "failures" / "x.json").write_text("{}")
     assert "another version" in run_summaries(outputs)[0].problem
-    assert "cannot be read" in run_summaries(outputs)[1].problem
-    assert "problem" in models(outputs)[0][1]
+    assert "unreadable: " in run_summaries(outputs)[1].problem
+    assert "unreadable: " in model_summaries(outputs)[0].problem
     main([f"paths.outputs={outputs}"])
-    assert "failure: cannot read" in capsys.readouterr().out
+    assert "failure: unreadable: " in capsys.readouterr().out
 
 
 def test_ten_thousand_runs_take_seconds(outputs, capsys):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from filelock import FileLock
 
 from mia_bench.execution.run import failure_of
 from mia_bench.status import main
 from mia_bench.storage.failures import record_failure
-from mia_bench.storage.index import bytes_under, unfinished_folders
 from mia_bench.utils.errors import MiaError
 
 
@@ -32,24 +30,3 @@ def test_everything_is_shown(outputs, capsys):
     assert "rows" not in said.partition("failed ")[2].partition("disk")[0]
     assert "python -m mia_bench attack=pia seed=1" in said
     assert "disk: " in said
-
-
-def test_half_built_folders_and_whether_anyone_is_at_work(outputs):
-    targets, features = outputs / "targets", outputs / "features" / "m" / "300"
-    (targets / "t.tmp").mkdir(parents=True)
-    (targets / "t.tmp" / "train.csv").write_text("step,epoch\n100.0,2\n200.0,4\n")
-    (features / "clid-1.tmp" / "shards").mkdir(parents=True)
-    (features / "clid-1.tmp" / "shards" / "000-a.parquet").touch()
-    with FileLock(targets / "t.lock"):
-        found = {half.folder.name: half for half in unfinished_folders(outputs)}
-        assert (found["t.tmp"].progress, found["t.tmp"].alive) == (", step 200", True)
-        assert found["clid-1.tmp"].progress == ", 1 shards"
-    assert [half.alive for half in unfinished_folders(outputs)] == [False, False]
-
-
-def test_disk_use_does_not_follow_links(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x").write_bytes(b"12345")
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    assert 5 <= bytes_under(tmp_path / "a") < 5 + 300
-    assert bytes_under(tmp_path / "none") == 0
