@@ -40,7 +40,7 @@ from mia_bench.target.diffusion import keyed_noise
 from mia_bench.training.checkpoints import write_history
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-pytest_plugins = ["album_fixtures", "pipeline_fixtures", "report_fixtures"]
+pytest_plugins = ["album_fixtures", "pipeline_fixtures", "report_fixtures", "verify_fixtures"]
 torch.set_num_threads(1)
 # A machine shared with others makes single examples slow; the suite's own time is what counts.
 settings.register_profile("shared", deadline=None)

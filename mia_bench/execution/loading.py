@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mia_bench.models import Model
     from mia_bench.planning.plan import Plan
-    from mia_bench.storage.tensor_cache import TensorCache
     from mia_bench.target import Target
+    from mia_bench.target.tensor_cache import TensorCache
     from mia_bench.training.batches import EncodedRows
 
 # A smaller U-Net is trained sooner than its training is measured, and its operations do not keep
@@ -51,7 +51,7 @@ def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]
 
 def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorCache:
     """Latents of the model's image encoder under `folder`; `gigabytes`: the limit, None for no."""
-    from mia_bench.storage.tensor_cache import TensorCache
+    from mia_bench.target.tensor_cache import TensorCache
 
     limit = None if gigabytes is None else int(gigabytes * 1e9)
     return TensorCache(folder / layout.LATENTS_FOLDER / model.encoder_hash(), limit)

@@ -19,7 +19,7 @@ from mia_bench.data.source import Item
 from mia_bench.extraction.predict import run_pass
 from mia_bench.extraction.shards import merge
 from mia_bench.storage.feature_table import Table
-from mia_bench.storage.tensor_cache import TensorCache
+from mia_bench.target.tensor_cache import TensorCache
 
 
 def draw(i: int, size: int) -> Image.Image:

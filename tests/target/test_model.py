@@ -10,9 +10,9 @@ import torch
 from target_queries import CLOSE, Build, Draw, grid_queries, literal_grid, nfe, rows_of
 from torch import Tensor, nn
 
-from mia_bench.storage.tensor_cache import TensorCache
 from mia_bench.target import Batch, grid_mse
 from mia_bench.target.diffusion import keyed_noise
+from mia_bench.target.tensor_cache import TensorCache
 
 
 def test_a_batch_holds_no_labels() -> None:

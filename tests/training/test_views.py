@@ -16,8 +16,8 @@ from mia_bench.data.source import Item
 from mia_bench.mitigations import TrainingContext, TrainingSetup
 from mia_bench.mitigations.augment import Augment
 from mia_bench.mitigations.captions import DeleteWords, ShuffleCaptions
-from mia_bench.storage.tensor_cache import TensorCache
 from mia_bench.target import Batch
+from mia_bench.target.tensor_cache import TensorCache
 from mia_bench.training import views as training_views
 from mia_bench.training.batches import EncodedRows, StepBatches
 from mia_bench.training.finetune import finetune

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mia_bench.storage.tensor_cache import TensorCache
+from mia_bench.target.tensor_cache import TensorCache
 
 IDS = ("openmoji:a", "openmoji:b", "openmoji:c")
 
