@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mia_bench.config.arguments import run_command
 from mia_bench.config.command_spec import Command
+from mia_bench.storage import layout
 from mia_bench.tracking.options import WANDB_OPTIONS, options_of
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -36,7 +37,7 @@ def run(words: Sequence[str]) -> None:
         raise MiaError(f"{options.outputs} holds no finished run to show.")
     workspace, report = build_workspace(found, options.logger), build_report(found, options.logger)
     if not has_key() or options.logger.wandb == "offline":
-        folder = options.outputs / "reports" / "dashboard"
+        folder = layout.report_folder(options.outputs, layout.DASHBOARD_FOLDER)
         folder.mkdir(parents=True, exist_ok=True)
         for name, built in (("workspace", workspace), ("report", report)):
             write_json(folder / f"{name}.json", as_json(built))

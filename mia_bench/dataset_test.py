@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.metrics.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
+from mia_bench.storage import layout
+from mia_bench.storage.stored_files import read_frame
 from mia_bench.utils.errors import MiaError
 
 COMMAND = Command(
@@ -42,22 +44,19 @@ def read_scores(folder: Path) -> Mapping[str, NDArray[Any]]:
     calibration=split, not those.
 
     Raises:
-        MiaError: there is no scores.parquet, or it has no evaluation rows.
+        MiaError: the scores cannot be read, or have no evaluation rows.
     """
-    import pandas as pd
-    import pyarrow as pa
-
-    path = folder / "scores.parquet"
+    path = folder / layout.SCORES_FILE
     if not path.is_file():
         raise MiaError(f"{path} does not exist: give folders of finished runs, outputs/runs/*/*/*.")
+    table = read_frame(path)
     try:
-        table = pd.read_parquet(path)
         table = table[table["role"].str.startswith("target")]
         if "calibration" in table:
             table = table[~table["calibration"].astype(bool)]
         rows = {name: table[name].to_numpy() for name in ("score", "is_member", "group")}
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
+    except (KeyError, ValueError, AttributeError) as error:
+        raise MiaError(f"cannot read {path}: {error}. It may be of another version.") from error
     if table.empty:
         raise MiaError(f"{path} has no evaluation rows, with a target role: nothing to test.")
     return rows
@@ -94,7 +93,8 @@ def main(words: Sequence[str] | None = None) -> None:
 def _test(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
     paths = [Path(word) for word in arguments.words]
-    folders = [path for path in paths if path.suffix != ".lock"]  # they lie between the runs
+    # lock files lie between the runs that a wildcard matches
+    folders = [path for path in paths if path.suffix != layout.LOCK_SUFFIX]
     if not folders:
         raise MiaError("lock files alone were given: give folders of finished runs.")
     seed, resamples = arguments.integer("seed"), arguments.integer("resamples")
@@ -106,7 +106,7 @@ def _run(folder: Path, seed: int, resamples: int) -> tuple[str, Result]:
     rows, name = read_scores(folder), folder.resolve().name
     group = rows["group"].tolist()
     result = dataset_test(rows["score"], rows["is_member"], group, seed, resamples)
-    return name.rpartition("-")[0] or name, result
+    return layout.split_name(name)[0], result
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mia_bench.config.arguments import parse, run_command, whole_number
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
+from mia_bench.storage import layout
 from mia_bench.utils.terminal import echo
 
 COMMAND = Command(
@@ -44,7 +45,7 @@ def study(words: Sequence[str]) -> None:
     overrides = [*(SMALL_SIZES if small else ()), *arguments.overrides]
     chosen = arguments.several("mitigation") or MITIGATIONS
     outcomes = run(seeds, ["none", *(name for name in chosen if name != "none")], overrides)
-    reports = compose(*fitting(overrides, "none")).outputs / "reports"
+    reports = layout.report_folder(compose(*fitting(overrides, "none")).outputs)
     folder = reports / ("mitigations-small" if small else "mitigations")
     echo(f"table: {report(outcomes, folder, ' '.join(words))}")
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mia_bench.config.arguments import parse, run_command, whole_number
 from mia_bench.config.command_spec import Command, Positional
+from mia_bench.storage import layout
 from mia_bench.utils.terminal import echo
 
 COMMAND = Command(
@@ -34,7 +35,7 @@ def study(words: Sequence[str]) -> None:
 
     overrides = list(arguments.overrides)
     seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
-    out = compose(*overrides).outputs / "reports" / "seeds.json"
+    out = layout.report_folder(compose(*overrides).outputs, layout.SEEDS_FILE)
     rows = {seed: run_seed(seed, overrides) for seed in seeds}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, {str(seed): row for seed, row in rows.items()})

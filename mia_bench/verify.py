@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
-from mia_bench.storage.index import find, runs, unfinished
+from mia_bench.storage.index import RunRef, find_runs, runs
+from mia_bench.storage.stored_files import Unreadable, read_manifest
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
@@ -33,56 +34,68 @@ COMMAND = Command(
 )
 
 
+AGREES, DIFFERS, UNFINISHED, UNREADABLE = STATES = ("agrees", "differs", "unfinished", "unreadable")
+
+
 def run(words: Sequence[str]) -> None:
     """Check, print, and exit with status 1 when something differs."""
     arguments = parse(COMMAND, words)
     named, outputs = arguments.words, arguments.path("paths.outputs")
-    folders = [folder for word in named for folder in find(word, outputs)]
-    every = not named
-    if every:
-        folders = runs(outputs)
-    if not folders:
+    refs = list(dict.fromkeys(ref for word in named for ref in find_runs(word, outputs)))
+    if not named:
+        refs = runs(outputs)
+    if not refs:
         raise MiaError(f"{outputs} holds no run: nothing was run there yet, or it is elsewhere.")
-    differ = half = 0
-    for folder in dict.fromkeys(folders):
-        reason = unfinished(folder)
-        if reason is not None:
-            half += 1
-            _print([f"{folder}: {reason}"])
-            continue
-        found = list(check(folder))
-        differ += any(c.state == "DIFFERS" for c in found)
-        _print(lines(folder, found, arguments.flag("all") or len(folders) == 1))
-    whole = len(dict.fromkeys(folders)) - half
-    echo(f"{whole} runs checked: {whole - differ} agree, {differ} differ; {half} half written")
-    if differ or (half and not every):
+    every_line = arguments.flag("all") or len(refs) == 1
+    states = [_verify_one(ref, every_line) for ref in refs]
+    agree, differ, unfinished, unread = (states.count(s) for s in STATES)
+    echo(
+        f"{agree + differ} runs checked: {agree} agree, {differ} differ; "
+        f"{unfinished} unfinished, {unread} unreadable"
+    )
+    if differ or unread or (unfinished and named):
         sys.exit(1)
 
 
-def check(folder: Path) -> Iterator[Check]:
+def _verify_one(ref: RunRef, every_line: bool) -> str:
+    """Print what the checks of one run say; one of STATES."""
+    if (obstacle := ref.obstacle) is not None:
+        _print([f"{ref.folder}: {obstacle}"])
+        return UNFINISHED if obstacle.startswith(UNFINISHED) else UNREADABLE
+    try:
+        read_manifest(ref.folder)
+    except Unreadable as error:
+        _print([f"{ref.folder}: {error}"])
+        return UNREADABLE
+    results = list(check(ref))
+    _print(lines(ref.folder, results, every_line))
+    return DIFFERS if any(c.state == "DIFFERS" for c in results) else AGREES
+
+
+def check(ref: RunRef) -> Iterator[Check]:
     """Every check of a finished run."""
     from mia_bench.verification.checks import checks
     from mia_bench.verification.stored_run import StoredRun
 
-    return checks(StoredRun(folder))
+    return checks(StoredRun(ref))
 
 
-def lines(folder: Path, found: Sequence[Check], all_of_them: bool) -> Iterator[str]:
-    """What to print about one run: a line per check, or only those that do not simply agree."""
-    states = [c.state for c in found]
+def lines(folder: Path, results: Sequence[Check], every_line: bool) -> Iterator[str]:
+    """What to print about one run: a line per check, or only those that differ."""
+    states = [c.state for c in results]
     counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
     yield f"{folder}: {counts}"
-    width = max(len(c.name) for c in found)
-    for c in found:
-        if all_of_them or c.state == "DIFFERS":
-            yield f"  {c.name:<{width}}  {c.state:<11}  {c.said}"
+    width = max(len(c.name) for c in results)
+    for c in results:
+        if every_line or c.state == "DIFFERS":
+            yield f"  {c.name:<{width}}  {c.state:<11}  {c.message}"
 
 
-def _print(said: Iterable[str]) -> None:
+def _print(texts: Iterable[str]) -> None:
     from mia_bench.utils.text import printable
 
-    for line in said:
-        echo(printable(line))
+    for text in texts:
+        echo(printable(text))
 
 
 def main(words: Sequence[str] | None = None) -> None:

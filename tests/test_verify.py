@@ -1,4 +1,4 @@
-"""verify.py, checks.py, recomputed.py, stored.py: each thing tampered with is named, and no other.
+"""verify.py and the parts of verification: each thing tampered with is named, and no other.
 
 A forger who also mends the hashes of the manifest is met by what is recomputed.
 """
@@ -21,7 +21,7 @@ from mia_bench.execution.run import execute
 from mia_bench.storage.feature_table import Table, read_table, write_table
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.hashing import hash_file
-from mia_bench.storage.index import find
+from mia_bench.storage.index import find_runs, run_at
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.result import Check
 from mia_bench.verification.stored_run import StoredRun
@@ -60,12 +60,12 @@ def one_folder(outputs: Path, pattern: str) -> Path:
 
 
 def verdict(folder: Path) -> dict[str, Check]:
-    return {c.name: c for c in check(folder)}
+    return {c.name: c for c in check(run_at(folder))}
 
 
 def differing(folder: Path) -> dict[str, str]:
     """What is said of every check that differs."""
-    return {name: c.said for name, c in verdict(folder).items() if c.state == "DIFFERS"}
+    return {name: c.message for name, c in verdict(folder).items() if c.state == "DIFFERS"}
 
 
 def mend(folder: Path, *names: str) -> None:
@@ -94,7 +94,7 @@ def test_an_untouched_run_agrees_to_the_bit(finished, name) -> None:
     found = verdict(run_folder(finished, name))
     assert {c.state for c in found.values()} == {"ok"}, found
     assert len(found) == 11
-    assert found["scores"].said == "60 scores follow from the features, to the bit"
+    assert found["scores"].message == "60 scores follow from the features, to the bit"
 
 
 def test_a_split_calibration_agrees(small, tmp_path) -> None:
@@ -177,7 +177,7 @@ def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
     edit_json(folder / "manifest.json", lambda m: m["compared"].append(gone))
     found = verdict(folder)["scores"]
     assert found.state == "not checked"
-    assert "compared with is not here any more" in found.said
+    assert "compared with is not here any more" in found.message
 
 
 def test_an_edited_split_is_named(outputs) -> None:
@@ -278,19 +278,19 @@ def test_other_versions_are_said_and_are_no_difference(outputs) -> None:
     edit_json(folder / "manifest.json", lambda m: m["versions"].update(torch="1.0", jax="3"))
     found = verdict(folder)
     assert found["versions"].state == "note"
-    assert "torch 1.0, here 2" in found["versions"].said
-    assert "jax 3, here absent" in found["versions"].said
+    assert "torch 1.0, here 2" in found["versions"].message
+    assert "jax 3, here absent" in found["versions"].message
     assert differing(folder) == {}
 
 
 def test_a_run_of_older_metrics_is_said_to_be_and_its_bounds_are_not_compared(outputs) -> None:
     folder = run_folder(outputs)
-    older = folder.rename(folder.with_name(f"clid-{StoredRun(folder).key(metrics=1)}"))
+    older = folder.rename(folder.with_name(f"clid-{StoredRun(run_at(folder)).key(metrics=1)}"))
     edit_json(older / "metrics.json", lambda m: m["asr"].update(lo=0.123))
     mend(older, "metrics.json")
     found = verdict(older)
     assert found["key"].state == "note"
-    assert "version 1 of the metrics" in found["key"].said
+    assert "version 1 of the metrics" in found["key"].message
     assert differing(older) == {}
     edit_json(older / "metrics.json", lambda m: m["asr"].update(value=0.123))
     mend(older, "metrics.json")
@@ -353,7 +353,7 @@ def test_a_configuration_that_is_no_plain_mapping_is_refused(
     monkeypatch.chdir(tmp_path)
     folder = run_folder(outputs)
     (folder / "config.yaml").write_text(text)
-    assert "cannot read" in differing(folder)["key"]
+    assert "unreadable: " in differing(folder)["key"]
     assert not (tmp_path / "made").exists()
 
 
@@ -365,7 +365,7 @@ def test_the_command_says_one_line_a_check_and_exits_with_1(outputs, capsys) -> 
     verify([str(folder)])
     said = capsys.readouterr().out
     assert said.count("\n  ") == 11
-    assert "1 runs checked: 1 agree, 0 differ; 0 half written" in said
+    assert "1 runs checked: 1 agree, 0 differ; 0 unfinished" in said
     edit_json(folder / "metrics.json", lambda m: m["auroc"].update(value=0.99))
     with pytest.raises(SystemExit, match="1"):
         verify([f"paths.outputs={outputs}"])
@@ -378,22 +378,22 @@ def test_runs_are_found_by_folder_name_and_key(outputs) -> None:
     folder = run_folder(outputs)
     key = folder.name.rpartition("-")[2]
     for word in (str(folder), folder.name, key, key[:6]):
-        assert find(word, outputs) == [folder], word
+        assert [ref.folder for ref in find_runs(word, outputs)] == [folder], word
     for word in (key[:3], "clid", "nothing-0123456789abcdef"):
         with pytest.raises(MiaError, match=r"no run in .* is called"):
-            find(word, outputs)
-    with pytest.raises(MiaError, match="is no run folder"):
-        find(str(outputs), outputs)
+            find_runs(word, outputs)
+    with pytest.raises(MiaError, match="is not a run's folder"):
+        find_runs(str(outputs), outputs)
 
 
-def test_a_half_written_run_is_said_to_be(outputs, capsys) -> None:
+def test_an_unfinished_run_is_said_to_be(outputs, capsys) -> None:
     folder = run_folder(outputs)
     half = folder.rename(folder.with_name(folder.name + ".tmp"))
     with pytest.raises(SystemExit, match="1"):
         verify([folder.name, f"paths.outputs={outputs}"])
-    assert f"{half}: half written" in capsys.readouterr().out
+    assert f"{half}: unfinished: it was interrupted" in capsys.readouterr().out
     verify([f"paths.outputs={outputs}"])  # others are being made: no difference
-    assert "4 agree, 0 differ; 1 half written" in capsys.readouterr().out
+    assert "4 agree, 0 differ; 1 unfinished" in capsys.readouterr().out
     half.rename(folder)
     (folder / "manifest.json").unlink()
     with pytest.raises(SystemExit, match="1"):

@@ -18,6 +18,7 @@ from mia_bench.bench.results import add_figures
 from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Positional
 from mia_bench.config.validate import DTYPES
+from mia_bench.storage import layout
 from mia_bench.utils.terminal import echo
 
 ATTACKS = (
@@ -38,7 +39,7 @@ def drift(dtype: str, attacks: Sequence[str], overrides: list[str]) -> dict[str,
     rows = {}
     for name in attacks:
         tables = [
-            pd.read_parquet(runs[name][1] / "scores.parquet").query("~calibration")
+            pd.read_parquet(runs[name][1] / layout.SCORES_FILE).query("~calibration")
             for runs in (full, reduced)
         ]
         a, b = (table.score.to_numpy() for table in tables)

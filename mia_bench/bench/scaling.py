@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,6 +16,9 @@ import numpy as np
 
 from mia_bench.bench.memory import BATCH_ROWS
 from mia_bench.bench.timing import child_command, elapsed, run_child
+from mia_bench.storage import layout
+from mia_bench.storage.index import feature_folders, files_in
+from mia_bench.storage.stored_files import read_manifest
 
 SHORT_TRAINING = (
     *("trainer=cpu", "finetune.steps=2", "finetune.val_every=2", "finetune.val_rows=4"),
@@ -96,8 +98,8 @@ def _seconds_of_pass(rows: int, *trainer: str) -> float:
             f"paths.outputs={outputs}",
         ]
         _run_command("mia_bench", *words)
-        manifests = Path(outputs).glob("features/*/2/*/manifest.json")
-        costs = [json.loads(path.read_text())["cost"] for path in manifests]
+        tables = [f for f in feature_folders(Path(outputs)) if f.parent.name == "2"]
+        costs = [read_manifest(folder)["cost"] for folder in tables]
     most = max(cost["rows"] for cost in costs)  # the shadow's rows are fewer
     return float(sum(cost["seconds"] for cost in costs if cost["rows"] == most))
 
@@ -128,24 +130,24 @@ def resume(rows: int, attack: str = "loss") -> dict[str, float]:
 
 
 def _shards(folder: Path) -> int:
-    return sum(1 for _ in (folder / "shards").glob("*.parquet")) if folder.exists() else 0
+    return len(files_in(folder / layout.SHARDS_FOLDER, ".parquet"))
 
 
 # --- thousands of finished runs
 
 
-def stored_runs(finished_runs: int, status_runs: int) -> dict[str, float]:
-    """Seconds to skip `finished_runs` in a sweep and to report them; of status on `status_runs`."""
+def stored_runs(n_finished: int, n_status: int) -> dict[str, float]:
+    """Seconds to skip `n_finished` runs in a sweep and to report them; of status on `n_status`."""
     with TemporaryDirectory() as name:
         outputs = Path(name) / "outputs"
-        alphas, to_outputs = copy_runs(outputs, finished_runs), f"paths.outputs={outputs}"
+        alphas, to_outputs = copy_runs(outputs, n_finished), f"paths.outputs={outputs}"
         sweep = ["-m", f"attack.clid.alpha={','.join(alphas)}", *SMALL_RUN, to_outputs]
         seconds = {
             "skip_seconds": elapsed(lambda: _run_command("mia_bench", *sweep)),
             "report_seconds": elapsed(lambda: _run_command("mia_bench.report", to_outputs)),
         }
-        finished = sorted(p.parent for p in outputs.glob("runs/*/*/*/manifest.json"))
-        for i in range(status_runs - len(finished)):
+        finished = [ref.folder for ref in finished_runs(outputs)]
+        for i in range(n_status - len(finished)):
             copy = finished[0].with_name(f"clid-{i:016x}")
             shutil.copytree(finished[0], copy, copy_function=os.link)
         status = elapsed(lambda: _run_command("mia_bench.status", to_outputs))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option
+from mia_bench.storage import layout
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
@@ -53,7 +54,8 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     items = with_attacker_captions(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
     echo(text(facts, split))
-    folder = outputs / "reports" / f"data-{data.name}-{split.content_hash}"
+    name = layout.join_name(f"data-{data.name}", split.content_hash)
+    folder = layout.report_folder(outputs, name)
     write_report(folder, facts, split, items, data.split_seed)
     echo(f"report: {folder}\nsplit: {manifest}")
     if export is not None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS, fit_line, load_font
+from mia_bench.storage import layout
 from mia_bench.storage.files import write_json
 from mia_bench.utils.text import printable, safe_name
 
@@ -76,7 +77,7 @@ def save_strips(
         images: (len(rows), 3, H, W) in [-1, 1] under each name of `PANELS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    page = folder / "evidence.png"
+    page = folder / layout.EVIDENCE_SHEET_FILE
     paths: list[Path] = []
     strips = []
     for i, row in enumerate(rows):
@@ -88,7 +89,7 @@ def save_strips(
         strips[-1].save(path)
         paths.append(path)
     known = [{"file": path.name, **_known(row)} for path, row in zip(paths, rows, strict=True)]
-    write_json(folder / "index.json", {"rows": known})
+    write_json(folder / layout.EVIDENCE_INDEX_FILE, {"rows": known})
     sheet(strips, title).save(page)
     return [*paths, page]
 

@@ -10,6 +10,7 @@ from mia_bench.display.console import Column, interval, paragraph, table
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
 from mia_bench.evaluation.run_controls import BASE, Control, ControlVerdict, Results, judge_controls
 from mia_bench.metrics.registry import Shown
+from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.utils.terminal import echo
 
@@ -111,7 +112,7 @@ def show(results: Results, title: str) -> None:
 
 def utility_line(folder: Path) -> str:
     """The numbers of utility.json that models are compared by."""
-    utility = read_json(folder / "utility.json")
+    utility = read_json(folder / layout.UTILITY_FILE)
     figures = {
         "held-out loss": utility["heldout_loss"],
         "without caption": utility["heldout_loss_null"],

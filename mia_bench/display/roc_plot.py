@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mia_bench.storage import layout
+
 MIN_RATE = 1e-3
 
 
@@ -22,7 +24,7 @@ def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, tit
     ordered = sorted(runs, key=lambda run: -run[1]["auroc"]["value"])
     colours = colormaps["tab20"](np.linspace(0, 1, max(len(ordered), 2)))
     for (name, metrics, folder), colour in zip(ordered, colours, strict=False):
-        roc = pd.read_parquet(folder / "roc.parquet")
+        roc = pd.read_parquet(folder / layout.ROC_FILE)
         label = f"{name} ({metrics['auroc']['value']:.3f})"
         x, y = np.maximum(roc.fpr, MIN_RATE), np.maximum(roc.tpr, MIN_RATE)
         axes.step(x, y, where="post", color=colour, label=label, linewidth=1.6)

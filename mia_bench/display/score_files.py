@@ -11,6 +11,7 @@ import pandas as pd
 from mia_bench.display.console import Column, footnotes, interval, table
 from mia_bench.display.metric_columns import metric_columns
 from mia_bench.metrics.registry import METRICS, Shown
+from mia_bench.storage import layout
 from mia_bench.storage.files import write_json
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import safe_name
@@ -70,9 +71,9 @@ def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> N
     from mia_bench.display.svg import standalone
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "metrics.json", result)
+    write_json(folder / layout.METRICS_FILE, result)
     points = [pd.DataFrame(vars(s.measured.roc)).assign(scores=s.name) for s in files]
-    pd.concat(points).to_parquet(folder / "roc.parquet", index=False)
+    pd.concat(points).to_parquet(folder / layout.ROC_FILE, index=False)
     curves = [
         Curve(s.name, thin(s.measured.roc), s.measured.metrics["auroc"]["value"], i)
         for i, s in enumerate(files[:MAX_CURVES])

@@ -1,4 +1,4 @@
-"""`python -m mia_bench.status [paths.outputs=outputs]`: what is there, half done, or went wrong.
+"""`python -m mia_bench.status [paths.outputs=outputs]`: what is finished, unfinished or failed.
 
 Reads manifests, metrics and names of folders, never scores, so that thousands of runs take seconds.
 """
@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mia_bench.display.console import Column, interval, table
-from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.failures import FAILURES_FOLDER
-from mia_bench.storage.files import read_yaml
-from mia_bench.storage.index import (
-    OUTPUT_FOLDERS,
+from mia_bench.storage import layout
+from mia_bench.storage.index import feature_folders
+from mia_bench.storage.inventory import (
+    ModelSummary,
     RunSummary,
     bytes_under,
     failures,
-    models,
+    model_summaries,
     run_summaries,
-    step_folders,
     unfinished_folders,
 )
+from mia_bench.storage.stored_files import read_config
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import printable
@@ -32,40 +30,41 @@ MAX_TABLE_ROWS = 200  # rows of a table; the rest is counted
 
 def show(outputs: Path) -> None:
     """Print it all."""
-    _show_models(models(outputs))
+    _show_models(model_summaries(outputs))
     _show_runs(run_summaries(outputs), outputs)
-    tables = sum((f / MANIFEST).is_file() for _, _, f in step_folders(outputs / "features"))
-    echo(f"feature tables: {tables:,}")
+    echo(f"feature tables: {len(feature_folders(outputs)):,}")
     for half in unfinished_folders(outputs):
         state = {True: "in progress", False: "interrupted", None: "unfinished"}[half.alive]
-        echo(f"{state}: {half.folder.relative_to(outputs).with_suffix('')}{half.progress}")
+        folder = layout.finished_folder(half.folder).relative_to(outputs)
+        echo(printable(f"{state}: {folder}{half.progress}"))
     _show_failures(outputs)
-    sizes = {part: bytes_under(outputs / part) for part in OUTPUT_FOLDERS}
+    sizes = {part: bytes_under(outputs / part) for part in layout.MEASURED_FOLDERS}
     parts = ", ".join(f"{part} {_size(size)}" for part, size in sizes.items() if size)
     echo(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
 
 
-def _show_models(manifests: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def _show_models(models: Sequence[ModelSummary]) -> None:
     columns = _columns(key=0, kind=0, steps=1, epochs=2, device=3, made=4)
-    words = ("kind", "steps", "epochs", "device", "created")
-    listed = manifests[:MAX_TABLE_ROWS]
-    rows = [(key, *(str(about.get(word, "")) for word in words)) for key, about in listed]
-    table("models", columns, rows, "manifest.json of each model")
-    _notes((key, about.get("problem", "")) for key, about in listed)
-    _more(manifests)
+    entries = ("kind", "steps", "epochs", "device", "created")
+    listed = models[:MAX_TABLE_ROWS]
+    rows = [(m.key, *(str(m.manifest.get(entry, "")) for entry in entries)) for m in listed]
+    table("models", columns, rows, f"{layout.MANIFEST_FILE} of each model")
+    _notes((model.key, model.problem) for model in listed)
+    _more(models)
 
 
 def _show_runs(runs: Sequence[RunSummary], outputs: Path) -> None:
     columns = [*_columns(target=0, model_and_data=3, step=2, attack=0), Column("AUC")]
-    names: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     listed, rows = runs[:MAX_TABLE_ROWS], []
     for run in listed:
-        if run.target not in names:
-            names[run.target] = _what(outputs / "targets" / run.target)
+        model_key = run.ref.model_key
+        if model_key not in descriptions:
+            descriptions[model_key] = _describe(layout.model_folder(outputs, model_key))
         auc = "" if run.auroc is None else interval(run.auroc)
-        rows.append((run.target, names[run.target], run.step, run.attack, auc))
-    table("runs", columns, rows, "config.yaml of each run")
-    _notes((f"{run.target}/{run.step}/{run.attack}", run.problem) for run in listed)
+        rows.append((model_key, descriptions[model_key], run.ref.step, run.ref.attack, auc))
+    table("runs", columns, rows, f"{layout.CONFIG_FILE} of each run")
+    _notes((run.ref.place, run.problem) for run in listed)
     _more(runs)
 
 
@@ -73,22 +72,22 @@ def _columns(**drop_ranks: int) -> list[Column]:
     return [Column(name.replace("_", " "), rank, left=True) for name, rank in drop_ranks.items()]
 
 
-def _notes(problems: Iterable[tuple[str, object]]) -> None:
+def _notes(problems: Iterable[tuple[str, str]]) -> None:
     """What is wrong with a row, below its table."""
     for name, problem in problems:
         if problem:
             echo(printable(f"note: {name}: {problem}"))
 
 
-def _what(target: Path) -> str:
+def _describe(model: Path) -> str:
     """'tiny openmoji none seed 0', as its configuration says; the untouched base has none."""
     try:
-        config = read_yaml(target / "config.yaml")
-        model = str(config["model"].get("path", "")).rpartition("/")[2].removeprefix("bundled:")
-        mitigation = "+".join(config["mitigation"]) or "none"
-        return f"{model} {config['data']['name']} {mitigation} seed {config['seed']}"
-    except (MiaError, KeyError, TypeError, AttributeError):
+        config = read_config(model)
+    except MiaError:
         return "-"
+    name = str(config["model"].get("path", "")).rpartition("/")[2].removeprefix("bundled:")
+    mitigation = "+".join(config.get("mitigation") or {}) or "none"
+    return f"{name} {config['data']['name']} {mitigation} seed {config['seed']}"
 
 
 def _show_failures(outputs: Path) -> None:
@@ -100,7 +99,7 @@ def _show_failures(outputs: Path) -> None:
         echo(f"failed {failure.created}: {printable(failure.first_line)}")
         echo(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
     if records:
-        echo(f"tracebacks: {outputs / FAILURES_FOLDER}; a run that succeeds removes its own")
+        echo(f"tracebacks: {outputs / layout.FAILURES_FOLDER}; a run that succeeds removes its own")
 
 
 def _more(rows: Sequence[object]) -> None:

@@ -14,6 +14,7 @@ from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labell
 from mia_bench.metrics.group_folds import calibrating
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, RunSpec
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.storage.feature_table import Table
 
@@ -82,4 +83,4 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
 
 def _known(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:
     checked_manifest(questions.folder)
-    return load_labelled(questions.folder / "features.parquet", questions.sample_id, plan.split)
+    return load_labelled(questions.folder / layout.FEATURES_FILE, questions.sample_id, plan.split)

@@ -17,6 +17,7 @@ from mia_bench.evaluation.labelled_features import MEMBER_ROLES
 from mia_bench.evaluation.score_table import compare_ensemble, measure
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, RunSpec
+from mia_bench.storage import layout
 from mia_bench.storage.files import read_json, write_json, write_yaml
 
 
@@ -39,10 +40,10 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     cost["nfe_forward"] = sum(entry["nfe_paid"] for entry in tables.values())
     metrics = _measure(plan, together, cost, folder)
     metrics["left_out"] = Ensemble().left_out(together.calibration.table.features)
-    scores = pd.read_parquet(folder / "scores.parquet")
-    frames = {c.name: pd.read_parquet(c.folder / "scores.parquet") for c in plan.grey_box}
+    scores = pd.read_parquet(folder / layout.SCORES_FILE)
+    frames = {c.name: pd.read_parquet(c.folder / layout.SCORES_FILE) for c in plan.grey_box}
     metrics["compared"] = compare_ensemble(scores, frames, plan.experiment.options.eval.seed)
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / layout.METRICS_FILE, metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
     folders = [q.folder for run in runs for q in run.feature_specs()]
     about = _about(plan, "ensemble", Access.GREY_BOX, folders)
@@ -54,18 +55,18 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
 
 def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) -> dict[str, Any]:
     options = plan.experiment.options
-    controls = read_json(plan.blind / "controls.json") if plan.blind else {}
+    controls = read_json(plan.blind / layout.CONTROLS_FILE) if plan.blind else {}
     table, measured = measure(rows, controls, options)
     metrics = {**measured.metrics, **cost}
-    table.to_parquet(folder / "scores.parquet", index=False)
-    pd.DataFrame(vars(measured.roc)).to_parquet(folder / "roc.parquet", index=False)
-    write_json(folder / "metrics.json", metrics)
+    table.to_parquet(folder / layout.SCORES_FILE, index=False)
+    pd.DataFrame(vars(measured.roc)).to_parquet(folder / layout.ROC_FILE, index=False)
+    write_json(folder / layout.METRICS_FILE, metrics)
     return metrics
 
 
 def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
     resolved = {**plan.experiment.resolved, "attack": dict(attack)}
-    write_yaml(folder / "config.yaml", resolved)
+    write_yaml(folder / layout.CONFIG_FILE, resolved)
 
 
 def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -79,17 +80,17 @@ def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     encoder = plan.experiment.options.eval.blind_encoder
     found = blind_rows(items, is_member, group, resolution, seed, encoder)
     frame = pd.DataFrame({"sample_id": rows, "group": group, "is_member": is_member})
-    frame.assign(**{row.name: row.scores for row in found}).to_parquet(folder / "scores.parquet")
-    write_json(folder / "controls.json", to_json(found))
+    frame.assign(**{row.name: row.scores for row in found}).to_parquet(folder / layout.SCORES_FILE)
+    write_json(folder / layout.CONTROLS_FILE, to_json(found))
     return {"split": plan.split.content_hash, "fitted_on": "evaluation labels, as controls"}
 
 
 def _cost(run: RunSpec) -> dict[str, float]:
     """U-Net evaluations per evaluated sample, and seconds of the predict pass, as measured."""
-    about = read_json(run.evaluation.folder / "manifest.json")["cost"]
+    about = read_json(run.evaluation.folder / layout.MANIFEST_FILE)["cost"]
     forward, backward = about["nfe_forward"], about["nfe_backward"]
     if run.base_calibration is not None and run.base is not None:
-        other = read_json(run.base.folder / "manifest.json")["cost"]
+        other = read_json(run.base.folder / layout.MANIFEST_FILE)["cost"]
         forward, backward = forward + other["nfe_forward"], backward + other["nfe_backward"]
     return {
         "nfe_forward": forward,

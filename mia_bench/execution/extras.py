@@ -12,6 +12,7 @@ from mia_bench.data.split.roles import Role
 from mia_bench.execution.loading import device_of, load_model, scoring_model
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import ModelSpec, RunSpec
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import get_or_build
 from mia_bench.storage.files import write_json
 from mia_bench.utils.memory import free
@@ -27,7 +28,7 @@ def illustrate(plan: Plan) -> None:
 
     for run in plan.runs:
         if isinstance(run.attack, ProducesEvidence):
-            get_or_build(run.folder / "evidence", partial(_illustrate, plan, run))
+            get_or_build(run.folder / layout.EVIDENCE_FOLDER, partial(_illustrate, plan, run))
             free()
 
 
@@ -59,7 +60,7 @@ def evidence_rows(run_folder: Path, seed: int) -> list[dict[str, Any]]:
 
     from mia_bench.display.evidence import choose
 
-    scores = pd.read_parquet(run_folder / "scores.parquet")
+    scores = pd.read_parquet(run_folder / layout.SCORES_FILE)
     scores = scores[~scores.calibration].reset_index(drop=True)
     chosen = choose(scores.score.to_numpy(), scores.is_member.to_numpy(), seed)
     records = scores.to_dict("records")
@@ -111,5 +112,5 @@ def measure_model(
         figures, images = assess(
             target, rows, resolution, options.seed, options.batch_size, options.utility_clip
         )
-    write_json(folder / "utility.json", {**about, **figures})
-    save_sheet(images, folder / "samples.png")
+    write_json(folder / layout.UTILITY_FILE, {**about, **figures})
+    save_sheet(images, folder / layout.SAMPLES_FILE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.planning.specs import ModelSpec
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.utils.distributed import local_rank
 from mia_bench.utils.errors import MiaError
@@ -32,7 +33,7 @@ def load_model(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
     """A model of the plan, with the latent cache that all models of one base share."""
     experiment = plan.experiment
     latents = latent_cache(
-        plan.folder("cache"), experiment.model, experiment.options.paths.cache_gb
+        plan.folder(layout.CACHE_FOLDER), experiment.model, experiment.options.paths.cache_gb
     )
     return load_target(experiment.model, spec, latents, experiment.options.eval.seed, train)
 
@@ -41,7 +42,10 @@ def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]
     """A model of the plan, as `scoring` prepares it."""
     options = plan.experiment.options
     return scoring(
-        load_model(plan, spec), options.trainer, options.eval.dtype, plan.folder("cache")
+        load_model(plan, spec),
+        options.trainer,
+        options.eval.dtype,
+        plan.folder(layout.CACHE_FOLDER),
     )
 
 
@@ -50,7 +54,7 @@ def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorC
     from mia_bench.storage.tensor_cache import TensorCache
 
     limit = None if gigabytes is None else int(gigabytes * 1e9)
-    return TensorCache(folder / "latents" / model.encoder_hash(), limit)
+    return TensorCache(folder / layout.LATENTS_FOLDER / model.encoder_hash(), limit)
 
 
 def load_target(

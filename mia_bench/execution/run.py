@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench.storage import layout
 from mia_bench.storage.command import current_command
 from mia_bench.storage.failures import MAX_TRACEBACK_LINES, Failure
 from mia_bench.storage.files import read_json, write_json
@@ -115,7 +116,7 @@ def carry_out(plan: Plan) -> RunOutcome:
     stages.score_runs(plan)
     extras.illustrate(plan)
     extras.measure_utility(plan)
-    results = [(name, read_json(f / "metrics.json"), f) for name, f in plan.table]
+    results = [(name, read_json(f / layout.METRICS_FILE), f) for name, f in plan.table]
     outcome = RunOutcome(plan, results)
     if global_rank() == 0:
         write_reports(outcome)

@@ -17,8 +17,8 @@ from mia_bench.execution import parallel
 from mia_bench.execution.loading import encode_rows, load_model, scoring_model
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, ModelSpec
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import (
-    build_folder,
     finished_elsewhere,
     get_or_build,
     get_or_build_on_all_ranks,
@@ -46,13 +46,14 @@ def train_models(plan: Plan) -> None:
 
 def train(plan: Plan, kinds: Sequence[str]) -> None:
     """The models of `kinds` that are not trained."""
-    from mia_bench.training.checkpoints import LAST_CHECKPOINT
 
     distributed = plan.experiment.options.trainer.ranks > 1
     build_model = get_or_build_on_all_ranks if distributed else get_or_build
     for spec in plan.trained:
         if spec.kind in kinds and not spec.ready:
-            build_model(spec.folder, partial(_train, plan, spec), discard=(LAST_CHECKPOINT,))
+            build_model(
+                spec.folder, partial(_train, plan, spec), discard=(layout.LAST_CHECKPOINT_FILE,)
+            )
             free()
 
 
@@ -62,7 +63,7 @@ def _train(plan: Plan, spec: ModelSpec, folder: Path) -> dict[str, Any]:
     assert spec.member is not None
     assert setup is not None
     if global_rank() == 0:
-        write_yaml(folder / "config.yaml", plan.experiment.resolved)
+        write_yaml(folder / layout.CONFIG_FILE, plan.experiment.resolved)
     facts = train_model(
         load_model(plan, plan.base, train=True),
         setup,
@@ -112,7 +113,6 @@ def extract_features(plan: Plan) -> None:
 
 def extract(plan: Plan, kinds: Sequence[str]) -> None:
     """The feature tables that are missing of the models of `kinds`."""
-    from mia_bench.extraction.shards import SHARDS
 
     distributed = plan.experiment.options.trainer.ranks > 1  # every rank writes its own shards
     for (model, rows), features in plan.missing().items():
@@ -121,7 +121,9 @@ def extract(plan: Plan, kinds: Sequence[str]) -> None:
         with holding([spec.folder for spec in features], distributed):
             # another job may have extracted some meanwhile, or was killed once all was sealed
             first = global_rank() == 0
-            waiting = [s for s in features if not (first and is_settled(s.folder, (SHARDS,)))]
+            waiting = [
+                s for s in features if not (first and is_settled(s.folder, (layout.SHARDS_FOLDER,)))
+            ]
             if distributed and len(waiting) < len(features):
                 raise MiaError(finished_elsewhere(features[0].folder))
             if waiting:
@@ -134,12 +136,11 @@ def _extract(
 ) -> None:
     """One predict pass, and the tables that are made of its shards."""
     from mia_bench.extraction.predict import run_pass
-    from mia_bench.extraction.shards import SHARDS
 
     with scoring_model(plan, model) as target:
         run_pass(
             target,
-            {s.folder.name: (s.attack, build_folder(s.folder)) for s in features},
+            {s.folder.name: (s.attack, layout.build_folder(s.folder)) for s in features},
             plan.items_of(rows),
             plan.experiment.model.resolution,
             plan.experiment.options.eval.batch_size,
@@ -147,7 +148,7 @@ def _extract(
             f"extract {model.kind}",
         )
     for spec in features:
-        get_or_build(spec.folder, partial(merge_shards, spec), discard=(SHARDS,))
+        get_or_build(spec.folder, partial(merge_shards, spec), discard=(layout.SHARDS_FOLDER,))
 
 
 def merge_shards(spec: FeatureSpec, folder: Path) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def merge_shards(spec: FeatureSpec, folder: Path) -> dict[str, Any]:
     from mia_bench.storage.feature_table import write_table
 
     table, cost = merge(folder, spec.sample_id)
-    write_table(folder / "features.parquet", table)
+    write_table(folder / layout.FEATURES_FILE, table)
     return {"model": spec.model.key, "cost": cost.to_json()}
 
 

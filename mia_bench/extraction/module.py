@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.extraction.shard_writer import Writer
-from mia_bench.extraction.shards import SHARDS, SIBLINGS_FIELD, Cost
+from mia_bench.extraction.shards import SIBLINGS_FIELD, Cost
+from mia_bench.storage import layout
 from mia_bench.storage.feature_table import Table
 from mia_bench.target import Batch, Target
 from mia_bench.utils.errors import MiaError
@@ -52,7 +53,7 @@ class AttackModule(LightningModule):
         # only once all attacks are done, and with the names of all shards: see `finished`
         for name, (table, cost) in extracted.items():
             note = {"cost": vars(cost), SIBLINGS_FIELD: shards}
-            path = self.attacks[name][1] / SHARDS / shards[name]
+            path = self.attacks[name][1] / layout.SHARDS_FOLDER / shards[name]
             self.writer.write(path, table.take(new[name]), note)
         self.target.forget()
         return len(batch)

@@ -15,7 +15,8 @@ from mia_bench.data.loader import cut, loader
 from mia_bench.data.source import Item
 from mia_bench.extraction.module import AttackModule
 from mia_bench.extraction.shard_writer import Writer
-from mia_bench.extraction.shards import SHARDS, finished
+from mia_bench.extraction.shards import finished
+from mia_bench.storage import layout
 from mia_bench.target import Target
 from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, make_trainer
 
@@ -35,7 +36,7 @@ def run_pass(
     """
     folders = {name: folder for name, (_, folder) in attacks.items()}
     for folder in folders.values():
-        (folder / SHARDS).mkdir(parents=True, exist_ok=True)
+        (folder / layout.SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
     done = finished(folders)
     done_by_all = set.intersection(*done.values())
     missing_rows = sum(item.sample_id not in done_by_all for item in items)

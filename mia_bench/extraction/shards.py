@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mia_bench.storage import layout
 from mia_bench.storage.feature_table import Array, Table, read_note, read_table
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
-SHARDS = "shards"
 SIBLINGS_FIELD = "beside"  # of a shard's note: shards of all attacks on the same batch, by attack
 
 
@@ -50,7 +50,7 @@ def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
     """
     stored = {name: _shards(folder) for name, folder in attacks.items()}
     torn = [
-        attacks[name] / SHARDS / shard
+        attacks[name] / layout.SHARDS_FOLDER / shard
         for name, shards in stored.items()
         for shard, (_, siblings) in shards.items()
         if any(a in stored and sibling not in stored[a] for a, sibling in siblings.items())
@@ -61,7 +61,7 @@ def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
         name: {
             sid
             for shard, (ids, _) in shards.items()
-            if attacks[name] / SHARDS / shard not in torn
+            if attacks[name] / layout.SHARDS_FOLDER / shard not in torn
             for sid in ids
         }
         for name, shards in stored.items()
@@ -71,7 +71,7 @@ def finished(attacks: Mapping[str, Path]) -> dict[str, set[str]]:
 def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]]:
     """(sample ids, names of the batch's shards by attack) of every shard that can be read."""
     shards = {}
-    for path in sorted((folder / SHARDS).glob("*.parquet")):
+    for path in sorted((folder / layout.SHARDS_FOLDER).glob("*.parquet")):
         try:
             siblings = read_note(path).get(SIBLINGS_FIELD, {})
             shards[path.name] = read_table(path).sample_id, siblings
@@ -90,7 +90,7 @@ def merge(folder: Path, sample_id: Sequence[str]) -> tuple[Table, Cost]:
     place = {sid: row for row, sid in enumerate(sample_id)}
     stacked: dict[str, Array] = {}
     filled, written, cost = np.zeros(len(place), dtype=bool), 0, Cost()
-    for path in sorted((folder / SHARDS).glob("*.parquet")):
+    for path in sorted((folder / layout.SHARDS_FOLDER).glob("*.parquet")):
         table = read_table(path)
         wanted = [i for i, sid in enumerate(table.sample_id) if sid in place]
         rows = [place[table.sample_id[i]] for i in wanted]

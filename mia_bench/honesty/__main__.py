@@ -16,6 +16,7 @@ from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.honesty.interval_coverage import Setting, covered
 from mia_bench.honesty.results_page import page
+from mia_bench.storage import layout
 from mia_bench.utils.terminal import echo
 
 FIGURES, PAGE = Path("docs/honesty.json"), Path("docs/honesty.md")
@@ -98,7 +99,7 @@ def _base(outputs: Path) -> Any:
 
     plan = run_single(compose(*DEFAULT, f"paths.outputs={outputs}")).plan
     (spec,) = plan.runs
-    return Base.of(spec.evaluation.folder / "features.parquet", plan.split)
+    return Base.of(spec.evaluation.folder / layout.FEATURES_FILE, plan.split)
 
 
 def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Path) -> Any:

@@ -20,6 +20,7 @@ from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup
+from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError
 
@@ -53,7 +54,7 @@ def split_key(data: Data, source: Mapping[str, Any]) -> str:
 
 def split_file(outputs: Path, data: Data, source: Mapping[str, Any]) -> Path:
     """The manifest of that split. Raises MiaError as `split_key`."""
-    return outputs / "splits" / f"{data.name}-{split_key(data, source)}.json"
+    return layout.split_file(outputs, data.name, split_key(data, source))
 
 
 def base_key(model: Model) -> str:

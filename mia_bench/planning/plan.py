@@ -36,7 +36,7 @@ from mia_bench.planning.specs import (
     ModelSpec,
     RunSpec,
 )
-from mia_bench.storage.artifacts import MANIFEST
+from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -74,7 +74,7 @@ class Plan:
     @cached_property
     def base(self) -> ModelSpec:
         key = UNKNOWN_KEY if self.absent else base_key(self.experiment.model)
-        return ModelSpec("base", key, self.folder("targets", key))
+        return ModelSpec("base", key, self.folder(layout.TARGETS_FOLDER, key))
 
     @cached_property
     def target(self) -> ModelSpec:
@@ -101,10 +101,10 @@ class Plan:
         setup = self._setup(kind, member)
         check_checkpoint(options.checkpoint, setup.recipe)
         key = model_key(self.base.key, self.split, member, setup, options.trainer.precision)
-        folder = self.folder("targets", UNKNOWN_KEY if self.absent else key)
+        folder = self.folder(layout.TARGETS_FOLDER, UNKNOWN_KEY if self.absent else key)
         step: int | str = options.checkpoint or setup.recipe.total
         if setup.stops and options.checkpoint is None:
-            manifest = folder / MANIFEST
+            manifest = folder / layout.MANIFEST_FILE
             step = read_json(manifest)["chosen_step"] if manifest.is_file() else BEST_STEP
         return ModelSpec(kind, folder.name, folder, member, step, setup)
 
@@ -184,7 +184,7 @@ class Plan:
     def _features(self, attack: Attack, model: ModelSpec, *roles: Role) -> FeatureSpec:
         rows = self.rows(*roles)
         name = feature_name(attack, self._captioned(rows), self.experiment.options.eval)
-        folder = self.folder("features", model.key, model.where, name)
+        folder = self.folder(layout.FEATURES_FOLDER, model.key, model.where, name)
         return FeatureSpec(attack, model, rows, folder)
 
     def _runs(self, name: str, attack: Attack) -> Iterator[RunSpec]:
@@ -217,7 +217,9 @@ class Plan:
         tables = [None if s is None else (s.model.key, s.model.step, s.folder.name) for s in specs]
         key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
         model = evaluation.model
-        folder = self.folder("runs", model.key, model.where, f"{name}-{key}")
+        folder = self.folder(
+            layout.RUNS_FOLDER, model.key, model.where, layout.join_name(name, key)
+        )
         return RunSpec(name, attack, *specs, folder)
 
     # --- what comes with the runs -----------------------------------------------------------------
@@ -231,7 +233,7 @@ class Plan:
         rows = self._captioned(self.rows(*EVALUATION_ROLES))
         resolution = self.experiment.model.resolution
         key = blind_key(rows, self.split.content_hash, resolution, options.eval)
-        return self.folder("controls", f"{options.data.name}-{key}")
+        return self.folder(layout.CONTROLS_FOLDER, layout.join_name(options.data.name, key))
 
     @cached_property
     def utility(self) -> dict[ModelSpec, Path]:
@@ -253,9 +255,11 @@ class Plan:
         captioned = self._captioned(heldout), self._captioned(members)
         key = utility_key(*captioned, options, model.encoder_hash())
         models = dict.fromkeys((self.target, self.base))
-        return {spec: self.folder("utility", spec.key, spec.where, key) for spec in models}
+        return {
+            spec: self.folder(layout.UTILITY_FOLDER, spec.key, spec.where, key) for spec in models
+        }
 
     def figure(self, kind: str, suffix: str) -> Path:
         """A file about all runs of the target together, e.g. of the kind "roc" or "controls"."""
         key = figures_key([run.folder.name for run in self.runs])
-        return self.folder("reports", self.target.key, f"{kind}-{key}.{suffix}")
+        return self.folder(layout.REPORTS_FOLDER, self.target.key, f"{kind}-{key}.{suffix}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from mia_bench.attacks import Attack
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 
 BEST_STEP = "best"
@@ -31,12 +32,12 @@ class ModelSpec:
     @property
     def weights(self) -> Path | None:
         """The folder of the U-Net; None for the base's own."""
-        return None if self.step is None else self.folder / "steps" / str(self.step)
+        return None if self.step is None else layout.weights_folder(self.folder, self.step)
 
     @property
     def where(self) -> str:
         """The name of the step's folder under the model's key."""
-        return "base" if self.step is None else str(self.step)
+        return layout.BASE_STEP if self.step is None else str(self.step)
 
     @property
     def ready(self) -> bool:

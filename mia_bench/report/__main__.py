@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option
+from mia_bench.storage import layout
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import safe_name
@@ -59,7 +60,7 @@ def run(words: Sequence[str]) -> Path:
     runs, problems, again = read_outputs(outputs, intervals)
     if not runs:
         said = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
-        where = ", ".join(str(folder / "runs") for folder in outputs)
+        where = ", ".join(str(folder / layout.RUNS_FOLDER) for folder in outputs)
         raise MiaError(f"no finished run under {where}: run `python -m mia_bench` first.{said}")
     for name in FILTERS:
         if name in arguments:
@@ -71,7 +72,7 @@ def run(words: Sequence[str]) -> Path:
             runs = kept
     name = safe_name(arguments.text("name"))
     report = build(name, runs, [*problems, *blind_problems(outputs)], again)
-    return write(report, outputs[0] / "reports" / name)
+    return write(report, layout.report_folder(outputs[0], name))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -7,18 +7,24 @@ again, so that the page holds pictures and nothing else that a file may have car
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.report.load import Problem, RunResult
-from mia_bench.storage.files import read_json
-from mia_bench.utils.errors import MiaError
+from mia_bench.storage import layout
+from mia_bench.storage.index import files_in, utility_folders
+from mia_bench.storage.stored_files import (
+    Unreadable,
+    leads_out,
+    read_evidence_rows,
+    read_history,
+    read_object,
+)
+from mia_bench.storage.stored_models import StoredEvidenceRow
 
 MAX_PICTURE_PIXELS = 1100  # pixels of a picture on the page
 JPEG_QUALITY = 82
@@ -70,44 +76,45 @@ class Evidence:
 
 def read_training(outputs: Path, model_key: str) -> Training | Problem | None:
     """Losses of a fine-tune; None where there is no file, as for an untouched base."""
-    path = outputs / "targets" / model_key / "train.csv"
-    if not path.is_file():
-        return None
+    path = layout.model_folder(outputs, model_key) / layout.HISTORY_FILE
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+        rows = read_history(_inside(path, outputs))
+        if not rows:
+            return None
         names = [n for n in rows[0] if n == "train_loss" or n.startswith("val_")]
-        steps = tuple(float(row["step"]) for row in rows)
-        losses = {name: tuple(float(row[name]) for row in rows) for name in names}
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        return Problem(f"targets/{model_key}/train.csv", f"cannot be read: {error!r}")
-    if not all(math.isfinite(v) for values in (steps, *losses.values()) for v in values):
-        return Problem(f"targets/{model_key}/train.csv", "holds losses that are not finite")
-    return Training(steps, losses)
+        losses = {name: tuple(row[name] for row in rows) for name in names}
+    except Unreadable as error:
+        return Problem(path.relative_to(outputs).as_posix(), str(error))
+    except KeyError as error:
+        return Problem(path.relative_to(outputs).as_posix(), f"{error} is not in every row")
+    return Training(tuple(row["step"] for row in rows), losses)
 
 
 def read_utility(outputs: Path, model_key: str, step: str) -> Utility | Problem | None:
     """The newest utility of one model at one step; None where nothing was measured."""
-    found = sorted(
-        (outputs / "utility" / model_key / step).glob("*/utility.json"),
-        key=lambda path: path.stat().st_mtime,
-    )
-    found = [path for path in found if not path.parent.name.endswith(".tmp")]
-    if not found:
+    folders = utility_folders(outputs, model_key, step)
+    if not folders:
         return None
-    path = found[-1]
+    path, samples = (folders[-1] / name for name in (layout.UTILITY_FILE, layout.SAMPLES_FILE))
     try:
-        values = read_json(path)
-        flat = {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        }
-    except Exception as error:
-        return Problem(path.relative_to(outputs).as_posix(), f"cannot be read: {error}")
-    samples = path.with_name("samples.png")
-    features = str(values.get("frechet_features") or "")
-    return Utility(flat, features, samples if samples.is_file() else None)
+        entries = read_object(_inside(path, outputs))
+    except Unreadable as error:
+        return Problem(path.relative_to(outputs).as_posix(), str(error))
+    numbers = {
+        name: float(value)
+        for name, value in entries.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    features = str(entries.get("frechet_features") or "")
+    shown = samples if samples.is_file() and not leads_out(samples, outputs) else None
+    return Utility(numbers, features, shown)
+
+
+def _inside(path: Path, outputs: Path) -> Path:
+    """`path`. Raises Unreadable where a link leads out of outputs/."""
+    if leads_out(path, outputs):
+        raise Unreadable("unreadable: it is a link that leads out of the folder of outputs")
+    return path
 
 
 class Album:
@@ -144,45 +151,49 @@ class Album:
 
 def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[Problem]]:
     """The strips of a run's evidence folder, in the order in which they were chosen."""
-    folder = run.folder / "evidence"
+    folder = run.ref.folder / layout.EVIDENCE_FOLDER
     if not folder.is_dir():
         return None, []
-    problems: list[Problem] = []
+    if leads_out(folder, run.ref.folder):
+        where = f"{run.ref.place}/{layout.EVIDENCE_FOLDER}"
+        return None, [Problem(where, "not shown: it is a link that leads out of the run's folder")]
     strips: list[Strip] = []
-    known = _index(folder)
-    for entry in known[:MAX_STRIPS]:
+    rows, problems = _index(folder, run.ref.place)
+    unshown = len(problems)
+    for row in rows[:MAX_STRIPS]:
         # a strip that has its words in the index need not show them as pixels too
-        picture = album.add(
-            folder / entry["file"], GAP_PIXELS + 2 * LINE_PIXELS if "caption" in entry else 0
-        )
+        skip = 0 if row.caption is None else GAP_PIXELS + 2 * LINE_PIXELS
+        picture = album.add(folder / row.file, skip)
         if isinstance(picture, Problem):
             problems.append(picture)
         elif picture is not None:
-            strips.append(_strip(entry, picture))
-    left_out = len(known) - len(strips) - len(problems)
-    return (Evidence(run, tuple(strips), left_out) if known else None), problems
+            strips.append(_strip(row, picture))
+    left_out = len(rows) - len(strips) - (len(problems) - unshown)
+    return (Evidence(run, tuple(strips), left_out) if rows else None), problems
 
 
-def _index(folder: Path) -> list[dict[str, Any]]:
-    """Rows of index.json whose file lies in the folder; without an index, its pictures by name."""
-    names = {path.name for path in folder.glob("*.png")}
+def _index(folder: Path, place: str) -> tuple[list[StoredEvidenceRow], list[Problem]]:
+    """Rows of the index whose file lies in the folder; without an index, its pictures by name."""
+    pictures = files_in(folder, ".png")
+    names = {path.name for path in pictures if not leads_out(path, folder)}
+    problems = [
+        Problem(f"{place}/{folder.name}/{path.name}", "not shown: it leads out of the folder")
+        for path in pictures
+        if path.name not in names
+    ]
+    by_name = [StoredEvidenceRow(file=n) for n in sorted(names - {layout.EVIDENCE_SHEET_FILE})]
+    if not (folder / layout.EVIDENCE_INDEX_FILE).exists():
+        return by_name, problems
     try:
-        rows = read_json(folder / "index.json")["rows"]
-        return [row for row in rows if row["file"] in names]
-    except (MiaError, TypeError, KeyError):
-        return [{"file": name} for name in sorted(names - {"evidence.png"})]
+        return [row for row in read_evidence_rows(folder) if row.file in names], problems
+    except Unreadable as error:
+        return by_name, [*problems, Problem(f"{place}/{folder.name}", str(error))]
 
 
-def _strip(entry: dict[str, Any], picture: str) -> Strip:
-    score, member = entry.get("score"), entry.get("is_member")
-    return Strip(
-        picture,
-        str(entry.get("sample_id") or Path(entry["file"]).stem),
-        str(entry.get("caption", "")),
-        float(score) if isinstance(score, int | float) else None,
-        "" if member is None else "member" if member else "non-member",
-        str(entry.get("why", "")),
-    )
+def _strip(row: StoredEvidenceRow, picture: str) -> Strip:
+    label = "" if row.is_member is None else "member" if row.is_member else "non-member"
+    sample_id = row.sample_id or Path(row.file).stem
+    return Strip(picture, sample_id, row.caption or "", row.score, label, row.why)
 
 
 def licences(runs: Iterable[RunResult]) -> dict[str, str]:
@@ -191,7 +202,7 @@ def licences(runs: Iterable[RunResult]) -> dict[str, str]:
     return {run.data: _licence(run.config["data"].get("source") or {}) for run in runs}
 
 
-def _licence(source: dict[str, Any]) -> str:
+def _licence(source: Mapping[str, object]) -> str:
     from hydra.utils import get_class
 
     if isinstance(source.get("licence"), str):

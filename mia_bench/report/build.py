@@ -1,4 +1,4 @@
-"""From cells to everything the page shows: rows, figures, pictures, verdicts."""
+"""From runs to everything the page shows: rows, figures, pictures, verdicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DRAWN_SOURCES = ("openmoji", "openclipart", "tuxpaint")
 def build(
     name: str, runs: Sequence[RunResult], problems: Sequence[Problem], intervals: bool = True
 ) -> Report:
-    """Gather what is shown. `cells` may not be empty."""
+    """Gather what is shown of one run or more."""
     runs = tables.ordered(runs)
     found = list(problems)
     series, targets = figures.series_of(runs), figures.targets_of(runs)
@@ -113,7 +113,7 @@ def _last(runs: Sequence[RunResult]) -> list[RunResult]:
 
 
 def _spread_over(targets: Sequence[PlottedTarget], most: int) -> list[RunResult]:
-    """The best cells of every target in turn, so that no target takes all the room."""
+    """The best runs of every target in turn, so that no target takes all the room."""
     longest = max((len(t.runs) for t in targets), default=0)
     picked = [t.runs[i] for i in range(longest) for t in targets if i < len(t.runs)]
     return picked[:most]
@@ -137,7 +137,7 @@ def _losses(targets: Sequence[PlottedTarget], problems: list[Problem]) -> list[F
     drawn: list[Figure] = []
     models = {t.first.model_key: t.first for t in reversed(targets)}
     for run in reversed(models.values()):
-        training = attachments.read_training(run.outputs, run.model_key)
+        training = attachments.read_training(run.ref.outputs, run.model_key)
         if isinstance(training, Problem):
             problems.append(training)
         elif training is not None:
@@ -153,7 +153,7 @@ def _utility(
     found = {}
     for target in targets:
         run = target.first
-        utility = attachments.read_utility(run.outputs, *run.target)
+        utility = attachments.read_utility(run.ref.outputs, *run.target)
         if isinstance(utility, Problem):
             problems.append(utility)
         elif utility is not None:

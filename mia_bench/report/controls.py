@@ -11,6 +11,7 @@ from mia_bench.display.results_table import comparisons
 from mia_bench.evaluation.run_controls import Control, ControlVerdict, judge_controls
 from mia_bench.metrics.registry import METRICS, entry
 from mia_bench.report.load import Problem, RunResult
+from mia_bench.storage import layout
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def published(run: RunResult) -> tuple[list[Published], list[Problem]]:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             what = f"published {name} of {run.attack} is {value!r}: no share between 0 and 1"
-            problems.append(Problem(f"{run.attack}-{run.key}/config.yaml", what))
+            problems.append(Problem(f"{run.ref.name}/{layout.CONFIG_FILE}", what))
             continue
         outside = _outside(entry(run.metrics, name), float(value))
         source = str(node.get("source", "no source")), str(node.get("comparable") or "")
@@ -109,10 +110,10 @@ def compared(runs: Sequence[RunResult]) -> tuple[list[Comparison], list[Problem]
     for run in runs:
         where = f"{run.model} on {run.data}, {run.mitigation}, seed {run.seed}"
         try:
-            lines = comparisons([(run.attack, run.metrics, run.folder)])
+            lines = comparisons([(run.attack, run.metrics, run.ref.folder)])
         except (KeyError, TypeError) as error:
             what = f"its comparison lacks {error}: written by another version"
-            problems.append(Problem(f"{run.attack}-{run.key}/metrics.json", what))
+            problems.append(Problem(f"{run.ref.name}/{layout.METRICS_FILE}", what))
             continue
         beside += [Comparison(where, line) for line in lines]
     return beside, problems

@@ -1,4 +1,4 @@
-"""From outputs/ to cells: one finished run each, its metrics recomputed from its scores.
+"""From outputs/ to runs to report, with metrics recomputed from their scores.
 
 What cannot be read is a `Problem` in words, and the rest is still reported. Everything on disk is
 material to show, never to run: no dotpath is imported, names and captions stay text.
@@ -20,16 +20,22 @@ import pandas as pd
 
 from mia_bench.display.charts import Histogram, histogram, thin
 from mia_bench.metrics import Roc, auroc
-from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.files import read_json, read_yaml
-from mia_bench.storage.hashing import hash_file
+from mia_bench.storage import layout
+from mia_bench.storage.index import RunRef, controls_folders, runs, unverified
+from mia_bench.storage.stored_files import (
+    leads_out,
+    read_controls,
+    read_frame,
+    read_manifest,
+)
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.recompute import metric_differences, recomputed_metrics
 from mia_bench.verification.stored_run import StoredRun
 
-CHECKED_FILES = ("config.yaml", "metrics.json", "scores.parquet")
+CHECKED_FILES = (layout.CONFIG_FILE, layout.METRICS_FILE, layout.SCORES_FILE)
+NEEDED_METRICS = frozenset(("controls", "nfe_forward", "seconds", "auroc"))
 
-MIN_RUNS_FOR_PROCESSES = 48  # cells below which starting more processes costs more than it saves
+MIN_RUNS_FOR_PROCESSES = 48  # runs below which starting more processes costs more than it saves
 MAX_PROCESSES = 8
 MAX_REDRAWN_RUNS = 100  # runs whose intervals are drawn again unless asked otherwise: 0.3 s each
 
@@ -48,12 +54,7 @@ class Problem:
 class RunResult:
     """One finished run: an attack on a target."""
 
-    outputs: Path
-    folder: Path
-    attack: str
-    key: str
-    model_key: str
-    step: str
+    ref: RunRef
     access: str
     model: str
     data: str
@@ -70,6 +71,22 @@ class RunResult:
     differs: tuple[str, ...] = field(default=())
 
     @property
+    def attack(self) -> str:
+        return self.ref.attack
+
+    @property
+    def key(self) -> str:
+        return self.ref.key
+
+    @property
+    def model_key(self) -> str:
+        return self.ref.model_key
+
+    @property
+    def step(self) -> str:
+        return self.ref.step
+
+    @property
     def target(self) -> tuple[str, str]:
         return self.model_key, self.step
 
@@ -80,8 +97,8 @@ class RunResult:
 
     @property
     def controls(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.metrics["controls"]
-        return found
+        controls: Mapping[str, Any] = self.metrics["controls"]
+        return controls
 
     @property
     def split(self) -> str:
@@ -98,82 +115,63 @@ def read_outputs(
     file the manifest vouches for. Everything else is always recomputed.
     """
     problems: list[Problem] = []
-    folders: list[tuple[Path, Path]] = []
-    for root in outputs:
-        for folder in sorted((root / "runs").glob("*/*/*")):
-            if not folder.is_dir():
-                continue
-            if folder.name.endswith(".tmp") or not (folder / MANIFEST).is_file():
-                problems.append(Problem(_shown(root, folder), _UNFINISHED))
-            else:
-                folders.append((root, folder))
-    again = len(folders) <= MAX_REDRAWN_RUNS if intervals is None else intervals
-    read = list(_read_all(folders, again))
-    problems += [found for found in read if isinstance(found, Problem)]
-    runs = [found for found in read if isinstance(found, RunResult)]
-    runs, conflicts = _one_per_key(runs)
+    refs: list[RunRef] = []
+    for ref in (ref for root in outputs for ref in runs(root)):
+        if (obstacle := ref.obstacle) is not None:
+            problems.append(Problem(ref.place, obstacle))
+        else:
+            refs.append(ref)
+    again = len(refs) <= MAX_REDRAWN_RUNS if intervals is None else intervals
+    outcomes = list(_read_all(refs, again))
+    problems += [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+    results = [outcome for outcome in outcomes if isinstance(outcome, RunResult)]
+    results, conflicts = _one_per_key(results)
     problems += conflicts
     problems += [
-        Problem(_shown(c.outputs, c.folder), "recomputed from its scores: " + "; ".join(c.differs))
-        for c in runs
-        if c.differs
+        Problem(run.ref.place, "recomputed from its scores: " + "; ".join(run.differs))
+        for run in results
+        if run.differs
     ]
-    return runs, problems, again
+    return results, problems, again
 
 
-_UNFINISHED = "half-written, no manifest: run its command again to finish it"
-
-
-def _read_all(
-    folders: Sequence[tuple[Path, Path]], intervals: bool
-) -> Iterator[RunResult | Problem]:
+def _read_all(refs: Sequence[RunRef], intervals: bool) -> Iterator[RunResult | Problem]:
     read = partial(read_run, intervals=intervals)
-    if len(folders) < MIN_RUNS_FOR_PROCESSES:
-        yield from map(read, folders)
+    if len(refs) < MIN_RUNS_FOR_PROCESSES:
+        yield from map(read, refs)
         return
     processes = min(MAX_PROCESSES, os.cpu_count() or 1)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(read, folders, chunksize=16)
+        yield from pool.map(read, refs, chunksize=16)
 
 
-def read_run(where: tuple[Path, Path], intervals: bool = True) -> RunResult | Problem:
-    """The run in (outputs, folder)."""
-    root, folder = where
+def read_run(ref: RunRef, intervals: bool = True) -> RunResult | Problem:
+    """The run at `ref`, or why it cannot be reported."""
     try:
-        return _run(root, folder, intervals)
+        return _run(ref, intervals)
     except MiaError as error:
-        return Problem(_shown(root, folder), str(error).replace(f"{folder}/", ""))
+        return Problem(ref.place, str(error))
     except Exception as error:  # whatever a damaged file does to its reader
         reason = f"{type(error).__name__}: {error}"
-        return Problem(_shown(root, folder), f"not as this version writes runs ({reason})")
+        return Problem(ref.place, f"not as this version writes runs ({reason})")
 
 
-def _run(root: Path, folder: Path, intervals: bool) -> RunResult:
-    manifest = read_json(folder / MANIFEST)
-    for name in CHECKED_FILES:
-        expected = manifest.get("files", {}).get(name)
-        if not (folder / name).is_file():
-            raise MiaError(f"{name} is missing: written by another version, or by hand")
-        if expected is None or hash_file(folder / name) != expected:
-            raise MiaError(f"{name} changed since the run was finished; delete the folder, rerun")
-    config = read_yaml(folder / "config.yaml")
-    run = StoredRun(folder)
-    stored = run.metrics
-    if missing := sorted({"controls", "nfe_forward", "seconds", "auroc"} - set(stored)):
+def _run(ref: RunRef, intervals: bool) -> RunResult:
+    manifest = read_manifest(ref.folder)
+    if (problem := unverified(ref.folder, manifest, *CHECKED_FILES)) is not None:
+        raise MiaError(f"unverified: {problem}. Delete the folder and run again")
+    run = StoredRun(ref)
+    config, stored = run.config, run.metrics
+    if missing := sorted(NEEDED_METRICS - set(stored)):
         version = manifest.get("versions", {}).get("mia_bench", "unknown")
-        raise MiaError(f"written by version {version}: metrics.json lacks {', '.join(missing)}")
+        lacks = f"{layout.METRICS_FILE} lacks {', '.join(missing)}"
+        raise MiaError(f"written by version {version}: {lacks}")
     measured = recomputed_metrics(run, draw=intervals)
     metrics = measured.metrics
     differs = metric_differences(run, metrics)
-    attack, _, key = folder.name.rpartition("-")
     threshold = metrics["thresholds"]["tau_acc"]
     return RunResult(
-        outputs=root,
-        folder=folder,
-        attack=attack,
-        key=key,
-        model_key=folder.parent.parent.name,
-        step=folder.parent.name,
+        ref=ref,
         access=str(manifest.get("access", "not recorded")).replace("_", " "),
         model=model_name(config["model"]),
         data=str(config["data"]["name"]),
@@ -185,7 +183,7 @@ def _run(root: Path, folder: Path, intervals: bool) -> RunResult:
         roc=thin(measured.roc),
         histogram=histogram(measured.rows, threshold),
         surest=_surest(measured.rows),
-        scores_hash=str(manifest["files"]["scores.parquet"]),
+        scores_hash=str(manifest["files"][layout.SCORES_FILE]),
         differs=tuple(differs),
     )
 
@@ -205,21 +203,21 @@ def _surest(rows: pd.DataFrame) -> tuple[tuple[str, bool, float], ...]:
 
 def _one_per_key(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[Problem]]:
     """Copies of a run are merged; runs of one key with different scores are all left out."""
-    by_key: dict[str, list[RunResult]] = defaultdict(list)
+    by_name: dict[str, list[RunResult]] = defaultdict(list)
     for run in runs:
-        by_key[f"{run.attack}-{run.key}"].append(run)
+        by_name[run.ref.name].append(run)
     kept: list[RunResult] = []
     problems: list[Problem] = []
-    for same in by_key.values():
+    for same in by_name.values():
         if len({run.scores_hash for run in same}) == 1:
             kept.append(same[0])
             continue
-        places = [_shown(run.outputs, run.folder) for run in same]
+        first, *others = (run.ref.place for run in same)
         what = (
-            f"has the same key as {', '.join(places[1:])} and other scores. A key stands for one "
+            f"has the same key as {', '.join(others)} and other scores. A key stands for one "
             "result, so neither is reported: find out which one is right and delete the other"
         )
-        problems.append(Problem(places[0], what))
+        problems.append(Problem(first, what))
     return kept, problems
 
 
@@ -227,22 +225,20 @@ def blind_problems(outputs: Iterable[Path]) -> list[Problem]:
     """Controls whose stored AUC is not that of their stored scores."""
     problems: list[Problem] = []
     for root in outputs:
-        for path in sorted((root / "controls").glob("*/controls.json")):
+        for folder in controls_folders(root):
+            place = folder.relative_to(root).as_posix()
             try:
-                problems += _blind_differs(root, path)
-            except Exception as error:
-                problems.append(Problem(_shown(root, path.parent), f"cannot be read: {error}"))
+                problems += [Problem(place, what) for what in _blind_differences(root, folder)]
+            except Exception as error:  # whatever a damaged file does to its reader
+                problems.append(Problem(place, f"cannot be read: {error}"))
     return problems
 
 
-def _blind_differs(root: Path, path: Path) -> Iterator[Problem]:
-    scores = pd.read_parquet(path.with_name("scores.parquet"))
-    for name, entry in read_json(path).items():
-        found = auroc(scores[name], scores.is_member)
-        if abs(found - entry["auroc"]) > 1e-9:
-            what = f"{name}: AUC {found:.4f} from its scores, stored {entry['auroc']:.4f}"
-            yield Problem(_shown(root, path.parent), what)
-
-
-def _shown(root: Path, folder: Path) -> str:
-    return folder.relative_to(root).as_posix()
+def _blind_differences(outputs: Path, folder: Path) -> Iterator[str]:
+    if leads_out(folder, outputs):
+        raise MiaError("it is a link that leads out of the folder of outputs")
+    scores = read_frame(folder / layout.SCORES_FILE)
+    for name, entry in read_controls(folder).items():
+        value, stored = auroc(scores[name], scores.is_member), entry["auroc"]
+        if abs(value - stored) > 1e-9:
+            yield f"{name}: AUC {value:.4f} from its scores, stored {stored:.4f}"

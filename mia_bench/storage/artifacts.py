@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mia_bench.storage import layout
 from mia_bench.storage.files import PARTIAL_SUFFIX, read_json, remove_path, unwritable, write_json
 from mia_bench.storage.hashing import canonical, hash_file, hash_key, hash_once
 from mia_bench.storage.locks import locked
@@ -23,7 +24,6 @@ from mia_bench.storage.provenance import environment
 from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
 
-MANIFEST = "manifest.json"
 # For a rank above zero this is rank 0, or the launcher of all ranks: once it is gone, waiting for
 # rank 0 is pointless.
 PARENT_PID = os.getppid()
@@ -31,7 +31,7 @@ RANK_0_TIMEOUT_SECONDS = 86400.0
 
 
 def is_complete(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
+    return (folder / layout.MANIFEST_FILE).is_file()
 
 
 def get_or_build(
@@ -75,7 +75,7 @@ def get_or_build_on_all_ranks(
     if is_complete(folder):
         return checked_manifest(folder)
     if global_rank() > 0:
-        build(build_folder(folder))
+        build(layout.build_folder(folder))
         return _wait_for(folder)
     with _readable_disk_errors(folder), _build_lock(folder, waits=False):
         if is_settled(folder, discard):
@@ -87,7 +87,7 @@ def get_or_build_on_all_ranks(
 @contextmanager
 def _build_lock(folder: Path, waits: bool) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(folder.name + ".lock"), waits):
+    with locked(layout.lock_file(folder), waits):
         yield
 
 
@@ -110,7 +110,7 @@ def _build(
     folder: Path, build: Callable[[Path], Mapping[str, Any]], discard: Sequence[str]
 ) -> None:
     """Build, seal and publish, for the process that holds the lock."""
-    tmp = build_folder(folder)
+    tmp = layout.build_folder(folder)
     tmp.mkdir(exist_ok=True)
     began = time.monotonic()
     about = dict(build(tmp))
@@ -125,12 +125,12 @@ def is_settled(folder: Path, discard: Sequence[str] = ()) -> bool:
     Only for the process that holds the lock. A sealed build that has changed since is not
     published: its manifest is removed, and it is built again.
     """
-    tmp = build_folder(folder)
+    tmp = layout.build_folder(folder)
     if not is_complete(folder) and is_complete(tmp):
         try:
             checked_manifest(tmp)
         except MiaError:
-            (tmp / MANIFEST).unlink()
+            (tmp / layout.MANIFEST_FILE).unlink()
         else:
             _publish(tmp, folder, discard)
     return is_complete(folder)
@@ -151,11 +151,6 @@ def _publish(tmp: Path, folder: Path, discard: Sequence[str]) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(tmp, folder)
-
-
-def build_folder(folder: Path) -> Path:
-    """Where `folder` is built before it gets its name."""
-    return folder.with_name(folder.name + ".tmp")
 
 
 def _wait_for(folder: Path, seconds: float = RANK_0_TIMEOUT_SECONDS) -> dict[str, Any]:
@@ -180,11 +175,11 @@ def seal(folder: Path, about: Mapping[str, Any], discard: Sequence[str] = ()) ->
         path.relative_to(folder).as_posix(): hash_file(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-        and path.name != MANIFEST
+        and path.name != layout.MANIFEST_FILE
         and path.relative_to(folder).parts[0] not in discard
     }
     manifest = json.loads(canonical({**about, **environment(), "files": files}))
-    write_json(folder / MANIFEST, {**manifest, "seal": hash_key(manifest)})
+    write_json(folder / layout.MANIFEST_FILE, {**manifest, "seal": hash_key(manifest)})
 
 
 def checked_manifest(folder: Path, under: Path | None = None) -> dict[str, Any]:
@@ -196,11 +191,11 @@ def checked_manifest(folder: Path, under: Path | None = None) -> dict[str, Any]:
     Raises:
         MiaError: the manifest or a file that it lists is missing or has changed since.
     """
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_json(folder / layout.MANIFEST_FILE)
     files, sealed = manifest.get("files"), manifest.get("seal")
     content = {name: value for name, value in manifest.items() if name != "seal"}
     if not isinstance(files, dict) or (sealed is not None and sealed != hash_key(content)):
-        raise MiaError(_changed(folder / MANIFEST, folder))
+        raise MiaError(_changed(folder / layout.MANIFEST_FILE, folder))
     for name, expected in files.items():
         path = folder / name
         if under is not None and not path.is_relative_to(under):

@@ -5,17 +5,21 @@ The key is that of the runs, so that a later success finds and removes the recor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from mia_bench.storage import layout
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
+from mia_bench.storage.stored_files import Unreadable, read_validated
+from mia_bench.storage.stored_models import StoredModel
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
-FAILURES_FOLDER = "failures"
 RUNS_FIELD = "cells"  # the name under which records keep their runs, since the first version
 MAX_TRACEBACK_LINES = 2_000
 
@@ -34,6 +38,17 @@ class Failure:
     @property
     def first_line(self) -> str:
         return next(iter(self.error.splitlines()), "no message")
+
+
+class StoredFailure(StoredModel):
+    """The record on disk, where the runs have the name that they had in the first version."""
+
+    error: str
+    traceback: str
+    cells: Annotated[tuple[str, ...], Field(strict=False)]
+    overrides: Annotated[tuple[str, ...], Field(strict=False)]
+    created: str
+    machine: str
 
 
 def record_failure(outputs: Path, failure: Failure) -> Path | None:
@@ -67,13 +82,12 @@ def find_failures(outputs: Path, runs: Sequence[str]) -> Failure | None:
 def read_failure(path: Path) -> Failure:
     """Raises MiaError for a record of another version, or one that was cut short."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        fields["runs"] = fields.pop(RUNS_FIELD)
-        fields |= {name: tuple(fields[name]) for name in ("runs", "overrides")}
-        return Failure(**fields)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise MiaError(f"cannot read {path}: {error}. It may be deleted.") from error
+        stored = StoredFailure.model_validate(read_validated(path, StoredFailure))
+    except Unreadable as error:
+        raise MiaError(f"{error}. It may be deleted.") from error
+    texts = stored.error, stored.traceback
+    return Failure(*texts, stored.cells, stored.overrides, stored.created, stored.machine)
 
 
 def _path(outputs: Path, runs: Sequence[str]) -> Path:
-    return outputs / FAILURES_FOLDER / f"{hash_key(sorted(runs))}.json"
+    return layout.failure_file(outputs, hash_key(sorted(runs)))

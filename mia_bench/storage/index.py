@@ -1,204 +1,210 @@
-"""What is under outputs/: models, runs, unfinished folders, failures, sizes.
+"""Where everything under outputs/ lies: one walk, from which whoever reads stored runs starts.
 
-Reads names of folders, manifests and metrics, never scores: thousands of runs take seconds.
+Names of folders are looked at, and manifests where they are asked for; links are followed only as
+long as they stay within outputs/.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.failures import FAILURES_FOLDER, Failure, read_failure
+from mia_bench.storage import layout
+from mia_bench.storage.stored_files import changed_files, is_sealed, leads_out
 from mia_bench.utils.errors import MiaError
 
-OUTPUT_FOLDERS = ("targets", "features", "runs", "cache", "utility", "reports", "hydra", "wandb")
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A row of outputs/runs: `problem` says why a finished cell cannot be read."""
-
-    attack: str
-    target: str
-    step: str
-    key: str
-    auroc: dict[str, Any] | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A folder that is being built, or whose builder died: it is resumed by the same command."""
-
-    folder: Path
-    progress: str
-    alive: bool | None
-
-
-def models(outputs: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(key, manifest) of every finished model; of an unreadable one, {"problem": why}."""
-    return [(p.parent.name, _json(p)) for p in sorted(outputs.glob(f"targets/*/{MANIFEST}"))]
-
-
-def run_summaries(outputs: Path) -> list[RunSummary]:
-    """Every finished cell, by target, step and attack."""
-    found = []
-    for target, step, folder in step_folders(outputs / "runs"):
-        if folder.suffix or not (folder / MANIFEST).is_file():
-            continue
-        attack, _, key = folder.name.rpartition("-")
-        metrics = _json(folder / "metrics.json")
-        auroc = metrics.get("auroc")
-        good = isinstance(auroc, dict) and isinstance(auroc.get("value"), int | float)
-        problem = metrics.get("problem", "" if good else "metrics.json is of another version")
-        found.append(RunSummary(attack, target, step, key, auroc if good else None, str(problem)))
-    return sorted(found, key=lambda run: (run.target, run.step, run.attack))
-
-
-def unfinished_folders(outputs: Path) -> list[Unfinished]:
-    """Unfinished models, feature tables and cells."""
-    tmp = list((outputs / "targets").glob("*.tmp"))
-    for part in ("features", "runs"):
-        tmp += [folder for _, _, folder in step_folders(outputs / part) if folder.suffix == ".tmp"]
-    return [Unfinished(folder, _progress(folder), _alive(folder)) for folder in sorted(tmp)]
-
-
-def failures(outputs: Path) -> list[Failure | str]:
-    """Recorded failures, newest first; of a record that cannot be read, why."""
-    found: list[Failure | str] = []
-    for path in (outputs / FAILURES_FOLDER).glob("*.json"):
-        try:
-            found.append(read_failure(path))
-        except MiaError as error:
-            found.append(str(error))
-    return sorted(found, key=lambda f: f.created if isinstance(f, Failure) else "", reverse=True)
-
-
-def bytes_under(folder: Path) -> int:
-    """Bytes under `folder`, links not followed."""
-    total, waiting = 0, [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:  # deleted meanwhile, or not ours to read
-            continue
-    return total
-
-
-def step_folders(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """(model key, step, folder) of what lies three levels down."""
-    for model in _folders(folder):
-        for step in _folders(model):
-            for leaf in _folders(step):
-                yield model.name, step.name, leaf
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False))
-    except OSError:
-        return []
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """The object in `path`, or {"problem": why there is none}."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        return {"problem": f"cannot be read: {error}"}
-    return value if isinstance(value, dict) else {"problem": f"{path.name} holds no object"}
-
-
-def _progress(tmp: Path) -> str:
-    """The last step that a fine-tune wrote down, or the shards of a predict pass."""
-    try:
-        lines = (tmp / "train.csv").read_text(encoding="utf-8").splitlines()
-        return f", step {float(lines[-1].partition(',')[0]):.0f}" if len(lines) > 1 else ""
-    except (OSError, ValueError):
-        shards = len(list((tmp / "shards").glob("*.parquet")))
-        return f", {shards} shards" if shards else ""
-
-
-def _alive(tmp: Path) -> bool | None:
-    """Whether a process holds one of the folder's locks; None where that cannot be told."""
-    name = tmp.name.removesuffix(".tmp")
-    held = []
-    for path in (tmp.with_name(f"{name}.lock"), tmp.with_name(f"{name}.asking.lock")):
-        if path.exists():
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-                lock.release()
-                held.append(False)
-            except Timeout:
-                held.append(True)
-            except OSError:
-                return None
-    return any(held)
-
-
 MIN_KEY_DIGITS = 6  # of a key that name a run
+UNFINISHED = "unfinished: it was interrupted, or is being made. The same command goes on with it"
+NO_MANIFEST = f"unfinished: it has no {layout.MANIFEST_FILE}, or not all of it was copied"
 
 
-def find(word: str, outputs: Path) -> list[Path]:
-    """Run folders that `word` names.
+@dataclass(frozen=True)
+class RunRef:
+    """Where a run lies: outputs/runs/<model key>/<step>/<attack>-<key>. Nothing is read yet."""
+
+    outputs: Path
+    model_key: str
+    step: str
+    attack: str
+    key: str
+    is_building: bool = False
+
+    @property
+    def name(self) -> str:
+        return layout.join_name(self.attack, self.key)
+
+    @property
+    def folder(self) -> Path:
+        folder = layout.run_folder(self.outputs, self.model_key, self.step, self.name)
+        return layout.build_folder(folder) if self.is_building else folder
+
+    @property
+    def place(self) -> str:
+        """The folder relative to outputs/."""
+        return self.folder.relative_to(self.outputs).as_posix()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why this is no finished run that may be read; None where it is one."""
+        if self.is_building:
+            return UNFINISHED
+        folder = self.folder
+        links = any(path.is_symlink() for path in (folder, *folder.parents[:3]))
+        if links and leads_out(folder, self.outputs):
+            return f"not read: it is a link that leads out of {self.outputs}"
+        if not (folder / layout.MANIFEST_FILE).is_file():
+            return NO_MANIFEST
+        return None
+
+    def sibling(self, name: str) -> RunRef:
+        """The run called `name` of the same model and step. Raises MiaError for no such name."""
+        attack, key = layout.split_name(name)
+        if not key or Path(name).name != name:
+            raise MiaError(f"{name!r} is not the name of a run")
+        return RunRef(self.outputs, self.model_key, self.step, attack, key)
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def run_at(folder: Path) -> RunRef:
+    """The run in `folder`. Raises MiaError for a folder that is no run's."""
+    outputs = layout.outputs_of_run(folder)
+    if outputs is None:
+        raise MiaError(
+            f"{folder} is not a run's folder: outputs/{layout.RUNS_FOLDER}/<model>/<step>/"
+            "<attack>-<key>. `python -m mia_bench.status` lists the runs."
+        )
+    model_key, step = layout.model_and_step(folder)
+    attack, key = layout.split_name(folder.name)
+    return RunRef(outputs, model_key, step, attack, key, layout.is_being_built(folder))
+
+
+def runs(outputs: Path) -> list[RunRef]:
+    """Every run by model, step and name; an unfinished one unless the finished one is there."""
+    refs = [
+        RunRef(outputs, model_key, step, *layout.split_name(leaf.name), layout.is_being_built(leaf))
+        for model_key, step, leaf in step_folders(outputs / layout.RUNS_FOLDER)
+    ]
+    wanted = [ref for ref in refs if not (ref.is_building and _is_finished_too(ref))]
+    return sorted(wanted, key=lambda ref: (ref.model_key, ref.step, ref.name))
+
+
+def _is_finished_too(ref: RunRef) -> bool:
+    """What an earlier build left of a run that is finished by now."""
+    folder = layout.finished_folder(ref.folder)
+    return (folder / layout.MANIFEST_FILE).is_file()
+
+
+def finished_runs(outputs: Path, model_key: str | None = None) -> list[RunRef]:
+    """Every run that may be read, of one model or of all."""
+    every = runs(outputs)
+    return [r for r in every if model_key in (None, r.model_key) and r.obstacle is None]
+
+
+def find_runs(word: str, outputs: Path) -> list[RunRef]:
+    """The runs that `word` names: a folder, `<attack>-<key>`, or the first digits of a key.
 
     Raises:
-        MiaError: none, or a folder that is no run's.
+        MiaError: there is none, or the folder is no run's.
     """
     folder = Path(word)
     if folder.is_dir():
-        folder = folder.resolve()
-        if len(folder.parents) < 4 or folder.parents[2].name != "runs":
-            raise MiaError(
-                f"{word} is no run folder: outputs/runs/<model>/<step>/<attack>-<key>. "
-                "python -m mia_bench.status lists them."
-            )
-        return [folder]
-    there = run_folders(outputs)
-    same = [f for f in there if f.name.removesuffix(".tmp") == word]
+        return [run_at(folder.resolve())]
+    every = runs(outputs)
+    same = [ref for ref in every if ref.name == word]
     if not same and len(word) >= MIN_KEY_DIGITS:
-        same = [f for f in there if f.name.rpartition("-")[2].startswith(word)]
+        same = [ref for ref in every if ref.key.startswith(word)]
     if not same:
         raise MiaError(
             f"no run in {outputs} is called {word}: give a folder, a name (clid-0123456789abcdef) "
             f"or at least {MIN_KEY_DIGITS} digits of the key. "
-            "python -m mia_bench.status lists them."
+            "`python -m mia_bench.status` lists the runs."
         )
     return same
 
 
-def runs(outputs: Path) -> list[Path]:
-    """Every run folder, half-written ones included unless the finished one is there too."""
-    there = run_folders(outputs)
-    finished = {f for f in there if f.suffix != ".tmp"}
-    return [f for f in there if f.suffix != ".tmp" or f.with_suffix("") not in finished]
+def unverified(folder: Path, manifest: dict[str, Any], *names: str) -> str | None:
+    """Why figures from the files `names` are not to be shown: not what the manifest vouches for."""
+    if not is_sealed(manifest):
+        return f"{layout.MANIFEST_FILE} changed since it was written"
+    changes = changed_files(folder, manifest, names)
+    return "; ".join(changes) if changes else None
 
 
-def unfinished(folder: Path) -> str | None:
-    """Why a run folder cannot be checked at all: it was never finished."""
-    if folder.suffix == ".tmp":
-        return (
-            "half written: it was interrupted, or is being made. The same command goes on with it"
-        )
-    if not (folder / "manifest.json").is_file():
-        return "has no manifest.json: not finished, or not all of it was copied"
-    return None
+# --- the rest -------------------------------------------------------------------------------------
 
 
-def run_folders(outputs: Path) -> list[Path]:
-    found = (path for path in outputs.glob("runs/*/*/*") if path.is_dir())
-    return sorted(path for path in found if "-" in path.name)
+def model_folders(outputs: Path) -> list[Path]:
+    """Folders of every finished model."""
+    folders = folders_in(outputs / layout.TARGETS_FOLDER)
+    return [folder for folder in folders if _is_finished(folder)]
+
+
+def feature_folders(outputs: Path) -> list[Path]:
+    """Folders of every finished feature table."""
+    leaves = step_folders(outputs / layout.FEATURES_FOLDER)
+    return [folder for _, _, folder in leaves if _is_finished(folder)]
+
+
+def controls_folders(outputs: Path) -> list[Path]:
+    """Folders of every finished set of blind baselines."""
+    folders = folders_in(outputs / layout.CONTROLS_FOLDER)
+    return [folder for folder in folders if _is_finished(folder)]
+
+
+def utility_folders(outputs: Path, model_key: str, step: str) -> list[Path]:
+    """Folders of what was measured of one model at one step, the newest last."""
+    folders = folders_in(layout.utility_folder(outputs, model_key, step))
+    found = [f for f in folders if not layout.is_being_built(f) and _modified(f) is not None]
+    return sorted(found, key=lambda folder: _modified(folder) or 0.0)
+
+
+def sample_sheets(outputs: Path, model_key: str) -> list[Path]:
+    """Sheets of images that a model generated, of every step."""
+    model = outputs / layout.UTILITY_FOLDER / model_key
+    folders = [folder for step in folders_in(model) for folder in folders_in(step)]
+    sheets = [f / layout.SAMPLES_FILE for f in folders if not layout.is_being_built(f)]
+    return [path for path in sheets if path.is_file() and not leads_out(path, outputs)]
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """Files of `folder` whose names end in `suffix`, by name; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(e.path) for e in entries if e.name.endswith(suffix) and e.is_file())
+    except OSError:
+        return []
+
+
+def step_folders(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """(model key, step, folder) of what lies three levels down."""
+    for model in folders_in(folder):
+        for step in folders_in(model):
+            for leaf in folders_in(step):
+                yield model.name, step.name, leaf
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Folders in `folder`, links to folders included: who reads them looks where they lead."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir())
+    except OSError:
+        return []
+
+
+def _is_finished(folder: Path) -> bool:
+    named = not layout.is_being_built(folder)
+    return named and (folder / layout.MANIFEST_FILE).is_file()
+
+
+def _modified(folder: Path) -> float | None:
+    """When the figures of a utility folder were written; None where there are none."""
+    try:
+        return (folder / layout.UTILITY_FILE).stat().st_mtime
+    except OSError:
+        return None

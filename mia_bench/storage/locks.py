@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mia_bench.storage import layout
 from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -53,6 +54,6 @@ def holding(folders: Sequence[Path], distributed: bool = False) -> Iterator[None
     with ExitStack() as locks:
         for folder in sorted(folders) if not (distributed and global_rank() > 0) else ():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            path = folder.with_name(folder.name + ".asking.lock")
+            path = layout.extraction_lock_file(folder)
             locks.enter_context(locked(path, waits=not distributed))
         yield

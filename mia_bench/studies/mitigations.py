@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.studies.mitigation_tables import ATTACKS, Entry, Outcome
 from mia_bench.studies.seeds import difference
@@ -67,13 +68,13 @@ def run_one(
         for name, folder in folders.items()
         if unprotected is not None and name in unprotected
     }
-    manifest = read_json(plan.target.folder / "manifest.json")
+    manifest = read_json(plan.target.folder / layout.MANIFEST_FILE)
     outcome = Outcome(
         auroc={name: metrics["auroc"] for name, metrics in finished.metrics.items()},
         tpr={name: metrics["tpr_at_fpr"]["0.01"] for name, metrics in finished.metrics.items()},
         change=change,
-        utility=read_json(plan.utility[plan.target] / "utility.json"),
-        base=read_json(plan.utility[plan.base] / "utility.json"),
+        utility=read_json(plan.utility[plan.target] / layout.UTILITY_FILE),
+        base=read_json(plan.utility[plan.base] / layout.UTILITY_FILE),
         about={k: manifest.get(k) for k in ("steps", "epochs", "chosen_step", "privacy")},
     )
     return outcome, folders

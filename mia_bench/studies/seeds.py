@@ -10,10 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mia_bench.display.console import Column, interval, table
 from mia_bench.metrics.summary import paired_difference
+from mia_bench.storage import layout
+from mia_bench.storage.stored_files import Unreadable, read_frame
+from mia_bench.utils.terminal import echo
 
 PAIRS = (
     ("clid", "loss"),
@@ -37,13 +39,23 @@ def run_seed(seed: int, overrides: list[str]) -> dict[str, dict[str, float | Non
     for name in ("clid", "loss", "mc15"):
         row[f"{name} on the base"] = metrics[name]["controls"]["base"]["auroc"]
     for a, b in PAIRS:
-        row[f"{a} - {b}"] = difference(folders[a], folders[b], experiment.options.eval.seed)
+        seed_of_bootstrap = experiment.options.eval.seed
+        row[f"{a} - {b}"] = readable_difference(folders[a], folders[b], seed_of_bootstrap)
     return row
+
+
+def readable_difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+    """`difference`; null, with a message, where the scores of a run cannot be read."""
+    try:
+        return difference(a, b, seed)
+    except Unreadable as error:
+        echo(f"no difference of {a.name} and {b.name}: {error}", error=True)
+        return {"value": None, "lo": None, "hi": None}
 
 
 def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
     """AUC of run folder `a` minus that of `b` on the same evaluation rows, with its interval."""
-    tables = [pd.read_parquet(folder / "scores.parquet") for folder in (a, b)]
+    tables = [read_frame(folder / layout.SCORES_FILE) for folder in (a, b)]
     first, second = (table[~table.calibration].set_index("sample_id") for table in tables)
     second = second.loc[first.index]
     auroc: dict[str, float | None] = paired_difference(
@@ -67,6 +79,8 @@ def show(intervals: dict[int, dict[str, dict[str, float | None]]]) -> None:
     for name in next(iter(intervals.values())):
         entries = [of_seed[name] for of_seed in intervals.values()]
         values = np.array([entry["value"] for entry in entries], dtype=np.float64)
+        values = values[~np.isnan(values)]
+        mean = f"{values.mean():.3f}" if len(values) else "n/a"
         spread = f" ({values.std(ddof=1):.3f})" if len(values) > 1 else ""
-        rows.append((name, *map(interval, entries), f"{values.mean():.3f}{spread}"))
-    table("AUC over seeds", columns, rows, "metrics.json of each run")
+        rows.append((name, *map(interval, entries), f"{mean}{spread}"))
+    table("AUC over seeds", columns, rows, f"{layout.METRICS_FILE} of each run")

@@ -6,14 +6,15 @@ figure marks the step that early stopping would choose on the validation curve t
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.mitigations.early_stop import MONITOR, EarlyStop, chosen_step
 from mia_bench.planning.keys import trajectory_key
+from mia_bench.storage import layout
 from mia_bench.storage.files import read_json, write_json
+from mia_bench.storage.stored_files import read_history
 from mia_bench.studies.trajectory_plot import Trajectory, draw
 from mia_bench.utils.errors import MiaError
 
@@ -43,15 +44,15 @@ def run(overrides: Sequence[str]) -> Path:
     outcomes = {step: run_single(compose(*overrides, f"checkpoint={step}")) for step in steps}
     names = sorted({name for outcome in outcomes.values() for name in outcome.metrics})
     key = trajectory_key(steps, names, experiment.options.eval.seed)
-    folder = plan.folder("reports", plan.target.key, f"trajectory-{key}")
-    validation = history(plan.target.folder / "train.csv")
+    folder = plan.folder(layout.REPORTS_FOLDER, plan.target.key, f"trajectory-{key}")
+    validation = read_history(plan.target.folder / layout.HISTORY_FILE)
     trajectory = Trajectory(
         title=f"{experiment.options.data.name}, "
         f"{'+'.join(experiment.mitigations) or 'no mitigation'}, seed {experiment.options.seed}",
         steps_per_epoch=setup.context.members / setup.recipe.batch_size,
         attacks={name: points(outcomes, name) for name in names},
         validation=validation,
-        utility=[read_json(path / "utility.json") for path in _utility_folders(outcomes)],
+        utility=[read_json(path / layout.UTILITY_FILE) for path in _utility_folders(outcomes)],
         chosen=_chosen(validation),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,14 +75,6 @@ def points(outcomes: Mapping[int, RunOutcome], name: str) -> list[dict[str, Any]
         {"step": step, "auroc": metrics["auroc"], "tpr": metrics["tpr_at_fpr"]["0.01"]}
         for step, metrics in rows
     ]
-
-
-def history(path: Path) -> list[dict[str, float]]:
-    """Rows of train.csv as numbers; none where training ended before it was first validated."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as handle:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
 
 
 def _chosen(rows: Sequence[Mapping[str, float]]) -> int | None:

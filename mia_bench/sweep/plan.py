@@ -13,6 +13,7 @@ from pathlib import Path
 from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.make_plan import Memo, make_plan
 from mia_bench.planning.plan import Plan
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.sweep.throughput import Rates
 from mia_bench.tracking.mirror import is_mirrored
@@ -85,7 +86,7 @@ def plan_job(experiment: Experiment, overrides: Sequence[str], memo: Memo) -> Jo
             PlannedExtraction(
                 spec.folder,
                 base,
-                spec.folder.name.rpartition("-")[0],
+                layout.split_name(spec.folder.name)[0],
                 len(rows),
                 spec.attack.nfe[0],
             )
@@ -104,7 +105,9 @@ def is_finished(plan: Plan) -> bool:
 
     needed = [folder for _, folder in plan.table]
     needed += [
-        run.folder / "evidence" for run in plan.runs if isinstance(run.attack, ProducesEvidence)
+        run.folder / layout.EVIDENCE_FOLDER
+        for run in plan.runs
+        if isinstance(run.attack, ProducesEvidence)
     ]
     needed += plan.utility.values()
     if not all(is_complete(folder) for folder in needed):

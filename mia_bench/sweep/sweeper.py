@@ -20,6 +20,7 @@ from mia_bench.config.schema import LoggerOptions
 from mia_bench.planning.experiment import to_experiment
 from mia_bench.planning.make_plan import Memo
 from mia_bench.planning.specs import BEST_STEP
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.sweep.plan import Job, effort, label, plan_job, spread, varying
@@ -77,7 +78,9 @@ def sweep(
     jobs, waiting = ([settled[id(job)] for job in some] for some in (jobs, waiting))
     runs = [folder for job in jobs for _, folder in job.runs if is_complete(folder)]
     logger = cast(LoggerOptions, OmegaConf.to_object(config.logger))
-    mirror_reports((c.parent.parent.name for c in runs), Path(config.paths.outputs), logger)
+    mirror_reports(
+        (layout.model_and_step(folder)[0] for folder in runs), Path(config.paths.outputs), logger
+    )
     _end(jobs, waiting, keys, stopped)
 
 

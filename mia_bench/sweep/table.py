@@ -8,6 +8,7 @@ from typing import Any
 from mia_bench.display.console import Column, table
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
 from mia_bench.metrics.registry import Shown
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.storage.failures import find_failures
 from mia_bench.storage.files import read_json
@@ -101,7 +102,7 @@ def _rows(job: Job, launched: bool) -> tuple[list[tuple[str, ...]], list[str]]:
             problems = [_why(job)]
             continue
         try:
-            figures = _figures(read_json(folder / "metrics.json"))
+            figures = _figures(read_json(folder / layout.METRICS_FILE))
             rows.append((attack, *figures, "" if launched else FOUND))
         except (MiaError, KeyError, TypeError) as error:
             rows.append((attack, *no_figures, UNREADABLE))

@@ -7,15 +7,15 @@ rate.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.files import read_json
+from mia_bench.storage import layout
+from mia_bench.storage.index import feature_folders, model_folders
 from mia_bench.storage.provenance import machine
-from mia_bench.utils.errors import MiaError
+from mia_bench.storage.stored_files import Unreadable, read_manifest
 
 K = TypeVar("K")
 
@@ -47,30 +47,33 @@ def measured(outputs: Path, here: str | None = None) -> Rates:
     image: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
     evaluation: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     base_of: dict[str, str] = {}
-    for folder, about in _manifests(outputs.glob("targets/*/" + MANIFEST)):
-        base_of[folder.name] = str(about.get("base", folder.name))
-        if about.get("machine") == here and isinstance(about.get("batch_size"), int):
-            key = base_of[folder.name], about["batch_size"]
-            _add(step[key], about.get("seconds_per_step"), 1)
-    for folder, about in _manifests(outputs.glob("features/*/*/*/" + MANIFEST)):
-        if about.get("machine") == here and isinstance(about.get("cost"), dict):
-            model, cost = folder.parent.parent.name, about["cost"]
-            base, rows = base_of.get(model, model), cost.get("rows", 0)
-            _add(image[base, folder.name.rpartition("-")[0]], cost.get("seconds"), rows)
+    for folder, manifest in _manifests(model_folders(outputs)):
+        base_of[folder.name] = manifest.get("base") or folder.name
+        if manifest.get("machine") == here and manifest.get("batch_size") is not None:
+            key = base_of[folder.name], manifest["batch_size"]
+            _add(step[key], manifest.get("seconds_per_step"), 1)
+    for folder, manifest in _manifests(feature_folders(outputs)):
+        cost = manifest.get("cost")
+        if manifest.get("machine") == here and cost is not None:
+            model_key, _ = layout.model_and_step(folder)
+            attack, _ = layout.split_name(folder.name)
+            base, rows = base_of.get(model_key, model_key), cost.get("rows", 0)
+            _add(image[base, attack], cost.get("seconds"), rows)
             _add(evaluation[base], cost.get("seconds"), rows * cost.get("nfe_forward", 0))
     return Rates(_means(step), _means(image), _means(evaluation))
 
 
-def _manifests(paths: Iterable[Path]) -> Iterable[tuple[Path, dict[str, Any]]]:
-    for path in paths:
+def _manifests(folders: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Those that can be read; nothing is measured by the others."""
+    for folder in folders:
         try:
-            yield path.parent, read_json(path)
-        except MiaError:  # half-written by another version or a full disk: no rate from it
+            yield folder, read_manifest(folder)
+        except Unreadable:
             continue
 
 
-def _add(total: list[float], seconds: Any, count: Any) -> None:
-    if isinstance(seconds, int | float) and isinstance(count, int | float) and count > 0:
+def _add(total: list[float], seconds: float | None, count: float) -> None:
+    if seconds is not None and count > 0:
         total[0] += seconds
         total[1] += count
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.config.schema import LoggerOptions
 from mia_bench.metrics.registry import METRICS
+from mia_bench.storage import layout
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.tracking.records import WandbRecord, table_names
 from mia_bench.utils.errors import MiaError
@@ -110,7 +111,7 @@ def matrix(found: Sequence[WandbRecord]) -> str:
 def save(workspace: Workspace, report: Report, outputs: Path) -> dict[str, str]:
     """Save both on W&B, over what was saved from these outputs before; their addresses."""
     ws, wr = _libraries()
-    path = outputs / "wandb" / "dashboard.json"
+    path = layout.dashboard_file(outputs)
     known = read_json(path) if path.is_file() else {}
     where = [workspace.entity, workspace.project]
     if known.get("where") == where:

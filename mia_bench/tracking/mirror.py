@@ -1,4 +1,4 @@
-"""W&B: a mirror of what is on disk, one run per cell, model and report. It never stops a run.
+"""W&B: a mirror of what is on disk, one W&B run per run, model and report. It never stops a run.
 
 A run's id is the key of what it shows, so sending it twice cannot make two. What was sent, and from
 which state of the folder, is noted in outputs/wandb/mirrored/.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,18 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from mia_bench.config.schema import LoggerOptions
-from mia_bench.storage.files import read_json, write_json
+from mia_bench.storage import layout
+from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
+from mia_bench.storage.index import run_at
+from mia_bench.storage.stored_files import Unreadable, read_object
 from mia_bench.tracking.records import WandbRecord, attack_record, finetune_record, report_record
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
+    from wandb import Run
+
     from mia_bench.planning.plan import Plan
 
 
@@ -63,18 +68,18 @@ def _say_offline() -> None:
 
 
 def mirror_plan(plan: Plan) -> None:
-    """The models and cells of a finished run."""
+    """The models and runs of a finished plan."""
     options = plan.experiment.options.logger
     if options.wandb == "disabled":
         return
     with _never_fatal():
         models = [finetune_record(spec.folder, plan.outputs) for spec in plan.trained]
-        runs = [attack_record(folder, plan.outputs) for _, folder in plan.table]
+        runs = [attack_record(run_at(folder)) for _, folder in plan.table]
         mirror_all([*models, *runs], plan.outputs, options)
 
 
 def mirror_reports(targets: Iterable[str], outputs: Path, options: LoggerOptions) -> None:
-    """All cells of each target side by side, once the run or the whole sweep is over."""
+    """All runs of each target side by side, once the run or the whole sweep is over."""
     if options.wandb == "disabled":
         return
     with _never_fatal():
@@ -107,7 +112,7 @@ def _never_fatal() -> Iterator[None]:
 @contextmanager
 def _alone(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> Iterator[None]:
     """Parallel jobs share a target: one of them sends it, and the others find it sent."""
-    path = _marker(entry, outputs, options).with_suffix(".lock")
+    path = _marker(entry, outputs, options).with_suffix(layout.LOCK_SUFFIX)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
         yield
@@ -121,14 +126,24 @@ def mirror(entry: WandbRecord, outputs: Path, options: LoggerOptions, mode: str)
     if problem is not None:
         return _give_up(problem)
     try:
-        offline = _record(entry, outputs, options, mode)
+        offline = _record(entry, entry.load(), outputs, options, mode)
         _note(entry, outputs, options, mode, offline)
+    except Unreadable as error:  # this record alone; the server has nothing to do with it
+        echo(f"not sent to W&B: {entry.folder}: {error}", error=True)
+        return False
     except Exception as error:
         return _give_up(f"{type(error).__name__}: {error}")
     return True
 
 
-def _record(entry: WandbRecord, outputs: Path, options: LoggerOptions, mode: str) -> str:
+def _record(
+    entry: WandbRecord,
+    log: Callable[[Run], None],
+    outputs: Path,
+    options: LoggerOptions,
+    mode: str,
+) -> str:
+    """Send one record, its content by `log`; the name of an offline run's folder, else nothing."""
     import wandb
 
     wanted = {
@@ -164,7 +179,7 @@ def _record(entry: WandbRecord, outputs: Path, options: LoggerOptions, mode: str
         )
         # A run that was sent before keeps its history: only what may change is replaced.
         if dict(run.summary).get("mirrored") != entry.signature:
-            entry.fill(run)
+            log(run)
         run.summary.update({**entry.summary, "mirrored": entry.signature})
         return Path(run.dir).parent.name if mode == "offline" else ""
     finally:
@@ -184,8 +199,8 @@ def _note(
 def is_current(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> bool:
     """It was sent in its present state, at least as far as `options` ask for: online or on disk."""
     try:
-        noted = read_json(_marker(entry, outputs, options))
-    except MiaError:
+        noted = read_object(_marker(entry, outputs, options))
+    except Unreadable:
         return False
     online = options.wandb == "online" and has_key()
     return noted.get("signature") == entry.signature and (
@@ -195,14 +210,14 @@ def is_current(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> boo
 
 def is_mirrored(plan: Plan) -> bool:
     options = plan.experiment.options.logger
-    entries = [attack_record(folder, plan.outputs) for _, folder in plan.table]
+    entries = [attack_record(run_at(folder)) for _, folder in plan.table]
     return all(is_current(entry, plan.outputs, options) for entry in entries)
 
 
 def _marker(entry: WandbRecord, outputs: Path, options: LoggerOptions) -> Path:
     """One per run and project."""
     where = hash_key([options.entity, options.project])[:8]
-    return outputs / "wandb" / "mirrored" / f"{entry.id}-{where}.json"
+    return layout.mirror_marker(outputs, entry.id, where)
 
 
 def _no_route(seconds: float = 5.0) -> str | None:

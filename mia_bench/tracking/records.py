@@ -5,16 +5,25 @@ Captions stay at home: tables carry sample ids. Names that come from data are cu
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.metrics import registry
 from mia_bench.metrics.registry import METRICS, Shown
-from mia_bench.storage.files import read_json, read_yaml
+from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_file, hash_key
+from mia_bench.storage.index import RunRef, files_in, finished_runs, sample_sheets, unverified
+from mia_bench.storage.stored_files import (
+    leads_out,
+    read_config,
+    read_frame,
+    read_history,
+    read_manifest,
+    read_metrics,
+)
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -31,7 +40,10 @@ MIN_FPR = 1e-3
 
 @dataclass(frozen=True)
 class WandbRecord:
-    """One W&B run. `signature` changes when what it shows does; `fill` logs charts and pictures."""
+    """One W&B run. `signature` changes when what it shows does.
+
+    `load` reads the files of its charts and pictures, and gives what logs them.
+    """
 
     id: str
     name: str
@@ -42,37 +54,41 @@ class WandbRecord:
     summary: dict[str, float]
     signature: str
     folder: str
-    fill: Callable[[Run], None] = field(repr=False, compare=False)
+    load: Callable[[], Callable[[Run], None]] = field(repr=False, compare=False)
 
 
-def attack_record(folder: Path, outputs: Path) -> WandbRecord:
-    """A cell outputs/runs/<target>/<step>/<attack>-<run_key>."""
-    attack, _, key = folder.name.rpartition("-")
-    config = _config(folder)
-    metrics = read_json(folder / "metrics.json")
-    pictures = sorted((folder / "evidence").glob("*.png"))[:MAX_PICTURES]
-    target, step = folder.parent.parent.name, folder.parent.name
-    steps = int(step) if step.isdigit() else 0  # 0: the base as it is
-    about = {"attack_name": attack, "target": target, "step": steps}
+def attack_record(ref: RunRef) -> WandbRecord:
+    """A finished run. Raises MiaError for one that cannot be read, or changed since."""
+    config, metrics = _config(ref.folder), read_metrics(ref.folder)
+    problem = unverified(ref.folder, read_manifest(ref.folder), layout.METRICS_FILE)
+    if problem is not None:
+        raise MiaError(f"unverified: {problem}")
+    pictures = _pictures(ref.folder / layout.EVIDENCE_FOLDER)
+    steps = layout.step_number(ref.step)
+    about = {"attack_name": ref.attack, "target": ref.model_key, "step": steps}
     return WandbRecord(
-        key,
-        f"{attack} {key[:6]}",
-        target,
+        ref.key,
+        f"{ref.attack} {ref.key[:6]}",
+        ref.model_key,
         "attack",
-        (attack, *_words(config)),
+        (ref.attack, *_words(config)),
         config | about,
         flat(metrics) | {"step": float(steps)},
-        _signature([folder / "manifest.json", *pictures]),
-        folder.relative_to(outputs).as_posix(),
-        lambda run: _fill_attack(run, folder, attack, pictures),
+        _signature([ref.folder / layout.MANIFEST_FILE, *pictures]),
+        ref.place,
+        lambda: _attack_content(ref, pictures),
     )
 
 
 def finetune_record(folder: Path, outputs: Path) -> WandbRecord:
-    """A model outputs/targets/<model_key>, with samples that utility measurements left of it."""
-    manifest, config = read_json(folder / "manifest.json"), _config(folder)
-    pictures = sorted(outputs.glob(f"utility/{folder.name}/*/*/samples.png"))[:MAX_PICTURES]
-    last = (read_history(folder / "train.csv") or [{}])[-1]
+    """The model in `folder`, with samples that utility measurements left of it.
+
+    Raises:
+        MiaError: it cannot be read.
+    """
+    manifest, config = read_manifest(folder), _config(folder)
+    pictures = sample_sheets(outputs, folder.name)[:MAX_PICTURES]
+    history = read_history(folder / layout.HISTORY_FILE)
     kind = str(manifest.get("kind", "target"))
     return WandbRecord(
         folder.name,
@@ -81,33 +97,41 @@ def finetune_record(folder: Path, outputs: Path) -> WandbRecord:
         "finetune",
         (kind, *_words(config)),
         config | {"target": folder.name, "kind": kind},
-        last | {"seconds": float(manifest.get("wall_seconds", 0.0))},
-        _signature([folder / "manifest.json", *pictures]),
+        (history[-1] if history else {}) | {"seconds": float(manifest.get("wall_seconds", 0.0))},
+        _signature([folder / layout.MANIFEST_FILE, *pictures]),
         folder.relative_to(outputs).as_posix(),
-        lambda run: _fill_finetune(run, folder, pictures),
+        lambda: partial(_log_finetune, history=history, pictures=pictures),
     )
 
 
-def report_record(target: str, outputs: Path) -> WandbRecord:
-    """All finished cells of one target side by side, with the figures drawn of them."""
-    runs = sorted(p.parent for p in (outputs / "runs" / target).glob("*/*/manifest.json"))
-    figures = sorted((outputs / "reports" / target).glob("roc-*.png"))[-MAX_PICTURES:]
-    rows = [(c.name.rpartition("-")[0], c.parent.name, flat(_metrics(c))) for c in runs]
-    best = max((row[2]["auroc"] for row in rows), default=0.0)
-    config = _config(runs[0]) if runs else {}
+def report_record(model_key: str, outputs: Path) -> WandbRecord:
+    """All readable runs of one target side by side, with the figures drawn of them."""
+    refs, rows = [], []
+    for ref in finished_runs(outputs, model_key):
+        try:
+            rows.append((ref.attack, ref.step, flat(read_metrics(ref.folder))))
+            refs.append(ref)
+        except MiaError:  # its own record names it
+            continue
+    folder = layout.report_folder(outputs, model_key)
+    figures = [path for path in files_in(folder, ".png") if path.name.startswith("roc-")]
+    config = _config(refs[0].folder) if refs else {}
     for name in ("attack", "eval", "calibration"):
         config.pop(name, None)
     return WandbRecord(
-        f"report-{target}",
-        f"report {target[:6]}",
-        target,
+        f"report-{model_key}",
+        f"report {model_key[:6]}",
+        model_key,
         "report",
         _words(config),
-        config | {"target": target},
-        {"cells": float(len(rows)), "best_auroc": best},
-        hash_key([run.name for run in runs]),
-        f"reports/{target}",
-        lambda run: _fill_report(run, rows, figures),
+        config | {"target": model_key},
+        {
+            "cells": float(len(rows)),
+            "best_auroc": max((row["auroc"] for _, _, row in rows), default=0.0),
+        },
+        hash_key([ref.name for ref in refs]),
+        folder.relative_to(outputs).as_posix(),
+        lambda: partial(_log_report, rows=rows, figures=figures[-MAX_PICTURES:]),
     )
 
 
@@ -126,7 +150,7 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
             value = value["value"] if isinstance(value, Mapping) else value
             figures[f"control_{control}_auroc"] = value
     except (KeyError, TypeError, AttributeError) as error:
-        raise MiaError(f"metrics.json is of another version: {error!r}") from error
+        raise MiaError(f"{layout.METRICS_FILE} is of another version: {error!r}") from error
     return {name: value for name, value in figures.items() if value is not None}
 
 
@@ -134,14 +158,6 @@ def table_names() -> list[str]:
     """Figures of a table of runs: those that every table shows, and what they cost."""
     metrics = [name for name, metric in METRICS.items() if metric.shown == Shown.EVERYWHERE]
     return [*metrics, "nfe", "seconds"]
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of train.csv: step, epoch, train_loss, val_member, val_heldout."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as handle:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(handle)]
 
 
 def sampled(scores: pd.DataFrame, most: int = MAX_TABLE_ROWS) -> pd.DataFrame:
@@ -167,19 +183,25 @@ def thinned(roc: pd.DataFrame, most: int = ROC_POINTS) -> pd.DataFrame:
     return curve.iloc[np.union1d(rows, [0, len(curve) - 1])]
 
 
-def _fill_attack(run: Run, folder: Path, attack: str, pictures: Sequence[Path]) -> None:
+def _attack_content(ref: RunRef, pictures: Sequence[Path]) -> Callable[[Run], None]:
+    roc = thinned(read_frame(ref.folder / layout.ROC_FILE))
+    scores = read_frame(ref.folder / layout.SCORES_FILE)
+    return partial(_log_attack, attack=ref.attack, roc=roc, scores=scores, pictures=pictures)
+
+
+def _log_attack(
+    run: Run, attack: str, roc: pd.DataFrame, scores: pd.DataFrame, pictures: Sequence[Path]
+) -> None:
     import numpy as np
     import pandas as pd
     import wandb
 
     run.define_metric("roc_fpr", hidden=True)
     run.define_metric("roc_tpr", step_metric="roc_fpr")
-    roc = thinned(pd.read_parquet(folder / "roc.parquet"))
     for fpr, tpr in roc.itertuples(index=False):
         run.log({"roc_fpr": float(fpr), "roc_tpr": float(tpr)})
     line = wandb.plot.line
     log = pd.DataFrame({f"log10_{n}": np.log10(roc[n].clip(lower=MIN_FPR)) for n in ("fpr", "tpr")})
-    scores = pd.read_parquet(folder / "scores.parquet")
     rows = sampled(scores)
     titles = f"ROC of {attack}", f"ROC of {attack}, log-log"
     run.log(
@@ -207,17 +229,19 @@ def _histograms(scores: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _fill_finetune(run: Run, folder: Path, pictures: Sequence[Path]) -> None:
+def _log_finetune(
+    run: Run, history: Sequence[Mapping[str, float]], pictures: Sequence[Path]
+) -> None:
     run.define_metric("step", hidden=True)
     for name in ("epoch", "train_loss", "val_member", "val_heldout"):
         run.define_metric(name, step_metric="step")
-    for row in read_history(folder / "train.csv"):
-        run.log(row)
+    for row in history:
+        run.log(dict(row))
     if pictures:
         run.log(_images("samples", pictures))
 
 
-def _fill_report(
+def _log_report(
     run: Run, rows: Sequence[tuple[str, str, dict[str, float]]], figures: Sequence[Path]
 ) -> None:
     import wandb
@@ -239,19 +263,21 @@ def _images(name: str, paths: Sequence[Path]) -> dict[str, Any]:
     return {name: shown} if shown else {}
 
 
+def _pictures(folder: Path) -> list[Path]:
+    """The first pictures of an evidence folder; no links that lead out of it."""
+    pictures = [path for path in files_in(folder, ".png") if not leads_out(path, folder.parent)]
+    return pictures[:MAX_PICTURES]
+
+
 def _config(folder: Path) -> dict[str, Any]:
     """The resolved configuration, with flat names to group by."""
-    path = folder / "config.yaml"
-    config = read_yaml(path)
-    try:
-        model = config["model"]
-        flat_names = {
-            "data_name": str(config["data"]["name"]),
-            "model_name": str(model.get("path", model.get("_target_", ""))).rpartition(":")[2],
-            "mitigation_name": "+".join(config.get("mitigation") or {}) or "none",
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise MiaError(f"cannot use {path}: {error!r}. It may be of another version.") from error
+    config = read_config(folder)
+    model = config["model"]
+    flat_names = {
+        "data_name": str(config["data"]["name"]),
+        "model_name": str(model.get("path", model.get("_target_", ""))).rpartition(":")[2],
+        "mitigation_name": "+".join(config.get("mitigation") or {}) or "none",
+    }
     return {**config, **flat_names}
 
 
@@ -259,10 +285,6 @@ def _words(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Tags: data and mitigation, within the 64 characters that W&B allows."""
     found = [config.get("data_name"), config.get("mitigation_name")]
     return tuple(str(word)[:64] for word in found if word and word != "none")
-
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "metrics.json")
 
 
 def _signature(paths: Sequence[Path]) -> str:

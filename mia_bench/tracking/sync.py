@@ -7,10 +7,10 @@ Twice sends nothing twice; `again=true` sends everything once more, under the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from mia_bench.storage.artifacts import MANIFEST
+from mia_bench.storage.index import model_folders, runs
 from mia_bench.tracking.mirror import mirror_all
 from mia_bench.tracking.options import Options
 from mia_bench.tracking.records import WandbRecord, attack_record, finetune_record, report_record
@@ -20,28 +20,29 @@ from mia_bench.utils.terminal import echo
 
 def sync(options: Options) -> int:
     """Send, say what was sent; how many runs are left because of an error."""
-    found = list(entries(options.outputs))
-    sent, failed = mirror_all(found, options.outputs, options.logger, options.again)
-    echo(f"W&B: {len(found)} runs in {options.outputs}, {sent} sent, {failed} not sent")
+    records = list(entries(options.outputs))
+    sent, failed = mirror_all(records, options.outputs, options.logger, options.again)
+    echo(f"W&B: {len(records)} runs in {options.outputs}, {sent} sent, {failed} not sent")
     return failed
 
 
 def entries(outputs: Path) -> Iterator[WandbRecord]:
     """Everything finished; what cannot be read is named and left out."""
-    runs = sorted(p.parent for p in outputs.glob(f"runs/*/*/*/{MANIFEST}"))
-    targets = {run.parent.parent.name: None for run in runs}
-    for folder in sorted(p.parent for p in outputs.glob(f"targets/*/{MANIFEST}")):
-        yield from _readable(finetune_record, folder, outputs)
-    for folder in runs:
-        yield from _readable(attack_record, folder, outputs)
-    for target in targets:
-        yield from _readable(report_record, target, outputs)
+    refs = [ref for ref in runs(outputs) if not ref.is_building]
+    for folder in model_folders(outputs):
+        yield from _readable(folder.name, partial(finetune_record, folder, outputs))
+    for ref in refs:
+        if (obstacle := ref.obstacle) is not None:
+            echo(f"left out: {ref.place}: {obstacle}", error=True)
+            continue
+        yield from _readable(ref.place, partial(attack_record, ref))
+    for model_key in dict.fromkeys(ref.model_key for ref in refs):
+        place = f"report of {model_key}"
+        yield from _readable(place, partial(report_record, model_key, outputs))
 
 
-def _readable(
-    make: Callable[[Any, Path], WandbRecord], what: Path | str, outputs: Path
-) -> Iterator[WandbRecord]:
+def _readable(place: str, make: Callable[[], WandbRecord]) -> Iterator[WandbRecord]:
     try:
-        yield make(what, outputs)
+        yield make()
     except MiaError as error:
-        echo(f"left out: {error}", error=True)
+        echo(f"left out: {place}: {error}", error=True)

@@ -17,12 +17,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mia_bench.config.recipe import Recipe
+from mia_bench.storage import layout
 from mia_bench.storage.files import PARTIAL_SUFFIX, replacing
 from mia_bench.utils.terminal import echo
-
-LAST_CHECKPOINT = "last.ckpt"
-HISTORY = "train.csv"
-STEPS_FOLDER = "steps"
 
 
 class HasWeights(Protocol):
@@ -75,25 +72,25 @@ class CheckpointWriter(Callback):
             partial = self.folder / f"last{PARTIAL_SUFFIX}"
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
-                os.replace(partial, self.folder / LAST_CHECKPOINT)
+                os.replace(partial, self.folder / layout.LAST_CHECKPOINT_FILE)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         history = cast(HasWeights, pl_module).history
         if trainer.is_global_zero:
-            write_history(self.folder / HISTORY, history)
+            write_history(self.folder / layout.HISTORY_FILE, history)
         loss = history[-1].get("val_heldout", math.inf)
         if self.keep_best and loss < self.best:
             before, self.best, self.best_step = self.best_step, loss, trainer.global_step
             if trainer.is_global_zero:
                 self._save(pl_module, self.best_step)
                 if before not in self.save_at:
-                    shutil.rmtree(self.folder / STEPS_FOLDER / str(before), ignore_errors=True)
+                    shutil.rmtree(layout.weights_folder(self.folder, before), ignore_errors=True)
         self._checkpoint(trainer)
 
     def _save(self, module: LightningModule, step: int) -> None:
         adapters = self.recipe.lora_rank is not None
         save_weights(
-            cast(HasWeights, module).result, self.folder / STEPS_FOLDER / str(step), adapters
+            cast(HasWeights, module).result, layout.weights_folder(self.folder, step), adapters
         )
 
 

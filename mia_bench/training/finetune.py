@@ -10,9 +10,10 @@ from lightning.pytorch import Trainer
 
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import TrainingSetup
+from mia_bench.storage import layout
 from mia_bench.target import Target
 from mia_bench.training.batches import EncodedRows
-from mia_bench.training.checkpoints import LAST_CHECKPOINT, CheckpointWriter, InPlace, is_intact
+from mia_bench.training.checkpoints import CheckpointWriter, InPlace, is_intact
 from mia_bench.training.module import FinetuneModule
 from mia_bench.training.views import AugmentedViews
 from mia_bench.utils.lightning_tools import (
@@ -58,7 +59,7 @@ def finetune(
         validate_every=recipe.val_every,
     )
     trainer = make_trainer(options, callbacks, loop, InPlace())
-    last = folder / LAST_CHECKPOINT
+    last = folder / layout.LAST_CHECKPOINT_FILE
     resumed, began = is_intact(last), time.monotonic()
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
     seconds = None if resumed else time.monotonic() - began

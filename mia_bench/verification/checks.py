@@ -8,6 +8,7 @@ said to be.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from mia_bench.evaluation.labelled_features import MEMBER_ROLES
 from mia_bench.metrics.group_folds import calibrating
 from mia_bench.planning.keys import METRICS_VERSION, base_key, model_key
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
-from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.files import read_json
+from mia_bench.storage import layout
+from mia_bench.storage.stored_files import Unreadable, changed_files, leads_out, read_manifest
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.verification.recompute import check_controls, check_metrics, check_roc, check_scores
 from mia_bench.verification.result import (
@@ -27,18 +28,18 @@ from mia_bench.verification.result import (
     UNCHECKED,
     Check,
     Finding,
-    changed,
     few,
     verdict,
 )
-from mia_bench.verification.stored_run import NotHere, StoredRun, own
+from mia_bench.verification.stored_run import StoredRun
+from mia_bench.verification.untrusted import NotHere, build_own, inside
 
-FILES = ("config.yaml", "metrics.json", "scores.parquet", "roc.parquet")
+FILES = (layout.CONFIG_FILE, layout.METRICS_FILE, layout.SCORES_FILE, layout.ROC_FILE)
 
 
 def checks(run: StoredRun) -> Iterator[Check]:
     """Every check of a finished run; one that cannot be carried out says why."""
-    questions: dict[str, Callable[[StoredRun], Finding]] = {
+    every_check: dict[str, Callable[[StoredRun], Finding]] = {
         "files": check_files,
         "versions": check_versions,
         "key": check_key,
@@ -51,33 +52,33 @@ def checks(run: StoredRun) -> Iterator[Check]:
         "controls": check_controls,
         "roc": check_roc,
     }
-    for name, ask in questions.items():
+    for name, check in every_check.items():
         try:
-            state, said = ask(run)
+            state, message = check(run)
         except NotHere as absent:
-            state, said = UNCHECKED, str(absent)
+            state, message = UNCHECKED, str(absent)
         except MiaError as error:
-            state, said = DIFFERS, str(error)
+            state, message = DIFFERS, str(error)
         except Exception as error:  # whatever a damaged or foreign file does to its reader
-            state, said = (
-                DIFFERS,
-                f"not as this version writes runs: {type(error).__name__}: {error}",
-            )
-        yield Check(name, state, " ".join(said.split()))
+            reason = f"{type(error).__name__}: {error}"
+            state, message = DIFFERS, f"not as this version writes runs: {reason}"
+        yield Check(name, state, " ".join(message.split()))
 
 
 def check_files(run: StoredRun) -> Finding:
     """Hashes of the files beside the manifest, and of the evidence below."""
-    listed = run.says("files")
+    listed = run.entry("files")
     unlisted = [name for name in FILES if name not in listed]
     if unlisted:
         return DIFFERS, f"the manifest lists no {', '.join(unlisted)}: it is of another version"
-    found = changed(run.folder, listed)
-    evidence = run.folder / "evidence"
-    if (evidence / MANIFEST).is_file():
-        deeper = changed(evidence, read_json(evidence / MANIFEST)["files"])
-        found += [f"evidence/{words}" for words in deeper]
-    return verdict(found, f"{len(listed)} files have the hashes of the manifest")
+    differences = changed_files(run.folder, run.manifest)
+    evidence = run.folder / layout.EVIDENCE_FOLDER
+    if leads_out(evidence, run.folder):
+        differences.append(f"{layout.EVIDENCE_FOLDER} is a link that leads out of the folder")
+    elif (evidence / layout.MANIFEST_FILE).is_file():
+        deeper = changed_files(evidence, read_manifest(evidence))
+        differences += [f"{layout.EVIDENCE_FOLDER}/{words}" for words in deeper]
+    return verdict(differences, f"{len(listed)} files have the hashes of the manifest")
 
 
 def check_versions(run: StoredRun) -> Finding:
@@ -87,11 +88,11 @@ def check_versions(run: StoredRun) -> Finding:
 
 def check_key(run: StoredRun) -> Finding:
     """Configuration and feature tables give the key that the folder is named after."""
-    stored, version = run.folder.name.rpartition("-")[2], run.metrics_version
+    stored, version = run.ref.key, run.metrics_version
     if version is None:
         return DIFFERS, (
-            f"configuration and tables give the key {run.key()}, not {stored}: config.yaml was "
-            "edited, or the run is of another version"
+            f"configuration and tables give the key {run.key()}, not {stored}: "
+            f"{layout.CONFIG_FILE} was edited, or the run is of another version"
         )
     if version < METRICS_VERSION:
         return NOTE, (
@@ -111,7 +112,7 @@ def check_rows(run: StoredRun) -> Finding:
     scores, options = run.scores, run.options
     half = not run.shadowed
     row = {r.sample_id: r for r in run.split.table}
-    found = []
+    differences = []
     for calibration, roles in (
         (False, EVALUATION_ROLES),
         (True, EVALUATION_ROLES if half else SHADOW_ROLES),
@@ -121,49 +122,59 @@ def check_rows(run: StoredRun) -> Finding:
             groups = np.array([row[sid].group for sid in wanted])
             side = calibrating(groups, options.data.split_seed)
             wanted = [sid for sid, s in zip(wanted, side, strict=True) if s == calibration]
-        there = scores[scores.calibration == calibration]
+        stored = scores[scores.calibration == calibration]
         kind = "calibration" if calibration else "evaluation"
-        ids = there.sample_id.tolist()
+        ids = stored.sample_id.tolist()
         if len(set(ids)) != len(ids):
-            found.append(f"{kind} rows occur twice")
-        for what, which in (("lack", set(wanted) - set(ids)), ("add", set(ids) - set(wanted))):
-            if which:
-                found.append(f"{kind} rows {what} {len(which)}: {few(sorted(which))}")
-        for r in there.itertuples():
-            known = row.get(str(r.sample_id))
-            if known is None:
+            differences.append(f"{kind} rows occur twice")
+        for verb, others in (("lack", set(wanted) - set(ids)), ("add", set(ids) - set(wanted))):
+            if others:
+                differences.append(f"{kind} rows {verb} {len(others)}: {few(sorted(others))}")
+        for r in stored.itertuples():
+            split_row = row.get(str(r.sample_id))
+            if split_row is None:
                 continue
-            is_member = known.role in MEMBER_ROLES
-            if (r.group, r.role, bool(r.is_member)) != (known.group, str(known.role), is_member):
-                found.append(f"{r.sample_id} is {r.role} in {r.group}, in the split {known.role}")
-    return verdict(found, f"{len(scores):,} sample ids, groups and roles are the split's")
+            is_member = split_row.role in MEMBER_ROLES
+            expected = split_row.group, str(split_row.role), is_member
+            if (r.group, r.role, bool(r.is_member)) != expected:
+                differences.append(
+                    f"{r.sample_id} is {r.role} in {r.group}, in the split {split_row.role}"
+                )
+    return verdict(differences, f"{len(scores):,} sample ids, groups and roles are the split's")
 
 
 def check_models(run: StoredRun) -> Finding:
     """Weights of target and shadow are unchanged, of this split, and of this configuration."""
-    found, absent, seen = [], [], []
+    differences, absent, models = [], [], []
     base_key = _base_key(run)
     for kind in ("target", "shadow"):
-        key = run.says("models", kind)
+        key = run.entry("models", kind)
         if key is None:
             continue
         if key == base_key:
-            seen.append(f"{kind} is the base {key}")
+            models.append(f"{kind} is the base {key}")
             continue
-        folder = run.outputs / "targets" / str(key)
-        if not (folder / MANIFEST).is_file():
+        folder = inside(run.outputs, layout.model_folder(run.outputs, str(key)))
+        if not (folder / layout.MANIFEST_FILE).is_file():
             absent.append(f"{kind} {key}")
             continue
-        manifest = read_json(folder / MANIFEST)
-        found += [f"{kind}: {words}" for words in changed(folder, manifest.get("files", {}))]
-        if manifest.get("split") != run.says("split"):
-            found.append(f"{kind} was trained on the split {manifest.get('split')}")
-        found += _other_key(run, kind, str(key), str(manifest.get("base")))
-        if base_key is not None and manifest.get("base") != base_key:
-            found.append(f"{kind} was trained from the base {manifest.get('base')}, not {base_key}")
-        seen.append(f"{kind} {key}")
+        differences += _model_differences(run, kind, folder, base_key)
+        models.append(f"{kind} {key}")
     gone = f"{', '.join(absent)} not here any more" if absent else ""
-    return verdict(found, f"{', '.join(seen)}: files, split and recipe", gone)
+    return verdict(differences, f"{', '.join(models)}: files, split and recipe", gone)
+
+
+def _model_differences(run: StoredRun, kind: str, folder: Path, base_key: str | None) -> list[str]:
+    """Where the target or shadow in `folder` is not what the run and its own manifest say."""
+    manifest = read_manifest(folder)
+    split, base = manifest.get("split"), str(manifest.get("base"))
+    differences = [f"{kind}: {words}" for words in changed_files(folder, manifest)]
+    if split != run.entry("split"):
+        differences.append(f"{kind} was trained on the split {split}")
+    differences += _other_key(run, kind, folder.name, base)
+    if base_key is not None and base != base_key:
+        differences.append(f"{kind} was trained from the base {base}, not {base_key}")
+    return differences
 
 
 def _other_key(run: StoredRun, kind: str, key: str, base: str) -> list[str]:
@@ -179,7 +190,7 @@ def _other_key(run: StoredRun, kind: str, key: str, base: str) -> list[str]:
 def _base_key(run: StoredRun) -> str | None:
     """The key of the untouched base, where its weights are here."""
     try:
-        model = own(run.config.get("model"), "model")
+        model = build_own(run.config.get("model"), "model")
         return base_key(model)
     except (NotHere, Missing):
         return None
@@ -187,16 +198,21 @@ def _base_key(run: StoredRun) -> str | None:
 
 def check_features(run: StoredRun) -> Finding:
     """Feature tables are unchanged and hold every row they should."""
-    found, absent = [], []
+    differences, absent = [], []
     tables = run.tables
     for folder in tables:
         if not folder.is_dir():
             absent.append(folder.name)
             continue
-        manifest = read_json(folder / MANIFEST)
-        where = f"{folder.parents[1].name}/{folder.parent.name}/{folder.name}"
-        found += [f"{where}: {words}" for words in changed(folder, manifest.get("files", {}))]
-        if manifest.get("model") != folder.parents[1].name:
-            found.append(f"{where}: of the model {manifest.get('model')}")
+        model_key, step = layout.model_and_step(folder)
+        where = f"{model_key}/{step}/{folder.name}"
+        try:
+            manifest = read_manifest(folder)
+        except Unreadable as error:
+            differences.append(f"{where}: {error}")
+            continue
+        differences += [f"{where}: {words}" for words in changed_files(folder, manifest)]
+        if manifest.get("model") != model_key:
+            differences.append(f"{where}: of the model {manifest.get('model')}")
     gone = f"not here any more: {few(absent)}" if absent else ""
-    return verdict(found, f"{len(tables)} tables are unchanged", gone)
+    return verdict(differences, f"{len(tables)} tables are unchanged", gone)

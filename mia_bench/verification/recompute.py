@@ -26,11 +26,20 @@ from mia_bench.evaluation.score_table import (
 )
 from mia_bench.metrics import auroc, registry, roc_curve
 from mia_bench.planning.keys import METRICS_VERSION
-from mia_bench.storage.artifacts import MANIFEST
-from mia_bench.storage.files import read_json
+from mia_bench.storage import layout
+from mia_bench.storage.artifacts import is_complete
+from mia_bench.storage.index import controls_folders
+from mia_bench.storage.stored_files import (
+    Unreadable,
+    changed_files,
+    read_controls,
+    read_frame,
+    read_manifest,
+)
 from mia_bench.utils.errors import MiaError
-from mia_bench.verification.result import DIFFERS, OK, Finding, changed, verdict
-from mia_bench.verification.stored_run import NotHere, StoredRun
+from mia_bench.verification.result import DIFFERS, OK, Finding, verdict
+from mia_bench.verification.stored_run import StoredRun
+from mia_bench.verification.untrusted import NotHere
 
 # of the spread of the scores: machines and thread counts differ in the last digits
 SCORE_TOLERANCE = 1e-6
@@ -91,12 +100,12 @@ def _score_differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
 
 def _comparison_differences(run: StoredRun, stored: Mapping[str, Any]) -> list[str]:
     """The ensemble against single attacks, from all their scores; older runs do not name these."""
-    folders = [run.folder.with_name(name) for name in run.manifest.get("compared", [])]
-    if not all((folder / MANIFEST).is_file() for folder in folders):
+    refs = [run.ref.sibling(name) for name in run.manifest.get("compared", [])]
+    if not all(is_complete(ref.folder) for ref in refs):
         raise NotHere("an attack that the ensemble was compared with is not here any more")
-    if not folders:
+    if not refs:
         return []
-    tables = {attack.name: attack.scores for attack in map(StoredRun, folders)}
+    tables = {ref.attack: StoredRun(ref).scores for ref in refs}
     comparison = compare_ensemble(run.scores, tables, run.options.eval.seed)
     tolerances = OTHER_VERSIONS if run.other_versions else SAME_VERSIONS
     return json_differences(stored.get("compared"), comparison, tolerances, "compared")
@@ -104,14 +113,22 @@ def _comparison_differences(run: StoredRun, stored: Mapping[str, Any]) -> list[s
 
 def _cost_differences(run: StoredRun, stored: Mapping[str, Any]) -> list[str]:
     """The cost in metrics.json is the one measured when the features were made."""
-    asked = run.asked
-    measured = read_json(asked.evaluation / MANIFEST)["cost"]
+    tables = run.feature_tables
+    measured = _cost_of(tables.evaluation)
     cost = {name: measured[name] for name in ("nfe_paid", "seconds")}
-    extra = asked.base if asked.base_calibration is not None else None
-    base_cost = read_json(extra / MANIFEST)["cost"] if extra is not None else {}
+    subtracted = tables.base if tables.base_calibration is not None else None
+    other = {} if subtracted is None else _cost_of(subtracted)
     for name in ("nfe_forward", "nfe_backward"):
-        cost[name] = measured[name] + base_cost.get(name, 0)
+        cost[name] = measured[name] + other.get(name, 0)
     return json_differences({name: stored.get(name) for name in cost}, cost)
+
+
+def _cost_of(folder: Path) -> Mapping[str, Any]:
+    """What the features in `folder` cost. Raises MiaError where the manifest does not say."""
+    cost: Mapping[str, Any] = read_manifest(folder).get("cost") or {}
+    if lacking := {"nfe_paid", "seconds", "nfe_forward", "nfe_backward"} - set(cost):
+        raise MiaError(f"the manifest of {folder.name} lacks the cost {', '.join(sorted(lacking))}")
+    return cost
 
 
 def check_metrics(run: StoredRun) -> Finding:
@@ -161,27 +178,53 @@ def check_controls(run: StoredRun) -> Finding:
     blind = run.blind
     if not blind:
         return OK, "no blind rows were asked for"
-    wanted = run.manifest.get("blind")
-    folders = sorted((run.outputs / "controls").glob(f"{run.options.data.name}-*"))
-    folders = [f for f in folders if wanted is None or f.name == Path(str(wanted)).name]
-    folders = [f for f in folders if (f / MANIFEST).is_file()]
-    here = [f for f in folders if read_json(f / MANIFEST).get("split") == run.says("split")]
-    if not here:
-        raise NotHere("the blind rows are not here any more")
-    matching = [f for f in here if read_json(f / "controls.json") == blind]
-    folder = (matching or here)[0]
-    differences = changed(folder, read_json(folder / MANIFEST).get("files", {}))
-    differences += json_differences(blind, read_json(folder / "controls.json"))
-    scores = pd.read_parquet(folder / "scores.parquet")
+    folder = _controls_folder(run, blind)
+    differences = changed_files(folder, read_manifest(folder))
+    differences += json_differences(blind, read_controls(folder))
+    scores = read_frame(folder / layout.SCORES_FILE)
     for name, entry in blind.items():
         value = auroc(scores[name], scores.is_member)
         differences += json_differences(entry["auroc"], value, name=name)
     return verdict(differences, f"{len(blind)} blind rows follow from {folder.name}")
 
 
+def _controls_folder(run: StoredRun, blind: Mapping[str, Any]) -> Path:
+    """Where the blind rows of a run lie: of its data and split, and if possible with its figures.
+
+    Raises:
+        NotHere: there are none.
+    """
+    wanted = run.manifest.get("blind")
+    folders = [
+        folder
+        for folder in controls_folders(run.outputs)
+        if layout.split_name(folder.name)[0] == run.options.data.name
+        and (wanted is None or folder.name == Path(wanted).name)
+    ]
+    same_split = [folder for folder in folders if _split_of(folder) == run.entry("split")]
+    if not same_split:
+        raise NotHere("the blind rows are not here any more")
+    matching = [folder for folder in same_split if _controls_of(folder) == blind]
+    return (matching or same_split)[0]
+
+
+def _split_of(folder: Path) -> str | None:
+    try:
+        return read_manifest(folder).get("split")
+    except Unreadable:  # of another run: the one that has a split is what is looked for
+        return None
+
+
+def _controls_of(folder: Path) -> Mapping[str, Any] | None:
+    try:
+        return read_controls(folder)
+    except Unreadable:
+        return None
+
+
 def check_roc(run: StoredRun) -> Finding:
     """The curve in roc.parquet is that of the scores."""
-    stored = pd.read_parquet(run.folder / "roc.parquet")
+    stored = read_frame(run.folder / layout.ROC_FILE)
     rows = evaluation_rows(run.scores)
     roc = roc_curve(rows.score.to_numpy(), rows.is_member.to_numpy())
     curve = pd.DataFrame(vars(roc))

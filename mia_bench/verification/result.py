@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from mia_bench.storage.hashing import hash_file
 
 OK, DIFFERS, NOTE, UNCHECKED = "ok", "DIFFERS", "note", "not checked"
-MAX_EXAMPLES = 3  # examples in a message
+MAX_EXAMPLES = 3  # in a message
 
 Finding = tuple[str, str]
-"""A state, and what was found."""
+"""A state, and the message that explains it."""
 
 
 @dataclass(frozen=True)
@@ -21,31 +18,18 @@ class Check:
 
     name: str
     state: str
-    said: str
+    message: str
 
 
-def verdict(found: Sequence[str], otherwise: str, unchecked: str = "") -> Finding:
-    """OK with `otherwise` where nothing was found to differ and nothing is `unchecked`."""
-    if not found:
-        return (UNCHECKED, unchecked) if unchecked else (OK, otherwise)
-    rest = f"; and {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else ""
-    return DIFFERS, "; ".join(found[:MAX_EXAMPLES]) + rest
+def verdict(differences: Sequence[str], agreement: str, unchecked: str = "") -> Finding:
+    """OK in the words of `agreement` where there are no differences and nothing is `unchecked`."""
+    if not differences:
+        return (UNCHECKED, unchecked) if unchecked else (OK, agreement)
+    more = len(differences) - MAX_EXAMPLES
+    rest = f"; and {more} more" if more > 0 else ""
+    return DIFFERS, "; ".join(differences[:MAX_EXAMPLES]) + rest
 
 
 def few(names: Sequence[str]) -> str:
     rest = f" and {len(names) - MAX_EXAMPLES} more" if len(names) > MAX_EXAMPLES else ""
     return ", ".join(names[:MAX_EXAMPLES]) + rest
-
-
-def changed(folder: Path, listed: Mapping[str, str]) -> list[str]:
-    """What differs between a finished folder and the files its manifest lists."""
-    found = []
-    for name, expected in sorted(listed.items()):
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            found.append(f"{name} leads out of the folder")
-        elif not path.is_file():
-            found.append(f"{name} is missing")
-        elif hash_file(path) != expected:
-            found.append(f"{name} changed since it was written")
-    return found

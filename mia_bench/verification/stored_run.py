@@ -6,75 +6,76 @@ package are built, and only those that cost nothing. Nothing is downloaded and n
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-from hydra.utils import get_object
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.attacks import Attack
-from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.data.split.manifest import Split, load_split
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
-from mia_bench.evaluation.labelled_features import load_labelled
+from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
-from mia_bench.storage.artifacts import MANIFEST, is_complete
-from mia_bench.storage.files import read_json, read_yaml
+from mia_bench.storage import layout
+from mia_bench.storage.artifacts import is_complete
+from mia_bench.storage.files import read_json
+from mia_bench.storage.index import RunRef, files_in
 from mia_bench.storage.provenance import environment
+from mia_bench.storage.stored_files import (
+    leads_out,
+    read_config,
+    read_frame,
+    read_manifest,
+    read_metrics,
+)
 from mia_bench.utils.errors import MiaError
-
-OWN_MODULES = ("mia_bench.attacks.", "mia_bench.models.", "mia_bench.mitigations.")
-
-
-class NotHere(MiaError):  # noqa: N818
-    """Something that a check needs is not on this machine, which is no difference."""
+from mia_bench.verification.untrusted import NotHere, as_text, build_own, inside
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Folders of the feature tables of a cell, as `plan.Cell` has them."""
+class StoredTables:
+    """Folders of the feature tables of a run, as `planning.specs.RunSpec` has them."""
 
     evaluation: Path
     calibration: Path
     base: Path | None
     base_calibration: Path | None
 
-    def folders(self) -> list[Path]:
-        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        return list(dict.fromkeys(folder for folder in every if folder is not None))
-
     def named(self) -> list[tuple[str, int | str | None, str] | None]:
-        """As `plan.run_key` wants them."""
+        """As `planning.keys.run_key` wants them."""
         every = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        return [None if folder is None else _named(folder) for folder in every]
+        return [None if folder is None else _table_name(folder) for folder in every]
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """outputs/runs/<model key>/<step>/<attack>-<run key>; everything is read when it is asked for.
+    """What lies at `ref`; everything is read when it is wanted.
 
     Every property raises MiaError for what cannot be read, NotHere for what is not here.
     """
 
-    folder: Path
+    ref: RunRef
+
+    @property
+    def folder(self) -> Path:
+        return self.ref.folder
 
     @property
     def outputs(self) -> Path:
-        return self.folder.parents[3]
+        return self.ref.outputs
 
     @property
     def name(self) -> str:
-        return self.folder.name.rpartition("-")[0]
+        return self.ref.attack
 
     @property
     def is_ensemble(self) -> bool:
@@ -82,24 +83,25 @@ class StoredRun:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        return read_json(self.folder / MANIFEST)
+        return read_manifest(self.folder)
 
-    def says(self, *path: str) -> Any:
+    def entry(self, *path: str) -> Any:
         """An entry of the manifest. Raises MiaError where it has none."""
-        found: Any = self.manifest
+        value: Any = self.manifest
         for name in path:
-            if not isinstance(found, dict) or name not in found:
-                raise MiaError(f"manifest.json has no {'.'.join(path)}: it is of another version")
-            found = found[name]
-        return found
+            if not isinstance(value, dict) or name not in value:
+                lacks = f"{layout.MANIFEST_FILE} has no {'.'.join(path)}"
+                raise MiaError(f"{lacks}: it is of another version")
+            value = value[name]
+        return value
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return read_yaml(self.folder / "config.yaml")
+        return read_config(self.folder)
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        return read_json(self.folder / "metrics.json")
+        return read_metrics(self.folder)
 
     @property
     def blind(self) -> dict[str, Any]:
@@ -109,57 +111,54 @@ class StoredRun:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        try:
-            return pd.read_parquet(self.folder / "scores.parquet")
-        except Exception as error:  # whatever a damaged file does to its reader
-            raise MiaError(f"scores.parquet cannot be read: {error}") from error
+        return read_frame(self.folder / layout.SCORES_FILE)
 
     @cached_property
     def other_versions(self) -> list[str]:
         """'numpy 2.0, here 2.1' for every package that differs from the one here."""
         here = environment()
-        then = {**self.says("versions"), "python": self.says("python")}
+        then = {**self.entry("versions"), "python": self.entry("python")}
         now = {**here["versions"], "python": here["python"]}
         return [f"{n} {v}, here {now.get(n, 'absent')}" for n, v in then.items() if v != now.get(n)]
 
     @cached_property
     def options(self) -> Root:
         try:
-            merged = OmegaConf.merge(OmegaConf.structured(Root), self.config)
+            merged = OmegaConf.merge(OmegaConf.structured(Root), as_text(self.config))
             return cast(Root, OmegaConf.to_object(merged))
         except OmegaConfBaseException as error:
             first = str(error).strip().partition("\n")[0]
-            raise MiaError(f"config.yaml is not of this version: {first}") from error
+            raise MiaError(f"{layout.CONFIG_FILE} is not of this version: {first}") from error
 
     @cached_property
     def attacks(self) -> dict[str, Attack]:
         nodes = self.config.get("attack")
         if not isinstance(nodes, dict) or not nodes:
-            raise MiaError("config.yaml names no attack")
-        return {name: own(node, f"attack.{name}") for name, node in nodes.items()}
+            raise MiaError(f"{layout.CONFIG_FILE} names no attack")
+        return {name: build_own(node, f"attack.{name}") for name, node in nodes.items()}
 
     @property
     def attack(self) -> Attack:
-        """The one attack of a cell that is no ensemble."""
+        """The one attack of a run that is no ensemble."""
         if self.name not in self.attacks:
             raise MiaError(
-                f"config.yaml has no attack {self.name}, which the folder is named after"
+                f"{layout.CONFIG_FILE} has no attack {self.name}, which the folder is named after"
             )
         return self.attacks[self.name]
 
     def key(self, metrics: int = METRICS_VERSION) -> str:
         """The key that configuration and tables give under a version of the metrics."""
         if self.is_ensemble:
-            names = [run.folder.name for run in self.runs]
+            names = [run.ref.name for run in self.runs]
             return ensemble_key(names, self.manifest.get("compared", names))
         name = self.name if self.name in self.attacks else self.name.removesuffix("-base")
-        attack, split = self.attacks.get(name) or self.attack, str(self.says("split"))
-        return run_key(self.name, attack, self.asked.named(), self.options, split, metrics)
+        attack, split = self.attacks.get(name) or self.attack, str(self.entry("split"))
+        return run_key(self.name, attack, self.feature_tables.named(), self.options, split, metrics)
 
     @cached_property
     def metrics_version(self) -> int | None:
         """The version of the metrics under which the folder has its key; None: under none."""
-        stored = self.folder.name.rpartition("-")[2]
+        stored = self.ref.key
         if self.is_ensemble:
             return self.runs[0].metrics_version if self.key() == stored else None
         versions = range(METRICS_VERSION, 0, -1)
@@ -168,17 +167,15 @@ class StoredRun:
     @cached_property
     def split(self) -> Split:
         """The split of the configuration, or another manifest of the same content."""
-        wanted, data = str(self.says("split")), self.options.data
-        source = self.config["data"].get("source")
-        try:
-            path = split_file(self.outputs, data, source)
-        except MiaError:  # an imported table that is not here any more
-            path = self.outputs / "splits" / "gone.json"
-        others = sorted((self.outputs / "splits").glob("*.json"))
-        named = [p for p in others if p != path and _hash_of(p) == wanted]
-        candidates = [*([path] if path.is_file() else []), *named]
+        wanted = str(self.entry("split"))
+        own = self._own_split_file()
+        others = files_in(self.outputs / layout.SPLITS_FOLDER, ".json")
+        named = [path for path in others if path != own and _hash_of(path) == wanted]
+        candidates = [*([own] if own is not None and own.is_file() else []), *named]
         if not candidates:
-            raise MiaError(f"no split of the hash {wanted} is in {self.outputs / 'splits'}")
+            raise MiaError(
+                f"no split of the hash {wanted} is in {self.outputs / layout.SPLITS_FOLDER}"
+            )
         split = load_split(candidates[0])
         if split.content_hash != wanted:
             raise MiaError(
@@ -187,44 +184,56 @@ class StoredRun:
             )
         return split
 
+    def _own_split_file(self) -> Path | None:
+        """Where the configuration has its split; None for an imported table that is not here."""
+        data = self.options.data
+        if data.split is not None and not Path(data.split).is_file():
+            return None
+        try:
+            path = split_file(self.outputs, data, self.config["data"].get("source"))
+        except MiaError:
+            return None
+        return None if leads_out(path, self.outputs) else path
+
     @cached_property
     def shadowed(self) -> bool:
-        return self.says("models", "shadow") is not None
+        return self.entry("models", "shadow") is not None
 
     @cached_property
     def runs(self) -> list[StoredRun]:
-        """The cells that an ensemble combines."""
+        """The runs that an ensemble combines."""
         if "cells" not in self.manifest:
-            raise NotHere("the manifest does not say which cells it combines: an older version")
-        found = [StoredRun(self.folder.with_name(str(name))) for name in self.manifest["cells"]]
-        if absent := [run.folder.name for run in found if not is_complete(run.folder)]:
+            raise NotHere("the manifest does not say which runs it combines: an older version")
+        refs = [self.ref.sibling(name) for name in self.manifest["cells"]]
+        if absent := [ref.name for ref in refs if not is_complete(ref.folder)]:
             raise NotHere(f"{', '.join(absent)}, which it combines, is not here")
-        return found
+        return [StoredRun(ref) for ref in refs]
 
     @cached_property
-    def asked(self) -> Asked:
+    def feature_tables(self) -> StoredTables:
         """Which of the manifest's feature tables is which, by their models and their rows."""
-        target, shadow = self.says("models", "target"), self.says("models", "shadow")
-        folders = [inside(self.outputs, str(name)) for name in self.says("features")]
+        target, shadow = self.entry("models", "target"), self.entry("models", "shadow")
         of_model: dict[str, list[Path]] = {"target": [], "shadow": [], "base": []}
-        for folder in folders:
-            key = folder.parents[1].name
+        for folder in self.tables:
+            key, _ = layout.model_and_step(folder)
             kind = "target" if key == target else "shadow" if key == shadow else "base"
             of_model[kind].append(folder)
         evaluated = set(self.rows(*EVALUATION_ROLES))
-        bases = {set(_ids(f)) == evaluated: f for f in of_model["base"]}
-        base, base_known = bases.get(True), bases.get(False)
-        if base_known is None and not self.shadowed and self.name.endswith("-base"):
-            base_known = base
+        bases = {set(_ids(folder)) == evaluated: folder for folder in of_model["base"]}
+        base, base_calibration = bases.get(True), bases.get(False)
+        if base_calibration is None and not self.shadowed and self.name.endswith("-base"):
+            base_calibration = base
         if len(of_model["target"]) != 1 or len(of_model["shadow"]) != int(self.shadowed):
-            raise MiaError(f"the tables {', '.join(map(str, self.says('features')))} are no cell's")
+            names = ", ".join(folder.name for folder in self.tables)
+            raise MiaError(f"the tables {names} are not those of one run")
         evaluation = of_model["target"][0]
-        return Asked(evaluation, (of_model["shadow"] or [evaluation])[0], base, base_known)
+        calibration = (of_model["shadow"] or [evaluation])[0]
+        return StoredTables(evaluation, calibration, base, base_calibration)
 
     @property
     def tables(self) -> list[Path]:
         """Every feature table the run stands on."""
-        return [inside(self.outputs, str(name)) for name in self.says("features")]
+        return [inside(self.outputs, self.outputs / name) for name in self.entry("features")]
 
     def rows(self, *roles: Role) -> tuple[str, ...]:
         return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
@@ -233,22 +242,20 @@ class StoredRun:
         """What the run was scored from."""
         if self.is_ensemble:
             return combine([run.inputs() for run in self.runs])
-        asked, shadow = self.asked, self.shadowed
-        evaluated, known = (
-            self.rows(*EVALUATION_ROLES),
-            self.rows(*(SHADOW_ROLES if shadow else EVALUATION_ROLES)),
-        )
+        folders = self.feature_tables
+        evaluation_rows = self.rows(*EVALUATION_ROLES)
+        calibration_rows = self.rows(*(SHADOW_ROLES if self.shadowed else EVALUATION_ROLES))
 
-        def table(folder: Path | None, rows: Sequence[str]) -> Any:
-            path = folder and folder / "features.parquet"
-            return path and load_labelled(path, rows, self.split)
+        def load(folder: Path, rows: Sequence[str]) -> LabelledFeatures:
+            return load_labelled(folder / layout.FEATURES_FILE, rows, self.split)
 
+        base, base_calibration = folders.base, folders.base_calibration
         every = Tables(
-            table(asked.evaluation, evaluated),
-            table(asked.calibration, known),
-            table(asked.base, evaluated),
-            table(asked.base_calibration, known),
-            halves=not shadow,
+            load(folders.evaluation, evaluation_rows),
+            load(folders.calibration, calibration_rows),
+            None if base is None else load(base, evaluation_rows),
+            None if base_calibration is None else load(base_calibration, calibration_rows),
+            halves=not self.shadowed,
         )
         return arrange(self.name, self.attack, every, self.options.data.split_seed)
 
@@ -257,7 +264,7 @@ class StoredRun:
         options, member = self.options, _member(kind)
         unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
         nodes = self.config.get("mitigation") or {}
-        made = {name: own(node, f"mitigation.{name}") for name, node in nodes.items()}
+        made = {name: build_own(node, f"mitigation.{name}") for name, node in nodes.items()}
         return apply_mitigations(
             {} if unaware else made,
             nodes,
@@ -269,45 +276,21 @@ class StoredRun:
         )
 
 
-def own(node: Any, key: str) -> Any:
-    """`config.build`, for classes of this package alone."""
-    target = str(node.get("_target_", "")) if isinstance(node, Mapping) else ""
-    if not target.startswith(OWN_MODULES):
-        raise NotHere(f"{key} is {target or 'nothing'}: no code that a run names is imported")
-    try:
-        kind = get_object(target)
-    except Exception as error:
-        raise MiaError(f"{key}._target_={target} is not of this version") from error
-    if not (
-        inspect.isclass(kind) and is_dataclass(kind) and kind.__module__.startswith(OWN_MODULES)
-    ):
-        raise MiaError(f"{key}._target_={target} is none of this package's classes")
-    return build(node, key)
-
-
-def inside(outputs: Path, name: str) -> Path:
-    """outputs/<name>. Raises MiaError for a name that leads out of outputs/."""
-    path = outputs / name
-    if not path.resolve().is_relative_to(outputs.resolve()):
-        raise MiaError(f"{name} leads out of {outputs}")
-    return path
-
-
 def _member(kind: str) -> Role:
     return Role.TARGET_MEMBER if kind == "target" else Role.SHADOW_MEMBER
 
 
-def _named(folder: Path) -> tuple[str, int | str | None, str]:
-    step = folder.parent.name
-    return folder.parents[1].name, None if step == "base" else int(step), folder.name
+def _table_name(folder: Path) -> tuple[str, int | str | None, str]:
+    model_key, step = layout.model_and_step(folder)
+    return model_key, None if step == layout.BASE_STEP else int(step), folder.name
 
 
 def _ids(folder: Path) -> list[str]:
     import pyarrow.parquet as pq
 
-    path = folder / "features.parquet"
     if not folder.is_dir():
         raise NotHere(f"{folder} is not here any more")
+    path = folder / layout.FEATURES_FILE
     try:
         return list(pq.read_table(path, columns=["sample_id"]).column(0).to_pylist())
     except Exception as error:  # whatever a damaged file does to its reader

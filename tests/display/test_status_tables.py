@@ -6,12 +6,14 @@ import shutil
 import time
 
 import pytest
-from filelock import FileLock
 
 from mia_bench.execution.run import failure_of
 from mia_bench.status import main
 from mia_bench.storage.failures import record_failure
-from mia_bench.storage.index import bytes_under, models, run_summaries, unfinished_folders
+from mia_bench.storage.inventory import (
+    model_summaries,
+    run_summaries,
+)
 from mia_bench.utils.errors import MiaError
 
 
@@ -37,19 +39,6 @@ def test_everything_is_shown(outputs, capsys):
     assert "disk: " in said
 
 
-def test_half_built_folders_and_whether_anyone_is_at_work(outputs):
-    targets, features = outputs / "targets", outputs / "features" / "m" / "300"
-    (targets / "t.tmp").mkdir(parents=True)
-    (targets / "t.tmp" / "train.csv").write_text("step,epoch\n100.0,2\n200.0,4\n")
-    (features / "clid-1.tmp" / "shards").mkdir(parents=True)
-    (features / "clid-1.tmp" / "shards" / "000-a.parquet").touch()
-    with FileLock(targets / "t.lock"):
-        found = {half.folder.name: half for half in unfinished_folders(outputs)}
-        assert (found["t.tmp"].progress, found["t.tmp"].alive) == (", step 200", True)
-        assert found["clid-1.tmp"].progress == ", 1 shards"
-    assert [half.alive for half in unfinished_folders(outputs)] == [False, False]
-
-
 def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
     first, second = sorted((outputs / "runs").glob("*/*/*"))
     (first / "metrics.json").write_text('{"auroc": 0.7}')
@@ -58,10 +47,10 @@ def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
     (outputs / "failures").mkdir()
     (outputs / "failures" / "x.json").write_text("{}")
     assert "another version" in run_summaries(outputs)[0].problem
-    assert "cannot be read" in run_summaries(outputs)[1].problem
-    assert "problem" in models(outputs)[0][1]
+    assert "unreadable: " in run_summaries(outputs)[1].problem
+    assert "unreadable: " in model_summaries(outputs)[0].problem
     main([f"paths.outputs={outputs}"])
-    assert "failure: cannot read" in capsys.readouterr().out
+    assert "failure: unreadable: " in capsys.readouterr().out
 
 
 def test_ten_thousand_runs_take_seconds(outputs, capsys):
@@ -88,11 +77,3 @@ def test_words_and_missing_folders(tmp_path, capsys):
         assert said in capsys.readouterr().err
     main([f"paths.outputs={tmp_path}"])
     assert "nothing yet" in capsys.readouterr().out
-
-
-def test_disk_use_does_not_follow_links(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x").write_bytes(b"12345")
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    assert 5 <= bytes_under(tmp_path / "a") < 5 + 300
-    assert bytes_under(tmp_path / "none") == 0

@@ -11,14 +11,14 @@ import torch
 from jobs import assert_same, results
 
 from mia_bench.attacks.loss import Loss
-from mia_bench.storage import failures
+from mia_bench.storage import failures, layout
 from mia_bench.target.noise_predictor import NoisePredictor
 from mia_bench.training.module import FinetuneModule
 from mia_bench.utils.errors import MiaError
 
 
 def failed(outputs) -> failures.Failure:
-    (path,) = (outputs / failures.FAILURES_FOLDER).glob("*.json")
+    (path,) = (outputs / layout.FAILURES_FOLDER).glob("*.json")
     return failures.read_failure(path)
 
 
@@ -67,7 +67,7 @@ def test_a_score_that_is_not_finite_fails_the_run_until_it_is(copied, again, who
     assert not list(copied.glob("features/*/*/*/features.parquet"))
     again(copied)
     assert_same(results(whole), results(copied))
-    assert not list((copied / failures.FAILURES_FOLDER).iterdir())
+    assert not list((copied / layout.FAILURES_FOLDER).iterdir())
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from mia_bench.report.__main__ import run
 from mia_bench.report.build import interval_bar
 from mia_bench.report.html import command
 from mia_bench.storage.files import write_json
+from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -84,7 +85,8 @@ def hostile(tmp_path, write_run, scores, quiet):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest |= {"command": ["__main__.py", HOSTILE], "versions": {HOSTILE: HOSTILE}}
     manifest |= {"git_commit": HOSTILE, "platform": HOSTILE}
-    write_json(folder / "manifest.json", manifest)
+    del manifest["seal"]
+    write_json(folder / "manifest.json", {**manifest, "seal": hash_key(manifest)})
     broken = folder.with_name(f"{FOLDER}-broken")
     broken.mkdir()
     return tmp_path
@@ -137,7 +139,7 @@ def test_what_must_be_said_is_said(tmp_path, write_run, quiet):
     (tmp_path / "runs" / "m" / "300" / "loss-0.tmp").mkdir(parents=True)
     page = report(tmp_path)
     assert "Controls found something" in page
-    assert "half-written" in page
+    assert "unfinished: it was interrupted" in page
     assert "Drawings are not photographs" in page
     assert "OpenMoji" in page
     assert "CC BY-SA 4.0" in page
@@ -182,7 +184,7 @@ def test_a_report_over_nothing_says_what_to_do(tmp_path):
     with pytest.raises(MiaError, match="no finished run under"):
         run([f"paths.outputs={tmp_path}"])
     (tmp_path / "runs" / "m" / "300" / "loss-0").mkdir(parents=True)
-    with pytest.raises(MiaError, match="half-written"):
+    with pytest.raises(MiaError, match=r"unfinished: it has no manifest\.json"):
         run([f"paths.outputs={tmp_path}"])
 
 

@@ -90,7 +90,7 @@ def test_a_report_says_what_verify_says(tmp_path, write_run, reseal, path, value
         assert bool(flags) == (path[-1] == "p_value")
 
 
-def test_half_written_and_changed_runs_are_named_and_the_rest_is_reported(tmp_path, write_run):
+def test_unfinished_and_changed_runs_are_named_and_the_rest_is_reported(tmp_path, write_run):
     write_run(tmp_path, "fine")
     shutil.copytree((half := write_run(tmp_path, "half")), half.with_name(half.name + ".tmp"))
     (half / "manifest.json").unlink()
@@ -104,10 +104,10 @@ def test_half_written_and_changed_runs_are_named_and_the_rest_is_reported(tmp_pa
     runs, problems, _ = read_outputs([tmp_path])
     assert [run.attack for run in runs] == ["fine"]
     said = {p.where.rpartition("/")[2].partition("-")[0]: p.what for p in problems}
-    assert "half-written" in said["half"]
+    assert "unfinished: it was interrupted" in said["half"]
     assert "changed since" in said["changed"]
     assert "metrics.json is missing" in said["gone"]
-    assert "cannot read" in said["garbled"]
+    assert "unreadable: garbled-" in said["garbled"]
     assert len(problems) == 5
 
 
@@ -133,7 +133,8 @@ def test_a_configuration_of_another_shape(tmp_path, write_run, reseal):
     folder = write_run(tmp_path, "odd")
     (folder / "config.yaml").write_text("model: {path: x}")
     reseal(folder)
-    assert "not as this version writes runs" in read_outputs([tmp_path])[1][0].what
+    what = read_outputs([tmp_path])[1][0].what
+    assert "config.yaml: it lacks data; it lacks seed: of another version" in what
 
 
 def test_another_version(tmp_path, write_run, reseal):
@@ -185,6 +186,7 @@ def test_blind_rows_are_checked_against_their_scores(tmp_path):
     folder.mkdir(parents=True)
     rows = pd.DataFrame({"is_member": [True, False] * 20, "blind_image": np.arange(40.0)})
     rows.to_parquet(folder / "scores.parquet")
+    write_json(folder / "manifest.json", {})
     right = auroc(rows.blind_image, rows.is_member)
     write_json(folder / "controls.json", {"blind_image": {"auroc": right, "p_value": 0.4}})
     assert blind_problems([tmp_path]) == []

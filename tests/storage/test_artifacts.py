@@ -20,7 +20,6 @@ from mia_bench.storage.artifacts import (
     is_settled,
     seal,
 )
-from mia_bench.storage.files import read_yaml
 from mia_bench.storage.hashing import hash_file
 from mia_bench.storage.locks import holding
 from mia_bench.utils.errors import MiaError
@@ -318,23 +317,3 @@ def test_a_run_of_several_processes_does_not_go_on_from_what_another_just_finish
 
 
 # --- yaml ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a: &x [1]\nb: *x\n", "aliases"),
-        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
-        ("- 1", "no mapping"),
-        ("a: [", "expected"),
-        ("a: " + "x" * (1 << 20), "more than 1,048,576 bytes"),
-        ("a: \x00", "not allowed"),
-    ],
-)
-def test_stored_yaml_is_plain_values_in_a_mapping(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("a: {b: [1, null, x]}")
-    assert read_yaml(path) == {"a": {"b": [1, None, "x"]}}
-    path.write_text(text)
-    with pytest.raises(MiaError, match=said):
-        read_yaml(path)

@@ -44,8 +44,8 @@ def test_a_folder_that_cannot_be_written_is_said_and_survived(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"error": "x", "cells": [], "overrides": []}'])
-def test_a_half_written_record_is_named(tmp_path, text):
+def test_a_record_that_was_cut_short_is_named(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(MiaError, match="cannot read"):
+    with pytest.raises(MiaError, match="unreadable: "):
         read_failure(path)

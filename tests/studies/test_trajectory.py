@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mia_bench.display.results_table import utility_line
-from mia_bench.studies.trajectory import history, run
+from mia_bench.studies.trajectory import run
 from mia_bench.utils.errors import MiaError
 
 CHOICES = (
@@ -64,10 +64,6 @@ def test_utility_of_the_base_and_of_every_checkpoint_is_kept(drawn):
         assert str(found["step"] or "base") == path.parts[-3]
         assert f"held-out loss {found['heldout_loss']:.4g}" in utility_line(path.parent)
         assert (path.parent / "samples.png").is_file()
-
-
-def test_training_that_was_never_validated_has_no_history(tmp_path):
-    assert history(tmp_path / "train.csv") == []
 
 
 def test_a_trajectory_without_checkpoints_is_refused(small_overrides, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mia_bench.config.schema import LoggerOptions
+from mia_bench.storage.index import run_at
 from mia_bench.tracking import mirror as mirror_module
 from mia_bench.tracking.mirror import is_current, mirror, mirror_all, mode_of
 from mia_bench.tracking.records import attack_record, finetune_record, report_record
@@ -85,7 +86,7 @@ def about(log):
 
 def test_an_attack_run_read_back_from_its_transaction_log(store_cell, tmp_path):
     folder = store_cell(tmp_path)
-    entry = attack_record(folder, tmp_path)
+    entry = attack_record(run_at(folder))
     assert mirror(entry, tmp_path, OFFLINE, "offline")
     log = records(stored(tmp_path)[entry.id])
     run = about(log)
@@ -126,7 +127,7 @@ def test_pictures_and_the_report_travel(store_cell, tmp_path):
     folder = store_cell(tmp_path)
     (folder / "evidence").mkdir()
     Image.new("RGB", (8, 8)).save(folder / "evidence" / "evidence.png")
-    run, report = attack_record(folder, tmp_path), report_record("a" * 16, tmp_path)
+    run, report = attack_record(run_at(folder)), report_record("a" * 16, tmp_path)
     assert mirror_all([run, report], tmp_path, OFFLINE) == (2, 0)
     assert list((stored(tmp_path)[run.id] / "files").rglob("evidence*.png"))
     table = next((stored(tmp_path)[report.id] / "files").rglob("leaderboard*.table.json"))
@@ -134,7 +135,7 @@ def test_pictures_and_the_report_travel(store_cell, tmp_path):
 
 
 def test_twice_makes_one_run_and_each_cell_has_its_own_id(store_cell, tmp_path):
-    entries = [attack_record(store_cell(tmp_path, a), tmp_path) for a in ("clid", "loss", "pia")]
+    entries = [attack_record(run_at(store_cell(tmp_path, a))) for a in ("clid", "loss", "pia")]
     assert mirror_all(entries, tmp_path, OFFLINE) == (3, 0)
     assert mirror_all(entries, tmp_path, OFFLINE) == (0, 0)
     names = [p.name for p in (tmp_path / "wandb").glob("offline-run-*")]
@@ -143,7 +144,7 @@ def test_twice_makes_one_run_and_each_cell_has_its_own_id(store_cell, tmp_path):
 
 
 def test_an_offline_mirror_is_not_enough_once_there_is_a_key(store_cell, tmp_path, monkeypatch):
-    entry = attack_record(store_cell(tmp_path), tmp_path)
+    entry = attack_record(run_at(store_cell(tmp_path)))
     mirror(entry, tmp_path, OFFLINE, "offline")
     online = LoggerOptions(wandb="online")
     assert is_current(entry, tmp_path, online)
@@ -188,7 +189,7 @@ def test_offline_sends_nothing(store_cell, tmp_path, monkeypatch, listener):
         return connect(self, where)
 
     monkeypatch.setattr(socket.socket, "connect", local_only)
-    assert mirror(attack_record(store_cell(tmp_path), tmp_path), tmp_path, OFFLINE, "offline")
+    assert mirror(attack_record(run_at(store_cell(tmp_path))), tmp_path, OFFLINE, "offline")
     assert counted == []
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name)
@@ -203,7 +204,7 @@ def test_offline_sends_nothing(store_cell, tmp_path, monkeypatch, listener):
 def test_the_key_is_written_nowhere(store_cell, tmp_path, monkeypatch):
     secret = "5ec2e7" * 6 + "0123"
     monkeypatch.setenv("WANDB_API_KEY", secret)
-    mirror(attack_record(store_cell(tmp_path), tmp_path), tmp_path, OFFLINE, "offline")
+    mirror(attack_record(run_at(store_cell(tmp_path))), tmp_path, OFFLINE, "offline")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 8
     assert not [path for path in files if secret.encode() in path.read_bytes()]
@@ -216,7 +217,7 @@ def test_a_lost_network_is_said_once_and_stops_nothing(store_cell, tmp_path, mon
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    entries = [attack_record(store_cell(tmp_path, a), tmp_path) for a in ("clid", "loss")]
+    entries = [attack_record(run_at(store_cell(tmp_path, a))) for a in ("clid", "loss")]
     assert mirror_all(entries, tmp_path, LoggerOptions(wandb="online")) == (0, 2)
     said = capsys.readouterr().err
     assert said.count("cannot be reached") == 1
@@ -231,7 +232,7 @@ def test_a_failing_wandb_is_reported_and_nothing_else(store_cell, tmp_path, monk
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(wandb, "init", broken)
-    entry = attack_record(store_cell(tmp_path), tmp_path)
+    entry = attack_record(run_at(store_cell(tmp_path)))
     assert not mirror(entry, tmp_path, OFFLINE, "offline")
     assert "out of order" in capsys.readouterr().err
     assert not is_current(entry, tmp_path, OFFLINE)
@@ -243,7 +244,7 @@ def test_online_without_a_key_is_offline_and_says_so_once(capsys):
 
 
 def test_disabled_touches_nothing(store_cell, tmp_path):
-    entry = attack_record(store_cell(tmp_path), tmp_path)
+    entry = attack_record(run_at(store_cell(tmp_path)))
     assert not mirror(entry, tmp_path, LoggerOptions(), "disabled")
     assert not (tmp_path / "wandb").exists()
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mia_bench.storage.files import read_json
+from mia_bench.storage.index import run_at
 from mia_bench.tracking.records import (
     attack_record,
     finetune_record,
@@ -52,7 +53,7 @@ def test_metrics_of_another_version_are_named(broken):
 
 def test_an_entry_is_identified_by_its_key_and_grouped_by_its_target(store_cell, tmp_path):
     folder = store_cell(tmp_path)
-    entry = attack_record(folder, tmp_path)
+    entry = attack_record(run_at(folder))
     assert entry.id == folder.name.removeprefix("clid-")
     assert (entry.group, entry.job_type) == ("a" * 16, "attack")
     assert entry.tags == ("clid", "openmoji")
@@ -76,24 +77,24 @@ def test_a_model_and_a_report_join_the_group_of_their_target(store_cell, tmp_pat
 
 def test_the_signature_changes_with_what_is_shown(store_cell, tmp_path):
     folder = store_cell(tmp_path)
-    before = attack_record(folder, tmp_path).signature
-    assert attack_record(folder, tmp_path).signature == before
+    before = attack_record(run_at(folder)).signature
+    assert attack_record(run_at(folder)).signature == before
     (folder / "evidence").mkdir()
     (folder / "evidence" / "one.png").write_bytes(b"picture")
-    assert attack_record(folder, tmp_path).signature != before
+    assert attack_record(run_at(folder)).signature != before
 
 
 def test_a_folder_of_another_version_is_refused(store_cell, tmp_path):
     folder = store_cell(tmp_path)
     (folder / "config.yaml").write_text("data: {}")
-    with pytest.raises(MiaError, match="another version"):
-        attack_record(folder, tmp_path)
+    with pytest.raises(MiaError, match="it lacks model"):
+        attack_record(run_at(folder))
     (folder / "config.yaml").unlink()
-    with pytest.raises(MiaError, match="cannot read"):
-        attack_record(folder, tmp_path)
+    with pytest.raises(MiaError, match=r"config\.yaml: it is missing"):
+        attack_record(run_at(folder))
     (folder / "metrics.json").write_text(json.dumps({"auroc": 0.5})[:5])
     with pytest.raises(MiaError):
-        attack_record(folder, tmp_path)
+        attack_record(run_at(folder))
 
 
 def test_the_table_of_scores_is_capped_and_holds_no_captions():

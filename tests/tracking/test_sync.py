@@ -14,7 +14,7 @@ def fresh(monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
 
 
-def test_half_written_runs_are_named_and_left_out(store_cell, tmp_path, capsys):
+def test_unfinished_runs_are_named_and_left_out(store_cell, tmp_path, capsys):
     good, bad = store_cell(tmp_path), store_cell(tmp_path, attack="loss", target="c" * 16)
     (bad / "metrics.json").write_text('{"auroc"')
     (tmp_path / "runs" / "d" / "300" / "pia-1.tmp").mkdir(parents=True)
