@@ -154,5 +154,5 @@ def test_a_killed_worker_still_gets_the_table(tmp_path, store_cell, capsys):
     with pytest.raises(MiaError, match=r"a worker was terminated.*goes on from there"):
         _end([done, killed], [killed], ["seed"], stopped)
     said = capsys.readouterr().out
-    assert "seed=1: ended without a word" in said
+    assert "seed=1: ended without a message" in said
     assert heading(tmp_path / "sweep", 0) == "job 1 of 1: seed=1"
