@@ -73,8 +73,8 @@ def _shards(folder: Path) -> dict[str, tuple[tuple[str, ...], Mapping[str, str]]
     shards = {}
     for path in sorted((folder / layout.SHARDS_FOLDER).glob("*.parquet")):
         try:
-            siblings = read_note(path).get(SIBLINGS_FIELD, {})
-            shards[path.name] = read_table(path).sample_id, siblings
+            sample_id = read_table(path).sample_id  # which checks the whole file, its note included
+            shards[path.name] = sample_id, read_note(path).get(SIBLINGS_FIELD, {})
         except MiaError as error:
             echo(f"extracted again: {str(error).partition('. ')[0]}", error=True)
             path.unlink(missing_ok=True)

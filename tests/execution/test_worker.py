@@ -16,7 +16,7 @@ def report_of(order: dict[str, Any]) -> dict[str, Any]:
     ) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        worker.stdin.write(json.dumps(order) + "\n")
+        worker.stdin.write(json.dumps({"command": ["mia-bench"], **order}) + "\n")
         worker.stdin.flush()
         text = worker.stdout.read()
         worker.stdin.close()

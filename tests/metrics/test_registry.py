@@ -118,7 +118,7 @@ def added():
 def finished(added, small, tmp_path_factory):
     """A small run that was made with the metric: outputs, its metrics and its folder."""
     outputs = tmp_path_factory.mktemp("youden") / "outputs"
-    [(_, metrics, folder)] = execute(small("attack=loss", outputs=outputs))
+    [(_, metrics, folder)] = execute(small("attack=loss", outputs=outputs)).results
     assert added.path[0] in metrics
     return outputs, metrics, folder
 
