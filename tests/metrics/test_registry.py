@@ -22,6 +22,7 @@ from mia_bench.metrics.registry import METRICS, Metric, Shown
 from mia_bench.report.__main__ import run as report_command
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.hashing import hash_file
+from mia_bench.storage.index import run_at
 from mia_bench.sweep.plan import Job
 from mia_bench.sweep.table import show as show_sweep
 from mia_bench.tracking.records import attack_record, table_names
@@ -177,21 +178,23 @@ def test_an_added_metric_is_verified(finished, tmp_path):
     copy = tmp_path / "outputs"
     shutil.copytree(outputs, copy)
     forged = copy / folder.relative_to(outputs)
-    assert {check.state for check in checks(StoredRun(forged))} == {"ok"}
+    assert {check.state for check in checks(StoredRun(run_at(forged)))} == {"ok"}
     metrics = read_json(forged / "metrics.json")
     metrics["youden"]["value"] = 0.999
     write_json(forged / "metrics.json", metrics)
     manifest = read_json(forged / "manifest.json")
     manifest["files"]["metrics.json"] = hash_file(forged / "metrics.json")
     write_json(forged / "manifest.json", manifest)
-    different = {c.name: c.said for c in checks(StoredRun(forged)) if c.state == "DIFFERS"}
+    different = {
+        c.name: c.message for c in checks(StoredRun(run_at(forged))) if c.state == "DIFFERS"
+    }
     assert list(different) == ["metrics"]
     assert different["metrics"].startswith("youden.value")
 
 
 def test_an_added_metric_is_recorded_on_wandb(finished):
-    outputs, metrics, folder = finished
-    summary = attack_record(folder, outputs).summary
+    _, metrics, folder = finished
+    summary = attack_record(run_at(folder)).summary
     assert summary["youden"] == metrics["youden"]["value"]
     assert summary["youden_lo"] == metrics["youden"]["lo"]
     assert "youden" in table_names()
