@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from mia_bench.dashboard import main
+from mia_bench.storage.index import run_at
 from mia_bench.tracking.records import attack_record
 
 # the library itself still uses what pydantic has deprecated
@@ -30,7 +31,7 @@ def no_network(monkeypatch, tmp_path):
 @pytest.fixture
 def records(store_cell, tmp_path):
     runs = [store_cell(tmp_path, a, t * 16, seed=s) for a, t, s in CELLS]
-    return [attack_record(run, tmp_path) for run in runs]
+    return [attack_record(run_at(run)) for run in runs]
 
 
 CELLS = (("clid", "a", 0), ("clid", "b", 1), ("loss", "a", 0))

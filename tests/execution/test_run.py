@@ -13,7 +13,7 @@ from mia_bench.execution.run import execute
 from mia_bench.execution.single_run import run_single
 from mia_bench.metrics import Thresholds, auroc
 from mia_bench.metrics.summary import evaluate
-from mia_bench.storage.index import failures
+from mia_bench.storage.inventory import failures
 from mia_bench.utils.errors import MiaError
 
 LIST = "attack=[clid,clid_vec,loss,mc]"

@@ -12,6 +12,7 @@ import pytest
 from mia_bench.metrics import auroc
 from mia_bench.report.load import blind_problems, model_name, read_outputs
 from mia_bench.storage.files import write_json
+from mia_bench.storage.index import run_at
 from mia_bench.verification.recompute import check_metrics
 from mia_bench.verification.result import verdict
 from mia_bench.verification.stored_run import StoredRun
@@ -78,7 +79,7 @@ def test_a_report_says_what_verify_says(tmp_path, write_run, reseal, path, value
     place[path[-1]] = value
     write_json(folder / "metrics.json", metrics)
     reseal(folder)
-    state, said = check_metrics(StoredRun(folder))
+    state, said = check_metrics(StoredRun(run_at(folder)))
     (run,), _, _ = read_outputs([tmp_path], intervals=intervals)
     assert state == "DIFFERS"
     if intervals or path[-1] not in ("lo", "p_value", "samples_needed"):
