@@ -54,7 +54,9 @@ class StableDiffusion:
             or "pinned" for the commit this package knows.
         variant: of the weight files, e.g. "fp16"; parts without it are read plain.
         dtype: of U-Net and text encoders while scoring; training holds float32 weights.
-        lora: file, folder or hub id of adapters that are added to the weights: part of the base.
+        lora: file, folder or hub id of adapters that are added to the weights: part of the base;
+            or a list of them.
+        lora_scale: what the adapters are multiplied by: one number, or one for each.
         attention_slicing: one attention head at a time, slower and smaller.
         vae_slicing: one image at a time through the autoencoder.
         vae_tiling: large images tile by tile, which changes latents a little.
@@ -68,7 +70,8 @@ class StableDiffusion:
     revision: str | None = "pinned"
     variant: str | None = None
     dtype: str = "float32"
-    lora: str | None = None
+    lora: str | tuple[str, ...] | None = None
+    lora_scale: float | tuple[float, ...] = 1.0
     attention_slicing: bool = False
     vae_slicing: bool = False
     vae_tiling: bool = False
@@ -81,8 +84,8 @@ class StableDiffusion:
     def fetch(self) -> None:
         """Download what is not here. Raises Missing when it cannot be had."""
         hub.fetch(self.path, self.revision, self.variant)
-        if self.lora is not None:
-            hub.fetch_lora(self.lora)
+        for lora in self._loras():
+            hub.fetch_lora(lora)
 
     def base_hash(self) -> str:
         """Content of the networks, the adapters on them, and a schedule other than SD 1's."""
@@ -92,7 +95,7 @@ class StableDiffusion:
         )
         config = self._scheduler()
         schedule = {k: config[k] for k, usual in SCHEDULE.items() if config.get(k, usual) != usual}
-        if self.lora is None and not schedule:
+        if not self._loras() and not schedule:
             return found
         return hash_key([found, schedule, self._lora_hash()])
 
@@ -116,15 +119,16 @@ class StableDiffusion:
         """The base's U-Net, or the one of `weights`: a whole network, or adapters on the base."""
         from diffusers import UNet2DConditionModel
 
-        from mia_bench.models.lora import fuse_unet, has_lora, load_lora
+        from mia_bench.models.lora import has_lora, load_lora
+        from mia_bench.models.lora_fusion import fuse
 
         dtype = self._dtype("float32" if train else self.dtype)
         if weights is not None and not has_lora(weights):
             unet = load(UNet2DConditionModel, weights, torch_dtype=dtype)
         else:
             unet = self._part(UNet2DConditionModel, "unet", dtype)
-            if adapters := self._adapters():
-                fuse_unet(unet, adapters)
+            if self._loras():
+                fuse(unet, "unet", self._adapters())
             if weights is not None:
                 load_lora(unet, weights)
         if self.attention_slicing:
@@ -213,12 +217,12 @@ class StableDiffusion:
     def _clip(self, part: str) -> tuple[Any, Any]:
         from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-        from mia_bench.models.lora import fuse_text
+        from mia_bench.models.lora_fusion import fuse
 
         kind = CLIPTextModelWithProjection if part == "text_encoder_2" else CLIPTextModel
         encoder = self._part(kind, part, self._dtype(self.dtype))
-        if adapters := self._adapters():
-            fuse_text(encoder, adapters, part)
+        if self._loras():
+            fuse(encoder, part, self._adapters())
         tokenizer = part.replace("text_encoder", "tokenizer")
         return encoder, load(CLIPTokenizer, self.folder / tokenizer)
 
@@ -229,15 +233,39 @@ class StableDiffusion:
             kind, self.folder / part, variant=variant, torch_dtype=dtype, use_safetensors=True
         )
 
-    def _adapters(self) -> Adapters | None:
-        from mia_bench.models.lora import read_lora
+    def _loras(self) -> dict[str, float]:
+        """Every LoRA with its scale. Raises MiaError when there is not one scale for each."""
+        loras = (self.lora,) if isinstance(self.lora, str) else self.lora or ()
+        scale = self.lora_scale
+        scales = scale if isinstance(scale, tuple) else (scale,) * max(len(loras), 1)
+        if len(scales) != len(loras) and (loras or scales != (1.0,)):
+            raise MiaError(
+                f"model.lora names {len(loras)} LoRAs and model.lora_scale {len(scales)} scales: "
+                "give one scale for each, as in model.lora=[a.safetensors,b.safetensors] "
+                "model.lora_scale=[1,0.7]."
+            )
+        if len(set(loras)) < len(loras):
+            raise MiaError(f"model.lora names {max(loras, key=loras.count)} twice: give it once.")
+        return dict(zip(loras, scales, strict=False))
 
-        return read_lora(hub.locate_lora(self.lora)) if self.lora is not None else None
+    def _adapters(self) -> list[tuple[Adapters, float]]:
+        from mia_bench.models.lora import read_loras
 
-    def _lora_hash(self) -> str | None:
-        from mia_bench.models.lora import find_lora
+        loras = self._loras()
+        paths = [hub.locate_lora(lora) for lora in loras]
+        return read_loras(paths, [*loras.values()], ("unet", *self._encoders()))
 
-        return contents([find_lora(hub.locate_lora(self.lora))]) if self.lora is not None else None
+    def _lora_hash(self) -> str | list[list[Any]] | None:
+        """Content of one LoRA that is added as it is; of others with their scales."""
+        from mia_bench.models.lora_files import lora_files
+
+        keys = [
+            [contents(f for files in lora_files(hub.locate_lora(lora)).values() for f in files), s]
+            for lora, s in self._loras().items()
+        ]
+        if not keys:
+            return None
+        return str(keys[0][0]) if [scale for _, scale in keys] == [1.0] else keys
 
     def _dtype(self, name: str) -> torch.dtype:
         import torch

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mia_bench.models.lora import NAME, add_lora, find_lora, has_lora, load_lora, save_lora
+from mia_bench.models.lora import add_lora, has_lora, load_lora, save_lora
+from mia_bench.models.lora_files import NAME, find_lora
 from mia_bench.utils.errors import MiaError
 
 
