@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mia_bench.models import hub
+from mia_bench.models.identity import network, tokenizer
+from mia_bench.models.schedule import (
+    alphas_cumprod,
+    read_schedule,
+    schedule_key,
+    schedule_steps,
+)
 from mia_bench.models.weight_files import contents, load, read_config, weights
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
@@ -29,15 +36,7 @@ FAMILIES = {  # model_index.json's _class_name -> text encoders
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
 SCALE = 0.18215  # of the latents, where vae/config.json says nothing: Stable Diffusion 1's
-SCHEDULE = {  # what decides alphas_cumprod and the prediction, at Stable Diffusion 1's values
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "trained_betas": None,
-    "prediction_type": "epsilon",
-    "rescale_betas_zero_snr": False,
-}
+SDXL_SCALE = 0.13025
 
 
 @dataclass(frozen=True)
@@ -88,32 +87,38 @@ class StableDiffusion:
             hub.fetch_lora(lora)
 
     def base_hash(self) -> str:
-        """Content of the networks, the adapters on them, and a schedule other than SD 1's."""
+        """Content of the networks, the adapters on them, and whatever in the configurations, the
+        tokenizers and the schedule is not as a key without it says."""
         parts = ("unet", "vae", *self._encoders())
-        found = contents(
-            file for part in parts for file in weights(self.folder, part, self.variant)
-        )
-        config = self._scheduler()
-        schedule = {k: config[k] for k, usual in SCHEDULE.items() if config.get(k, usual) != usual}
-        if not self._loras() and not schedule:
+        found = contents(file for part in parts for file in self._weights(part))
+        schedule, networks = schedule_key(self._schedule()), self._unusual()
+        if not self._loras() and not schedule and not networks:
             return found
-        return hash_key([found, schedule, self._lora_hash()])
+        return hash_key(
+            [found, schedule, self._lora_hash(), *([networks] if networks else [])],
+        )
 
     def encoder_hash(self) -> str:
         """Content of the autoencoder, and how images go through it."""
-        found = contents(weights(self.folder, "vae", self.variant))
+        found = contents(self._weights("vae"))
         identity = {"vae": found, "resolution": self.resolution, "dtype": self.dtype}
         if (scale := self._scale()) != SCALE:
             identity["scale"] = scale
-        return hash_key(identity | ({"tiling": True} if self.vae_tiling else {}))
+        if (config := network(self.folder, "vae")) is not None:
+            identity["config"] = config
+        if self.vae_tiling:
+            identity["tiling"] = True
+            if (tile := self._tile()) is not None:
+                identity["tile"] = tile
+        return hash_key(identity)
 
     def timesteps(self) -> int:
         """Length of the training schedule."""
-        return int(self._scheduler().get("num_train_timesteps", 1000))
+        return schedule_steps(self._schedule())
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""
-        return sum(file.stat().st_size for file in weights(self.folder, "unet", self.variant))
+        return sum(file.stat().st_size for file in self._weights("unet"))
 
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
         """The base's U-Net, or the one of `weights`: a whole network, or adapters on the base."""
@@ -137,12 +142,10 @@ class StableDiffusion:
         return plain
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
-        from diffusers import DDPMScheduler
-
         from mia_bench.models.encoders import KlCodec
         from mia_bench.target import Target
 
-        scheduler = load(DDPMScheduler, self.folder / "scheduler")
+        schedule = self._schedule()
         vae = self._vae_config()
         channels = vae["latent_channels"]
         if unet.config.in_channels != channels:  # type: ignore[union-attr]
@@ -158,8 +161,8 @@ class StableDiffusion:
             KlCodec(self._vae, self._scale()),
             self._text(),
             (channels, self.resolution // shrink, self.resolution // shrink),
-            scheduler.alphas_cumprod,
-            scheduler.config.prediction_type,
+            alphas_cumprod(schedule),
+            schedule["prediction_type"],
             seed,
             None if self.chunk == "auto" else self.chunk,
             store,
@@ -180,8 +183,27 @@ class StableDiffusion:
             )
         return FAMILIES[kind]
 
-    def _scheduler(self) -> dict[str, Any]:
-        return read_config(self.folder / "scheduler" / "scheduler_config.json")
+    def _schedule(self) -> dict[str, Any]:
+        config = read_config(self.folder / "scheduler" / "scheduler_config.json")
+        return read_schedule(config, self.path)
+
+    def _unusual(self) -> dict[str, Any]:
+        """What decides answers and is not as in the first networks: by part."""
+        encoders = self._encoders()
+        read = {part: network(self.folder, part) for part in ("unet", *encoders)}
+        for encoder in encoders:
+            part = encoder.replace("text_encoder", "tokenizer")
+            read[part] = tokenizer(self.folder, part, encoder)
+        if len(encoders) == 2 and not self._zero_null():
+            read["force_zeros_for_empty_prompt"] = {}
+        return {part: config for part, config in read.items() if config is not None}
+
+    def _weights(self, part: str) -> list[Path]:
+        return weights(self.folder, part, self.variant)
+
+    def _zero_null(self) -> bool:
+        index = read_config(self.folder / "model_index.json")
+        return bool(index.get("force_zeros_for_empty_prompt", True))
 
     def _vae_config(self) -> dict[str, Any]:
         config = read_config(self.folder / "vae" / "config.json")
@@ -191,6 +213,13 @@ class StableDiffusion:
 
     def _scale(self) -> float:
         return float(self._vae_config().get("scaling_factor", SCALE))
+
+    def _tile(self) -> int | None:
+        """The sample size that tiles are cut from, where it is not that of the first models."""
+        config = self._vae_config()
+        usual = 1024 if self._scale() == SDXL_SCALE else 512
+        size = config.get("sample_size", 32 if "down_block_types" in config else usual)
+        return None if size == usual else size
 
     def _vae(self) -> Any:
         """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""
@@ -210,9 +239,9 @@ class StableDiffusion:
         encoders = self._encoders()
         if len(encoders) == 1:
             return ClipText(partial(self._clip, encoders[0]))
-        index = read_config(self.folder / "model_index.json")
-        zero_null = bool(index.get("force_zeros_for_empty_prompt", True))
-        return TwoClipTexts(lambda: [self._clip(e) for e in encoders], self.resolution, zero_null)
+        return TwoClipTexts(
+            lambda: [self._clip(e) for e in encoders], self.resolution, self._zero_null()
+        )
 
     def _clip(self, part: str) -> tuple[Any, Any]:
         from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -227,7 +256,7 @@ class StableDiffusion:
         return encoder, load(CLIPTokenizer, self.folder / tokenizer)
 
     def _part(self, kind: Any, part: str, dtype: torch.dtype) -> Any:
-        files = weights(self.folder, part, self.variant)
+        files = self._weights(part)
         variant = self.variant if f".{self.variant}" in files[0].name else None
         return load(
             kind, self.folder / part, variant=variant, torch_dtype=dtype, use_safetensors=True

@@ -82,7 +82,7 @@ def test_several_loras_are_those_of_diffusers(model, saved, narrow):
     one, two = saved("one", 1), saved("two", 2, alpha=1)
     unet, base = (StableDiffusionPipeline.from_pretrained(narrow("sd1")).unet for _ in range(2))
     for name, path in (("one", one), ("two", two)):
-        unet.load_lora_adapter(str(path / NAME), prefix="unet", adapter_name=name)
+        unet.load_lora_adapter(str(path), prefix="unet", weight_name=NAME, adapter_name=name)
     unet.set_adapters(["one", "two"], [1.0, 0.7])
     unet.fuse_lora(adapter_names=["one", "two"])
     unet.unload_lora()
