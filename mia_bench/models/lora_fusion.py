@@ -56,7 +56,7 @@ def fuse(network: nn.Module, part: str, adapters: Sequence[tuple[Adapters, float
             updates.setdefault(layers[name][0], []).append((lora, update, scale))
     modules = dict(network.named_modules())
     for name, several in updates.items():
-        weight: Tensor = modules[name].weight  # type: ignore[assignment]
+        weight = modules[name].get_parameter("weight")
         weight.copy_(_fused(weight, several))
     return len(updates)
 
@@ -112,7 +112,8 @@ def _with_norms(lora: Adapters, update: LowRank, total: Tensor) -> Tensor:
             f"neither one for each of {outputs} outputs nor for each of {inputs} inputs."
         )
     norms = total.transpose(0, axis).flatten(1).norm(dim=1).view(form)
-    return total * (magnitude.to(total).view(form) / norms)
+    normed: Tensor = total * (magnitude.to(total).view(form) / norms)
+    return normed
 
 
 def named_layers(network: nn.Module) -> dict[str, tuple[str, torch.Size]]:

@@ -6,7 +6,7 @@ model_index.json. Epsilon or v prediction comes from its scheduler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,12 +22,13 @@ from mia_bench.models.schedule import (
 from mia_bench.models.weight_files import contents, load, read_config, weights
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from mia_bench.models.lora import Adapters
+    from mia_bench.models.lora_files import Adapters
     from mia_bench.target import LatentStore, Target, Text
 
 
@@ -45,7 +46,8 @@ class StableDiffusion:
 
     Args:
         path: a folder, a hub id, or "bundled:<name>" for one that ships with the package.
-        resolution: pixels per side that images are resized and cropped to.
+        resolution: pixels per side that images are resized and cropped to; None takes what the
+            model's own files say, see `sized`.
         chunk: rows per U-Net call while scoring, "auto": the fastest, found once on the device
             (speed and memory only).
         finetune: False audits the model as it is.
@@ -63,7 +65,7 @@ class StableDiffusion:
     """
 
     path: str
-    resolution: int
+    resolution: int | None
     chunk: int | Literal["auto"] = 64
     finetune: bool = True
     revision: str | None = "pinned"
@@ -86,10 +88,35 @@ class StableDiffusion:
         for lora in self._loras():
             hub.fetch_lora(lora)
 
+    def sized(self) -> StableDiffusion:
+        """This model with its own resolution where none is given: the U-Net's sample size times
+        what the autoencoder shrinks by.
+
+        Raises:
+            MiaError: the U-Net's configuration does not say one number.
+        """
+        if self.resolution is not None:
+            return self
+        side = read_config(self.folder / "unet" / "config.json").get("sample_size")
+        if not isinstance(side, int) or side < 1:
+            raise MiaError(
+                f"the U-Net of {self.path} has sample_size={side}, which says no resolution: give "
+                "it, as in model.resolution=512."
+            )
+        return replace(self, resolution=side * self._shrink())
+
+    @property
+    def side(self) -> int:
+        """The resolution, given or the model's own."""
+        resolution = self.sized().resolution
+        assert resolution is not None
+        return resolution
+
     def base_hash(self) -> str:
         """Content of the networks, the adapters on them, and whatever in the configurations, the
         tokenizers and the schedule is not as a key without it says."""
         parts = ("unet", "vae", *self._encoders())
+        self._check_variant(parts)
         found = contents(file for part in parts for file in self._weights(part))
         schedule, networks = schedule_key(self._schedule()), self._unusual()
         if not self._loras() and not schedule and not networks:
@@ -101,7 +128,7 @@ class StableDiffusion:
     def encoder_hash(self) -> str:
         """Content of the autoencoder, and how images go through it."""
         found = contents(self._weights("vae"))
-        identity = {"vae": found, "resolution": self.resolution, "dtype": self.dtype}
+        identity = {"vae": found, "resolution": self.side, "dtype": self.dtype}
         if (scale := self._scale()) != SCALE:
             identity["scale"] = scale
         if (config := network(self.folder, "vae")) is not None:
@@ -153,14 +180,14 @@ class StableDiffusion:
                 f"the U-Net of {self.path} takes {unet.config.in_channels} channels for latents "  # type: ignore[union-attr]
                 f"of {channels}: in-painting and upscaling models are not text-to-image targets."
             )
-        shrink = 2 ** (len(vae["block_out_channels"]) - 1)
-        if self.resolution % shrink:
-            raise MiaError(f"model.resolution={self.resolution} must be a multiple of {shrink}.")
+        side, shrink = self.side, self._shrink()
+        if side % shrink:
+            raise MiaError(f"model.resolution={side} must be a multiple of {shrink}.")
         return Target(
             unet,
             KlCodec(self._vae, self._scale()),
             self._text(),
-            (channels, self.resolution // shrink, self.resolution // shrink),
+            (channels, side // shrink, side // shrink),
             alphas_cumprod(schedule),
             schedule["prediction_type"],
             seed,
@@ -198,6 +225,19 @@ class StableDiffusion:
             read["force_zeros_for_empty_prompt"] = {}
         return {part: config for part, config in read.items() if config is not None}
 
+    def _check_variant(self, parts: tuple[str, ...]) -> None:
+        """Parts without the variant are read plain, but one has it, or it is a slip."""
+        mark = f".{self.variant}"
+        if self.variant is None or any(mark in self._weights(part)[0].name for part in parts):
+            return
+        names = {file.name for part in parts for file in (self.folder / part).glob("*.safetensors")}
+        others = {word for name in names for word in name.split(".")[1:-1] if "-of-" not in word}
+        there = nearest(self.variant, others) if others else "There are plain weights alone."
+        raise MiaError(
+            f"model.variant={self.variant}: no part of {self.path} has weights of that name. "
+            f"{there} Leave it out (model.variant=null) to read the plain ones."
+        )
+
     def _weights(self, part: str) -> list[Path]:
         return weights(self.folder, part, self.variant)
 
@@ -210,6 +250,10 @@ class StableDiffusion:
         if config.get("latents_mean") is not None or config.get("shift_factor"):
             raise MiaError(f"the autoencoder of {self.path} shifts its latents, which is not read.")
         return config
+
+    def _shrink(self) -> int:
+        """Pixels per latent cell, along a side."""
+        return int(2 ** (len(self._vae_config()["block_out_channels"]) - 1))
 
     def _scale(self) -> float:
         return float(self._vae_config().get("scaling_factor", SCALE))
@@ -239,9 +283,7 @@ class StableDiffusion:
         encoders = self._encoders()
         if len(encoders) == 1:
             return ClipText(partial(self._clip, encoders[0]))
-        return TwoClipTexts(
-            lambda: [self._clip(e) for e in encoders], self.resolution, self._zero_null()
-        )
+        return TwoClipTexts(lambda: [self._clip(e) for e in encoders], self.side, self._zero_null())
 
     def _clip(self, part: str) -> tuple[Any, Any]:
         from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mia_bench.data.captions.attacker import with_attacker_captions
 from mia_bench.data.source import Item
@@ -12,6 +12,7 @@ from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.preflight import precheck
 from mia_bench.storage.hashing import canonical
+from mia_bench.utils.errors import Missing
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Memo:
 def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     """List the data, make or verify its split, and lay out everything that follows from it."""
     known = Memo() if memo is None else memo
+    experiment = _with_own_size(experiment)
     outputs, options = experiment.outputs, experiment.options
     key = canonical([experiment.resolved["data"], str(outputs)])
     if key not in known.listed:
@@ -39,3 +41,16 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     plan = Plan(experiment, split, items, outputs)
     precheck(plan)
     return plan
+
+
+def _with_own_size(experiment: Experiment) -> Experiment:
+    """The experiment with the resolution that the model's own files say, where none is given."""
+    model = experiment.model
+    if model.resolution is not None or not hasattr(model, "sized"):
+        return experiment
+    try:
+        return replace(experiment, model=model.sized())
+    except Missing:
+        if experiment.options.plan_only:  # the plan says what is missing
+            return experiment
+        raise
