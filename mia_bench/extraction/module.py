@@ -72,7 +72,7 @@ class AttackModule(LightningModule):
                 "rescale_betas_zero_snr), where dividing by a has no result: ask at smaller "
                 "timesteps. Otherwise the model may have diverged while fine-tuning."
             )
-        return "The model may have diverged while fine-tuning: see its train.csv, or lower finetune.lr."
+        return "The model may have diverged in training: see its train.csv, or lower finetune.lr."
 
     def _ask(self, name: str, batch: Batch) -> tuple[Table, Cost]:
         attack, before, began = self.attacks[name][0], self.target.queries.copy(), time.monotonic()
