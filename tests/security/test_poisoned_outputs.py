@@ -142,8 +142,10 @@ def test_every_command_goes_on_and_names_it(outputs, capsys, name) -> None:
     [row] = [line for line in lines if " loss " in line]
     assert "[0." in row
     [row] = [line for line in lines if " pia " in line]
-    assert reason in row
     assert "[0." not in row
+    [note] = [line for line in lines if line.startswith("note: ")]
+    assert bad in note
+    assert reason in note
 
     page = report([f"paths.outputs={outputs}"]).read_text(encoding="utf-8")
     assert good.removeprefix("loss-") in page
