@@ -40,7 +40,16 @@ BETA_SCHEDULERS = (  # the schedulers of diffusers that share the betas of DDPM
     *("DPMSolverMultistepInverseScheduler", "DPMSolverSinglestepScheduler", "SASolverScheduler"),
     *("DPMSolverSDEScheduler", "UniPCMultistepScheduler", "LCMScheduler", "TCDScheduler"),
 )
-BETAS_OF_STABLE_DIFFUSION = ("LCMScheduler", "TCDScheduler")  # by default
+OWN_DEFAULTS = {  # of schedulers whose defaults are others
+    **dict.fromkeys(("LCMScheduler", "TCDScheduler"), STABLE_DIFFUSION),
+    **dict.fromkeys(
+        (
+            *("HeunDiscreteScheduler", "KDPM2DiscreteScheduler"),
+            *("KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"),
+        ),
+        {**STABLE_DIFFUSION, "beta_schedule": "linear"},
+    ),
+}
 PREDICTIONS = ("epsilon", "v_prediction")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 WAY_OUT = (
@@ -67,7 +76,7 @@ def read_schedule(config: Mapping[str, Any], path: str) -> dict[str, Any]:
             f"({', '.join(BETA_SCHEDULERS[:6])}, ...). {WAY_OUT}"
         )
     unsaid = config.get("_use_default_values") or ()
-    usual = STABLE_DIFFUSION if kind in BETAS_OF_STABLE_DIFFUSION else DEFAULTS
+    usual = OWN_DEFAULTS.get(str(kind), DEFAULTS)
     schedule = {
         k: default if k in unsaid else config.get(k, default) for k, default in usual.items()
     }

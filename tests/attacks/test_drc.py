@@ -570,7 +570,7 @@ def test_refused_once_sizes_are_known(build, batch):
         replace(SHORT, tasks=("sr:5",)).features(build(), batch)
 
 
-def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(tiny_unet, batch):
+def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(random_target, batch):
     """Zero terminal signal: a = 0 at t = 999, and the estimate of the clean image divides by a."""
     from diffusers import DDPMScheduler
 
@@ -580,10 +580,10 @@ def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(tiny_
     betas = DDPMScheduler(
         1000, 0.00085, 0.012, beta_schedule="scaled_linear", rescale_betas_zero_snr=True
     )
-    from conftest import HashedTokens, MixedCodec
-
+    parts = random_target()
     target = Target(
-        tiny_unet, MixedCodec(), HashedTokens(), (4, 8, 8), betas.alphas_cumprod, "v_prediction"
+        *(parts.unet, parts.latents, parts.text, parts.latent_shape, betas.alphas_cumprod),
+        prediction_type="v_prediction",
     ).eval()
     assert target.a[999] == 0
     assert noisiest_steps(target) == 999

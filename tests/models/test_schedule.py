@@ -23,6 +23,7 @@ from mia_bench.utils.errors import MiaError
 SD1 = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("kind", [k for k in BETA_SCHEDULERS if k != "DPMSolverSDEScheduler"])
 @pytest.mark.parametrize("options", [SD1, {}])
 def test_every_scheduler_that_is_read_has_these_betas(kind, options):
