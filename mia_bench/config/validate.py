@@ -67,6 +67,14 @@ def check_options(options: Root, finetune: bool, mitigations: Collection[str]) -
             "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
             "with: add calibration=split."
         )
+    if not finetune and (options.eval.base_calibrated or options.eval.base_rows):
+        key = "base_calibrated=true" if options.eval.base_calibrated else "base_rows"
+        raise MiaError(
+            f"eval.{key} compares with the model before its fine-tuning, and with "
+            "model.finetune=false there is no such model. Leave it out (eval.base_calibrated=false "
+            "eval.base_rows=null); to compare, run the same attacks once more with model.path= the "
+            "model it was fine-tuned from, and the same data and split."
+        )
     if finetune:
         check_recipe(options.finetune, options.trainer.precision)
         if options.finetune.epochs is None and not mitigations:

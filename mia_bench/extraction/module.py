@@ -67,6 +67,17 @@ class AttackModule(LightningModule):
                 f"attack {attack_name}: {error}. Change attack.{attack_name} to fit it."
             ) from error
 
+    def _cause(self) -> str:
+        """Why features may not be finite, from what is known of the model."""
+        empty = (self.target.a == 0).nonzero().flatten().tolist()
+        if empty:
+            return (
+                f"The model's schedule ends in pure noise (a = 0 at t={empty[0]}: "
+                "rescale_betas_zero_snr), where dividing by a has no result: ask at smaller "
+                "timesteps. Otherwise the model may have diverged while fine-tuning."
+            )
+        return "The model may have diverged in training: see its train.csv, or lower finetune.lr."
+
     def _extract(self, name: str, batch: Batch) -> tuple[Table, Cost]:
         """Features of one attack, in its own gradient mode, and what they cost."""
         attack, before, began = self.attacks[name][0], self.target.queries.copy(), time.monotonic()
@@ -81,7 +92,6 @@ class AttackModule(LightningModule):
                 bad = ~np.isfinite(values.reshape(len(batch), -1)).all(axis=1)
                 ids = ", ".join(np.array(batch.sample_id)[bad][:8])
                 raise MiaError(
-                    f"attack {name}: feature '{key}' is not finite for {ids}. The model may have "
-                    "diverged while fine-tuning: see its train.csv, or lower finetune.lr."
+                    f"attack {name}: feature '{key}' is not finite for {ids}. {self._cause()}"
                 )
         return Table(batch.sample_id, arrays), cost

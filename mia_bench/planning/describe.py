@@ -17,6 +17,9 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     captions = plan.experiment.options.data.captions
     if captions != "own":
         yield f"the attacks' captions: {captions or 'null'}; models are trained on the data's own"
+    resolution = plan.experiment.model.resolution
+    if plan.experiment.resolved["model"].get("resolution", 0) is None and resolution is not None:
+        yield f"model.resolution={resolution}, from the model's own files"
     yield plan.split.summary()
     for spec in plan.trained:
         yield from model_lines(spec)

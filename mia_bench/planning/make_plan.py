@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mia_bench.data.captions.attacker import with_attacker_captions
 from mia_bench.data.source import Item
@@ -13,6 +13,7 @@ from mia_bench.planning.keys import split_file
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.preflight import precheck
 from mia_bench.storage.hashing import canonical
+from mia_bench.utils.errors import Missing
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
         Missing: the data is not here, and plan_only=true forbids to download it.
         MiaError: data or a combination of options that cannot be run, as `prepare` and `precheck`.
     """
+    experiment = _with_own_size(experiment)
     listed = {} if memo is None else memo.listed
     key = canonical([experiment.resolved["data"], str(experiment.outputs)])
     if key not in listed:
@@ -47,3 +49,16 @@ def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:
     return split, with_attacker_captions(
         data.captions, listing, split, experiment.outputs, plan_only
     )
+
+
+def _with_own_size(experiment: Experiment) -> Experiment:
+    """The experiment with the resolution that the model's own files say, where none is given."""
+    model = experiment.model
+    if model.resolution is not None or not hasattr(model, "sized"):
+        return experiment
+    try:
+        return replace(experiment, model=model.sized())
+    except Missing:
+        if experiment.options.plan_only:  # the plan says what is missing
+            return experiment
+        raise

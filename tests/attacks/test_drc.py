@@ -568,3 +568,24 @@ def test_refused_once_sizes_are_known(build, batch):
         replace(SHORT, tasks=("inpaint:0.8",)).features(build(), batch)
     with pytest.raises(MiaError, match="does not divide 32 x 32"):
         replace(SHORT, tasks=("sr:5",)).features(build(), batch)
+
+
+def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(random_target, batch):
+    """Zero terminal signal: a = 0 at t = 999, and the estimate of the clean image divides by a."""
+    from diffusers import DDPMScheduler
+
+    from mia_bench.attacks.components.restoration import noisiest_steps
+    from mia_bench.target import Target
+
+    betas = DDPMScheduler(
+        1000, 0.00085, 0.012, beta_schedule="scaled_linear", rescale_betas_zero_snr=True
+    )
+    parts = random_target()
+    target = Target(
+        *(parts.unet, parts.latents, parts.text, parts.latent_shape, betas.alphas_cumprod),
+        prediction_type="v_prediction",
+    ).eval()
+    assert target.a[999] == 0
+    assert noisiest_steps(target) == 999
+    features = DRC(measures=("vae", "mse"), steps=4).features(target, batch)
+    assert all(torch.isfinite(values).all() for values in features.values())

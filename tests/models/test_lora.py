@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mia_bench.models.lora import LORA_FILE, add_lora, find_lora, has_lora, load_lora, save_lora
+from mia_bench.models.lora import add_lora, has_lora, load_lora, save_lora
+from mia_bench.models.lora_files import NAME, find_lora
 from mia_bench.utils.errors import MiaError
 
 
@@ -78,7 +79,7 @@ def test_diffusers_reads_what_is_saved(unet, tiny_unet, ask, tmp_path):
     expected = ask(trained(unet))
     save_lora(unet, tmp_path)
     other = copy.deepcopy(tiny_unet)
-    other.load_lora_adapter(str(tmp_path / LORA_FILE), prefix="unet")
+    other.load_lora_adapter(str(tmp_path / NAME), prefix="unet")
     assert torch.allclose(ask(other), expected, atol=1e-6)
 
 
@@ -117,7 +118,7 @@ def test_unknown_targets_are_refused_with_those_there_are(unet, tiny_unet, targe
 def test_a_lora_of_another_network_is_refused(unet, tiny_unet, tmp_path):
     add_lora(unet, 2)
     save_lora(unet, tmp_path / "whole")
-    state = load_file(tmp_path / "whole" / LORA_FILE)
+    state = load_file(tmp_path / "whole" / NAME)
     strange = {k.replace("attn2", "attn3"): v for k, v in state.items()}
     save_file(strange, tmp_path / "strange.safetensors")
     wide = {k: v.repeat(1, 2) if "lora_A" in k else v for k, v in state.items()}
@@ -132,9 +133,9 @@ def test_what_is_no_lora_is_refused(tiny_unet, tmp_path):
         find_lora(tmp_path / "nowhere")
     with pytest.raises(MiaError, match="0 safetensors files"):
         find_lora(tmp_path)
-    (tmp_path / LORA_FILE).write_bytes(b"broken")
+    (tmp_path / NAME).write_bytes(b"broken")
     with pytest.raises(MiaError, match="cannot read"):
         load_lora(copy.deepcopy(tiny_unet), tmp_path)
-    save_file({"unet.conv_in.weight": torch.zeros(1)}, tmp_path / LORA_FILE)
+    save_file({"unet.conv_in.weight": torch.zeros(1)}, tmp_path / NAME)
     with pytest.raises(MiaError, match="does not hold a LoRA"):
         load_lora(copy.deepcopy(tiny_unet), tmp_path)
