@@ -36,7 +36,8 @@ def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
 
 
 def test_ten_thousand_runs_take_seconds(outputs, capsys):
-    """2,000 here, against a fifth of the time; metrics.json alone is read."""
+    """2,000 here, in a fifth of 20 s: metrics.json and manifest.json are read, validated and compared
+    with their seal, which takes twice as long as reading metrics.json alone did."""
     (first, *_) = (outputs / "runs").glob("*/*/*")
     for i in range(2000):
         folder = outputs / "runs" / f"{i // 50:016x}" / "300" / f"loss-{i:016x}"
@@ -48,7 +49,7 @@ def test_ten_thousand_runs_take_seconds(outputs, capsys):
         began = time.process_time()
         main([f"paths.outputs={outputs}"])
         seconds.append(time.process_time() - began)
-    assert min(seconds) < 2
+    assert min(seconds) < 4
     assert "2,002 in all" in capsys.readouterr().out
 
 

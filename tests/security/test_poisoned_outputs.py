@@ -24,6 +24,7 @@ from mia_bench.storage.index import finished_runs, run_at
 from mia_bench.storage.stored_files import Unreadable
 from mia_bench.studies.seeds import difference, readable_difference
 from mia_bench.sweep.throughput import measured
+from mia_bench.sync import COMMAND as SYNC
 from mia_bench.tracking import mirror
 from mia_bench.tracking.options import options_of
 from mia_bench.tracking.sync import entries, sync
@@ -183,7 +184,7 @@ def test_scores_that_cannot_be_read(outputs, capsys, monkeypatch) -> None:
     good, bad = run_folder(outputs, "loss"), run_folder(outputs, "pia")
     (bad / "scores.parquet").write_bytes(b"PAR1")
     reseal(bad)
-    assert sync(options_of([f"paths.outputs={outputs}", "wandb=offline"], "usage")) == 1
+    assert sync(options_of(SYNC, [f"paths.outputs={outputs}", "wandb=offline"])) == 1
     streams = capsys.readouterr()
     assert f"not sent to W&B: runs/{'/'.join(bad.parts[-3:])}: unreadable: " in streams.err
     assert "5 runs in" in streams.out
