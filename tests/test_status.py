@@ -36,8 +36,8 @@ def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
 
 
 def test_ten_thousand_runs_take_seconds(outputs, capsys):
-    """2,000 here, in a fifth of 20 s: metrics.json and manifest.json are read, validated and compared
-    with their seal, which takes twice as long as reading metrics.json alone did."""
+    """2,000 here, in a fifth of 20 s. metrics.json and manifest.json are read, validated and
+    compared with their seal, which takes longer than reading metrics.json alone did."""
     (first, *_) = (outputs / "runs").glob("*/*/*")
     for i in range(2000):
         folder = outputs / "runs" / f"{i // 50:016x}" / "300" / f"loss-{i:016x}"

@@ -40,15 +40,14 @@ BETA_SCHEDULERS = (  # the schedulers of diffusers that share the betas of DDPM
     *("DPMSolverMultistepInverseScheduler", "DPMSolverSinglestepScheduler", "SASolverScheduler"),
     *("DPMSolverSDEScheduler", "UniPCMultistepScheduler", "LCMScheduler", "TCDScheduler"),
 )
+LINEAR_STABLE_DIFFUSION = {**STABLE_DIFFUSION, "beta_schedule": "linear"}
 OWN_DEFAULTS = {  # of schedulers whose defaults are others
-    **dict.fromkeys(("LCMScheduler", "TCDScheduler"), STABLE_DIFFUSION),
-    **dict.fromkeys(
-        (
-            *("HeunDiscreteScheduler", "KDPM2DiscreteScheduler"),
-            *("KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"),
-        ),
-        {**STABLE_DIFFUSION, "beta_schedule": "linear"},
-    ),
+    "LCMScheduler": STABLE_DIFFUSION,
+    "TCDScheduler": STABLE_DIFFUSION,
+    "HeunDiscreteScheduler": LINEAR_STABLE_DIFFUSION,
+    "KDPM2DiscreteScheduler": LINEAR_STABLE_DIFFUSION,
+    "KDPM2AncestralDiscreteScheduler": LINEAR_STABLE_DIFFUSION,
+    "DPMSolverSDEScheduler": LINEAR_STABLE_DIFFUSION,
 }
 PREDICTIONS = ("epsilon", "v_prediction")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")

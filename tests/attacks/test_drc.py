@@ -580,7 +580,7 @@ def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(rando
     betas = DDPMScheduler(
         1000, 0.00085, 0.012, beta_schedule="scaled_linear", rescale_betas_zero_snr=True
     )
-    parts = random_target()
+    parts = random_target(size=batch.image.shape[-1])
     target = Target(
         *(parts.unet, parts.latents, parts.text, parts.latent_shape, betas.alphas_cumprod),
         prediction_type="v_prediction",
