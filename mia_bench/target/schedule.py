@@ -12,6 +12,10 @@ class Schedule(nn.Module):
 
     Args:
         alphas_cumprod: (T,) taken from the model's own scheduler, never rebuilt.
+
+    `timesteps_with_signal` counts those up to the last one with some of the image left, a_t > 0: a
+    schedule of zero terminal signal-to-noise ratio ends in pure noise, of which there is no
+    estimate of the clean image, as (z_t - b_t eps) / a_t divides by zero.
     """
 
     a: Tensor
@@ -23,6 +27,8 @@ class Schedule(nn.Module):
         self.register_buffer("a", a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
         self.timesteps = len(alphas_cumprod)
+        # read once, here: reading a tensor while questions are asked would wait for the device
+        self.timesteps_with_signal = int((self.a[:-1] > 0).nonzero().max()) + 1
 
     def levels(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(a_t, b_t) that broadcast against `like` (B, ...): scalars, or one pair per row.

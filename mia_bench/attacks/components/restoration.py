@@ -89,15 +89,6 @@ def restoration_path(timesteps: int, steps: int, start: float) -> list[int]:
     return path
 
 
-def noisiest_steps(target: Target) -> int:
-    """Length of the schedule up to its last timestep with some of the image left, a_t > 0.
-
-    A schedule with a zero terminal signal-to-noise ratio ends in pure noise, of which there is no
-    estimate of the clean image: (z_t - b_t eps) / a_t divides by zero.
-    """
-    return int((target.a[: target.timesteps] > 0).nonzero().max()) + 1
-
-
 def restore(
     target: Target,
     sample_id: Sequence[str],
