@@ -32,10 +32,13 @@ def run(words: Sequence[str]) -> None:
     from mia_bench.tracking.mirror import has_key
     from mia_bench.tracking.sync import entries
 
-    found = [entry for entry in entries(options.outputs) if entry.job_type == "attack"]
-    if not found:
+    records = [entry for entry in entries(options.outputs) if entry.job_type == "attack"]
+    if not records:
         raise MiaError(f"{options.outputs} holds no finished run to show.")
-    workspace, report = build_workspace(found, options.logger), build_report(found, options.logger)
+    workspace, report = (
+        build_workspace(records, options.logger),
+        build_report(records, options.logger),
+    )
     if not has_key() or options.logger.wandb == "offline":
         folder = layout.report_folder(options.outputs, layout.DASHBOARD_FOLDER)
         folder.mkdir(parents=True, exist_ok=True)

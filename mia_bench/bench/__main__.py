@@ -65,16 +65,16 @@ def _measure(words: Sequence[str]) -> None:
 
 
 def print_table(part: str, figures: Figures) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from mia_bench.display.console import Column, table
 
-    table = Table("figure", "value", "middle half of rounds", title=part, title_justify="left")
-    for name, value in figures.items():
-        if isinstance(value, Ratio):
-            table.add_row(name, f"{value.value:.3f}", f"{value.lo:.3f} to {value.hi:.3f}")
-        else:
-            table.add_row(name, f"{value:.4g}", "")
-    Console(highlight=False).print(table)
+    columns = [Column("figure", left=True), Column("value"), Column("middle half of rounds", 1)]
+    rows = [
+        [name, f"{value.value:.3f}", f"{value.lo:.3f} to {value.hi:.3f}"]
+        if isinstance(value, Ratio)
+        else [name, f"{value:.4g}", ""]
+        for name, value in figures.items()
+    ]
+    table(part, columns, rows, rest="docs/benchmarks.json")
 
 
 @contextmanager

@@ -139,8 +139,8 @@ def _checked(option: Option, value: str, values: Mapping[str, tuple[str, ...]]) 
 
 def _allowed(positional: Positional, word: str) -> str:
     if positional.choices and word not in positional.choices:
-        known = positional.choices
-        raise MiaError(f"there is no {positional.name.lower()} '{word}'. {nearest(word, known)}")
+        choices = positional.choices
+        raise MiaError(f"there is no {positional.name.lower()} '{word}'. {nearest(word, choices)}")
     return word
 
 

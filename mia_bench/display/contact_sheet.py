@@ -45,14 +45,14 @@ def contact_sheet(items: Sequence[Item], title: str) -> Image.Image:
 def wrap(text: str, font: Any, width: int, lines: int = CAPTION_LINES) -> list[str]:
     """`text` in at most `lines` lines of `width` pixels; the last one is cut where it must be."""
     words = text[:1000].split()
-    found: list[str] = []
-    while words and len(found) < lines - 1:
+    wrapped: list[str] = []
+    while words and len(wrapped) < lines - 1:
         taken = 1
         while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
             taken += 1
-        found.append(fit_line(" ".join(words[:taken]), font, width))
+        wrapped.append(fit_line(" ".join(words[:taken]), font, width))
         words = words[taken:]
-    return [*found, fit_line(" ".join(words), font, width)] if words else found
+    return [*wrapped, fit_line(" ".join(words), font, width)] if words else wrapped
 
 
 def _thumbnail(item: Item) -> Image.Image:

@@ -103,16 +103,16 @@ def draw(items: Sequence[Item], most: int, seed: int) -> list[Item]:
 
 
 def _spread(values: Iterable[int]) -> dict[str, float]:
-    found = np.array(list(values), dtype=np.int64)
-    if not len(found):
+    counts = np.array(list(values), dtype=np.int64)
+    if not len(counts):
         return {}
-    low, middle, high = np.percentile(found, (5, 50, 95))
+    low, middle, high = np.percentile(counts, (5, 50, 95))
     return {
-        "min": int(found.min()),
+        "min": int(counts.min()),
         "p5": float(low),
         "median": float(middle),
         "p95": float(high),
-        "max": int(found.max()),
+        "max": int(counts.max()),
     }
 
 

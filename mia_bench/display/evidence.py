@@ -88,8 +88,8 @@ def save_strips(
             copy += 1
         strips[-1].save(path)
         paths.append(path)
-    known = [{"file": path.name, **_known(row)} for path, row in zip(paths, rows, strict=True)]
-    write_json(folder / layout.EVIDENCE_INDEX_FILE, {"rows": known})
+    entries = [{"file": path.name, **_known(row)} for path, row in zip(paths, rows, strict=True)]
+    write_json(folder / layout.EVIDENCE_INDEX_FILE, {"rows": entries})
     sheet(strips, title).save(page)
     return [*paths, page]
 

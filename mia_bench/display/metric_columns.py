@@ -68,6 +68,6 @@ def metric_text(metrics: Mapping[str, Any], name: str) -> str:
         return interval(stored, metric.digits) + ("*" if coarse else "")
     if stored is None:
         return "-" if metric.path[0] in metrics else ""
-    beside = registry.value(metrics, metric.parentheses) if metric.parentheses else None
+    reference = registry.value(metrics, metric.parentheses) if metric.parentheses else None
     text = f"{stored:.{metric.digits}f}"
-    return text if beside is None else f"{text} ({beside:.{metric.digits}f})"
+    return text if reference is None else f"{text} ({reference:.{metric.digits}f})"

@@ -15,7 +15,7 @@ MIN_RATE = 1e-3
 
 
 def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, title: str) -> Path:
-    """Log-log ROC curves of every finished cell, best first, into `path` (PNG or SVG)."""
+    """Log-log ROC curves of every finished run, best first, into `path` (PNG or SVG)."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 

@@ -97,7 +97,7 @@ def _show_failures(outputs: Path) -> None:
             echo(f"failure: {printable(failure)}")
             continue
         echo(f"failed {failure.created}: {printable(failure.first_line)}")
-        echo(f"  python -m mia_bench {printable(' '.join(failure.overrides))}")
+        echo(f"  mia-bench {printable(' '.join(failure.overrides))}")
     if records:
         echo(f"tracebacks: {outputs / layout.FAILURES_FOLDER}; a run that succeeds removes its own")
 

@@ -60,8 +60,8 @@ def linear(lo: float, hi: float, label: str) -> Axis:
 
 def padded(values: Iterable[float], label: str, share: float = 0.06) -> Axis:
     """A linear axis with some air around the values."""
-    found = list(values)
-    lo, hi = min(found), max(found)
+    finite = list(values)
+    lo, hi = min(finite), max(finite)
     room = (hi - lo) * share or max(abs(hi) * share, 1e-3)
     return linear(lo - room, hi + room, label)
 

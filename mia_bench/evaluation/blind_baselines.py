@@ -66,7 +66,7 @@ def cross_fitted(
 ) -> list[Blind]:
     """The blind rows from what is seen of images (N, F) and captions (N)."""
     fold = _folds(group, seed)
-    found = []
+    controls = []
     for name, inputs in (
         ("blind_image", (image, None)),
         ("blind_caption", (None, captions)),
@@ -79,8 +79,8 @@ def cross_fitted(
             auroc(_cross_fit(prepared, fold, labels), labels)
             for labels in permuted_labels(is_member, group, seed)
         )
-        found.append(Blind(name, scores, value, sequential_p_value(value, null)))
-    return found
+        controls.append(Blind(name, scores, value, sequential_p_value(value, null)))
+    return controls
 
 
 def image_statistics(items: Sequence[Item], resolution: int) -> Floats:
@@ -157,8 +157,8 @@ def _words(train: Labels, captions: list[str]) -> Floats:
         return np.zeros((len(captions), 1))
     counts = vocabulary.fit(learned).transform(captions)
     width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)
-    found: Floats = TruncatedSVD(width, random_state=0).fit(counts[train]).transform(counts)
-    return found
+    topics: Floats = TruncatedSVD(width, random_state=0).fit(counts[train]).transform(counts)
+    return topics
 
 
 def _cross_fit(prepared: list[Floats], fold: npt.NDArray[np.intp], is_member: Labels) -> Floats:

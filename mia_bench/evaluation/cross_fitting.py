@@ -15,23 +15,21 @@ if TYPE_CHECKING:
     from mia_bench.attacks.components.ensemble import Ensemble
 
 
-def out_of_fold(
-    attack: Attack | Ensemble, known: LabelledFeatures, folds: int, seed: int
-) -> Floats:
+def out_of_fold(attack: Attack | Ensemble, rows: LabelledFeatures, folds: int, seed: int) -> Floats:
     """(N,) scores of calibration rows, each from a calibration without its own fold.
 
     Raises:
         MiaError: a fold leaves fewer than two rows of a class to fit on.
     """
-    fold = folds_of(known.group, folds, seed)
+    fold = folds_of(rows.group, folds, seed)
     scores = np.zeros(len(fold))
     for k in np.unique(fold):
         inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        rest = known.take(outside).calibration(seed)
+        rest = rows.take(outside).calibration(seed)
         if min(rest.is_member.sum(), (~rest.is_member).sum()) < 2:
             raise MiaError(
                 f"{len(fold)} calibration rows are too few for {folds} folds by group: use larger "
                 "data.sizes for the shadow roles or a smaller calibration.folds."
             )
-        scores[inside] = attack.score(known.take(inside).table.features, rest)
+        scores[inside] = attack.score(rows.take(inside).table.features, rest)
     return scores

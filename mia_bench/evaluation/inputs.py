@@ -21,7 +21,7 @@ from mia_bench.storage.feature_table import Table
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a cell is scored from: rows to judge, rows to calibrate on, and the control's rows."""
+    """What a run is scored from: rows to judge, rows to calibrate on, and the control's rows."""
 
     name: str
     attack: Attack | Ensemble
@@ -31,23 +31,23 @@ class Inputs:
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
-    """The features of several cells side by side, for the ensemble."""
+    """The features of several runs side by side, for the ensemble."""
     evaluation, calibration = (
-        replace(rows[0], table=Table(rows[0].table.sample_id, columns(tables)))
-        for rows, tables in (
-            (known, {i.name: k.table.features for i, k in zip(runs, known, strict=True)})
-            for known in ([i.evaluation for i in runs], [i.calibration for i in runs])
+        replace(first[0], table=Table(first[0].table.sample_id, columns(by_attack)))
+        for first, by_attack in (
+            (tables, {i.name: t.table.features for i, t in zip(runs, tables, strict=True)})
+            for tables in ([i.evaluation for i in runs], [i.calibration for i in runs])
         )
     )
     return Inputs("ensemble", Ensemble(), evaluation, calibration)
 
 
 def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
-    evaluation, calibration = _known(plan, run.evaluation), _known(plan, run.calibration)
-    base = _known(plan, run.base) if run.base is not None else None
+    evaluation, calibration = _labelled(plan, run.evaluation), _labelled(plan, run.calibration)
+    base = _labelled(plan, run.base) if run.base is not None else None
     subtracted = None
     if run.base_calibration is not None:
-        subtracted = _known(plan, run.base_calibration)
+        subtracted = _labelled(plan, run.base_calibration)
     halves = run.calibration.folder == run.evaluation.folder
     every = Tables(evaluation, calibration, base, subtracted, halves)
     return arrange(run.name, run.attack, every, plan.experiment.options.data.split_seed)
@@ -55,7 +55,7 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
 
 @dataclass(frozen=True)
 class Tables:
-    """The feature tables of a cell. `halves`: evaluation and calibration are one table, of which
+    """The feature tables of a run. `halves`: evaluation and calibration are one table, of which
     calibration gets half; `base_calibration`: base features are subtracted before any fit."""
 
     evaluation: LabelledFeatures
@@ -66,7 +66,7 @@ class Tables:
 
 
 def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Inputs:
-    """What a cell is scored from."""
+    """What a run is scored from."""
     evaluation, calibration, base = tables.evaluation, tables.calibration, tables.base
     if tables.base_calibration is not None and base is not None:
         evaluation = evaluation.minus(base)
@@ -74,13 +74,13 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
         base = None
     if tables.halves:
         half = calibrating(evaluation.group, split_seed)
-        kept, known = np.flatnonzero(~half), np.flatnonzero(half)
-        calibration = evaluation.take(known)
+        kept = np.flatnonzero(~half)
+        calibration = evaluation.take(np.flatnonzero(half))
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)
     return Inputs(name, attack, evaluation, calibration, base)
 
 
-def _known(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:
+def _labelled(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:
     checked_manifest(questions.folder)
     return load_labelled(questions.folder / layout.FEATURES_FILE, questions.sample_id, plan.split)

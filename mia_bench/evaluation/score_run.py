@@ -1,4 +1,4 @@
-"""From stored features to scores, metrics and files of one cell; no model is asked."""
+"""From stored features to scores, metrics and files of one run; no model is queried."""
 
 from __future__ import annotations
 
@@ -78,10 +78,12 @@ def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     items = [plan.items[sid] for sid in rows]
     resolution = plan.experiment.model.resolution
     encoder = plan.experiment.options.eval.blind_encoder
-    found = blind_rows(items, is_member, group, resolution, seed, encoder)
+    controls = blind_rows(items, is_member, group, resolution, seed, encoder)
     frame = pd.DataFrame({"sample_id": rows, "group": group, "is_member": is_member})
-    frame.assign(**{row.name: row.scores for row in found}).to_parquet(folder / layout.SCORES_FILE)
-    write_json(folder / layout.CONTROLS_FILE, to_json(found))
+    frame.assign(**{row.name: row.scores for row in controls}).to_parquet(
+        folder / layout.SCORES_FILE
+    )
+    write_json(folder / layout.CONTROLS_FILE, to_json(controls))
     return {"split": plan.split.content_hash, "fitted_on": "evaluation labels, as controls"}
 
 

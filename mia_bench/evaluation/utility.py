@@ -56,7 +56,7 @@ def assess(
     made = target.generate(captions, seed, DDIM_STEPS).cpu()
     real, other = (decode(items, resolution) for items in (rows.heldout, rows.others))
     reference = encoded(target, real)
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "heldout_loss": heldout,
         "heldout_loss_null": null,
         "member_loss": member,
@@ -70,7 +70,7 @@ def assess(
         **inception_distance(made, real),
         **clip_score(made, captions, clip, target.device),
     }
-    return found, made
+    return measured, made
 
 
 @torch.no_grad()

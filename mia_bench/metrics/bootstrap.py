@@ -87,7 +87,7 @@ class Bootstrap:
             yield from self._drawn()
             return
         key = (self.row_group.tobytes(), self.member_group.tobytes(), self.seed, self.n_resamples)
-        if key not in _kept:  # all cells of a target are judged on the same rows
+        if key not in _kept:  # all runs on a target are judged on the same rows
             _kept.clear()
             _kept[key] = list(self._drawn())
         yield from _kept[key]

@@ -129,16 +129,16 @@ def rare_tpr(
     of = {kind: np.argsort(-scores[is_member == kind], kind="stable") for kind in (True, False)}
     falling = {kind: scores[is_member == kind][of[kind]] for kind in of}
     labels = {kind: group[is_member == kind][of[kind]] for kind in of}
-    found, size = [], max(1, BLOCK_ENTRIES // scores.size)
+    rates, size = [], max(1, BLOCK_ENTRIES // scores.size)
     for start in range(0, draws, size):
         b = min(size, draws - start)
         member, other = (_masses(rng, labels[kind], b) for kind in (True, False))
         allowed = (other <= fpr).sum(axis=1) - 1  # non-members above the threshold, -1: none is
         tau = falling[False][np.minimum(allowed, falling[False].size - 1)]
         above = np.searchsorted(-falling[True], -tau)
-        found.append(np.where(allowed < 0, 0.0, member[np.arange(b), above]))
+        rates.append(np.where(allowed < 0, 0.0, member[np.arange(b), above]))
     value = roc.tpr_at_fpr(scores, is_member, fpr).value
-    lo, hi = np.quantile(np.concatenate(found), QUANTILES)
+    lo, hi = np.quantile(np.concatenate(rates), QUANTILES)
     if value is None:
         return float(lo), float(hi)
     return float(min(lo, value)), float(max(hi, value))

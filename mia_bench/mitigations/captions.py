@@ -50,8 +50,8 @@ def _delete(text: str, share: float, *key: int | str) -> str:
     draw = keyed_generator("delete", *key)
     wanted = share * len(words)
     count = int(wanted) + int(draw.random() < wanted % 1)  # the share holds on average
-    gone = set(draw.permutation(len(words))[: min(count, len(words) - 1)].tolist())
-    return " ".join(word for i, word in enumerate(words) if i not in gone)
+    dropped = set(draw.permutation(len(words))[: min(count, len(words) - 1)].tolist())
+    return " ".join(word for i, word in enumerate(words) if i not in dropped)
 
 
 @dataclass(frozen=True)

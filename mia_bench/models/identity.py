@@ -250,5 +250,5 @@ def _words(path: Path, _size: int, _mtime_ns: int) -> Config:
 
 
 def _other(name: str, usual: str, value: Any) -> Config:
-    found = hash_key(value)
-    return {} if found == usual else {name: found}
+    digest = hash_key(value)
+    return {} if digest == usual else {name: digest}

@@ -84,9 +84,9 @@ def find_lora(path: Path) -> Path:
     files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return files[0]
-    found = f"{len(files)} safetensors files" if path.is_dir() else "no safetensors file"
+    contents = f"{len(files)} safetensors files" if path.is_dir() else "no safetensors file"
     raise MiaError(
-        f"{path} is {found}: name a LoRA file, or a folder with {NAME} or {PEFT_NAME} in it."
+        f"{path} is {contents}: name a LoRA file, or a folder with {NAME} or {PEFT_NAME} in it."
     )
 
 
@@ -114,13 +114,13 @@ def read_lora(path: Path) -> Adapters:
     layers: dict[str, dict[str, LowRank]] = {}
     files = lora_files(path)
     for part, (file, *settings) in files.items():
-        for found, updates in _read_file(file, part, settings).items():
-            layers.setdefault(found, {}).update(updates)
+        for network, updates in _read_file(file, part, settings).items():
+            layers.setdefault(network, {}).update(updates)
     return Adapters(find_lora(path) if "" in files else path, layers)
 
 
-def _read_file(file: Path, part: str, beside: list[Path]) -> dict[str, dict[str, LowRank]]:
-    state, settings = _open(file, beside)
+def _read_file(file: Path, part: str, settings_files: list[Path]) -> dict[str, dict[str, LowRank]]:
+    state, settings = _open(file, settings_files)
     matrices, adapters = _sorted_by_layer(file, state, part)
     if len(adapters) > 1:
         raise MiaError(
@@ -128,16 +128,16 @@ def _read_file(file: Path, part: str, beside: list[Path]) -> dict[str, dict[str,
             "that is meant in a file of its own."
         )
     layers: dict[str, dict[str, LowRank]] = {}
-    for (found, layer), kinds in matrices.items():
-        chosen = _settings_of(settings, found)
+    for (network, layer), kinds in matrices.items():
+        chosen = _settings_of(settings, network)
         _check_settings(file, chosen)
-        layers.setdefault(found, {})[layer.replace(".", "_")] = _low_rank(
+        layers.setdefault(network, {})[layer.replace(".", "_")] = _low_rank(
             file, layer, kinds, chosen
         )
     return layers
 
 
-def _open(file: Path, beside: list[Path]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _open(file: Path, settings_files: list[Path]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(tensors, settings of peft) of a file."""
     from safetensors import SafetensorError, safe_open
 
@@ -145,14 +145,14 @@ def _open(file: Path, beside: list[Path]) -> tuple[dict[str, Tensor], dict[str, 
         with safe_open(file, framework="pt") as handle:
             state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
             text = (handle.metadata() or {}).get(METADATA, "{}")
-        if beside:
-            text = beside[0].read_text(encoding="utf-8")
+        if settings_files:
+            text = settings_files[0].read_text(encoding="utf-8")
         settings = json.loads(text) or {}
     except (OSError, SafetensorError, ValueError) as error:
         raise MiaError(f"cannot read the LoRA {file}: {error}") from error
     if not isinstance(settings, dict):
         raise MiaError(f"cannot read the LoRA {file}: its settings are no JSON object.")
-    if not beside and any(key.startswith("base_model.model.") for key in state):
+    if not settings_files and any(key.startswith("base_model.model.") for key in state):
         raise MiaError(
             f"{file} was written by peft, and {PEFT_SETTINGS} is not beside it: that file holds "
             "the alpha, without which the adapter's scale is not known."

@@ -125,15 +125,15 @@ def named_layers(network: nn.Module) -> dict[str, tuple[str, torch.Size]]:
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Linear | nn.Conv2d)
     }
-    found: dict[str, tuple[str, torch.Size]] = {}
+    layers: dict[str, tuple[str, torch.Size]] = {}
     per_block = getattr(config, "layers_per_block", None)
     for name, shape in names.items():
         aliases = [name, f"text_model.{name}"]  # where transformers dropped the prefix
         if isinstance(per_block, int) and (other := original_name(name, per_block, names)):
             aliases.append(other)
         for alias in aliases:
-            found.setdefault(alias.replace(".", "_"), (name, shape))
-    return found
+            layers.setdefault(alias.replace(".", "_"), (name, shape))
+    return layers
 
 
 def original_name(name: str, per_block: int, names: Mapping[str, Any]) -> str | None:

@@ -117,18 +117,18 @@ class StableDiffusion:
         tokenizers and the schedule is not as a key without it says."""
         parts = ("unet", "vae", *self._encoders())
         self._check_variant(parts)
-        found = contents(file for part in parts for file in self._weights(part))
+        weights = contents(file for part in parts for file in self._weights(part))
         schedule, networks = schedule_key(self._schedule()), self._unusual()
         if not self._loras() and not schedule and not networks:
-            return found
+            return weights
         return hash_key(
-            [found, schedule, self._lora_hash(), *([networks] if networks else [])],
+            [weights, schedule, self._lora_hash(), *([networks] if networks else [])],
         )
 
     def encoder_hash(self) -> str:
         """Content of the autoencoder, and how images go through it."""
-        found = contents(self._weights("vae"))
-        identity = {"vae": found, "resolution": self.side, "dtype": self.dtype}
+        weights = contents(self._weights("vae"))
+        identity = {"vae": weights, "resolution": self.side, "dtype": self.dtype}
         if (scale := self._scale()) != DEFAULT_LATENT_SCALE:
             identity["scale"] = scale
         if (config := network(self.folder, "vae")) is not None:

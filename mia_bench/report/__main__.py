@@ -55,13 +55,13 @@ def run(words: Sequence[str]) -> Path:
     outputs = [Path(part) for part in arguments.text("paths.outputs").split(",")]
     for folder in outputs:
         if not folder.is_dir():
-            raise MiaError(f"{folder} is no folder: run `python -m mia_bench` first.")
+            raise MiaError(f"{folder} is no folder: run `mia-bench` first.")
     intervals = arguments.flag("intervals") if "intervals" in arguments else None
     runs, problems, again = read_outputs(outputs, intervals)
     if not runs:
-        said = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
+        details = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
         where = ", ".join(str(folder / layout.RUNS_FOLDER) for folder in outputs)
-        raise MiaError(f"no finished run under {where}: run `python -m mia_bench` first.{said}")
+        raise MiaError(f"no finished run under {where}: run `mia-bench` first.{details}")
     for name in FILTERS:
         if name in arguments:
             allowed = arguments.text(name).split(",")
@@ -76,7 +76,7 @@ def run(words: Sequence[str]) -> Path:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    run_command(COMMAND, lambda given: echo(f"report: {run(given)}"), words)
+    run_command(COMMAND, lambda arguments: echo(f"report: {run(arguments)}"), words)
 
 
 if __name__ == "__main__":

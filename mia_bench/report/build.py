@@ -24,14 +24,14 @@ def build(
 ) -> Report:
     """Gather what is shown of one run or more."""
     runs = tables.ordered(runs)
-    found = list(problems)
+    all_problems = list(problems)
     series, targets = figures.series_of(runs), figures.targets_of(runs)
     shown = targets[: figures.MAX_TARGETS]
-    utility = _utility(targets, found)
+    utility = _utility(targets, all_problems)
     album = attachments.Album()
     families = controls.families(runs)
     suspect = {(f.data, f.split, f.seed) for f in families if f.flagged}
-    rows = [_row(i, run, run.rows in suspect, found) for i, run in enumerate(runs)]
+    rows = [_row(i, run, run.rows in suspect, all_problems) for i, run in enumerate(runs)]
     by_data = _grouped(runs)
     return Report(
         name=name,
@@ -39,7 +39,7 @@ def build(
         rows=rows,
         families=families,
         spreads=tables.over_seeds(runs),
-        compared=_compared(runs, found),
+        compared=_compared(runs, all_problems),
         roc=[figures.roc_figure(t, series, f"roc-{i + 1}") for i, t in enumerate(shown)],
         histograms=[
             figures.histogram_figure(run, f"scores-{i + 1}")
@@ -50,11 +50,11 @@ def build(
             for i, (where, same) in enumerate(by_data.items())
         ][: figures.MAX_TARGETS],
         trajectories=_trajectories(runs, series),
-        losses=_losses(shown, found),
+        losses=_losses(shown, all_problems),
         utility=_utility_figures(by_data, utility, series),
-        samples=_samples(targets, utility, album, found),
-        evidence=_evidence(runs, album, found),
-        problems=found,
+        samples=_samples(targets, utility, album, all_problems),
+        evidence=_evidence(runs, album, all_problems),
+        problems=all_problems,
         licences=attachments.licences(runs),
         drawn=sorted({c.data for c in runs if c.data.startswith(DRAWN_SOURCES)}),
         bundled=any(str(c.config["model"].get("path", "")).startswith("bundled:") for c in runs),
@@ -141,8 +141,8 @@ def _losses(targets: Sequence[PlottedTarget], problems: list[Problem]) -> list[F
         if isinstance(training, Problem):
             problems.append(training)
         elif training is not None:
-            said = f"{run.model} on {run.data}, {figures.defence(run)}, seed {run.seed}"
-            title = f"Losses: {said}"
+            what = f"{run.model} on {run.data}, {figures.defence(run)}, seed {run.seed}"
+            title = f"Losses: {what}"
             drawn.append(figures.loss_figure(training, title, f"loss-{len(drawn) + 1}"))
     return drawn[: figures.MAX_TRAJECTORIES]
 
@@ -150,15 +150,15 @@ def _losses(targets: Sequence[PlottedTarget], problems: list[Problem]) -> list[F
 def _utility(
     targets: Sequence[PlottedTarget], problems: list[Problem]
 ) -> dict[tuple[str, str], attachments.Utility]:
-    found = {}
+    utilities = {}
     for target in targets:
         run = target.first
         utility = attachments.read_utility(run.ref.outputs, *run.target)
         if isinstance(utility, Problem):
             problems.append(utility)
         elif utility is not None:
-            found[run.target] = utility
-    return found
+            utilities[run.target] = utility
+    return utilities
 
 
 def _utility_figures(

@@ -70,7 +70,7 @@ def published(run: RunResult) -> tuple[list[Published], list[Problem]]:
     figures = attacks.get(run.attack) if isinstance(attacks, Mapping) else None
     if not isinstance(node, Mapping) or not isinstance(figures, Mapping):
         return [], []
-    beside, problems = [], []
+    rows, problems = [], []
     for name, metric in METRICS.items():
         value = figures.get(name)
         if value is None or not metric.interval:
@@ -81,8 +81,8 @@ def published(run: RunResult) -> tuple[list[Published], list[Problem]]:
             continue
         outside = _outside(entry(run.metrics, name), float(value))
         source = str(node.get("source", "no source")), str(node.get("comparable") or "")
-        beside.append(Published(metric.label, float(value), outside, *source, _notes(node)))
-    return beside, problems
+        rows.append(Published(metric.label, float(value), outside, *source, _notes(node)))
+    return rows, problems
 
 
 def _notes(node: Mapping[str, Any]) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Comparison:
 
 def compared(runs: Sequence[RunResult]) -> tuple[list[Comparison], list[Problem]]:
     """What runs say about themselves beside others: the stored paired differences."""
-    beside, problems = [], []
+    pairs, problems = [], []
     for run in runs:
         where = f"{run.model} on {run.data}, {run.mitigation}, seed {run.seed}"
         try:
@@ -115,5 +115,5 @@ def compared(runs: Sequence[RunResult]) -> tuple[list[Comparison], list[Problem]
             what = f"its comparison lacks {error}: written by another version"
             problems.append(Problem(f"{run.ref.name}/{layout.METRICS_FILE}", what))
             continue
-        beside += [Comparison(where, line) for line in lines]
-    return beside, problems
+        pairs += [Comparison(where, line) for line in lines]
+    return pairs, problems

@@ -168,10 +168,10 @@ def loss_figure(training: Training, title: str, name: str) -> Figure:
     marks, keys = [], []
     for i, (loss, values) in enumerate(training.losses.items()):
         points = [(s, v) for s, v in zip(training.steps, values, strict=True) if v > 0]
-        said = loss.removeprefix("val_").replace("heldout", "held-out").replace("_", " ")
+        loss_name = loss.removeprefix("val_").replace("heldout", "held-out").replace("_", " ")
         marks.append(plane.line(points, i))
-        marks += [plane.dot(s, v, i, f"{said} {v:.4g} at {s:.0f}") for s, v in points]
-        keys.append(Key(said, i))
+        marks += [plane.dot(s, v, i, f"{loss_name} {v:.4g} at {s:.0f}") for s, v in points]
+        keys.append(Key(loss_name, i))
     caption = (
         "Member and held-out losses are on fixed timesteps and noise, the train loss is a running "
         "mean over random ones."
@@ -196,9 +196,9 @@ def utility_figure(
     shape = {kind: SHAPES[i % len(SHAPES)] for i, kind in enumerate(kinds)}
     marks = [plane.rule(y=0.5)]
     for run in shown:
-        said = f"{label(run)}, {run.mitigation}, {measure} {cost[id(run)]:.4g}"
+        point_label = f"{label(run)}, {run.mitigation}, {measure} {cost[id(run)]:.4g}"
         s = series[run.attack]
-        marks.append(plane.dot(cost[id(run)], value(run), s, said, shape[run.mitigation]))
+        marks.append(plane.dot(cost[id(run)], value(run), s, point_label, shape[run.mitigation]))
     keys = attack_keys(shown, series, "box") + [Key(k, 6, shape[k]) for k in kinds]
     title = f"Privacy and utility: {shown[0].model} on {shown[0].data}"
     used = {utility[c.target].features for c in shown} - {""}

@@ -1,4 +1,4 @@
-"""From cells to `index.html`, tables and figures in one folder.
+"""From runs to `index.html`, tables and figures in one folder.
 
 The page is one file that asks no network: style, script, charts and pictures lie in it. Its content
 security policy names the hash of its own script, so that nothing a caption or a name brings along

@@ -182,17 +182,17 @@ def _spread(same: Sequence[RunResult]) -> Spread:
     by_seed = {c.seed: c for c in sorted(same, key=lambda c: c.seed)}
     one, runs = same[0], list(by_seed.values())
     tprs = [at_one(c)["value"] for c in runs]
-    known = tuple(t for t in tprs if t is not None)
+    defined = tuple(t for t in tprs if t is not None)
     return Spread(
         *(one.attack, one.model, one.data, one.mitigation),
         tuple(by_seed),
         tuple(value(c) for c in runs),
-        known if len(known) == len(tprs) else None,
+        defined if len(defined) == len(tprs) else None,
     )
 
 
 def seedless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a cell's figures except seeds; options of other cells of its run stay out."""
+    """What decides a run's figures except seeds; options of its other attacks stay out."""
     parts = ("model", "data", "attack", "mitigation", "finetune", "calibration")
     kept: dict[str, Any] = {name: dict(config.get(name) or {}) for name in parts}
     kept["data"].pop("split_seed", None)
@@ -205,5 +205,5 @@ def seedless(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mean_sd(values: Sequence[float]) -> str:
-    found = np.array(values)
-    return f"{found.mean():.3f} ({found.std(ddof=1):.3f})"
+    array = np.array(values)
+    return f"{array.mean():.3f} ({array.std(ddof=1):.3f})"

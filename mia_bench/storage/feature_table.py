@@ -47,9 +47,9 @@ def write_table(path: Path, table: Table, note: Mapping[str, Any] | None = None)
         flat[name] = np.ascontiguousarray(values, dtype=np.float32).reshape(len(values), -1)
         columns[name] = pa.FixedSizeListArray.from_arrays(flat[name].ravel(), flat[name].shape[1])
         shapes[name] = list(values.shape[1:])
-    said = {"shapes": json.dumps(shapes), "note": json.dumps(note or {})}
-    said["digest"] = _digest(table.sample_id, flat, said)
-    arrow = pa.table(columns).replace_schema_metadata(said)
+    metadata = {"shapes": json.dumps(shapes), "note": json.dumps(note or {})}
+    metadata["digest"] = _digest(table.sample_id, flat, metadata)
+    arrow = pa.table(columns).replace_schema_metadata(metadata)
     with replacing(path) as partial:
         pq.write_table(arrow, partial)
 
@@ -70,22 +70,24 @@ def read_table(path: Path) -> Table:
 
 def _read(path: Path) -> Table:
     arrow = pq.read_table(path)
-    said = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
-    shapes = json.loads(said["shapes"])
+    metadata = {
+        key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()
+    }
+    shapes = json.loads(metadata["shapes"])
     rows, ids = len(arrow), tuple(arrow.column("sample_id").to_pylist())
     flat = {
         name: arrow.column(name).combine_chunks().flatten().to_numpy().reshape(rows, -1)
         for name in shapes
     }
-    digest = said.pop("digest", None)
-    if digest is not None and digest != _digest(ids, flat, said):
+    digest = metadata.pop("digest", None)
+    if digest is not None and digest != _digest(ids, flat, metadata):
         raise ValueError("its content changed since it was written")
     return Table(ids, {name: flat[name].reshape(-1, *shape) for name, shape in shapes.items()})
 
 
-def _digest(ids: Sequence[str], flat: Mapping[str, Array], said: Mapping[str, str]) -> str:
+def _digest(ids: Sequence[str], flat: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
     """Of all a reader sees: parquet itself would hand out flipped bytes."""
-    seen = hashlib.blake2b(canonical([list(ids), said["shapes"], said["note"]]).encode())
+    seen = hashlib.blake2b(canonical([list(ids), metadata["shapes"], metadata["note"]]).encode())
     for name in sorted(flat):
         seen.update(np.ascontiguousarray(flat[name]).tobytes())
     return seen.hexdigest()[:32]

@@ -76,7 +76,7 @@ def run_at(folder: Path) -> RunRef:
     if outputs is None:
         raise MiaError(
             f"{folder} is not a run's folder: outputs/{layout.RUNS_FOLDER}/<model>/<step>/"
-            "<attack>-<key>. `python -m mia_bench.status` lists the runs."
+            "<attack>-<key>. `mia-bench status` lists the runs."
         )
     model_key, step = layout.model_and_step(folder)
     attack, key = layout.split_name(folder.name)
@@ -122,7 +122,7 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
         raise MiaError(
             f"no run in {outputs} is called {word}: give a folder, a name (clid-0123456789abcdef) "
             f"or at least {MIN_KEY_DIGITS} digits of the key. "
-            "`python -m mia_bench.status` lists the runs."
+            "`mia-bench status` lists the runs."
         )
     return same
 
@@ -159,8 +159,8 @@ def controls_folders(outputs: Path) -> list[Path]:
 def utility_folders(outputs: Path, model_key: str, step: str) -> list[Path]:
     """Folders of what was measured of one model at one step, the newest last."""
     folders = folders_in(layout.utility_folder(outputs, model_key, step))
-    found = [f for f in folders if not layout.is_being_built(f) and _modified(f) is not None]
-    return sorted(found, key=lambda folder: _modified(folder) or 0.0)
+    present = [f for f in folders if not layout.is_being_built(f) and _modified(f) is not None]
+    return sorted(present, key=lambda folder: _modified(folder) or 0.0)
 
 
 def sample_sheets(outputs: Path, model_key: str) -> list[Path]:

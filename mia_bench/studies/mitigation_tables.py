@@ -43,7 +43,7 @@ def report(study: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: 
     by_name = {name: {str(s): vars(o) for s, o in rows.items()} for name, rows in study.items()}
     write_json(folder / "mitigations.json", by_name)
     draw(study, folder)
-    command = f"python -m mia_bench.mitigation_study {arguments}".strip()
+    command = f"mia-bench mitigations {arguments}".strip()
     parts = [
         f"`{command}`, seeds {', '.join(map(str, next(iter(study.values()))))}.",
         "",

@@ -151,6 +151,6 @@ def _end(
         ) from stopped
     if failed:
         raise MiaError(
-            f"{failed} of {len(jobs)} jobs failed. `python -m mia_bench.status` lists why; the "
+            f"{failed} of {len(jobs)} jobs failed. `mia-bench status` lists why; the "
             "same command runs only what is not finished."
         )

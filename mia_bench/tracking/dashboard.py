@@ -33,11 +33,11 @@ LIMITS = (
 )
 
 
-def build_workspace(found: Sequence[WandbRecord], options: LoggerOptions) -> Workspace:
+def build_workspace(records: Sequence[WandbRecord], options: LoggerOptions) -> Workspace:
     """One section per question; panels read the stable names that the mirror logs."""
     ws, wr = _libraries()
     sections = [
-        ws.Section(name="Attacks x data sets", panels=_matrix_panels(wr, found), is_open=True),
+        ws.Section(name="Attacks x data sets", panels=_matrix_panels(wr, records), is_open=True),
         ws.Section(name="ROC", panels=_roc_panels(wr), is_open=True),
         ws.Section(name="Trajectories", panels=_trajectory_panels(wr)),
         ws.Section(name="Mitigations", panels=_mitigation_panels(wr)),
@@ -57,7 +57,7 @@ def build_workspace(found: Sequence[WandbRecord], options: LoggerOptions) -> Wor
     return built
 
 
-def build_report(found: Sequence[WandbRecord], options: LoggerOptions) -> Report:
+def build_report(records: Sequence[WandbRecord], options: LoggerOptions) -> Report:
     """The same panels with a runset per data set, and the matrix as a table."""
     _, wr = _libraries()
 
@@ -69,9 +69,9 @@ def build_report(found: Sequence[WandbRecord], options: LoggerOptions) -> Report
     blocks: list[Any] = [
         wr.P(LIMITS),
         wr.H2("Attacks x data sets"),
-        wr.MarkdownBlock(text=matrix(found)),
+        wr.MarkdownBlock(text=matrix(records)),
     ]
-    for data in sorted({_name(entry, "data_name") for entry in found}):
+    for data in sorted({_name(entry, "data_name") for entry in records}):
         only = f"{attack} and Config('data_name') = '{data}'"
         blocks += [wr.H2(f"ROC on {data}"), grid(_roc_panels(wr), data, only)]
     blocks += [
@@ -94,10 +94,10 @@ def build_report(found: Sequence[WandbRecord], options: LoggerOptions) -> Report
     return built
 
 
-def matrix(found: Sequence[WandbRecord]) -> str:
+def matrix(records: Sequence[WandbRecord]) -> str:
     """Markdown table of attacks x data sets: mean AUC, with the range where there are several."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for entry in found:
+    for entry in records:
         key = _name(entry, "attack_name"), _name(entry, "data_name")
         values[key].append(entry.summary["auroc"])
     columns = sorted({data for _, data in values})
@@ -112,12 +112,12 @@ def save(workspace: Workspace, report: Report, outputs: Path) -> dict[str, str]:
     """Save both on W&B, over what was saved from these outputs before; their addresses."""
     ws, wr = _libraries()
     path = layout.dashboard_file(outputs)
-    known = read_json(path) if path.is_file() else {}
+    saved = read_json(path) if path.is_file() else {}
     where = [workspace.entity, workspace.project]
-    if known.get("where") == where:
-        old = ws.Workspace.from_url(known["workspace"])
+    if saved.get("where") == where:
+        old = ws.Workspace.from_url(saved["workspace"])
         old.sections, old.runset_settings = workspace.sections, workspace.runset_settings
-        before = wr.Report.from_url(known["report"])
+        before = wr.Report.from_url(saved["report"])
         before.blocks, before.description = report.blocks, report.description
         workspace, report = old, before
     workspace.save()
@@ -134,11 +134,11 @@ def as_json(built: Any) -> dict[str, Any]:
     return spec
 
 
-def _matrix_panels(wr: Any, found: Sequence[WandbRecord]) -> list[Any]:
+def _matrix_panels(wr: Any, records: Sequence[WandbRecord]) -> list[Any]:
     bars: dict[str, Any] = {"metrics": ["auroc"], "orientation": "h", "groupby_aggfunc": "mean"}
     bars |= {"groupby_rangefunc": "minmax", "range_x": (0, 1)}
     return [
-        wr.MarkdownPanel(markdown=f"{LIMITS}\n\n{matrix(found)}"),
+        wr.MarkdownPanel(markdown=f"{LIMITS}\n\n{matrix(records)}"),
         wr.BarPlot(title="AUC by attack", groupby=wr.Config("attack_name"), **bars),
         wr.BarPlot(title="AUC by data set", groupby=wr.Config("data_name"), **bars),
         wr.ScatterPlot(

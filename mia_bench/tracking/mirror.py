@@ -63,7 +63,7 @@ def has_key() -> bool:
 def _say_offline() -> None:
     echo(
         "W&B: no API key (WANDB_API_KEY or `wandb login`), so runs are recorded offline; "
-        "`python -m mia_bench.sync` sends them later."
+        "`mia-bench sync` sends them later."
     )
 
 
@@ -160,7 +160,7 @@ def _record(
         "finish_timeout": FINISH_SECONDS,
         "finish_timeout_raises": True,
     }
-    known: dict[str, Any] = {k: v for k, v in wanted.items() if k in wandb.Settings.model_fields}
+    settings: dict[str, Any] = {k: v for k, v in wanted.items() if k in wandb.Settings.model_fields}
     run = None
     try:
         run = wandb.init(
@@ -175,7 +175,7 @@ def _record(
             dir=str(outputs),
             mode=mode,  # type: ignore[arg-type]
             resume="allow",
-            settings=wandb.Settings(**known),
+            settings=wandb.Settings(**settings),
         )
         # A run that was sent before keeps its history: only what may change is replaced.
         if dict(run.summary).get("mirrored") != entry.signature:

@@ -283,8 +283,8 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _words(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Tags: data and mitigation, within the 64 characters that W&B allows."""
-    found = [config.get("data_name"), config.get("mitigation_name")]
-    return tuple(str(word)[:64] for word in found if word and word != "none")
+    names = [config.get("data_name"), config.get("mitigation_name")]
+    return tuple(str(word)[:64] for word in names if word and word != "none")
 
 
 def _signature(paths: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ import warnings
 def silence_libraries() -> None:
     """Keep the terminal for progress bars and results. Call before models are loaded."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Lightning advises more loader workers for decoding that costs less than starting one, and
     # uses a private torch API that torch has deprecated.
@@ -21,5 +21,7 @@ def silence_libraries() -> None:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    # Through their own switches: each sets its logger's level again when it is first imported.
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()

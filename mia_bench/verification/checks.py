@@ -160,8 +160,8 @@ def check_models(run: StoredRun) -> Finding:
             continue
         differences += _model_differences(run, kind, folder, base_key)
         models.append(f"{kind} {key}")
-    gone = f"{', '.join(absent)} not here any more" if absent else ""
-    return verdict(differences, f"{', '.join(models)}: files, split and recipe", gone)
+    unavailable = f"{', '.join(absent)} not here any more" if absent else ""
+    return verdict(differences, f"{', '.join(models)}: files, split and recipe", unavailable)
 
 
 def _model_differences(run: StoredRun, kind: str, folder: Path, base_key: str | None) -> list[str]:
@@ -214,5 +214,5 @@ def check_features(run: StoredRun) -> Finding:
         differences += [f"{where}: {words}" for words in changed_files(folder, manifest)]
         if manifest.get("model") != model_key:
             differences.append(f"{where}: of the model {manifest.get('model')}")
-    gone = f"not here any more: {few(absent)}" if absent else ""
-    return verdict(differences, f"{len(tables)} tables are unchanged", gone)
+    unavailable = f"not here any more: {few(absent)}" if absent else ""
+    return verdict(differences, f"{len(tables)} tables are unchanged", unavailable)

@@ -28,5 +28,5 @@ def test_everything_is_shown(outputs, capsys):
     assert "clid" in said
     assert "too few" in said
     assert "rows" not in said.partition("failed ")[2].partition("disk")[0]
-    assert "python -m mia_bench attack=pia seed=1" in said
+    assert "mia-bench attack=pia seed=1" in said
     assert "disk: " in said

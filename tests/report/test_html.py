@@ -178,7 +178,7 @@ def test_filters_narrow_a_report_and_name_what_is_there(tmp_path, write_run):
 
 
 def test_a_report_over_nothing_says_what_to_do(tmp_path):
-    with pytest.raises(MiaError, match=r"is no folder: run `python -m mia_bench`"):
+    with pytest.raises(MiaError, match=r"is no folder: run `mia-bench`"):
         run([f"paths.outputs={tmp_path / 'none'}"])
     with pytest.raises(MiaError, match="no finished run under"):
         run([f"paths.outputs={tmp_path}"])

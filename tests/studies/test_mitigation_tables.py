@@ -72,7 +72,7 @@ def test_what_was_not_measured_has_no_column(study):
 
 def test_everything_is_written(study, tmp_path):
     text = report(study, tmp_path / "study", "0 1").read_text()
-    assert text.startswith("`python -m mia_bench.mitigation_study 0 1`, seeds 0, 1.")
+    assert text.startswith("`mia-bench mitigations 0 1`, seeds 0, 1.")
     stored = json.loads((tmp_path / "study" / "mitigations.json").read_text())
     assert stored["dp"]["1"]["about"]["privacy"] == {"epsilon": 8.0}
     assert (tmp_path / "study" / "mitigations.png").read_bytes().startswith(b"\x89PNG")

@@ -60,7 +60,7 @@ def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
         raise MiaError(
             f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,}"
             f" rows, for example {', '.join(missing[:MAX_EXAMPLES])}. It needs the columns"
-            " sample_id and caption; python -m mia_bench.data ... export=split.json lists the ids."
+            " sample_id and caption; mia-bench data ... export=split.json lists the ids."
         )
     return {sid: captions[sid] for sid in wanted}
 

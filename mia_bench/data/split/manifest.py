@@ -220,9 +220,9 @@ def check_split(split: Split, listing: Listing, path: Path) -> None:
     """
     now = {item.sample_id: hash_key(item.caption) for item in listing.items}
     names = {item.name for item in listing.items}
-    gone = [row for row in split.table if row.sample_id not in now]
-    missing = [row for row in gone if row.name not in names]
-    changed = [row for row in gone if row.name in names]
+    absent = [row for row in split.table if row.sample_id not in now]
+    missing = [row for row in absent if row.name not in names]
+    changed = [row for row in absent if row.name in names]
     changed += [r for r in split.table if now.get(r.sample_id, r.caption_hash) != r.caption_hash]
     if not missing and not changed:
         return
