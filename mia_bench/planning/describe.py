@@ -24,7 +24,9 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():
-        yield extraction_line(model, len(rows), features)
+        folders = {spec.folder for spec in features}
+        attacks = [r.name for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
+        yield extraction_line(model, len(rows), features, attacks)
     if plan.utility:
         measured = sum(map(is_complete, plan.utility.values()))
         yield f"utility {measured} of {len(plan.utility)} done"
@@ -52,10 +54,12 @@ def model_lines(spec: ModelSpec) -> Iterator[str]:
         )
 
 
-def extraction_line(model: ModelSpec, images: int, features: list[FeatureSpec]) -> str:
-    """A predict pass: its model and rows, the attacks' files, and U-Net evaluations at most."""
+def extraction_line(
+    model: ModelSpec, images: int, features: list[FeatureSpec], attacks: list[str]
+) -> str:
+    """A predict pass: its model and rows, the attacks it serves, U-Net evaluations at most."""
     evaluations = sum(spec.evaluations for spec in features)
-    names = ", ".join(spec.folder.name.partition("-")[0] for spec in features)
     return (
-        f"extract {model.kind}: {images} images, {names}; at most {evaluations:,} U-Net evaluations"
+        f"extract {model.kind}: {images} images, {', '.join(attacks)}; "
+        f"at most {evaluations:,} U-Net evaluations"
     )
