@@ -227,7 +227,7 @@ class DRC:
         """x~ as an image (B, 3, H, W)."""
         null = self.condition == "empty"
         cond = target.null(batch) if null else target.embed(batch.caption)
-        path = restoration_path(target.schedule.timesteps_with_signal, self.steps, self.start)
+        path = restoration_path(target.timesteps_with_signal, self.steps, self.start)
         begin = damage.begin if self.start < 1 else None
         ids = batch.sample_id
         return target.decode(

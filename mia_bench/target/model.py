@@ -86,6 +86,11 @@ class Target(nn.Module):
         return self.schedule.timesteps
 
     @property
+    def timesteps_with_signal(self) -> int:
+        """Those up to the last with some of the image left: fewer where the last are pure noise."""
+        return self.schedule.timesteps_with_signal
+
+    @property
     def device(self) -> torch.device:
         return self.schedule.a.device
 

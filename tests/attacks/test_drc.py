@@ -585,6 +585,6 @@ def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(rando
         prediction_type="v_prediction",
     ).eval()
     assert target.a[999] == 0
-    assert target.schedule.timesteps_with_signal == 999
+    assert target.timesteps_with_signal == 999
     features = DRC(measures=("vae", "mse"), steps=4).features(target, batch)
     assert all(torch.isfinite(values).all() for values in features.values())
