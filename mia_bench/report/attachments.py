@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS
+from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.report.load import Problem, RunResult
 from mia_bench.storage import layout
 from mia_bench.storage.index import files_in, utility_folders

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
+from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.report.attachments import Album, licences, read_evidence, read_training, read_utility
 from mia_bench.report.load import Problem, read_outputs
 
