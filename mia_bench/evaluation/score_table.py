@@ -98,6 +98,7 @@ def _metrics(
             *(scores, is_member, group, thresholds, seed),
             n_resamples=resamples if draw else 1,
             whole_set=whole_set,
+            with_limits=draw,
         )
 
     metrics = {**measured(rows.score.to_numpy(), draw), "controls": dict(blind)}

@@ -123,7 +123,10 @@ def _labels(group: Sequence[str], n: int) -> NDArray[np.str_]:
     """Group labels (n,), refused where a missing label would silently join rows into one group."""
     if len(group) != n:
         raise ValueError(f"{len(group)} group labels for {n} rows: pass one label per row")
-    bad = next((i for i, label in enumerate(group) if not isinstance(label, str)), None)
+    if not set(map(type, group)) <= {str}:  # looked at one by one only where something is odd
+        bad = next((i for i, label in enumerate(group) if not isinstance(label, str)), None)
+    else:
+        bad = None
     if bad is not None:
         raise ValueError(f"group label {group[bad]!r} at index {bad} is no string: label every row")
     return np.asarray(group, dtype=np.str_)

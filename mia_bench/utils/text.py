@@ -67,6 +67,19 @@ def _plain(c: str) -> str:
     return c.encode("unicode_escape").decode("ascii")
 
 
+FORMULA_SIGNS = "=+-@＝＋－＠"  # what spreadsheets take for the beginning of a formula
+
+
+def table_cell(text: object) -> str:
+    """Text for a table that others open: one line, control characters as visible escapes.
+
+    What a spreadsheet would run as a formula, blanks before it included, gets an apostrophe in
+    front, which spreadsheets do not show.
+    """
+    line = sanitise(text)
+    return f"'{line}" if line.lstrip().startswith(tuple(FORMULA_SIGNS)) else line
+
+
 def _short(line: str) -> str:
     if len(line) <= MAX_LINE_CHARACTERS:
         return line

@@ -13,6 +13,7 @@ from mia_bench.utils.text import (
     safe_name,
     sanitise,
     sanitise_lines,
+    table_cell,
 )
 
 
@@ -82,3 +83,18 @@ def test_names_of_files_are_never_hidden_or_paths(sample_id: str, name: str) -> 
 
 def test_names_of_files_are_short() -> None:
     assert len(safe_name("x" * 500)) == MAX_NAME_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        (" \t@sum(a)", "'  @sum(a)"),
+        ("\r-2", "\\r-2"),
+        ("＝cmd|' /c calc'!A0", "'＝cmd|' /c calc'!A0"),
+        ("a\x1b[31m\nb\u202ec", "a\\x1b[31m\\nb\\u202ec"),
+        ("plain", "plain"),
+    ],
+)
+def test_cells_of_tables_neither_run_nor_steer(text, cell):
+    assert table_cell(text) == cell
