@@ -20,6 +20,19 @@ Statistic = Callable[[Ints, Ints], Floats]
 
 
 @dataclass(frozen=True)
+class Draws:
+    """How much is drawn beside the resamples of intervals; less for what is very large."""
+
+    permutations: int = 200
+    """Of the labels, for the oracle's mean."""
+    set_groups: int | None = None
+    """Groups of each class, drawn at random, that the test of the whole set looks at."""
+
+
+ALL_DRAWS = Draws()
+
+
+@dataclass(frozen=True)
 class EvaluationRows:
     """Scores (N,), membership (N,) and near-duplicate groups (N,) of the evaluation rows.
 
@@ -35,6 +48,7 @@ class EvaluationRows:
     cuts: ScoreCuts
     with_limits: bool = True
     """False: values alone are wanted; what rests on random draws is left out."""
+    draws: Draws = ALL_DRAWS
 
     @classmethod
     def of(
@@ -46,11 +60,12 @@ class EvaluationRows:
         seed: int,
         n_resamples: int,
         with_limits: bool = True,
+        draws: Draws = ALL_DRAWS,
     ) -> EvaluationRows:
         """Checked rows. Raises ValueError as `metrics.validate` and `Bootstrap.of` do."""
         s, y = roc.validate(scores, is_member)
         bootstrap = Bootstrap.of(y, group, seed, n_resamples)
-        return cls(s, y, group, thresholds, bootstrap, ScoreCuts.of(s, y), with_limits)
+        return cls(s, y, group, thresholds, bootstrap, ScoreCuts.of(s, y), with_limits, draws)
 
     @property
     def seed(self) -> int:

@@ -172,7 +172,13 @@ def _absent(rows: EvaluationRows) -> dict[str, Any]:
 
 
 def _dataset_test(rows: EvaluationRows) -> dict[str, Any]:
-    return dataset_test(rows.scores, rows.is_member, rows.group, rows.seed)
+    return dataset_test(
+        rows.scores, rows.is_member, rows.group, rows.seed, most_groups=rows.draws.set_groups
+    )
+
+
+def _permuted_oracle(rows: EvaluationRows) -> float:
+    return permuted_oracle(rows.scores, rows.is_member, rows.seed, rows.draws.permutations)
 
 
 METRICS: dict[str, Metric] = {
@@ -208,7 +214,7 @@ METRICS: dict[str, Metric] = {
     ),
     "asr_oracle_permuted": Metric(
         *("ASR oracle, permuted labels", ("asr_oracle_permuted",)),
-        lambda rows: permuted_oracle(rows.scores, rows.is_member, rows.seed),
+        _permuted_oracle,
         interval=False,
         random_value=True,
     ),

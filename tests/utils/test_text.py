@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mia_bench.utils.text import (
     MAX_NAME_CHARACTERS,
     nearest,
+    p_text,
     printable,
     safe_name,
     sanitise,
@@ -98,3 +99,18 @@ def test_names_of_files_are_short() -> None:
 )
 def test_cells_of_tables_neither_run_nor_steer(text, cell):
     assert table_cell(text) == cell
+
+
+@pytest.mark.parametrize(
+    ("p", "floor", "text"),
+    [
+        (0.0342, 0.0, "0.034"),
+        (0.0001, 0.0, "< 0.0005"),
+        (2 / 2001, 2 / 2001, "< 0.001"),
+        (2 / 201, 2 / 201, "< 0.010"),
+        (2 / 200_001, 2 / 200_001, "< 0.0005"),
+        (1.0, 2 / 2001, "1.000"),
+    ],
+)
+def test_p_values_never_read_as_nothing(p, floor, text):
+    assert p_text(p, floor) == text
