@@ -16,12 +16,17 @@ COMMAND = Command(
     __doc__,
     (
         Option(
-            "scores", "a .csv, .parquet or .json file, several to compare", "FILE", repeated=True
+            "scores",
+            "a .csv, .tsv, .parquet or .json file, several to compare",
+            "FILE",
+            repeated=True,
         ),
         Option("out", "write metrics.json, roc.parquet, roc.svg, evaluation.md here", "FOLDER"),
         Option("negate", "scores are lower for members, as losses are", FLAG, "false"),
         Option("seed", "of the bootstrap", "N", "0"),
-        Option("resamples", "of the bootstrap", "N", "2000"),
+        Option(
+            "resamples", "of the bootstrap; where not given, 2000, fewer above 100,000 rows", "N"
+        ),
     ),
     examples=(
         "mia-bench evaluate scores=mine.csv",
@@ -39,13 +44,15 @@ def run(words: Sequence[str]) -> dict[str, Any]:
         compare,
         distinctly_named,
         evaluate_file,
-        remarks,
+        joint_remarks,
+        resamples_of,
     )
 
     if "scores" not in arguments:
         raise MiaError("scores=FILE is needed: mia-bench evaluate scores=mine.csv")
-    seed, resamples = arguments.integer("seed"), arguments.integer("resamples")
-    if resamples < 100:
+    seed = arguments.integer("seed")
+    resamples = arguments.integer("resamples") if "resamples" in arguments else None
+    if resamples is not None and resamples < 100:
         raise MiaError("resamples must be at least 100.")
     paths = [Path(value) for value in arguments.several("scores")]
     negate = arguments.flag("negate")
@@ -57,8 +64,8 @@ def run(words: Sequence[str]) -> dict[str, Any]:
         "files": {s.name: s.measured.metrics for s in files},
         "compared": compared,
         "seed": seed,
-        "resamples": resamples,
-        "remarks": [remark for s in files for remark in remarks(s)],
+        "resamples": resamples_of(max(len(s.table) for s in files), resamples),
+        "remarks": joint_remarks(files),
     }
     show(files, result)
     if "out" in arguments:

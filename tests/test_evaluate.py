@@ -85,3 +85,55 @@ def test_scores_of_a_run_are_read_as_they_are(write, capsys):
         "clid-0123: 50 non-members allow no false positive at FPR 0.01: at least 100 are needed."
     ]
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_found(separator, write, tmp_path):
+    plain = run([f"scores={write(rows())}", "resamples=100"])
+    path = tmp_path / "other" / "mine.csv"
+    path.parent.mkdir()
+    rows().to_csv(path, index=False, sep=separator, decimal="," if separator == ";" else ".")
+    assert run([f"scores={path}", "resamples=100"])["files"] == plain["files"]
+
+
+def test_compressed_tables_are_read(tmp_path):
+    path = tmp_path / "mine.tsv.gz"
+    rows().to_csv(path, index=False, sep="\t")
+    assert run([f"scores={path}", "resamples=100"])["files"].keys() == {"mine"}
+
+
+def test_ties_that_decide_a_rate_are_named(write, capsys):
+    table = rows(400)
+    table["score"] = table.score.round(0)
+    run([f"scores={write(table)}", "resamples=100"])
+    printed = capsys.readouterr().out
+    assert "ties decide the TPR at 1 % FPR: 4 false positives are allowed" in printed
+    run([f"scores={write(rows(400))}", "resamples=100"])
+    assert "ties decide" not in capsys.readouterr().out
+
+
+def test_a_note_on_several_files_is_printed_once(write, capsys):
+    paths = [write(rows(), "a.csv"), write(rows(seed=1), "b.csv")]
+    result = run([*(f"scores={path}" for path in paths), "resamples=100"])
+    assert capsys.readouterr().out.count("no calibration rows") == 1
+    assert any(remark.startswith("a, b: no calibration rows") for remark in result["remarks"])
+
+
+def test_rows_that_one_file_lacks_are_counted(write, capsys):
+    paths = [write(rows(), "a.csv"), write(rows(seed=1)[7:], "b.csv")]
+    run([*(f"scores={path}" for path in paths), "resamples=100"])
+    printed = capsys.readouterr().out
+    assert "left out: rows that only one of the two files has" in printed
+    (line,) = [line for line in printed.splitlines() if line.split()[:2] == ["b", "a"]]
+    assert line.split()[2:4] == ["153", "7"]
+
+
+def test_less_is_drawn_of_a_large_file(write, monkeypatch, capsys):
+    from mia_bench.evaluation import score_files
+
+    monkeypatch.setattr(score_files, "LARGE_ROWS", 100)
+    monkeypatch.setattr(score_files, "RESAMPLED_ROWS", 160 * 150)
+    path = write(rows())
+    assert run([f"scores={path}"])["resamples"] == 150
+    assert "intervals rest on fewer resamples" in capsys.readouterr().out
+    assert run([f"scores={path}", "resamples=300"])["resamples"] == 300

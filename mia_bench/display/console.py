@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -19,6 +20,8 @@ from mia_bench.utils.text import sanitise
 
 MAX_NOTE_WIDTH = 100
 BETWEEN_COLUMNS = 3  # characters
+MIN_BOUND_DIGITS, MAX_BOUND_DIGITS = 2, 6  # decimals of an interval's ends
+MIN_WIDTH_UNITS = 2  # an interval is at least so many units of its last decimal wide
 EDGES = 4  # characters left and right of a table, which a narrow terminal goes without
 
 FOOTNOTES = {
@@ -148,9 +151,20 @@ def _bears(cell: str, sign: str) -> bool:
 
 
 def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
-    """'0.812 [0.78, 0.84]', or 'n/a' where there is no figure."""
+    """'0.812 [0.78, 0.84]', '0.0211 [0.0203, 0.0217]', or 'n/a' where there is no figure."""
     if entry.get("value") is None:
         return "n/a"
     if entry.get("lo") is None:
         return f"{entry['value']:.{digits}f} [n/a]"
-    return f"{entry['value']:.{digits}f} [{entry['lo']:.2f}, {entry['hi']:.2f}]"
+    bounds = bound_digits(entry["lo"], entry["hi"])
+    digits = max(digits, bounds)
+    return f"{entry['value']:.{digits}f} [{entry['lo']:.{bounds}f}, {entry['hi']:.{bounds}f}]"
+
+
+def bound_digits(lo: float, hi: float) -> int:
+    """Decimals that tell the ends of an interval apart: two, and more where it is narrow."""
+    width = hi - lo
+    if not width > 0:
+        return MIN_BOUND_DIGITS
+    needed = math.ceil(math.log10(MIN_WIDTH_UNITS / width) - 1e-9)
+    return min(MAX_BOUND_DIGITS, max(MIN_BOUND_DIGITS, needed))

@@ -14,8 +14,9 @@ from mia_bench.data.source import Item, Source
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.near_duplicates import normalise_caption, tracked
 from mia_bench.data.split.roles import Role
-from mia_bench.display.contact_sheet import contact_sheet
+from mia_bench.display.pictures.contact_sheet import contact_sheet
 from mia_bench.storage.files import write_json
+from mia_bench.utils.text import table_cell
 
 MAX_SIZED_PICTURES = 400  # pictures whose size is looked at: each must be decoded
 SHEET_PICTURES = 40  # pictures on a contact sheet
@@ -84,7 +85,9 @@ def write_report(
     with (folder / "skipped.csv").open("w", newline="", encoding="utf-8") as handle:
         table = csv.writer(handle)
         table.writerow(("name", "reason", "bad_input"))
-        table.writerows((_run(s.name), _run(s.reason), int(s.broken)) for s in split.skipped)
+        table.writerows(
+            (table_cell(s.name), table_cell(s.reason), int(s.broken)) for s in split.skipped
+        )
     sheets = []
     for role in Role:
         rows = [items[row.sample_id] for row in split.table if row.role is role]
@@ -123,8 +126,3 @@ def _said(spread: Mapping[str, float], unit: str) -> str:
         f"median {spread['median']:,.0f} {unit} (5 % below {spread['p5']:,.0f}, 5 % above"
         f" {spread['p95']:,.0f}, from {spread['min']:,} to {spread['max']:,})"
     )
-
-
-def _run(text: str) -> str:
-    """`text`, never a formula when a spreadsheet opens the file."""
-    return f"'{text}" if text[:1] in "=+-@" else text

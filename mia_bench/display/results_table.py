@@ -13,6 +13,7 @@ from mia_bench.metrics.registry import Shown
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.utils.terminal import echo
+from mia_bench.utils.text import p_text
 
 BASE_CONTROL = "  base control"
 
@@ -53,7 +54,8 @@ def blind_lines(
 
 
 def _with_p(entry: Mapping[str, Any]) -> str:
-    return f"{entry['auroc']:.3f} p={entry['p_value']:.3f}"
+    p = p_text(entry["p_value"])
+    return f"{entry['auroc']:.3f} p{'=' if p[0] != '<' else ''}{p}"
 
 
 def verdict_line(verdict: ControlVerdict) -> str:

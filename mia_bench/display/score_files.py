@@ -14,7 +14,7 @@ from mia_bench.metrics.registry import METRICS, Shown
 from mia_bench.storage import layout
 from mia_bench.storage.files import write_json
 from mia_bench.utils.terminal import echo
-from mia_bench.utils.text import safe_name
+from mia_bench.utils.text import p_text, safe_name
 
 if TYPE_CHECKING:
     from mia_bench.evaluation.score_files import Scores
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DIFFERENCE_COLUMNS = (
     *(Column("scores", left=True), Column("minus", left=True), Column("images", 2)),
+    Column("left out", 4, footnote="left out: rows that only one of the two files has"),
     *(Column(METRICS["auroc"].label), Column("p", 1)),
     Column(METRICS["tpr_at_fpr_0_01"].label, 3),
 )
@@ -45,11 +46,13 @@ def row(scores: Scores) -> tuple[str, ...]:
 
 def difference_row(name: str, difference: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of a file's difference to the first file."""
-    p = difference["auroc"]["p_value"]
+    p, left_out = difference["auroc"]["p_value"], difference["rows_left_out"]
+    floor = 2 / (difference["resamples"] + 1)
     return (
         *(name, difference["minus"], str(difference["rows"])),
+        str(left_out) if left_out else "",
         interval(difference["auroc"]),
-        "n/a" if p is None else f"{p:.3g}",
+        "n/a" if p is None else p_text(p, floor),
         interval(difference["tpr_at_fpr"]["0.01"]),
     )
 

@@ -41,20 +41,24 @@ def json_differences(
                 stored.get(key), recomputed.get(key), tolerances, f"{name}.{key}" if name else key
             )
         ]
-    tolerance = tolerances.value
+    if _agree(stored, recomputed, tolerances.value):
+        return []
     if not random_keys().isdisjoint(name.split(".")):
         tolerance = tolerances.random
-    if math.isinf(tolerance) or _agree(stored, recomputed, tolerance):
-        return []
+        if math.isinf(tolerance) or _agree(stored, recomputed, tolerance):
+            return []
     return [f"{name} {_text(recomputed)}, stored {_text(stored)}"]
 
 
 def with_stored_draws(recomputed: Any, stored: Any) -> Any:
     """Recomputed figures with what rests on random draws as it is stored, where it is stored."""
+    return _merged(recomputed, stored, random_keys())
+
+
+def _merged(recomputed: Any, stored: Any, keys: frozenset[str]) -> Any:
     if not (isinstance(recomputed, Mapping) and isinstance(stored, Mapping)):
         return recomputed
-    keys = random_keys()
-    merged = {key: with_stored_draws(value, stored.get(key)) for key, value in recomputed.items()}
+    merged = {key: _merged(value, stored.get(key), keys) for key, value in recomputed.items()}
     return merged | {key: value for key, value in stored.items() if key in keys}
 
 

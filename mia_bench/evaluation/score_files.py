@@ -1,24 +1,28 @@
 """Files of scores from anywhere, measured as the scores of a run are.
 
-A CSV, parquet or JSON file with one row per image: its id, whether it is a member, and a score that
-is higher for members. Optional columns: `group` (near-duplicates, which the bootstrap keeps
-together) and `calibration` (true for rows with known membership that fix thresholds and are not
-evaluated). Metrics, intervals and figures are those of a run. Several files are compared on the
-images they share, each with the first one, on the same bootstrap resamples.
+A CSV (comma, semicolon, tab), parquet or JSON file with one row per image: its id, whether it is a
+member, and a score that is higher for members. Optional columns: `group` (near-duplicates, which
+the bootstrap keeps together) and `calibration` (true for rows with known membership that fix
+thresholds and are not evaluated). Metrics, intervals and figures are those of a run. Several files
+are compared on the images they share, each with the first one, on the same bootstrap resamples.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mia_bench.evaluation.score_table import TableMetrics, score_table_metrics
+from mia_bench.metrics.evaluation_rows import ALL_DRAWS, FPRS, Draws
 from mia_bench.metrics.registry import entry
+from mia_bench.metrics.roc import false_positive_budget
 from mia_bench.utils.errors import MiaError
 
 NAMES = {
@@ -28,7 +32,15 @@ NAMES = {
     "group": ("group",),
     "calibration": ("calibration", "is_calibration"),
 }
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".json")
+SEPARATORS = ",;\t|"
+MAX_HEADER_BYTES = 1 << 16
+LARGE_ROWS = 100_000  # rows beyond which less is drawn, unless the number of resamples is asked for
+LARGE_DRAWS = Draws(permutations=20, set_groups=20_000)
+RESAMPLED_ROWS = 200_000_000  # rows times resamples of a large file: half a minute
+MIN_RESAMPLES, RESAMPLES = 100, 2000
 NEEDED = ("sample_id", "is_member", "score")
+TIED_SHARE = 0.1  # share of the allowed false positives that ties may cost without a word
 TRUE = ("true", "1", "1.0", "yes", "member", "members", "train", "in")
 FALSE = (
     "false",
@@ -87,17 +99,35 @@ def _read(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     if not path.is_file():
         raise MiaError(f"{path} is not a file.")
-    if kind not in (".csv", ".parquet", ".json"):
-        raise MiaError(f"{path}: a .csv, .parquet or .json file is expected, not '{kind}'.")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise MiaError(f"{path}: {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} is expected.")
     try:
-        if kind == ".csv":
+        if kind not in (".parquet", ".json"):
             # as text: ids like 007 are names, and "nan" must not pass for a missing score
-            return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+            separator = separator_of(path)
+            return pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, na_values=[""]
+            )
         if kind == ".parquet":
             return pd.read_parquet(path)
         return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:  # parsers of four formats raise what they like
         raise MiaError(f"cannot read {path}: {error}") from error
+
+
+def separator_of(path: Path) -> str:
+    """The one of SEPARATORS that divides the first line into most names that NAMES knows.
+
+    A comma where none divides it into any.
+    """
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        header = file.readline(MAX_HEADER_BYTES).decode("utf-8-sig", errors="replace")
+    known = {name for names in NAMES.values() for name in names}
+
+    def fitting(separator: str) -> int:
+        return sum(name.strip().strip('"').lower() in known for name in header.split(separator))
+
+    return max(SEPARATORS, key=fitting)
 
 
 def _column(raw: pd.DataFrame, name: str, path: Path) -> Any:
@@ -121,6 +151,11 @@ def _truth(values: pd.Series[Any], name: Any, path: Path) -> pd.Series[Any]:
 
 def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    if numbers.isna().any() and pd.api.types.is_string_dtype(values):  # 0,5 of many languages
+        points = values.str.replace(",", ".", regex=False).where(
+            values.str.count(",").eq(1), values
+        )
+        numbers = pd.to_numeric(points, errors="coerce").astype(float)
     bad = numbers.isna() | numbers.abs().eq(float("inf"))
     if bad.any():
         first = int(bad.to_numpy().argmax())
@@ -131,19 +166,35 @@ def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
     return numbers
 
 
-def evaluate_file(path: Path, seed: int = 0, resamples: int = 2000, negate: bool = False) -> Scores:
-    """Read and measure one file.
+def resamples_of(rows: int, resamples: int | None) -> int:
+    """How often `rows` rows are resampled where nothing else is asked for."""
+    if resamples is not None:
+        return resamples
+    if rows <= LARGE_ROWS:
+        return RESAMPLES
+    return max(MIN_RESAMPLES, min(RESAMPLES, RESAMPLED_ROWS // rows))
+
+
+def evaluate_file(
+    path: Path, seed: int = 0, resamples: int | None = None, negate: bool = False
+) -> Scores:
+    """Read and measure one file; of more than LARGE_ROWS rows less is drawn.
 
     Raises MiaError, with its name, as `read_scores` and `score_table_metrics` do.
     """
     table = read_scores(path, negate)
     try:
-        return Scores(path.stem, table, score_table_metrics(table, {}, seed, resamples))
+        draws = LARGE_DRAWS if len(table) > LARGE_ROWS else ALL_DRAWS
+        drawn = resamples_of(len(table), resamples)
+        measured = score_table_metrics(table, {}, seed, drawn, draws=draws)
+        return Scores(path.stem, table, measured)
     except MiaError as error:
         raise MiaError(f"{path}: {error}") from error
 
 
-def compare(first: Scores, other: Scores, seed: int, resamples: int) -> dict[str, Any]:
+def compare(
+    first: Scores, other: Scores, seed: int, resamples: int | None = None
+) -> dict[str, Any]:
     """`other` minus `first` on the images that both score, as `summary.paired_difference`.
 
     Raises:
@@ -162,15 +213,17 @@ def compare(first: Scores, other: Scores, seed: int, resamples: int) -> dict[str
             f"{first.name} and {other.name} disagree on the membership of {len(odd)} images, the "
             f"first is {odd[0]!r}."
         )
+    drawn = resamples_of(len(shared), resamples)
     try:
         difference = paired_difference(
             *(b.score.to_numpy(), a.score.to_numpy(), a.is_member.to_numpy()),
-            *(a.group.tolist(), seed, resamples),
+            *(a.group.tolist(), seed, drawn),
         )
     except ValueError as error:
         raise MiaError(f"{first.name} and {other.name}: {error}") from error
     left = len(first.measured.rows) + len(other.measured.rows) - 2 * len(shared)
-    return {"minus": first.name, "rows": len(shared), "rows_left_out": left, **difference}
+    counts = {"rows": len(shared), "rows_left_out": left, "resamples": drawn}
+    return {"minus": first.name, **counts, **difference}
 
 
 def remarks(scores: Scores) -> list[str]:
@@ -192,7 +245,44 @@ def remarks(scores: Scores) -> list[str]:
         )
     if tpr.get("reason"):
         lines.append(f"{tpr['reason']}.")
-    return [f"{scores.name}: {line}" for line in lines]
+    if len(scores.table) > LARGE_ROWS:
+        lines.append(
+            f"of more than {LARGE_ROWS:,} rows, intervals rest on fewer resamples (resamples=2000 "
+            f"draws as many as for a small file), the permuted oracle on {LARGE_DRAWS.permutations}"
+            f" permutations, and the set size on {LARGE_DRAWS.set_groups:,} groups of each class."
+        )
+    return [*lines, *_tie_remarks(scores)]
+
+
+def _tie_remarks(scores: Scores) -> list[str]:
+    """Where rows of one score decide a TPR: fewer false positives are made than are allowed."""
+    lines = []
+    roc, metrics = scores.measured.roc, scores.measured.metrics
+    n = metrics["n_nonmembers"]
+    false_positives = np.rint(roc.fpr * n).astype(np.int64)
+    for rate in FPRS:
+        allowed = int(false_positive_budget(n, rate))
+        if allowed < 1:
+            continue
+        cut = int(np.flatnonzero(false_positives <= allowed)[-1])
+        made = int(false_positives[cut])
+        if made <= (1 - TIED_SHARE) * allowed and cut + 1 < len(false_positives):
+            tied = int(false_positives[cut + 1]) - made
+            lines.append(
+                f"ties decide the TPR at {100 * rate:g} % FPR: {allowed} false positives are "
+                f"allowed, but the next {tied} non-members share one score, so {made} are made and "
+                f"the TPR of {roc.tpr[cut]:.3f} is that at {100 * roc.fpr[cut]:.2g} % FPR."
+            )
+    return lines
+
+
+def joint_remarks(files: Sequence[Scores]) -> list[str]:
+    """The remarks of all files, each once, with the names of those it is about."""
+    about: dict[str, list[str]] = {}
+    for scores in files:
+        for line in remarks(scores):
+            about.setdefault(line, []).append(scores.name)
+    return [f"{', '.join(names)}: {line}" for line, names in about.items()]
 
 
 def distinctly_named(files: Sequence[Scores], paths: Sequence[Path]) -> list[Scores]:
@@ -200,7 +290,8 @@ def distinctly_named(files: Sequence[Scores], paths: Sequence[Path]) -> list[Sco
     taken: set[str] = set()
     named = []
     for scores, path in zip(files, paths, strict=True):
-        name = path.resolve().parent.name if path.stem == "scores" else path.stem
+        stem = path.name.split(".")[0] if path.suffix.lower() == ".gz" else path.stem
+        name = path.resolve().parent.name if stem == "scores" else stem
         unique, copy = name, 2
         while unique in taken:
             unique, copy = f"{name}-{copy}", copy + 1

@@ -21,6 +21,7 @@ from mia_bench.evaluation.inputs import Inputs
 from mia_bench.evaluation.json_differences import with_stored_draws
 from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics import UNCALIBRATED, Roc, Thresholds, auroc, fit_thresholds, roc_curve
+from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws
 from mia_bench.metrics.permutation import base_p_value, holm
 from mia_bench.metrics.summary import evaluate, paired_difference
 from mia_bench.utils.errors import MiaError
@@ -43,6 +44,7 @@ def score_table_metrics(
     seed: int,
     resamples: int,
     stored: Mapping[str, Any] | None = None,
+    draws: Draws = ALL_DRAWS,
 ) -> TableMetrics:
     """Every metric that follows from a table of scores: the one way from scores to metrics.
 
@@ -70,7 +72,7 @@ def score_table_metrics(
     _check_apart(rows, calibration)
     try:
         thresholds = UNCALIBRATED if calibration.empty else _thresholds(calibration)
-        metrics = _metrics(rows, thresholds, blind, seed, resamples, stored)
+        metrics = _metrics(rows, thresholds, blind, seed, resamples, stored, draws)
         roc = roc_curve(rows.score.to_numpy(), rows.is_member.to_numpy())
     except ValueError as error:
         raise MiaError(str(error)) from error
@@ -109,6 +111,7 @@ def _metrics(
     seed: int,
     resamples: int,
     stored: Mapping[str, Any] | None,
+    draws: Draws,
 ) -> dict[str, Any]:
     draw = stored is None
     is_member, group = rows.is_member.to_numpy(), rows.group.tolist()
@@ -118,6 +121,8 @@ def _metrics(
             *(scores, is_member, group, thresholds, seed),
             n_resamples=resamples if draw else 1,
             whole_set=whole_set,
+            with_limits=draw,
+            draws=draws,
         )
 
     metrics = {**measured(rows.score.to_numpy(), draw), "controls": dict(blind)}

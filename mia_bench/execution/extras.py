@@ -38,7 +38,7 @@ def _illustrate(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
 
     from mia_bench.attacks import ProducesEvidence
     from mia_bench.data.loader import batch_of
-    from mia_bench.display.evidence import EvidenceRow, save_strips
+    from mia_bench.display.pictures.evidence import EvidenceRow, save_strips
 
     rows = evidence_rows(run.folder, plan.experiment.options.eval.seed)
     items = plan.items_of([row["sample_id"] for row in rows])
@@ -58,7 +58,7 @@ def evidence_rows(run_folder: Path, seed: int) -> list[dict[str, Any]]:
     """About a dozen evaluation rows of scores.parquet, chosen by their scores; `why` says how."""
     import pandas as pd
 
-    from mia_bench.display.evidence import choose
+    from mia_bench.display.pictures.evidence import choose
 
     scores = pd.read_parquet(run_folder / layout.SCORES_FILE)
     scores = scores[~scores.calibration].reset_index(drop=True)
@@ -104,7 +104,7 @@ def measure_model(
     folder: Path,
 ) -> None:
     """Write utility.json, which begins with `about`, and samples.png into `folder`."""
-    from mia_bench.display.contact_sheet import save_sheet
+    from mia_bench.display.pictures.contact_sheet import save_sheet
     from mia_bench.evaluation.utility import assess
     from mia_bench.utils.precision import exactly
 

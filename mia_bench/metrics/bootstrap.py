@@ -7,7 +7,7 @@ scores or row order. All metrics and all score vectors share the weights: differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mia_bench.metrics.roc import BLOCK_ENTRIES, Bools, Floats, Ints
+from mia_bench.utils.terminal import progress
 
 KEPT_WEIGHTS = 1 << 22  # entries of one set of weights that stays in memory, 32 MB
 _kept: dict[tuple[bytes, bytes, int, int], list[Ints]] = {}
+WATCHED_ROWS = 100_000  # rows beyond which progress is shown
 QUANTILES = (0.025, 0.975)
 
 
@@ -92,6 +94,14 @@ class Bootstrap:
             _kept[key] = list(self._drawn())
         yield from _kept[key]
 
+    def _watched_weights(self) -> Iterable[Ints]:
+        """`weights`, with a bar and the time to go where it takes long."""
+        blocks = self.weights()
+        if self.row_group.size <= WATCHED_ROWS:
+            return blocks
+        size = max(1, BLOCK_ENTRIES // self.row_group.size)
+        return progress(blocks, "intervals", "resample", -(-self.n_resamples // size))
+
     def _drawn(self) -> Iterator[Ints]:
         strata = [np.flatnonzero(self.member_group), np.flatnonzero(~self.member_group)]
         # one stream per class, read replicate by replicate: the block size cannot matter
@@ -107,7 +117,7 @@ class Bootstrap:
     def replicates(self, statistic: Callable[[Ints], dict[str, Floats]]) -> dict[str, Floats]:
         """(1 + n_resamples,) of each metric, full data first; `statistic` maps (b, N) to (b,)."""
         unit = np.ones((1, self.row_group.size), dtype=np.int64)
-        blocks = [statistic(weights) for weights in chain([unit], self.weights())]
+        blocks = [statistic(weights) for weights in chain([unit], self._watched_weights())]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def interval(self, replicates: Floats) -> Interval:
@@ -123,7 +133,10 @@ def _labels(group: Sequence[str], n: int) -> NDArray[np.str_]:
     """Group labels (n,), refused where a missing label would silently join rows into one group."""
     if len(group) != n:
         raise ValueError(f"{len(group)} group labels for {n} rows: pass one label per row")
-    bad = next((i for i, label in enumerate(group) if not isinstance(label, str)), None)
+    if not set(map(type, group)) <= {str}:  # looked at one by one only where something is odd
+        bad = next((i for i, label in enumerate(group) if not isinstance(label, str)), None)
+    else:
+        bad = None
     if bad is not None:
         raise ValueError(f"group label {group[bad]!r} at index {bad} is no string: label every row")
     return np.asarray(group, dtype=np.str_)

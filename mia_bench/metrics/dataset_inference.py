@@ -69,6 +69,13 @@ class ScorePool:
         """Number of groups."""
         return len(self.start)
 
+    def some(self, most: int, chance: np.random.Generator) -> ScorePool:
+        """At most `most` of the groups, drawn at random."""
+        if self.size <= most:
+            return self
+        kept = np.sort(chance.permutation(self.size)[:most])
+        return ScorePool(self.scores, self.start[kept], self.count[kept])
+
     def draw(self, order: np.random.Generator, row: np.random.Generator, b: int) -> Floats:
         """(b, size) all groups in a random order, each as the score of one of its rows.
 
@@ -87,6 +94,7 @@ def dataset_test(
     group: Sequence[str],
     seed: int,
     resamples: int = RESAMPLES,
+    most_groups: int | None = None,
 ) -> Result:
     """How many samples the test of CDI needs to tell members from non-members, as plain JSON.
 
@@ -94,13 +102,17 @@ def dataset_test(
     Returns `sizes`, the mean `p_value` at each, `samples_needed` (or None and a `reason`),
     `false_alarm_rates` at each size that fits twice into the non-members (else None), and
     `false_alarm_rate` at `false_alarm_size`: the size needed, or the largest tried. Its standard
-    error is sqrt(0.01 * 0.99 / resamples), 0.003 at 1000.
+    error is sqrt(0.01 * 0.99 / resamples), 0.003 at 1000. `most_groups`: so many groups of each
+    class at most, drawn at random, are all that there is; time grows with them.
 
     Raises:
         MiaError: rows of one class only, scores that are not finite, lengths that differ, a group
             with members and non-members, or fewer than one resampling.
     """
     suspects, unpublished = _pools(scores, is_member, group, seed, resamples)
+    if most_groups is not None:
+        chance = keyed_generator(seed, "dataset test", "groups")
+        suspects, unpublished = (p.some(most_groups, chance) for p in (suspects, unpublished))
     sizes = grid(min(suspects.size, unpublished.size))
     halves = grid(unpublished.size // 2)
     pairs = _draws(suspects, unpublished, seed, resamples)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_bench.metrics import roc
@@ -16,6 +17,19 @@ from mia_bench.metrics.thresholds import Thresholds
 FPRS = (0.01, 0.001)
 Statistic = Callable[[Ints, Ints], Floats]
 """From true and false positives (b, D + 1) at every cut of the scores to one value a row (b,)."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How much is drawn beside the resamples of intervals; less for what is very large."""
+
+    permutations: int = 200
+    """Of the labels, for the oracle's mean."""
+    set_groups: int | None = None
+    """Groups of each class, drawn at random, that the test of the whole set looks at."""
+
+
+ALL_DRAWS = Draws()
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,9 @@ class EvaluationRows:
     thresholds: Thresholds
     bootstrap: Bootstrap
     cuts: ScoreCuts
+    with_limits: bool = True
+    """False: values alone are wanted; what rests on random draws is left out."""
+    draws: Draws = ALL_DRAWS
 
     @classmethod
     def of(
@@ -42,11 +59,13 @@ class EvaluationRows:
         thresholds: Thresholds,
         seed: int,
         n_resamples: int,
+        with_limits: bool = True,
+        draws: Draws = ALL_DRAWS,
     ) -> EvaluationRows:
         """Checked rows. Raises ValueError as `metrics.validate` and `Bootstrap.of` do."""
         s, y = roc.validate(scores, is_member)
         bootstrap = Bootstrap.of(y, group, seed, n_resamples)
-        return cls(s, y, group, thresholds, bootstrap, ScoreCuts.of(s, y))
+        return cls(s, y, group, thresholds, bootstrap, ScoreCuts.of(s, y), with_limits, draws)
 
     @property
     def seed(self) -> int:
@@ -65,16 +84,26 @@ class EvaluationRows:
 
     @cached_property
     def curve_replicates(self) -> dict[str, Floats]:
-        """(1 + n_resamples,) AUROC and TPR at every one of FPRS, counted in one pass."""
+        """(1 + n_resamples,) AUROC and TPR at every one of FPRS, counted in one pass.
+
+        Without limits, (1,): the values alone.
+        """
 
         def of_weights(weights: Ints) -> dict[str, Floats]:
             tp, fp = self.cuts.count(weights)
             tails = {f"{fpr:g}": roc.tpr_within(tp, fp, fpr) for fpr in FPRS}
             return {"auroc": roc.auroc_from_counts(tp, fp), **tails}
 
+        if not self.with_limits:
+            return of_weights(np.ones((1, self.scores.size), dtype=np.int64))
         return self.bootstrap.replicates(of_weights)
+
+    @cached_property
+    def counts(self) -> tuple[Ints, Ints]:
+        """True and false positives (D + 1,) at every cut."""
+        return self.cuts.count()
 
     @cached_property
     def tpr_points(self) -> dict[str, TprAtFpr]:
         """TPR at every one of FPRS, by its text."""
-        return {f"{fpr:g}": roc.tpr_at_fpr(self.scores, self.is_member, fpr) for fpr in FPRS}
+        return {f"{fpr:g}": roc.tpr_within_budget(*self.counts, fpr) for fpr in FPRS}

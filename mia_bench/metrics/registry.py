@@ -18,7 +18,7 @@ from mia_bench.metrics.bootstrap import Interval
 from mia_bench.metrics.dataset_inference import P_LEVEL, dataset_test
 from mia_bench.metrics.evaluation_rows import EvaluationRows
 from mia_bench.metrics.roc import TprAtFpr
-from mia_bench.metrics.thresholds import oracle_accuracy, permuted_oracle
+from mia_bench.metrics.thresholds import best_accuracy, permuted_oracle
 
 FEW_FALSE_POSITIVES = 4  # fewer allowed than this, and percentiles miss the truth too often
 NO_THRESHOLD = "no threshold was calibrated"
@@ -69,9 +69,9 @@ class Metric:
 def auroc(rows: EvaluationRows) -> dict[str, Any]:
     """Area under the ROC curve; interval as `intervals.auroc_interval` has it."""
     boot, replicates = rows.bootstrap, rows.curve_replicates["auroc"]
-    if boot.reason is not None:
-        return boot.interval(replicates).to_json()
     value = float(replicates[0])
+    if boot.reason is not None or not rows.with_limits:
+        return Interval(value, None, None, boot.reason).to_json()
     all_called, none_called = (
         intervals.jeffreys(ideal, boot.worth(member=ideal == 1)) for ideal in (1.0, 0.0)
     )
@@ -84,6 +84,8 @@ def tpr_at(fpr: str) -> Callable[[EvaluationRows], dict[str, Any]]:
 
     def measure(rows: EvaluationRows) -> dict[str, Any]:
         point, boot = rows.tpr_points[fpr], rows.bootstrap
+        if not rows.with_limits:
+            return tpr_entry(point, Interval(point.value, None, None, boot.reason))
         interval = boot.interval(rows.curve_replicates[fpr])
         if boot.reason is None and any(unlike_percentiles(point).values()):
             limits = intervals.rare_tpr(
@@ -115,6 +117,9 @@ def asr(rows: EvaluationRows) -> dict[str, Any]:
     tau = rows.thresholds.tau_acc
     if tau is None:
         return _absent(rows)
+    if not rows.with_limits:
+        accuracy = 0.5 + (_share(rows, tau, True) - _share(rows, tau, False)) / 2
+        return Interval(accuracy, None, None, rows.bootstrap.reason).to_json()
     tpr, fpr = _rates(rows, tau)
     limits = intervals.balanced_accuracy_interval(tpr, fpr)
     return _with_limits(rows, 0.5 + (tpr.value - fpr.value) / 2, *limits)
@@ -123,13 +128,13 @@ def asr(rows: EvaluationRows) -> dict[str, Any]:
 def tpr_calibrated(rows: EvaluationRows) -> dict[str, Any]:
     """TPR at tau_fpr01."""
     tau = rows.thresholds.tau_fpr01
-    return _absent(rows) if tau is None else _rate(rows, _rates(rows, tau)[0])
+    return _absent(rows) if tau is None else _rate(rows, tau, True)
 
 
 def realised_fpr(rows: EvaluationRows) -> dict[str, Any]:
     """FPR at tau_fpr01, which was to be 0.01."""
     tau = rows.thresholds.tau_fpr01
-    return _absent(rows) if tau is None else _rate(rows, _rates(rows, tau)[1])
+    return _absent(rows) if tau is None else _rate(rows, tau, False)
 
 
 def _rates(
@@ -143,7 +148,16 @@ def _rates(
     return tpr, fpr
 
 
-def _rate(rows: EvaluationRows, rate: intervals.RateInterval) -> dict[str, Any]:
+def _share(rows: EvaluationRows, tau: float, members: bool) -> float:
+    """The share of one class with `score > tau`."""
+    return float((rows.scores[rows.is_member == members] > tau).mean())
+
+
+def _rate(rows: EvaluationRows, tau: float, members: bool) -> dict[str, Any]:
+    if not rows.with_limits:
+        share = _share(rows, tau, members)
+        return Interval(share, None, None, rows.bootstrap.reason).to_json()
+    rate = _rates(rows, tau)[0 if members else 1]
     return _with_limits(rows, rate.value, rate.lo, rate.hi)
 
 
@@ -158,7 +172,13 @@ def _absent(rows: EvaluationRows) -> dict[str, Any]:
 
 
 def _dataset_test(rows: EvaluationRows) -> dict[str, Any]:
-    return dataset_test(rows.scores, rows.is_member, rows.group, rows.seed)
+    return dataset_test(
+        rows.scores, rows.is_member, rows.group, rows.seed, most_groups=rows.draws.set_groups
+    )
+
+
+def _permuted_oracle(rows: EvaluationRows) -> float:
+    return permuted_oracle(rows.scores, rows.is_member, rows.seed, rows.draws.permutations)
 
 
 METRICS: dict[str, Metric] = {
@@ -184,7 +204,7 @@ METRICS: dict[str, Metric] = {
         "FPR, calibrated", ("realised_fpr",), realised_fpr, higher_is_better=False
     ),
     "asr_oracle": Metric(
-        *("ASR oracle", ("asr_oracle",), lambda rows: oracle_accuracy(rows.scores, rows.is_member)),
+        *("ASR oracle", ("asr_oracle",), lambda rows: best_accuracy(*rows.counts)),
         interval=False,
         footnote="ASR oracle: at the best threshold of the evaluation rows themselves; in "
         "parentheses its mean under permuted labels",
@@ -194,7 +214,7 @@ METRICS: dict[str, Metric] = {
     ),
     "asr_oracle_permuted": Metric(
         *("ASR oracle, permuted labels", ("asr_oracle_permuted",)),
-        lambda rows: permuted_oracle(rows.scores, rows.is_member, rows.seed),
+        _permuted_oracle,
         interval=False,
         random_value=True,
     ),
@@ -215,10 +235,14 @@ METRICS: dict[str, Metric] = {
 
 
 def measure(rows: EvaluationRows, whole_set: bool = False) -> dict[str, Any]:
-    """Every metric of METRICS as metrics.json holds it; tests of the whole set where asked for."""
+    """Every metric of METRICS as metrics.json holds it; tests of the whole set where asked for.
+
+    Of rows without limits, values alone: bounds are None and random values are left out.
+    """
     measured: dict[str, Any] = {}
     for metric in METRICS.values():
-        if metric.whole_set and not whole_set:
+        unwanted = metric.whole_set and not whole_set
+        if unwanted or (metric.random_value and not rows.with_limits):
             continue
         *parents, last = metric.stored_at or metric.path
         place = measured

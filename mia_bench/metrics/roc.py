@@ -63,7 +63,7 @@ def validate(scores: ArrayLike, is_member: ArrayLike) -> tuple[Floats, Bools]:
             f"scores have shape {s.shape} and is_member {y.shape}: pass one score and one label "
             "per row, both of shape (N,)"
         )
-    if not np.isin(y, (0, 1)).all():
+    if y.dtype != np.bool_ and not np.isin(y, (0, 1)).all():
         raise ValueError(
             "is_member must be boolean or 0/1: pass True for members, False for the rest"
         )
@@ -196,7 +196,11 @@ def tpr_at_fpr(scores: ArrayLike, is_member: ArrayLike, fpr: float) -> TprAtFpr:
     are not flagged: fewer than k false positives may occur, never more.
     Inputs as in `validate`; raises ValueError as it does, and for fpr outside (0, 1).
     """
-    tp, fp = ScoreCuts.of(scores, is_member).count()
+    return tpr_within_budget(*ScoreCuts.of(scores, is_member).count(), fpr)
+
+
+def tpr_within_budget(tp: Ints, fp: Ints, fpr: float) -> TprAtFpr:
+    """`tpr_at_fpr` from the true and false positives (D + 1,) of all cuts."""
     k = int(false_positive_budget(fp[-1], fpr))
     if k < 1:
         return TprAtFpr(None, k, too_few(int(fp[-1]), fpr), low_resolution=True)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from mia_bench.metrics import registry, roc
 from mia_bench.metrics.bootstrap import Bootstrap
-from mia_bench.metrics.evaluation_rows import EvaluationRows
+from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws, EvaluationRows
 from mia_bench.metrics.registry import tpr_entry, unlike_percentiles
 from mia_bench.metrics.roc import Floats, Ints, ScoreCuts
 from mia_bench.metrics.thresholds import Thresholds
@@ -34,14 +34,19 @@ def evaluate(
     seed: int,
     n_resamples: int = 2000,
     whole_set: bool = False,
+    with_limits: bool = True,
+    draws: Draws = ALL_DRAWS,
 ) -> dict[str, Any]:
     """The entries of metrics.json that follow from scores, as plain JSON values without NaN or inf.
 
     scores, is_member, group: (N,) evaluation rows; `thresholds` come from calibration rows.
     Every metric of `registry.METRICS`; those of the whole set only with `whole_set`.
+    Without `with_limits` nothing is drawn: bounds are None, and values that rest on draws absent.
     Raises ValueError as `metrics.validate` and `Bootstrap.of` do.
     """
-    rows = EvaluationRows.of(scores, is_member, group, thresholds, seed, n_resamples)
+    rows = EvaluationRows.of(
+        scores, is_member, group, thresholds, seed, n_resamples, with_limits, draws
+    )
     measured = registry.measure(rows, whole_set)
     return {
         **measured,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mia_bench.metrics.roc import (
     BLOCK_ENTRIES,
+    Ints,
     ScoreCuts,
     budget_cut,
     cumulate,
@@ -78,7 +79,11 @@ def oracle_accuracy(scores: ArrayLike, is_member: ArrayLike) -> float:
     At least 0.5 by construction: read it beside `permuted_oracle`. Inputs as in `validate`, which
     raises ValueError.
     """
-    tp, fp = ScoreCuts.of(scores, is_member).count()
+    return best_accuracy(*ScoreCuts.of(scores, is_member).count())
+
+
+def best_accuracy(tp: Ints, fp: Ints) -> float:
+    """`oracle_accuracy` from the true and false positives (D + 1,) of all cuts."""
     return float(0.5 + gain(tp, fp).max() / (2 * tp[-1] * fp[-1]))
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import io
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS
+from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.report.load import Problem, RunResult
 from mia_bench.storage import layout
 from mia_bench.storage.index import files_in, utility_folders
@@ -26,9 +28,14 @@ from mia_bench.storage.stored_files import (
 )
 from mia_bench.storage.stored_models import StoredEvidenceRow
 
-MAX_PICTURE_PIXELS = 1100  # pixels of a picture on the page
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PICTURE_PIXELS = 1100  # pixels of a picture on the page, its longer side
 JPEG_QUALITY = 82
 PICTURE_BYTES = 2_500_000  # bytes of pictures on one page
+MAX_DECODED_PIXELS = 24_000_000  # pixels of one picture: four panels of 2048 a side, and its text
+PAGE_DECODED_PIXELS = 150_000_000  # pixels that are decoded for one page: some seconds
 MAX_STRIPS = 12
 
 
@@ -118,28 +125,34 @@ def _inside(path: Path, outputs: Path) -> Path:
 
 
 class Album:
-    """Encodes pictures for the page until its budget is used up."""
+    """Encodes pictures for the page until one of its budgets is used up.
 
-    def __init__(self, budget: int = PICTURE_BYTES) -> None:
+    A picture's size is read from its header: what is too large is never decoded, one picture is in
+    memory at a time, and it is reduced before anything else is done with it.
+    """
+
+    def __init__(self, budget: int = PICTURE_BYTES, pixels: int = PAGE_DECODED_PIXELS) -> None:
         self.left = budget
+        self.pixels_left = pixels
 
     def add(self, path: Path, skip: int = 0) -> str | Problem | None:
         """A data URI without the upper `skip` pixels; None when the budget is used up.
 
         What is no picture is a problem.
         """
-        from PIL import Image
-
         if self.left <= 0:
             return None
         try:
-            with Image.open(path, formats=["PNG"]) as opened:
-                picture = opened.convert("RGB")
-            if 0 < skip < picture.height:
-                picture = picture.crop((0, skip, *picture.size))
-            if picture.width > MAX_PICTURE_PIXELS:
-                height = max(1, round(picture.height * MAX_PICTURE_PIXELS / picture.width))
-                picture = picture.resize((MAX_PICTURE_PIXELS, height))
+            with _header(path) as opened:
+                size = opened.width * opened.height
+                if size > MAX_DECODED_PIXELS:
+                    shape = f"{opened.width:,} x {opened.height:,} pixels"
+                    what = f"is not shown: {shape}, at most {MAX_DECODED_PIXELS:,} in all"
+                    return Problem(path.name, what)
+                if size > self.pixels_left:
+                    return None
+                self.pixels_left -= size
+                picture = _reduced(opened, skip).convert("RGB")
             encoded = io.BytesIO()
             picture.save(encoded, "WEBP", quality=JPEG_QUALITY, method=4)
         except Exception as error:
@@ -147,6 +160,26 @@ class Album:
         data = encoded.getvalue()
         self.left -= len(data)
         return "data:image/webp;base64," + base64.b64encode(data).decode()
+
+
+def _header(path: Path) -> Image.Image:
+    """A PNG whose size is known and of which nothing is decoded yet."""
+    from PIL import Image
+
+    with warnings.catch_warnings():  # Pillow's, of a size that is judged here
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=["PNG"])
+
+
+def _reduced(picture: Image.Image, skip: int) -> Image.Image:
+    """What lies below the upper `skip` pixels, within MAX_PICTURE_PIXELS either way."""
+    top = skip if 0 < skip < picture.height else 0
+    scale = min(1.0, MAX_PICTURE_PIXELS / max(picture.width, picture.height - top))
+    if scale == 1.0:
+        return picture.crop((0, top, *picture.size))
+    plain = picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGB")
+    size = tuple(max(1, round(side * scale)) for side in (plain.width, plain.height - top))
+    return plain.resize(size, box=(0, top, *plain.size), reducing_gap=2.0)
 
 
 def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[Problem]]:

@@ -24,6 +24,7 @@ from mia_bench.report import controls, figures, tables
 from mia_bench.report.attachments import Evidence
 from mia_bench.report.figures import Figure
 from mia_bench.report.load import Problem, RunResult
+from mia_bench.utils.text import p_text
 
 TEMPLATE = Path(__file__).parent / "template"
 ABOUT_COLUMNS = ("access", "model", "data", "mitigation")
@@ -158,6 +159,7 @@ def render(report: Report) -> str:
     )
     environment.filters["command"] = command
     environment.filters["yaml"] = _yaml
+    environment.filters["p_text"] = p_text
     page: str = environment.get_template("index.html.j2").render(
         report=report,
         style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),

@@ -18,6 +18,7 @@ from mia_bench.metrics import registry
 from mia_bench.metrics.registry import Shown
 from mia_bench.report.figures import at_one, cost_of, step_of, value
 from mia_bench.report.load import RunResult
+from mia_bench.utils.text import sanitise, table_cell
 
 ABOUT = ("attack", "access", "model", "data", "mitigation", "seed", "step")
 TEXT_COLUMNS = 5
@@ -53,10 +54,10 @@ def ordered(runs: Sequence[RunResult]) -> list[RunResult]:
 def row(run: RunResult) -> tuple[str, ...]:
     """One line of text per run, in the order of `headings`."""
     return (
-        *(run.attack, run.access, run.model, run.data, run.mitigation),
-        *(str(run.seed), run.step),
+        *map(table_cell, (run.attack, run.access, run.model, run.data, run.mitigation)),
+        *(str(run.seed), table_cell(run.step)),
         *(column.text(run.metrics) for column in figure_columns()),
-        " ".join(notable(run)),
+        table_cell(" ".join(notable(run))),
     )
 
 
@@ -99,7 +100,7 @@ def as_latex(runs: Sequence[RunResult], title: str) -> str:
         *(_latex_row(row(run)) for run in runs),
         r"\bottomrule",
         r"\end{tabular}",
-        f"% {' '.join(title.split())}. {' '.join(notes(runs))}",
+        f"% {sanitise(title)}. {' '.join(notes(runs))}",
     ]
     return "\n".join([*lines, ""])
 
@@ -109,7 +110,7 @@ def _latex_row(entries: Sequence[str]) -> str:
 
 
 def latex(text: str) -> str:
-    return "".join(LATEX.get(c, c) for c in " ".join(text.split()))
+    return "".join(LATEX.get(c, c) for c in sanitise(" ".join(text.split())))
 
 
 def as_csv(runs: Sequence[RunResult]) -> str:
@@ -125,11 +126,11 @@ def as_csv(runs: Sequence[RunResult]) -> str:
         about = (run.attack, run.access, run.model, run.data, run.mitigation)
         writer.writerow(
             [
-                *map(_defuse, about),
-                *(run.seed, run.step, run.key),
+                *map(table_cell, about),
+                *(run.seed, table_cell(run.step), table_cell(run.key)),
                 *(_number(figures.get(name)) for name in names),
                 *(run.metrics.get(name, "") for name in counts),
-                _defuse(" ".join(flags)),
+                table_cell(" ".join(flags)),
             ]
         )
     return out.getvalue()
@@ -139,11 +140,6 @@ def _number(figure: float | None) -> str:
     if figure is None:
         return ""
     return repr(figure) if isinstance(figure, int) else repr(float(figure))
-
-
-def _defuse(text: str) -> str:
-    """Spreadsheets run what starts like a formula; such text gets an apostrophe in front."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 @dataclass(frozen=True)

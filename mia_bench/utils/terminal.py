@@ -19,7 +19,9 @@ def echo(text: object = "", *, error: bool = False) -> None:
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], label: str, unit: str = "image") -> Iterable[T]:
+def progress(
+    items: Iterable[T], label: str, unit: str = "image", total: int | None = None
+) -> Iterable[T]:
     """`items`, with a bar that goes away when they are done."""
-    bar: Iterable[T] = tqdm(items, desc=label, unit=unit, leave=False)
+    bar: Iterable[T] = tqdm(items, desc=label, unit=unit, leave=False, total=total)
     return bar

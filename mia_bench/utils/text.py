@@ -8,6 +8,7 @@ writing would show something else than what is there. Both become visible text (
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -65,6 +66,31 @@ def _plain(c: str) -> str:
     if c == "\t" or unicodedata.category(c) == "Zs":
         return " "
     return c.encode("unicode_escape").decode("ascii")
+
+
+LEAST_P = 0.0005  # below this, three decimals would say 0.000
+
+
+def p_text(p: float, floor: float = 0.0) -> str:
+    """'0.034', or '< 0.0005'; at `floor`, the least that so many draws can give, '< 0.001'."""
+    if p < LEAST_P:
+        return f"< {LEAST_P:g}"
+    if p <= floor * (1 + 1e-9):
+        return f"< {math.ceil(1000 * floor - 1e-9) / 1000:.3f}"
+    return f"{p:.3f}"
+
+
+FORMULA_SIGNS = "=+-@＝＋－＠"  # what spreadsheets take for the beginning of a formula
+
+
+def table_cell(text: object) -> str:
+    """Text for a table that others open: one line, control characters as visible escapes.
+
+    What a spreadsheet would run as a formula, blanks before it included, gets an apostrophe in
+    front, which spreadsheets do not show.
+    """
+    line = sanitise(text)
+    return f"'{line}" if line.lstrip().startswith(tuple(FORMULA_SIGNS)) else line
 
 
 def _short(line: str) -> str:

@@ -103,3 +103,17 @@ def test_intervals_and_missing_figures():
     assert interval({"value": 0.8123, "lo": 0.77, "hi": 0.85}) == "0.812 [0.77, 0.85]"
     assert interval({"value": None, "lo": None, "hi": None}) == "n/a"
     assert interval({"value": 0.5, "lo": None, "hi": None}) == "0.500 [n/a]"
+
+
+@pytest.mark.parametrize(
+    ("value", "lo", "hi", "text"),
+    [
+        (0.8123, 0.78, 0.84, "0.812 [0.78, 0.84]"),
+        (0.02112, 0.0203, 0.0217, "0.0211 [0.0203, 0.0217]"),
+        (0.5, 0.491, 0.506, "0.500 [0.491, 0.506]"),
+        (1.0, 1.0, 1.0, "1.000 [1.00, 1.00]"),
+        (0.3, None, None, "0.300 [n/a]"),
+    ],
+)
+def test_decimals_tell_the_ends_of_an_interval_apart(value, lo, hi, text):
+    assert interval({"value": value, "lo": lo, "hi": hi}) == text

@@ -10,14 +10,16 @@ def test_a_difference_has_a_cell_under_every_heading() -> None:
     difference = {
         "minus": "first",
         "rows": 40,
+        "rows_left_out": 7,
+        "resamples": 2000,
         "auroc": {**interval, "p_value": 0.0123},
         "tpr_at_fpr": {"0.01": {"value": None, "lo": None, "hi": None}},
     }
     cells = difference_row("second", difference)
     assert len(cells) == len(DIFFERENCE_COLUMNS)
-    assert cells[:3] == ("second", "first", "40")
-    assert cells[3] == "0.100 [0.05, 0.15]"
-    assert cells[4:] == ("0.0123", "n/a")
+    assert cells[:4] == ("second", "first", "40", "7")
+    assert cells[4] == "0.100 [0.05, 0.15]"
+    assert cells[5:] == ("0.012", "n/a")
 
 
 def test_no_column_tells_a_cost() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from mia_bench.data.loader import batch_of, decode
 from mia_bench.data.source import Item
-from mia_bench.display.contact_sheet import save_sheet
+from mia_bench.display.pictures.contact_sheet import save_sheet
 from mia_bench.evaluation.utility import UtilityRows, assess, clip_score, encoded, losses
 from mia_bench.metrics.frechet import frechet
 from mia_bench.training.batches import VALIDATION_TIMESTEPS

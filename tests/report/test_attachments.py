@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
+from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.report.attachments import Album, licences, read_evidence, read_training, read_utility
 from mia_bench.report.load import Problem, read_outputs
 
@@ -61,6 +61,28 @@ def test_the_newest_utility_counts(tmp_path):
     assert read_utility(tmp_path, "m", "300").samples is not None
     (tmp_path / "utility" / "m" / "300" / "new" / "utility.json").write_text("{")
     assert isinstance(read_utility(tmp_path, "m", "300"), Problem)
+
+
+def test_a_large_picture_is_refused_by_its_header(tmp_path, monkeypatch):
+    """175 megapixels of one colour are half a megabyte, and would be 500 once decoded."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    large = tmp_path / "large.png"
+    Image.new("1", (17_500, 10_000)).save(large)
+    monkeypatch.undo()
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was decoded"))
+    problem = Album().add(large)
+    assert isinstance(problem, Problem)
+    assert "17,500 x 10,000 pixels" in problem.what
+
+
+def test_pixels_of_a_page_are_bounded(tmp_path):
+    path = picture(tmp_path / "a.png", (100, 100))
+    album = Album(pixels=25_000)
+    assert [album.add(path) is None for _ in range(4)] == [False, False, True, True]
+
+
+def test_tall_pictures_are_reduced_too(tmp_path):
+    assert decoded(Album().add(picture(tmp_path / "a.png", (22, 2200)))).size == (11, 1100)
 
 
 def test_pictures_are_encoded_again_and_bounded(tmp_path):

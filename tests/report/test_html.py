@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from mia_bench.display.evidence import PANELS, EvidenceRow, save_strips
+from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
 from mia_bench.report.html import command

@@ -44,6 +44,18 @@ def test_csv_holds_unrounded_figures_and_no_formulas(runs):
     assert by_attack["clid"]["tpr_at_fpr_0_001"] == ""
 
 
+def test_no_table_file_holds_a_control_character(tmp_path, write_run):
+    """Names, and the title of the page, come from files of others."""
+    odd = "=1\x1b[31m\u202e\x00\x07"
+    folder = write_run(tmp_path, "loss", mitigation={odd: {}}, data={"name": odd, "source": {}})
+    assert folder.is_dir()
+    runs, _, _ = read_outputs([tmp_path])
+    for text in (as_csv(runs), as_markdown(runs, odd), as_latex(runs, odd)):
+        odd_characters = {c for c in text if not c.isprintable() and c != "\n"}
+        assert odd_characters == set()
+        assert "'=1" in text
+
+
 def test_markdown_and_latex_cannot_be_broken_out_of(runs):
     text = as_markdown(runs, "title")
     lines = [line for line in text.splitlines() if line.startswith("|")]

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from mia_bench.utils.text import (
     MAX_NAME_CHARACTERS,
     nearest,
+    p_text,
     printable,
     safe_name,
     sanitise,
     sanitise_lines,
+    table_cell,
 )
 
 
@@ -82,3 +84,33 @@ def test_names_of_files_are_never_hidden_or_paths(sample_id: str, name: str) -> 
 
 def test_names_of_files_are_short() -> None:
     assert len(safe_name("x" * 500)) == MAX_NAME_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        (" \t@sum(a)", "'  @sum(a)"),
+        ("\r-2", "\\r-2"),
+        ("＝cmd|' /c calc'!A0", "'＝cmd|' /c calc'!A0"),
+        ("a\x1b[31m\nb\u202ec", "a\\x1b[31m\\nb\\u202ec"),
+        ("plain", "plain"),
+    ],
+)
+def test_cells_of_tables_neither_run_nor_steer(text, cell):
+    assert table_cell(text) == cell
+
+
+@pytest.mark.parametrize(
+    ("p", "floor", "text"),
+    [
+        (0.0342, 0.0, "0.034"),
+        (0.0001, 0.0, "< 0.0005"),
+        (2 / 2001, 2 / 2001, "< 0.001"),
+        (2 / 201, 2 / 201, "< 0.010"),
+        (2 / 200_001, 2 / 200_001, "< 0.0005"),
+        (1.0, 2 / 2001, "1.000"),
+    ],
+)
+def test_p_values_never_read_as_nothing(p, floor, text):
+    assert p_text(p, floor) == text

@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 from corpus import picture
-from PIL import Image, ImageFont
+from PIL import Image
 
 from mia_bench.data.source import Item
-from mia_bench.display.contact_sheet import GAP, SHEET_COLUMNS, SIDE, contact_sheet, wrap
+from mia_bench.display.pictures.contact_sheet import (
+    CAPTION_LINES,
+    FONT,
+    GAP,
+    SHEET_COLUMNS,
+    SIDE,
+    contact_sheet,
+)
+from mia_bench.display.pictures.image_text import text_width, wrap
 
 
 def item(i: int, caption: str = "a fish", size: tuple[int, int] = (24, 20)) -> Item:
@@ -32,15 +40,19 @@ def test_a_picture_that_cannot_be_read_is_grey() -> None:
 
 
 def test_captions_are_wrapped_and_cut() -> None:
-    font = ImageFont.load_default(12)
-    lines = wrap("one two three four five six seven eight nine ten " * 20, font, 100)
+    text = "one two three four five six seven eight nine ten " * 20
+    lines = wrap(text, FONT, 100, CAPTION_LINES)
     assert len(lines) == 3
-    assert all(font.getlength(line) <= 100 for line in lines)
+    assert all(text_width(line, FONT) <= 100 for line in lines)
+    assert (
+        lines[0].split()
+        == ["one", "two", "three", "four", "five", "six", "seven"][: len(lines[0].split())]
+    )
     assert lines[-1].endswith("...")
-    assert wrap("short", font, 100) == ["short"]
-    assert wrap("", font, 100) == []
-    (line, *_) = wrap("x" * 1000, font, 100)
-    assert font.getlength(line) <= 100
+    assert wrap("short", FONT, 100, CAPTION_LINES) == ["short"]
+    assert wrap("", FONT, 100, CAPTION_LINES) == []
+    (line, *_) = wrap("x" * 1000, FONT, 100, CAPTION_LINES)
+    assert text_width(line, FONT) <= 100
 
 
 def test_captions_of_strangers_do_not_break_the_page() -> None:

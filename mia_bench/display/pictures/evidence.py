@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS, fit_line, load_font
+from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS, draw_line
 from mia_bench.storage import layout
 from mia_bench.storage.files import write_json
 from mia_bench.utils.text import printable, safe_name
@@ -104,18 +104,18 @@ def strip(panels: Mapping[str, Pixels], row: EvidenceRow) -> Image.Image:
     canvas = Image.new(
         "RGB", (4 * width + 5 * GAP_PIXELS, height + 3 * LINE_PIXELS + 2 * GAP_PIXELS), "white"
     )
-    draw, font = ImageDraw.Draw(canvas), load_font()
+    draw = ImageDraw.Draw(canvas)
     label = "member" if row.is_member else "non-member"
     first = f"{label} | score {row.score:.4g} | {row.why} | {row.sample_id}"
     for line, text in enumerate((first, row.caption)):
-        fitted = fit_line(text, font, canvas.width - 2 * GAP_PIXELS)
-        draw.text((GAP_PIXELS, GAP_PIXELS + line * LINE_PIXELS), fitted, fill="black", font=font)
+        at = GAP_PIXELS, GAP_PIXELS + line * LINE_PIXELS
+        draw_line(canvas, at, text, canvas.width - 2 * GAP_PIXELS)
     top = GAP_PIXELS + 3 * LINE_PIXELS
     for i, (name, picture) in enumerate(
         zip((*PANELS, f"|difference| x {DIFFERENCE_GAIN}"), pictures, strict=True)
     ):
         left = GAP_PIXELS + i * (width + GAP_PIXELS)
-        draw.text((left, GAP_PIXELS + 2 * LINE_PIXELS), name, fill="dimgray", font=font)
+        draw_line(canvas, (left, GAP_PIXELS + 2 * LINE_PIXELS), name, width, "dimgray")
         canvas.paste(picture, (left, top))
         draw.rectangle((left - 1, top - 1, left + width, top + height), outline="lightgray")
     return canvas
@@ -131,9 +131,7 @@ def sheet(strips: Sequence[Image.Image], title: str) -> Image.Image:
     page = Image.new(
         "RGB", (SHEET_COLUMNS * width, 2 * LINE_PIXELS + lines * (height + GAP_PIXELS)), "white"
     )
-    font = load_font()
-    heading = fit_line(title, font, page.width - 2 * GAP_PIXELS)
-    ImageDraw.Draw(page).text((GAP_PIXELS, GAP_PIXELS), heading, fill="black", font=font)
+    draw_line(page, (GAP_PIXELS, GAP_PIXELS), title, page.width - 2 * GAP_PIXELS)
     for i, picture in enumerate(small):
         line, column = divmod(i, SHEET_COLUMNS)
         page.paste(picture, (column * width, 2 * LINE_PIXELS + line * (height + GAP_PIXELS)))

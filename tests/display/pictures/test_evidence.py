@@ -10,7 +10,7 @@ from PIL import Image
 from mia_bench.attacks import ProducesEvidence
 from mia_bench.attacks.drc import DRC
 from mia_bench.attacks.loss import Loss
-from mia_bench.display.evidence import (
+from mia_bench.display.pictures.evidence import (
     PANELS,
     EvidenceRow,
     choose,
@@ -19,7 +19,7 @@ from mia_bench.display.evidence import (
     strip,
     to_pixels,
 )
-from mia_bench.display.image_text import GAP_PIXELS, LINE_PIXELS
+from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.utils.text import safe_name
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
-from mia_bench.display.image_text import fit_line
+from mia_bench.display.pictures.image_text import draw_line, wrap
 
 SIDE, GAP, LINE, FONT = 128, 8, 15, 12
 SHEET_COLUMNS = 8
@@ -23,36 +22,23 @@ def contact_sheet(items: Sequence[Item], title: str) -> Image.Image:
 
     Captions are drawn as text, cut to the width; a picture that cannot be read is a grey square.
     """
-    font = _font()
     rows = -(-len(items) // SHEET_COLUMNS)
     cell = SIDE + GAP + CAPTION_LINES * LINE
     page = Image.new(
         "RGB", (SHEET_COLUMNS * (SIDE + GAP) + GAP, rows * cell + 2 * LINE + GAP), "white"
     )
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP), fit_line(title, font, page.width - 2 * GAP), fill="black", font=font)
+    draw_line(page, (GAP, GAP), title, page.width - 2 * GAP, size=FONT, height=LINE)
     for i, item in enumerate(items):
         row, column = divmod(i, SHEET_COLUMNS)
         left, top = GAP + column * (SIDE + GAP), 2 * LINE + GAP + row * cell
         picture = _thumbnail(item)
         page.paste(picture, (left + (SIDE - picture.width) // 2, top))
         draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline="lightgray")
-        for line, text in enumerate(wrap(item.caption, font, SIDE)):
-            draw.text((left, top + SIDE + 2 + line * LINE), text, fill="black", font=font)
+        for line, text in enumerate(wrap(item.caption, FONT, SIDE, CAPTION_LINES)):
+            below = top + SIDE + 2 + line * LINE
+            draw_line(page, (left, below), text, SIDE, size=FONT, height=LINE)
     return page
-
-
-def wrap(text: str, font: Any, width: int, lines: int = CAPTION_LINES) -> list[str]:
-    """`text` in at most `lines` lines of `width` pixels; the last one is cut where it must be."""
-    words = text[:1000].split()
-    wrapped: list[str] = []
-    while words and len(wrapped) < lines - 1:
-        taken = 1
-        while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
-            taken += 1
-        wrapped.append(fit_line(" ".join(words[:taken]), font, width))
-        words = words[taken:]
-    return [*wrapped, fit_line(" ".join(words), font, width)] if words else wrapped
 
 
 def _thumbnail(item: Item) -> Image.Image:
@@ -65,18 +51,8 @@ def _thumbnail(item: Item) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _font() -> Any:
-    """Pillow's own face; the basic layout reads no features out of the text."""
-    font = ImageFont.load_default(FONT)
-    if isinstance(font, ImageFont.FreeTypeFont):
-        return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
-    return font
-
-
 SAMPLE_SHEET = (8, 4)  # columns and rows of the sample sheet
-MIN_SAMPLE_PIXELS = (
-    128  # pixels per picture on the sheet; smaller ones are enlarged by whole factors
-)
+MIN_SAMPLE_PIXELS = 128  # pixels per picture; smaller ones are enlarged by whole factors
 
 
 def save_sheet(images: Tensor, path: Path) -> None:
