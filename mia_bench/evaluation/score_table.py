@@ -56,7 +56,8 @@ def score_table_metrics(
 
     Raises:
         MiaError: a column is missing, one class only, scores that are not finite, a sample id
-            twice among the evaluation rows, a group that holds both classes.
+            twice among the evaluation rows, a group that holds both classes, an image or a group
+            that is both calibrated and evaluated on.
     """
     missing = [name for name in COLUMNS if name not in table]
     if missing:
@@ -66,6 +67,7 @@ def score_table_metrics(
     if rows.sample_id.duplicated().any():
         twice = rows.sample_id[rows.sample_id.duplicated()]
         raise MiaError(f"{len(twice)} sample ids occur twice, the first is {twice.iloc[0]!r}")
+    _check_apart(rows, calibration)
     try:
         thresholds = UNCALIBRATED if calibration.empty else _thresholds(calibration)
         metrics = _metrics(rows, thresholds, blind, seed, resamples, stored)
@@ -73,6 +75,24 @@ def score_table_metrics(
     except ValueError as error:
         raise MiaError(str(error)) from error
     return TableMetrics(metrics, roc, rows)
+
+
+def _check_apart(rows: pd.DataFrame, calibration: pd.DataFrame) -> None:
+    """Thresholds fixed on the rows they are judged on, or on their near-duplicates, are oracles."""
+    for column, name in (("sample_id", "images"), ("group", "groups of near-duplicates")):
+        shared = calibration[column][calibration[column].isin(set(rows[column]))].unique()
+        if len(shared):
+            raise MiaError(
+                f"{len(shared)} {name} are among the calibration rows and among the evaluation "
+                f"rows, the first is {shared[0]!r}: thresholds would be chosen on what they are "
+                "judged on. Calibrate on other rows, or leave the calibration rows out."
+            )
+    twice = calibration.sample_id[calibration.sample_id.duplicated()]
+    if len(twice):
+        raise MiaError(
+            f"{len(twice)} sample ids occur twice among the calibration rows, the first is "
+            f"{twice.iloc[0]!r}"
+        )
 
 
 def _thresholds(calibration: pd.DataFrame) -> Thresholds:

@@ -21,6 +21,11 @@ def rows(n: int = 80, seed: int = 0, shift: float = 1.5) -> pd.DataFrame:
     return pd.DataFrame({"id": [f"{i:03d}" for i in range(2 * n)], "label": member, "score": score})
 
 
+def calibrated_on_itself(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every row once to fix thresholds and once to be judged by them."""
+    return pd.concat([frame.assign(calibration=c) for c in (True, False)], ignore_index=True)
+
+
 @pytest.fixture
 def write(tmp_path):
     def to(frame: pd.DataFrame, name: str = "mine.csv"):
@@ -89,6 +94,11 @@ def test_groups_and_calibration_rows_are_used(write):
         (lambda f: f.assign(group="all"), "hold members and non-members"),
         (lambda f: f.assign(member=f.label), "label, member could all be is_member"),
         (lambda f: f.iloc[:0], "no rows"),
+        (calibrated_on_itself, "160 images are among the calibration rows and among the eval"),
+        (
+            lambda f: f.assign(group=f.index // 4 * 2 + f.label, calibration=f.index < 62),
+            "2 groups of near-duplicates are among the calibration rows",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(write, change, said):

@@ -30,6 +30,12 @@ def table(n: int = 100, seed: int = 0, calibrated: bool = True) -> pd.DataFrame:
     )
 
 
+def twice(rows, first, calibration):
+    """With one more row of an image that is calibrated on, or not."""
+    row = rows[rows.calibration == first].iloc[:1]
+    return pd.concat([rows, row.assign(calibration=calibration)], ignore_index=True)
+
+
 def test_metrics_are_those_of_the_protocol():
     """Thresholds from calibration rows, everything else from the others; AUC as scikit-learn's."""
     rows = table()
@@ -73,7 +79,13 @@ def test_without_calibration_rows_the_calibrated_figures_are_absent_with_the_rea
         (lambda t: t.assign(is_member=t.is_member | ~t.calibration), "no non-members"),
         (lambda t: t.assign(is_member=t.is_member | t.calibration), "calibration rows: .*no non-"),
         (lambda t: t.assign(sample_id="same"), "99 sample ids occur twice"),
-        (lambda t: t.assign(group="one"), "hold members and non-members"),
+        (lambda t: t.assign(group=t.calibration.astype(str)), "hold members and non-members"),
+        (lambda t: twice(t, True, False), "1 images are among the calibration rows and among the"),
+        (lambda t: twice(t, True, True), "1 sample ids occur twice among the calibration rows"),
+        (
+            lambda t: t.assign(group=t.group.mask(t.index.isin([0, 159]), "pair")),
+            "1 groups of near-duplicates are among the calibration rows .* first is 'pair'",
+        ),
     ],
 )
 def test_what_cannot_be_judged_says_why(change, said):
