@@ -48,11 +48,15 @@ def check_data(data: Data, finetune: bool) -> None:
         )
 
 
-def check_options(options: Root, finetune: bool, mitigations: Collection[str]) -> None:
+def check_options(
+    options: Root, finetune: bool, mitigations: Collection[str], has_base: bool
+) -> None:
     """Contradictions that show before anything is loaded.
 
-    `finetune`: whether the model will be fine-tuned; `mitigations`: names of those that are used.
+    `finetune`: whether the model will be fine-tuned; `mitigations`: names of those that are used;
+    `has_base`: whether the model names the one it was fine-tuned from (model.base).
     """
+    check_base_options(options, finetune, has_base)
     check_mitigation(options, finetune, mitigations)
     if options.calibration.kind not in ("shadow", "split"):
         raise MiaError(
@@ -67,14 +71,6 @@ def check_options(options: Root, finetune: bool, mitigations: Collection[str]) -
             "model.finetune=false audits a model as it is, so there is no recipe to train a shadow "
             "with: add calibration=split."
         )
-    if not finetune and (options.eval.base_calibrated or options.eval.base_rows):
-        key = "base_calibrated=true" if options.eval.base_calibrated else "base_rows"
-        raise MiaError(
-            f"eval.{key} compares with the model before its fine-tuning, and with "
-            "model.finetune=false there is no such model. Leave it out (eval.base_calibrated=false "
-            "eval.base_rows=null); to compare, run the same attacks once more with model.path= the "
-            "model it was fine-tuned from, and the same data and split."
-        )
     if finetune:
         check_recipe(options.finetune, options.trainer.precision)
         if options.finetune.epochs is None and not mitigations:
@@ -83,6 +79,23 @@ def check_options(options: Root, finetune: bool, mitigations: Collection[str]) -
         raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
+
+
+def check_base_options(options: Root, finetune: bool, has_base: bool) -> None:
+    if finetune and has_base:
+        raise MiaError(
+            "model.base names what a finished fine-tune was made from; with model.finetune=true "
+            "the base is model.path itself. Leave model.base out, or add model.finetune=false "
+            "calibration=split."
+        )
+    compared = options.eval.base_calibrated or options.eval.base_rows
+    if compared and not finetune and not has_base:
+        key = "base_calibrated=true" if options.eval.base_calibrated else "base_rows"
+        raise MiaError(
+            f"eval.{key} compares with the model before its fine-tuning, and with "
+            "model.finetune=false no such model is known: name it, as in model.base=<folder or hub "
+            "id>, or leave the comparison out (eval.base_calibrated=false eval.base_rows=null)."
+        )
 
 
 def check_speed(options: Root) -> None:

@@ -30,12 +30,10 @@ SMALL_UNET_BYTES = 64 * 2**20
 
 
 def load_model(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
-    """A model of the plan, with the latent cache that all models of one base share."""
-    experiment = plan.experiment
-    latents = latent_cache(
-        plan.folder(layout.CACHE_FOLDER), experiment.model, experiment.options.paths.cache_gb
-    )
-    return load_target(experiment.model, spec, latents, experiment.options.eval.seed, train)
+    """A model of the plan, with the latent cache that all models of one image encoder share."""
+    options, model = plan.experiment.options, plan.model_of(spec)
+    latents = latent_cache(plan.folder(layout.CACHE_FOLDER), model, options.paths.cache_gb)
+    return load_target(model, spec, latents, options.eval.seed, train)
 
 
 def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]:

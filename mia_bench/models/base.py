@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,3 +37,24 @@ class Model(Protocol):
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
         """The target around `unet`, on the CPU."""
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A model that can say from its configurations alone whether it can be built."""
+
+    def check(self) -> None:
+        """Read no weights. Raises MiaError for what cannot be built, Missing for what is absent."""
+
+
+@runtime_checkable
+class HasBase(Protocol):
+    """A model that may be a finished fine-tune of another one that is here too."""
+
+    def base_model(self) -> Model | None:
+        """The model before its fine-tuning, where one is named."""
+
+
+def base_of(model: Model) -> Model | None:
+    """The model that `model` is a finished fine-tune of, where it names one."""
+    return model.base_model() if isinstance(model, HasBase) else None

@@ -7,11 +7,12 @@ does not. Only safetensors and text files are fetched.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mia_bench.utils.errors import Missing
+from mia_bench.models.weight_files import read_config, weights
+from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle, refusal
 from mia_bench.utils.terminal import echo
 
@@ -30,7 +31,8 @@ PINNED_COMMITS = {  # commits that model.revision=pinned stands for
 }
 NOT_CONTACTED = "was not contacted: HF_HUB_OFFLINE is set"
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
-TEXT_FILE_PATTERNS = ("model_index.json", "*/*.json", "*/*.txt")  # configurations and vocabularies
+INDEX = "model_index.json"
+TEXT_FILE_PATTERNS = (INDEX, "*/*.json", "*/*.txt")  # configurations and vocabularies
 HUB_TIMEOUT_SECONDS = 10.0  # for the one request that decides whether the hub can be reached
 
 
@@ -89,7 +91,7 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
     raise Missing(absent(path, revision, variant, tried, "was not contacted"))
 
 
-def cached(repo: str, revision: str | None, file: str = "model_index.json") -> Path | None:
+def cached(repo: str, revision: str | None, file: str = INDEX) -> Path | None:
     """A file of a repository in the hub's cache on this machine.
 
     Looked up file by file: huggingface_hub refuses a snapshot that lacks any file of the
@@ -103,11 +105,8 @@ def cached(repo: str, revision: str | None, file: str = "model_index.json") -> P
 
 def _incomplete(folder: Path, variant: str | None) -> str:
     """Why a snapshot cannot be used, or nothing. Parts that its index names must have weights."""
-    from mia_bench.models.weight_files import read_config, weights
-    from mia_bench.utils.errors import MiaError
-
     try:
-        index = read_config(folder / "model_index.json")
+        index = read_config(folder / INDEX)
         for part in NETWORKS:
             if index.get(part, [None])[0] is not None:
                 weights(folder, part, variant)
@@ -116,8 +115,16 @@ def _incomplete(folder: Path, variant: str | None) -> str:
     return ""
 
 
-def fetch(path: str, revision: str | None = None, variant: str | None = None) -> None:
+def fetch(
+    path: str,
+    revision: str | None = None,
+    variant: str | None = None,
+    check: Callable[[dict[str, Any]], object] | None = None,
+) -> None:
     """Download a hub repository that is not here; prints its size and licence first.
+
+    Args:
+        check: is shown model_index.json before anything else is fetched, and may raise.
 
     Raises:
         Missing: it is not here and cannot be had; comes within seconds when there is no network.
@@ -136,7 +143,13 @@ def fetch(path: str, revision: str | None = None, variant: str | None = None) ->
     wanted = patterns(variant)
     tried: dict[str, str | None] = dict.fromkeys(names(path))
     for repo in tried:
-        reachable, tried[repo] = _download(repo, commit(repo, path, revision), wanted)
+        pin = commit(repo, path, revision)
+        if check is not None:
+            reachable, tried[repo] = _download(repo, pin, [INDEX])
+            if tried[repo] is None and (index := cached(repo, pin)) is not None:
+                check(read_config(index))
+        if check is None or tried[repo] is None:
+            reachable, tried[repo] = _download(repo, pin, wanted)
         if tried[repo] is None:
             return
         if not reachable:

@@ -153,9 +153,10 @@ CLIP_TOKENS = ("<|startoftext|>", "<|endoftext|>", "!")
 SPECIAL_TOKENS = {"49406": "<|startoftext|>", "49407": "<|endoftext|>"}
 
 
-def network(folder: Path, part: str) -> Config | None:
-    """What a network's config.json says beyond the usual, or None: nothing, or it is not there."""
-    path = folder / part / "config.json"
+def network(place: Path, part: str) -> Config | None:
+    """What the config.json in a network's folder says beyond the usual for such a `part`, or None:
+    nothing, or it is not there."""
+    path = place / "config.json"
     if not path.is_file():
         return None
     kind = "text_encoder" if part.startswith("text_encoder") else part

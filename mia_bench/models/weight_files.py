@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import time
 import uuid
 from collections.abc import Iterable
@@ -17,6 +19,12 @@ from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle
 
 WEIGHT_FILE_STEMS = ("diffusion_pytorch_model", "model")
+NETWORKS = {  # part -> where its class is imported from
+    "unet": "diffusers import UNet2DConditionModel",
+    "vae": "diffusers import AutoencoderKL",
+    "text_encoder": "transformers import CLIPTextModel",
+    "text_encoder_2": "transformers import CLIPTextModelWithProjection",
+}
 MIN_REMEMBERED_BYTES = 32 * 2**20  # smaller files are hashed again, which takes milliseconds
 
 
@@ -62,11 +70,29 @@ def _named(folder: Path, stem: str, suffix: str) -> list[Path]:
 def _instead(folder: Path) -> str:
     """Files of other kinds or variants that are there instead."""
     if pickles := sorted(path.name for path in folder.glob("*") if is_pickle(path)):
-        return f"; found only pickles ({', '.join(pickles)}), which are programs and not loaded"
+        return (
+            f"; found only pickles ({', '.join(pickles)}), which are programs and not loaded. "
+            f"Where you trust them, convert them: {conversion(folder)}"
+        )
     if others := sorted(path.name for path in folder.glob("*.safetensors")):
         word = others[0].split(".")[1]
         return f"; found {', '.join(others)} (model.variant={word}?)"
     return ""
+
+
+def conversion(folder: Path) -> str:
+    """The one command that makes safetensors of the pickles of a part, beside them."""
+    kind = NETWORKS.get(folder.name, NETWORKS["unet"])
+    variants = {path.name.split(".")[1] for path in folder.glob("*.*.bin") if is_pickle(path)}
+    variant = f", variant='{min(variants)}'" if variants and not _plain_pickle(folder) else ""
+    return (
+        f'python -c "import sys; from {kind} as N; N.from_pretrained(sys.argv[1], '
+        f'use_safetensors=False{variant}).save_pretrained(sys.argv[1])" {shlex.quote(str(folder))}'
+    )
+
+
+def _plain_pickle(folder: Path) -> bool:
+    return any((folder / f"{stem}.bin").is_file() for stem in (*WEIGHT_FILE_STEMS, "pytorch_model"))
 
 
 def contents(paths: Iterable[Path]) -> str:
@@ -126,10 +152,20 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def load(kind: Any, folder: Path, **options: Any) -> Any:
-    """`from_pretrained` on a local folder, with one clear error for files that cannot be read."""
+# old CLIP checkpoints hold the numbers 0 to 76, which the network makes itself
+NO_WEIGHTS = re.compile(r"(.*\.)?position_ids")
+
+
+def load(kind: Any, folder: Path, exact: bool = False, **options: Any) -> Any:
+    """`from_pretrained` on a local folder, with one clear error for files that cannot be read.
+
+    `exact`: a network, of safetensors; tensors that are missing, of another shape or without a
+    place in it are an error too, where the libraries make weights up or leave them out.
+    """
     from safetensors import SafetensorError
 
+    if exact:
+        options |= {"use_safetensors": True, "output_loading_info": True}
     try:
         loaded = kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
@@ -137,4 +173,24 @@ def load(kind: Any, folder: Path, **options: Any) -> Any:
             f"cannot load {folder}: {str(error).splitlines()[0]} The file may be truncated or from "
             "another model; fetch it again, or use model=tiny."
         ) from error
-    return loaded
+    if not exact:
+        return loaded
+    network, info = loaded
+    check_complete(
+        folder,
+        missing=[*info["missing_keys"], *(str(key) for key in info.get("mismatched_keys", ()))],
+        unexpected=info["unexpected_keys"],
+    )
+    return network
+
+
+def check_complete(where: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """Raises MiaError, with a name, for tensors that a network lacks or has no place for."""
+    for tensors, trouble in ((missing, "are missing"), (unexpected, "have no place")):
+        names = sorted(name for name in tensors if not NO_WEIGHTS.fullmatch(name))
+        if names:
+            raise MiaError(
+                f"the weights in {where} are not those of the network that its config.json "
+                f"describes: {len(names)} tensors {trouble}, such as {names[0]}. They are loaded "
+                "exactly or not at all: fetch the folder again, or correct its config.json."
+            )

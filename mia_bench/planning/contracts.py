@@ -24,8 +24,10 @@ def refuse(
     mitigations: Collection[str],
 ) -> None:
     """Raises MiaError that names the key and what would do."""
+    from mia_bench.models import base_of
+
     check_names([("data.name", options.data.name), *(("attack", name) for name in attacks)])
-    check_options(options, model.finetune, mitigations)
+    check_options(options, model.finetune, mitigations, base_of(model) is not None)
     check_contracts(attacks, model, source)
     check_access(options.eval.access, attacks)
 

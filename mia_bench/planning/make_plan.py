@@ -8,6 +8,7 @@ from mia_bench.data.captions.attacker import with_attacker_captions
 from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.prepare import prepare
+from mia_bench.models import ChecksItself, base_of
 from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.keys import split_file
 from mia_bench.planning.plan import Plan
@@ -30,7 +31,7 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
         Missing: the data is not here, and plan_only=true forbids to download it.
         MiaError: data or a combination of options that cannot be run, as `prepare` and `precheck`.
     """
-    experiment = _with_own_size(experiment)
+    experiment = _checked(experiment)
     listed = {} if memo is None else memo.listed
     key = canonical([experiment.resolved["data"], str(experiment.outputs)])
     if key not in listed:
@@ -51,13 +52,22 @@ def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:
     )
 
 
-def _with_own_size(experiment: Experiment) -> Experiment:
-    """The experiment with the resolution that the model's own files say, where none is given."""
+def _checked(experiment: Experiment) -> Experiment:
+    """The experiment with the resolution that the model's own files say, where none is given.
+
+    The model's configurations are read before any data are listed.
+
+    Raises:
+        Missing: the model is not here, and this is no plan alone.
+        MiaError: it, or the base that it names, cannot be built.
+    """
     model = experiment.model
-    if model.resolution is not None or not hasattr(model, "sized"):
-        return experiment
     try:
-        return replace(experiment, model=model.sized())
+        for one in filter(None, (model, base_of(model))):
+            if isinstance(one, ChecksItself):
+                one.check()
+        sized = model.resolution is None and hasattr(model, "sized")
+        return replace(experiment, model=model.sized()) if sized else experiment
     except Missing:
         if experiment.options.plan_only:  # the plan says what is missing
             return experiment

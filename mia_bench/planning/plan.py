@@ -17,6 +17,7 @@ from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
+from mia_bench.models import Model, base_of
 from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.keys import (
     base_key,
@@ -62,9 +63,10 @@ class Plan:
 
     @cached_property
     def absent(self) -> Missing | None:
-        """Why the base's weights are not here, which only a plan that is not carried out allows."""
+        """Why weights are not here, which only a plan that is not carried out allows."""
         try:
-            self.experiment.model.base_hash()
+            for model in filter(None, (self.experiment.model, self.named_base)):
+                model.base_hash()
         except Missing as missing:
             if not self.experiment.options.plan_only:
                 raise
@@ -72,15 +74,41 @@ class Plan:
         return None
 
     @cached_property
+    def named_base(self) -> Model | None:
+        """What the model is a finished fine-tune of (model.base)."""
+        return base_of(self.experiment.model)
+
+    @property
+    def has_base(self) -> bool:
+        """Whether there is a model before the fine-tuning, to compare with."""
+        return self.experiment.model.finetune or self.named_base is not None
+
+    def model_of(self, spec: ModelSpec) -> Model:
+        """What builds the model `spec`."""
+        if spec.kind == "base" and self.named_base is not None:
+            return self.named_base
+        return self.experiment.model
+
+    @cached_property
     def base(self) -> ModelSpec:
-        key = UNKNOWN_KEY if self.absent else base_key(self.experiment.model)
-        return ModelSpec("base", key, self.folder(layout.TARGETS_FOLDER, key))
+        return self._as_it_is("base", self.named_base or self.experiment.model)
 
     @cached_property
     def target(self) -> ModelSpec:
-        if not self.experiment.model.finetune:
-            return ModelSpec("target", self.base.key, self.base.folder)
-        return self._trained("target", Role.TARGET_MEMBER)
+        """Raises MiaError for a finished fine-tune that equals the base it names."""
+        if self.experiment.model.finetune:
+            return self._trained("target", Role.TARGET_MEMBER)
+        target = self._as_it_is("target", self.experiment.model)
+        if self.named_base is not None and target.key == self.base.key and not self.absent:
+            raise MiaError(
+                "model.base is the same model as model.path, weight for weight: name the model "
+                "that it was fine-tuned from, or leave model.base out."
+            )
+        return target
+
+    def _as_it_is(self, kind: str, model: Model) -> ModelSpec:
+        key = UNKNOWN_KEY if self.absent else base_key(model)
+        return ModelSpec(kind, key, self.folder(layout.TARGETS_FOLDER, key))
 
     @cached_property
     def shadow(self) -> ModelSpec | None:
@@ -189,12 +217,12 @@ class Plan:
 
     def _runs(self, name: str, attack: Attack) -> Iterator[RunSpec]:
         """The run of an attack and, with eval.base_calibrated, the one that subtracts the base."""
-        options, finetuned = self.experiment.options.eval, self.experiment.model.finetune
+        options = self.experiment.options.eval
         calibration_roles = SHADOW_ROLES if self.shadow else EVALUATION_ROLES
         evaluation = self._features(attack, self.target, *EVALUATION_ROLES)
         calibration = self._features(attack, self.shadow or self.target, *calibration_roles)
-        has_control = finetuned and (options.base_rows is None or name in options.base_rows)
-        subtracts = finetuned and options.base_calibrated and attack.statistics
+        has_control = self.has_base and (options.base_rows is None or name in options.base_rows)
+        subtracts = self.has_base and options.base_calibrated and attack.statistics
         on_base = None
         if has_control or subtracts:
             on_base = self._features(attack, self.base, *EVALUATION_ROLES)

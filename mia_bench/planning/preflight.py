@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsCaptions
+from mia_bench.models import base_of
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
@@ -34,6 +35,7 @@ def precheck(plan: Plan) -> None:
     experiment, options = plan.experiment, plan.experiment.options
     if not plan.absent:
         check_schedule(experiment.attacks, experiment.model)
+        check_base(experiment.model)
     captions = [item.caption for item in plan.items_of(plan.rows(*EVALUATION_ROLES))]
     check_captions(experiment.attacks, captions, plan.split.source)
     kind = "shadow" if plan.shadow else "target"
@@ -71,6 +73,22 @@ def check_schedule(attacks: Attacks, model: Model) -> None:
                 )
             if isinstance(attack, HasRequirements):
                 attack.check(schedule, model.resolution)
+
+
+def check_base(model: Model) -> None:
+    """A finished fine-tune and its base are asked the same: they share a schedule and a size."""
+    base = base_of(model)
+    if base is None:
+        return
+    for name, ours, theirs in (
+        ("timesteps", model.timesteps(), base.timesteps()),
+        ("pixels a side", model.resolution, base.resolution),
+    ):
+        if ours != theirs:
+            raise MiaError(
+                f"model.base has {theirs} {name} and the model has {ours}: it is not what the "
+                "model was fine-tuned from."
+            )
 
 
 def check_captions(attacks: Attacks, captions: Sequence[str], source: str) -> None:

@@ -28,17 +28,17 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
     frames, metrics = [], []
     for name in ("honest", "shuffled"):
         if name == "shuffled":
-            real = inputs._known
+            real = inputs._labelled
 
-            def swapped(plan, questions, real=real):
-                found = real(plan, questions)
-                if questions.model.kind == "shadow":
-                    return found
+            def swapped(plan, spec, real=real):
+                rows = real(plan, spec)
+                if spec.model.kind == "shadow":
+                    return rows
                 return replace(
-                    found, role=np.roll(found.role, 5), group=np.array(found.table.sample_id)
+                    rows, role=np.roll(rows.role, 5), group=np.array(rows.table.sample_id)
                 )
 
-            monkeypatch.setattr(inputs, "_known", swapped)
+            monkeypatch.setattr(inputs, "_labelled", swapped)
         for run in plan.runs:
             folder = tmp_path / name / run.name
             folder.mkdir(parents=True)

@@ -1,0 +1,126 @@
+"""Where the parts of a model are, and how each is read: from folders, or from a single file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mia_bench.models.readers.single_file import input_channels, load_part, load_tokenizer
+from mia_bench.models.weight_files import load, read_config, weights
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files of one model.
+
+    Args:
+        folder: a diffusers directory: model_index.json and a folder for each part.
+        variant: of the weight files.
+        unet: a folder with a U-Net that stands in for the folder's own.
+        file: one file with the weights of all parts; `folder` holds their configurations.
+    """
+
+    folder: Path
+    variant: str | None = None
+    unet: Path | None = None
+    file: Path | None = None
+
+    def place(self, part: str) -> Path:
+        """The folder with a part's configuration, and its weights unless one file has them all."""
+        return self.unet if part == "unet" and self.unet is not None else self.folder / part
+
+    def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
+        return read_config(self.place(part) / name)
+
+    def unet_config(self) -> dict[str, Any]:
+        """That of the U-Net, with the channels that a single file has."""
+        config = self.config("unet")
+        if self.from_file("unet") is not None:
+            config["in_channels"] = input_channels(self.from_file("unet"))
+        return config
+
+    def index(self) -> dict[str, Any]:
+        """model_index.json. Raises MiaError for the folder of a single part."""
+        path = self.folder / "model_index.json"
+        if (
+            not path.is_file()
+            and (self.folder / "unet").is_dir() | (self.folder / "config.json").is_file()
+        ):
+            raise MiaError(
+                f"{self.folder} holds a U-Net and no whole model (no model_index.json): name the "
+                f"model it was trained from, and add model.unet={self.folder}."
+            )
+        return read_config(path)
+
+    def from_file(self, part: str) -> Path | None:
+        """The single file that a part is read from, or None where it has a folder."""
+        return None if part == "unet" and self.unet is not None else self.file
+
+    def weights(self, part: str) -> list[Path]:
+        """Raises Missing where there are none that may be loaded."""
+        if (file := self.from_file(part)) is not None:
+            return [file]
+        place = self.place(part)
+        return weights(place.parent, place.name, self.variant)
+
+    def load(self, kind: Any, part: str, dtype: torch.dtype) -> Any:
+        """A part by its class `kind`, every tensor at its place.
+
+        Raises:
+            MiaError: tensors are missing, or are there that have no place.
+        """
+        if (file := self.from_file(part)) is not None:
+            return load_part(file, kind, part, self.folder, dtype)
+        files = self.weights(part)
+        variant = self.variant if f".{self.variant}" in files[0].name else None
+        return load(kind, self.place(part), variant=variant, torch_dtype=dtype, exact=True)
+
+    def has_variant(self, parts: Iterable[str]) -> bool:
+        """Whether the weights of any of `parts` are of the variant."""
+        mark = f".{self.variant}."
+        return any(mark in self.weights(part)[0].name for part in parts)
+
+    def check_variant(self, parts: Sequence[str], path: str) -> None:
+        """Parts without the variant are read plain, but one has it, or it is a slip."""
+        if self.variant is None or self.has_variant(parts):
+            return
+        names = {file.name for part in parts for file in self.place(part).glob("*.safetensors")}
+        others = {word for name in names for word in name.split(".")[1:-1] if "-of-" not in word}
+        there = nearest(self.variant, others) if others else "There are plain weights alone."
+        raise MiaError(
+            f"model.variant={self.variant}: no part of {path} has weights of that name. "
+            f"{there} Leave it out (model.variant=null) to read the plain ones."
+        )
+
+    def tokenizer(self, part: str) -> Any:
+        """The tokenizer of a text encoder."""
+        return load_tokenizer(self.place(part.replace("text_encoder", "tokenizer")))
+
+
+def unet_folder(folder: Path) -> Path:
+    """The folder of a U-Net meant by `folder`: itself, or one inside as training leaves them.
+
+    Of a training checkpoint with both, the averaged weights are not meant: name unet_ema itself.
+
+    Raises:
+        MiaError: there is no U-Net.
+    """
+    for place in (folder, folder / "unet"):
+        if (place / "config.json").is_file():
+            kind = read_config(place / "config.json").get("_class_name", "UNet2DConditionModel")
+            if kind != "UNet2DConditionModel":
+                raise MiaError(f"model.unet={folder} holds a {kind}, not a UNet2DConditionModel.")
+            return place
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    there = f"it has {', '.join(inside)}" if inside else "it has no folder with a config.json"
+    raise MiaError(
+        f"model.unet={folder} is no folder of a U-Net (config.json beside "
+        f"diffusion_pytorch_model.safetensors), and has none named unet inside: {there}."
+    )
