@@ -76,10 +76,14 @@ def _help(words: Sequence[str]) -> None:
 def _refuse(word: str) -> None:
     """One message with what was probably meant, and exit status 2."""
     from mia_bench.cli.catalogue import groups_with
+    from mia_bench.config.schema import Root
     from mia_bench.utils.terminal import echo
     from mia_bench.utils.text import nearest
 
     groups = groups_with(word)
+    if "." in word and word.partition(".")[0] in Root.__dataclass_fields__:
+        echo(f"error: '{word}' has no value: write {word}=... for a run.", error=True)
+        sys.exit(USAGE_ERROR)
     meant = f"Did you mean {groups[0]}={word}?" if groups else nearest(word, [*COMMANDS, "help"])
     echo(f"error: there is no command '{word}'. {meant} See `{PROGRAM} --help`.", error=True)
     sys.exit(USAGE_ERROR)

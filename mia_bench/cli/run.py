@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+HYDRA_FLAGS = (  # that may be written --flag=value
+    *("cfg", "package", "info", "config-path", "config-name", "config-dir", "experimental-rerun"),
+)
 COMMAND = Command(
     "run",
     "mia_bench",
@@ -48,8 +51,8 @@ def main(words: Sequence[str] | None = None) -> None:
     `words` are the command line's unless given; they become `sys.argv`, where Hydra looks for them,
     and Lightning for what it starts further ranks with.
     """
-    if words is not None:
-        sys.argv = [sys.argv[0], *words]
+    words = sys.argv[1:] if words is None else words
+    sys.argv = [sys.argv[0], *map(_without_dashes, words)]
     if {"-sc", "--shell-completion"} & set(sys.argv[1:]):
         from mia_bench.cli.completion import prepare
 
@@ -57,6 +60,13 @@ def main(words: Sequence[str] | None = None) -> None:
             return
     with recorded_as([PROGRAM, *sys.argv[1:]]):
         _run_hydra()
+
+
+def _without_dashes(word: str) -> str:
+    """key=value for `--key=value`, as W&B's sweep agents write it; flags of Hydra's are kept."""
+    key, equals, _ = word.removeprefix("--").partition("=")
+    is_key = word.startswith("--") and equals and key not in HYDRA_FLAGS
+    return word.removeprefix("--") if is_key else word
 
 
 def _run_hydra() -> None:

@@ -119,6 +119,8 @@ def _without_switches(
             yield f"{key}={value}"
         elif _is_override_switch(command, key):
             yield value
+        elif equals and command.overrides:  # as W&B's sweep agents write keys
+            yield f"{name}={value}"
         else:
             switches = ["--help", *(f"--{option.replace('_', '-')}" for option in options)]
             raise MiaError(f"there is no switch '{word}'. {nearest(f'--{name}', switches)}")

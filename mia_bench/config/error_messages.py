@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.override_messages import explain_override
 from mia_bench.config.schema import Root
 from mia_bench.storage.command import current_command
 from mia_bench.storage.files import unwritable
@@ -19,6 +20,7 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import nearest, sanitise_lines
 
 MAX_MESSAGE_LINES = 40  # lines of a message
+MAKE_FOLDERS = ("mkdir", "makedirs")  # functions of the standard library
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 
 PLUGINS = {
@@ -47,6 +49,11 @@ def _explained(error: BaseException) -> str | None:
             f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
             "write to; what is finished stays usable."
         )
+    if isinstance(error, OSError) and _innermost(error) in MAKE_FOLDERS:
+        return (
+            f"{error.filename} cannot be made: {error.strerror}. Point paths.outputs, or whatever "
+            "names it, at a folder you may write to."
+        )
     if isinstance(error, OSError) and error.errno in NO_PATH:
         return f"{error.filename} cannot be used as a path: {error.strerror}."
     if _is_out_of_memory(error):
@@ -62,7 +69,8 @@ def _explained(error: BaseException) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
     if _raised_by(error).partition(".")[0] in READERS:
-        return f"the command line cannot be read: {_first_line(error)}"
+        culprit = explain_override(current_command()[1:])
+        return culprit or f"the command line cannot be read: {_first_line(error)}"
     return None
 
 
@@ -88,13 +96,31 @@ def _raised_by(error: BaseException) -> str:
     return name
 
 
+def _innermost(error: BaseException) -> str:
+    """Name of the function that raised `error`."""
+    trace, name = error.__traceback__, ""
+    while trace is not None:
+        name, trace = trace.tb_frame.f_code.co_name, trace.tb_next
+    return name
+
+
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 
 def _configuration(error: BaseException) -> str:
+    if (culprit := explain_override(current_command()[1:])) is not None:
+        return culprit
     text = _first_line(error)
+    if match := re.search(r"Could not find '([\w-]+)/'", text):
+        group = match.group(1)
+        return f"{group}= has no value. Known: {', '.join(sorted(_options(group)))}."
+    if match := re.match(r"Error merging override (.+)", text):
+        reason = _first_line(error.__cause__) if error.__cause__ is not None else "no such value"
+        return f"{match.group(1)} is not valid: {reason}."
+    if match := re.search(r"Interpolation key '([^']+)' not found", text):
+        return _dangling(match.group(1))
     if match := re.search(r"Could not (?:find|load) '([\w/-]+)/([\w-]+)'", str(error)):
         group, option = match.groups()
         if (group, option) in PLUGINS:
@@ -106,6 +132,17 @@ def _configuration(error: BaseException) -> str:
     if match := re.search(r"full_key: (\S+)", str(error)):
         return f"{match.group(1)}: {text}"
     return text
+
+
+def _dangling(name: str) -> str:
+    """A reference to a key that is not there, in the words that hold it."""
+    words = [word for word in current_command()[1:] if f"${{{name}" in word]
+    where = f"{words[0]}: " if words else ""
+    return (
+        f"{where}there is no configuration key '{name}' that ${{{name}}} could stand for. "
+        f"{nearest(name, _all_keys() if '.' in name else Root.__dataclass_fields__)} Text with ${{ "
+        "in it is written with a backslash before it: \\${"
+    )
 
 
 def _unknown_key(key: str) -> str:

@@ -1,6 +1,7 @@
 """Failed runs on disk: outputs/failures/<key>.json, with the traceback, until the run succeeds.
 
-The key is that of the runs, so that a later success finds and removes the record.
+The key is that of the runs, so that a later success finds and removes the record; of a job that
+could not be planned, and so has no runs yet, it is that of its overrides.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class StoredFailure(StoredModel):
 
 def record_failure(outputs: Path, failure: Failure) -> Path | None:
     """Write the failure down; None, with a message, where that is not possible."""
-    path = _path(outputs, failure.runs)
+    path = _path(outputs, failure.runs, failure.overrides)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fields = asdict(failure)
@@ -65,10 +66,10 @@ def record_failure(outputs: Path, failure: Failure) -> Path | None:
     return path
 
 
-def forget_failures(outputs: Path, runs: Sequence[str]) -> None:
-    """The run succeeded after all."""
+def forget_failures(outputs: Path, runs: Sequence[str], overrides: Sequence[str] = ()) -> None:
+    """The run succeeded after all; without `runs`: the job `overrides` could be planned."""
     try:
-        _path(outputs, runs).unlink(missing_ok=True)
+        _path(outputs, runs, overrides).unlink(missing_ok=True)
     except OSError as problem:
         echo(f"an old failure could not be removed: {problem}", error=True)
 
@@ -89,5 +90,6 @@ def read_failure(path: Path) -> Failure:
     return Failure(*texts, stored.cells, stored.overrides, stored.created, stored.machine)
 
 
-def _path(outputs: Path, runs: Sequence[str]) -> Path:
-    return layout.failure_file(outputs, hash_key(sorted(runs)))
+def _path(outputs: Path, runs: Sequence[str], overrides: Sequence[str] = ()) -> Path:
+    key = hash_key(sorted(runs)) if runs else hash_key(["job", *overrides])
+    return layout.failure_file(outputs, key)

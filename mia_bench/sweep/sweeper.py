@@ -17,11 +17,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mia_bench.config.error_messages import explain
 from mia_bench.config.schema import LoggerOptions
+from mia_bench.execution.run import failure_of
 from mia_bench.planning.experiment import to_experiment
 from mia_bench.planning.make_plan import Memo
 from mia_bench.planning.specs import BEST_STEP
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
+from mia_bench.storage.failures import forget_failures, record_failure
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.sweep.plan import Job, effort, label, plan_job, spread, varying
 from mia_bench.sweep.table import describe, hint, show
@@ -112,10 +114,14 @@ def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: 
         experiment = to_experiment(cfg)
         if not config.plan_only:
             experiment.model.fetch()
-        return plan_job(experiment, overrides, memo)
+        job = plan_job(experiment, overrides, memo)
     except Exception as error:
+        if not config.plan_only:
+            record_failure(Path(config.paths.outputs), failure_of(error, (), overrides))
         problem = explain(error) or "".join(traceback.format_exception(error))
         return Job(tuple(overrides), Path(config.paths.outputs), problem=problem)
+    forget_failures(Path(config.paths.outputs), (), overrides)
+    return job
 
 
 def _settled(config: DictConfig, loader: ConfigLoader, job: Job, memo: Memo) -> Job:

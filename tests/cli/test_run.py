@@ -16,6 +16,8 @@ import pytest
         (["model.path=/nowhere"], "use model=tiny"),
         (["data.sizes.target_member=100000"], "data has 1,433"),
         (["-m", "trainer.devices=2", "attack=loss,mc"], "one device per job"),
+        (["attack=loss,mc"], "'attack=[loss,mc]'"),
+        (["--finetune.stesp=3"], "Did you mean 'finetune.steps'"),
     ],
 )
 def test_mistakes_end_with_one_message_and_no_traceback(run_python, tmp_path, arguments, message):
@@ -23,6 +25,25 @@ def test_mistakes_end_with_one_message_and_no_traceback(run_python, tmp_path, ar
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("outputs", ["/proc/1", "/dev/null/x", "/proc/self/no"])
+def test_outputs_that_cannot_be_there(run_python, outputs):
+    done = run_python("-m", "mia_bench", "attack=loss", f"paths.outputs={outputs}", check=False)
+    assert done.returncode == 1
+    assert "paths.outputs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_keys_may_be_written_as_sweep_agents_of_wandb_do(monkeypatch):
+    from mia_bench.cli import run
+
+    given = ["--finetune.lr=0.1", "-m", "--cfg=job", "--config-dir=x", "seed=1", "--attack=[loss]"]
+    monkeypatch.setattr(run, "_run_hydra", lambda: None)
+    monkeypatch.setattr("sys.argv", ["mia-bench"])
+    run.main(given)
+    kept = ["finetune.lr=0.1", "-m", "--cfg=job", "--config-dir=x", "seed=1", "attack=[loss]"]
+    assert run.sys.argv[1:] == kept
 
 
 def test_debug_shows_the_traceback(run_python, tmp_path):

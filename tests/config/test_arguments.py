@@ -72,6 +72,7 @@ def test_words_and_overrides_are_told_apart():
     assert arguments.overrides == ("seed=1", "~eval.x", "a.b=2")
     assert arguments.flag("small")
     assert parse(STUDY, []).words == ("nulls",)
+    assert parse(STUDY, ["--finetune.lr=0.1"]).overrides == ("finetune.lr=0.1",)
     with pytest.raises(MiaError, match=r"no part 'null'\. Did you mean 'nulls'"):
         parse(STUDY, ["null"])
 

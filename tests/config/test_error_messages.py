@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config.compose import conf_dir, register_schema
 from mia_bench.config.error_messages import explain
@@ -36,6 +38,11 @@ def test_our_own_errors_speak_for_themselves():
         ("sed=1", "Did you mean 'seed'"),
         ("eval.sead=1", "Did you mean 'eval.seed'"),
         ("finetune.lr=fast", "finetune.lr"),
+        ("seed=abc", "seed=abc is not valid: Value 'abc' of type 'str' could not be converted"),
+        ("attack=", "attack= has no value. Known: all, "),
+        ("attack=clid,loss", "mia-bench -m attack=clid,loss"),
+        ("paths.outputs=a=b", "paths.outputs='a=b'"),
+        ("paths.outputs=é", "Quote the value for Hydra"),
     ],
 )
 def test_configuration_mistakes_name_the_nearest(override, message, monkeypatch):
@@ -47,6 +54,24 @@ def test_a_full_disk_is_not_a_bug():
     explanation = explain(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
     assert "/data/x" in explanation
     assert "paths.outputs" in explanation
+
+
+@pytest.mark.parametrize("folder", ["/proc/1/x", "/proc/x", "/dev/null/x"])
+def test_a_folder_that_cannot_be_made_is_not_a_bug(folder):
+    with pytest.raises(OSError, match=folder) as caught:
+        Path(folder).mkdir(parents=True)
+    assert "paths.outputs" in explain(caught.value)
+
+
+def test_a_reference_to_nothing_is_named(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["mia_bench", "paths.outputs=/a/${x}"])
+    register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", overrides=["paths.outputs='/a/${x}'"])
+    with pytest.raises(OmegaConfBaseException) as caught:
+        _ = config.paths.outputs
+    message = explain(caught.value)
+    assert message.startswith("paths.outputs=/a/${x}: there is no configuration key 'x'")
 
 
 def test_memory_that_is_full_is_not_a_bug():

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from album import make_album
 from omegaconf import OmegaConf
 
 from mia_bench.storage.failures import read_failure
@@ -91,6 +92,26 @@ def test_what_is_finished_is_not_run_again(broken, sweep):
     assert "sweep   2 jobs, 0 to run" in again.stdout
     assert again.stdout.count("   found") == 2
     assert again.returncode == 0
+
+
+def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep, tmp_path, run_python):
+    """The other jobs go on; the record goes when the same job can be planned."""
+    album = make_album(tmp_path / "album", 70)
+    gone = album.rename(tmp_path / "gone")
+    outputs = tmp_path / "outputs"
+    words = ["attack=loss", "eval.base_rows=[]", "eval.blind_rows=false", "finetune.steps=1"]
+    words += [f"data.source.root={album},{gone}", "data=imagefolder"]
+    done = sweep(outputs, *words)
+    assert done.returncode == 1
+    assert "1 of 2 jobs failed" in done.stderr
+    assert len(list(outputs.glob("runs/*/*/loss-*/manifest.json"))) == 1
+    said = run_python("-m", "mia_bench", "status", f"paths.outputs={outputs}").stdout
+    assert f"{album} is not a folder" in said
+    assert f"data.source.root={album}" in said
+    assert "  mia-bench trainer=cpu" in said
+    album.symlink_to(gone)
+    assert sweep(outputs, *words).returncode == 0
+    assert not list((outputs / "failures").glob("*.json"))
 
 
 @pytest.mark.parametrize(
