@@ -7,7 +7,8 @@ does not. Only safetensors and text files are fetched.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ PINNED_COMMITS = {  # commits that model.revision=pinned stands for
     "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
 }
 NOT_CONTACTED = "was not contacted: HF_HUB_OFFLINE is set"
+TEXT_PARTS = {  # parts without weights -> files of which one is needed
+    "scheduler": ("scheduler_config.json",),
+    "tokenizer": ("tokenizer.json", "vocab.json"),
+}
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 INDEX = "model_index.json"
 TEXT_FILE_PATTERNS = (INDEX, "*/*.json", "*/*.txt")  # configurations and vocabularies
@@ -51,16 +56,16 @@ def commit(repo: str, path: str, revision: str | None) -> str | None:
 
 def patterns(variant: str | None) -> list[str]:
     """Files of a diffusers repository that a run reads; never the pickles beside them."""
+    weights = [f"{part}/{name}" for part in NETWORKS for name in weight_patterns(variant)]
+    return [*TEXT_FILE_PATTERNS, *weights]
+
+
+def weight_patterns(variant: str | None) -> list[str]:
+    """Names that the weights of a part may have: whole, or in shards."""
     v = f".{variant}" if variant else ""
-    wanted = [*TEXT_FILE_PATTERNS]
-    for part in NETWORKS:
-        for stem in ("diffusion_pytorch_model", "model"):
-            wanted += [
-                f"{part}/{stem}{v}.safetensors",
-                f"{part}/{stem}{v}-?????-of-?????.safetensors",
-                f"{part}/{stem}-?????-of-?????{v}.safetensors",
-            ]
-    return wanted
+    shards = [f"{v}-?????-of-?????", f"-?????-of-?????{v}"] if v else ["-?????-of-?????"]
+    stems = ("diffusion_pytorch_model", "model")
+    return [f"{stem}{end}.safetensors" for stem in stems for end in (v, *shards)]
 
 
 def locate(path: str, revision: str | None = None, variant: str | None = None) -> Path:
@@ -85,7 +90,11 @@ def locate(path: str, revision: str | None = None, variant: str | None = None) -
     tried = {}
     for repo in names(path):
         index = cached(repo, commit(repo, path, revision))
-        tried[repo] = "not in the cache" if index is None else _incomplete(index.parent, variant)
+        tried[repo] = (
+            _not_cached(repo, commit(repo, path, revision))
+            if index is None
+            else _incomplete(index.parent, variant)
+        )
         if index is not None and not tried[repo]:
             return index.parent
     raise Missing(absent(path, revision, variant, tried, "was not contacted"))
@@ -103,16 +112,50 @@ def cached(repo: str, revision: str | None, file: str = INDEX) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
+def _not_cached(repo: str, revision: str | None) -> str:
+    """What the cache has of a repository whose model_index.json is not there at `revision`."""
+    from huggingface_hub import constants
+
+    snapshots = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}", "snapshots")
+    there = sorted(path.name for path in snapshots.glob("*") if (path / INDEX).is_file())
+    if not there:
+        some = any(snapshots.glob("*/*"))
+        return "in the cache without model_index.json" if some else "not in the cache"
+    main = cached(repo, None)
+    latest = "model.revision=null" if main is not None else f"model.revision={there[0]}"
+    wanted = f"commit {revision}" if revision else "its main branch"
+    return (
+        f"the cache has another commit than {wanted}: {', '.join(there)}. It is used with {latest}"
+    )
+
+
 def _incomplete(folder: Path, variant: str | None) -> str:
-    """Why a snapshot cannot be used, or nothing. Parts that its index names must have weights."""
+    """Why a snapshot cannot be used, or nothing. Parts that its index names must be whole."""
     try:
         index = read_config(folder / INDEX)
-        for part in NETWORKS:
-            if index.get(part, [None])[0] is not None:
+        for part in (name for name, value in index.items() if _is_part(value)):
+            if part in NETWORKS:
                 weights(folder, part, variant)
+            if part in NETWORKS or part.partition("_")[0] in TEXT_PARTS:
+                _check_texts(folder / part)
     except MiaError as error:
         return f"incomplete in the cache: {str(error).partition('. ')[0]}"
     return ""
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and value[0] is not None
+
+
+def _check_texts(part: Path) -> None:
+    """The configuration of a part is there. Raises Missing."""
+    needed = {
+        "scheduler": ("scheduler_config.json",),
+        "tokenizer": ("tokenizer.json", "vocab.json"),
+    }
+    names = needed.get(part.name.partition("_")[0], ("config.json",))
+    if not any((part / name).is_file() for name in names):
+        raise Missing(f"no {' or '.join(names)} in {part}")
 
 
 def fetch(
@@ -149,7 +192,10 @@ def fetch(
             if tried[repo] is None and (index := cached(repo, pin)) is not None:
                 check(read_config(index))
         if check is None or tried[repo] is None:
-            reachable, tried[repo] = _download(repo, pin, wanted)
+            reachable, tried[repo] = _download(repo, pin, wanted, patterns(None))
+        index = cached(repo, pin) if tried[repo] is None else None
+        if index is not None:
+            tried[repo] = _incomplete(index.parent, variant) or None
         if tried[repo] is None:
             return
         if not reachable:
@@ -157,8 +203,13 @@ def fetch(
     raise Missing(absent(path, revision, variant, tried, "was contacted"))
 
 
-def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool, str | None]:
-    """(whether the hub answered, why there is no download)."""
+def _download(
+    repo: str, revision: str | None, wanted: list[str], plain: Sequence[str] = ()
+) -> tuple[bool, str | None]:
+    """(whether the hub answered, why there is no download).
+
+    Parts of which nothing is `wanted` in the repository are fetched by the patterns `plain`.
+    """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -166,6 +217,11 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
         info = HfApi().model_info(
             repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
         )
+        names = [file.rfilename for file in info.siblings or []]
+        if plain and (pickles := _only_pickles(names)):
+            return True, pickles
+        if plain:
+            wanted = [*wanted, *_instead_of_variant(names, wanted, plain)]
         echo(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
         snapshot_download(repo, revision=revision, allow_patterns=wanted)
     except HfHubHTTPError as error:
@@ -177,6 +233,35 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
     except Exception as error:  # whatever the HTTP library in use calls a failed connection
         return False, _first_line(error)
     return True, None
+
+
+def _matching(names: Iterable[str], wanted: Iterable[str], part: str) -> list[str]:
+    """Names of a part's files that any pattern stands for."""
+    weights = [w for w in wanted if w.startswith(f"{part}/")]
+    return [name for name in names if any(fnmatch(name, w) for w in weights)]
+
+
+def _instead_of_variant(
+    names: Sequence[str], wanted: Sequence[str], plain: Sequence[str]
+) -> list[str]:
+    """Patterns of the plain weights of parts that have none of the variant."""
+    parts = [part for part in NETWORKS if not _matching(names, wanted, part)]
+    return [pattern for pattern in plain if pattern.partition("/")[0] in parts]
+
+
+def _only_pickles(names: Sequence[str]) -> str | None:
+    """Why a repository is of no use whose networks are pickles alone, with the way out."""
+    for part in NETWORKS:
+        files = [name for name in names if name.startswith(f"{part}/")]
+        pickles = [name for name in files if is_pickle(name)]
+        if pickles and not any(name.endswith(".safetensors") for name in files):
+            return (
+                f"has {pickles[0]} and no safetensors for {part}: a pickle is a program and not "
+                'loaded. Where you trust it: python -c "import sys; from diffusers import '
+                "DiffusionPipeline as P; P.from_pretrained(sys.argv[1], use_safetensors=False)"
+                '.save_pretrained(sys.argv[2])" <owner/name> <folder>, then model.path=<folder>'
+            )
+    return None
 
 
 def locate_lora(lora: str) -> Path:
@@ -226,8 +311,6 @@ def _lora_id(lora: str) -> tuple[str, str]:
 
 
 def _size(info: Any, wanted: list[str]) -> str:
-    from fnmatch import fnmatch
-
     files = [f for f in info.siblings or [] if any(fnmatch(f.rfilename, w) for w in wanted)]
     return f"{sum(f.size or 0 for f in files) / 1e9:.1f} GB in {len(files)} files"
 
@@ -253,13 +336,7 @@ def absent(
     from huggingface_hub import constants
 
     pin = commit(path, path, revision)
-    v = f".{variant}" if variant else ""
-    include = (
-        "*.json",
-        "*.txt",
-        f"*/model{v}.safetensors",
-        f"*/diffusion_pytorch_model{v}.safetensors",
-    )
+    include = [INDEX, "*/*.json", "*/*.txt", *(f"*/{name}" for name in weight_patterns(variant))]
     command = ["hf download", path, *([f"--revision {pin}"] if pin else [])]
     command += [*(f"--include '{pattern}'" for pattern in include), "--exclude 'safety_checker/*'"]
     lines = [f"the weights of {path} are not here."]

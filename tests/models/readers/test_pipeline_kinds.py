@@ -1,0 +1,75 @@
+"""Pipelines with the networks of a text-to-image model are read; those asked with more are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import diffusers
+import pytest
+
+from mia_bench.models.hub import BUNDLED
+from mia_bench.models.readers.pipeline_kinds import FAMILY_OF
+from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.utils.errors import MiaError
+
+
+def with_index(tmp_path, source, **change):
+    shutil.copytree(source, tmp_path / "m")
+    path = tmp_path / "m" / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    return StableDiffusion(str(tmp_path / "m"), 64)
+
+
+def test_every_kind_is_one_of_diffusers_with_these_networks():
+    import inspect
+
+    for kind, family in FAMILY_OF.items():
+        networks = set(inspect.signature(getattr(diffusers, kind).__init__).parameters)
+        assert {"unet", "vae", "text_encoder", "tokenizer", "scheduler"} <= networks
+        assert ("text_encoder_2" in networks) == (family == "StableDiffusionXL")
+        assert "controlnet" not in networks
+
+
+@pytest.mark.parametrize("kind", ["Img2Img", "PAG", "PAGImg2Img", "Inpaint"])
+def test_pipelines_of_other_tasks_are_the_same_model(kind, tmp_path):
+    model = with_index(tmp_path, BUNDLED / "tiny", _class_name=f"StableDiffusion{kind}Pipeline")
+    model.check()
+    assert model.base_hash() == StableDiffusion("bundled:tiny", 64).base_hash()
+
+
+@pytest.mark.parametrize(
+    "kind", ["StableDiffusionControlNetPipeline", "FluxPipeline", "LatentConsistencyModelPipeline"]
+)
+def test_other_pipelines_are_refused(kind, tmp_path):
+    with pytest.raises(MiaError, match=f"is a {kind}: there are builders for"):
+        with_index(tmp_path, BUNDLED / "tiny", _class_name=kind).check()
+
+
+def test_a_refiner_is_no_target(narrow, tmp_path):
+    model = with_index(
+        tmp_path,
+        narrow("sdxl"),
+        _class_name="StableDiffusionXLImg2ImgPipeline",
+        text_encoder=[None, None],
+        tokenizer=[None, None],
+    )
+    with pytest.raises(MiaError, match="without text_encoder, as refiners are"):
+        model.check()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_cond_proj_dim": 8}, "takes a guidance scale"),
+        ({"class_embed_type": "projection"}, "takes a class embedding"),
+        ({"in_channels": 8}, "takes 8 channels for latents of 4"),
+        ({"addition_embed_type": "text_time"}, "of another family than the other parts"),
+    ],
+)
+def test_a_unet_that_is_asked_with_more_is_refused_in_the_plan(change, message, tmp_path, plan_of):
+    shutil.copytree(BUNDLED / "tiny", tmp_path / "m")
+    path = tmp_path / "m" / "unet" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(MiaError, match=message):
+        plan_of(f"model.path={tmp_path / 'm'}", "data=imagefolder", "data.source.root=/nowhere")
