@@ -116,12 +116,13 @@ def teach(encoder: Any, tokenizer: Any, part: str, words: Sequence[LearnedWord])
                 f"{width}: it is an embedding of another model."
             )
         names = [learned.word, *(f"{learned.word}_{i}" for i in range(1, len(vectors)))]
-        first = len(tokenizer)
-        if tokenizer.add_tokens(names) != len(names):
+        first, vocabulary = len(tokenizer), tokenizer.get_vocab()
+        if any(text in vocabulary for name in names for text in (name, f"{name}</w>")):
             raise MiaError(
                 f"{learned.path}: the word {learned.word!r} is in the vocabulary already; it would "
                 "change every caption that holds it. Rename the tensor or the file."
             )
+        tokenizer.add_tokens(names)
         encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         encoder.get_input_embeddings().weight[first:] = vectors.to(encoder.dtype)
         expansions[learned.word] = " ".join(names)

@@ -54,11 +54,12 @@ def test_weights_and_names_stay_and_copies_are_masked_too(folder, tmp_path):
     twin = copy.deepcopy(unet)
     z_t, hidden = torch.randn(1, 4, 8, 8), torch.randn(1, 77, 16)
     with torch.no_grad():
-        assert torch.equal(twin(z_t, 5, hidden).sample, unet(z_t, 5, hidden).sample)
+        expected = unet(z_t, 5, hidden).sample
+        torch.testing.assert_close(twin(z_t, 5, hidden).sample, expected)
     unet.save_pretrained(tmp_path / "saved")
     again = model.load_unet(tmp_path / "saved")
     with torch.no_grad():
-        assert torch.equal(again(z_t, 5, hidden).sample, unet(z_t, 5, hidden).sample)
+        torch.testing.assert_close(again(z_t, 5, hidden).sample, expected)
     loss = unet(z_t, 5, hidden).sample.square().mean()
     loss.backward()
     assert unet.conv_in.weight.grad.abs().sum() > 0
