@@ -66,8 +66,9 @@ def _checked(experiment: Experiment) -> Experiment:
         for one in filter(None, (model, base_of(model))):
             if isinstance(one, ChecksItself):
                 one.check()
-        sized = model.resolution is None and hasattr(model, "sized")
-        return replace(experiment, model=model.sized()) if sized else experiment
+        if model.resolution is not None or not hasattr(model, "sized"):
+            return experiment
+        return replace(experiment, model=model.sized())
     except Missing:
         if experiment.options.plan_only:  # the plan says what is missing
             return experiment

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 import threading
 import time
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -50,7 +52,7 @@ def test_a_snapshot_in_the_cache_is_found_without_a_network(cache, narrow):
 
 def test_a_pinned_id_is_looked_for_at_its_commit_and_its_copy_at_any(cache, narrow):
     other = snapshot(cache, SD15, narrow("sd1"))
-    with pytest.raises(Missing, match=r"at 451f4fe16113: not in the cache"):
+    with pytest.raises(Missing, match=r"at 451f4fe16113: the cache has another commit"):
         hub.locate(SD15, "pinned")
     assert hub.locate(SD15, None) == other
     copy = snapshot(cache, "runwayml/stable-diffusion-v1-5", narrow("sd1"))
@@ -63,6 +65,78 @@ def test_a_stopped_download_is_not_a_model(cache, narrow):
     next((found / "vae").glob("*.safetensors")).unlink()
     with pytest.raises(Missing, match=r"incomplete in the cache: no safetensors weights in .*vae"):
         hub.locate("someone/model")
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"),
+    [
+        ("scheduler/scheduler_config.json", r"no scheduler_config\.json in .*scheduler"),
+        ("unet/config.json", r"no config\.json in .*unet"),
+        ("tokenizer/tokenizer.json", r"no tokenizer\.json or vocab\.json in .*tokenizer"),
+    ],
+)
+def test_every_file_that_is_needed_is_looked_for(cache, narrow, lost, reason):
+    there = snapshot(cache, "someone/model", narrow("sd1"))
+    hub.locate("someone/model")
+    (there / lost).unlink()
+    with pytest.raises(Missing, match=f"incomplete in the cache: {reason}"):
+        hub.locate("someone/model")
+
+
+def test_a_lost_shard_and_a_pickle_are_the_reasons_given(cache, pipelines, tmp_path):
+    sharded = pipelines.save_pipeline(tmp_path / "m", "sd1", shard="40KB")
+    there = snapshot(cache, "someone/model", sharded)
+    shards = sorted((there / "unet").glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    hub.locate("someone/model")
+    shards[1].unlink()
+    with pytest.raises(Missing, match=rf"1 of {len(shards)} shards are missing .*{shards[1].name}"):
+        hub.locate("someone/model")
+    shutil.rmtree(there / "unet")
+    (there / "unet").mkdir()
+    (there / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(
+        Missing, match=r"only pickles \(diffusion_pytorch_model\.bin\), which are prog"
+    ):
+        hub.locate("someone/model")
+
+
+def test_another_commit_in_the_cache_is_named_with_the_way_to_it(cache, narrow):
+    there = snapshot(cache, SD15, narrow("sd1"))
+    with pytest.raises(Missing, match=rf"another commit than .*{COMMIT}\. .* model\.revision=null"):
+        hub.locate(SD15, "pinned")
+    assert hub.locate(SD15, None) == there
+    (there.parents[1] / "refs" / "main").write_text("f" * 40)
+    with pytest.raises(Missing, match=rf"used with model\.revision={COMMIT}"):
+        hub.locate(SD15, None)
+    assert hub.locate(SD15, COMMIT) == there
+    (there / "model_index.json").unlink()
+    with pytest.raises(Missing, match=r"in the cache without model_index\.json"):
+        hub.locate(SD15, None)
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+@pytest.mark.parametrize("shard", ["10GB", "40KB"])
+def test_the_printed_command_fetches_all_that_is_read(shard, variant, pipelines, tmp_path):
+    folder = pipelines.save_pipeline(tmp_path / "m", "sd1", variant=variant, shard=shard)
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
+    (folder / "unet" / "diffusion_pytorch_model.non_ema.safetensors").write_bytes(b"")
+    with pytest.raises(Missing) as caught:
+        hub.locate("someone/model", None, variant)
+    (line,) = [one for one in str(caught.value).splitlines() if "hf download" in one]
+    words = shlex.split(line)
+    wanted = [words[i + 1] for i, word in enumerate(words) if word == "--include"]
+    (tmp_path / "copy").mkdir()
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and any(fnmatch(name, pattern) for pattern in wanted):
+            (tmp_path / "copy" / name).parent.mkdir(exist_ok=True)
+            shutil.copy(path, tmp_path / "copy" / name)
+    copied = [p.name for p in (tmp_path / "copy").rglob("*")]
+    assert not any(".bin" in name or "non_ema" in name for name in copied)
+    models = [StableDiffusion(str(at), 64, variant=variant) for at in (folder, tmp_path / "copy")]
+    assert models[0].base_hash() == models[1].base_hash()
+    models[1].check()
 
 
 def test_the_message_says_all_a_person_needs(cache):
@@ -219,6 +293,38 @@ def test_a_download_takes_what_is_read_and_nothing_else(serve, upstream, narrow,
     server.asked.clear()
     model.fetch()
     assert server.asked == []
+
+
+def test_the_index_is_read_before_anything_else_is_fetched(serve, upstream):
+    index = upstream / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "FluxPipeline"))
+    server = serve({"someone/model": upstream})
+    with pytest.raises(MiaError, match="is a FluxPipeline: there are builders for"):
+        StableDiffusion("someone/model", 64).fetch()
+    assert set(server.asked) == {"model_index.json"}
+
+
+def test_parts_without_the_variant_are_fetched_plain(serve, upstream):
+    for path in (upstream / "vae").glob("*.safetensors"):
+        assert ".fp16" not in path.name
+    plain = upstream / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(plain, upstream / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    server = serve({"someone/model": upstream})
+    model = StableDiffusion("someone/model", 64, variant="fp16")
+    model.fetch()
+    assert "vae/diffusion_pytorch_model.safetensors" in server.asked
+    assert "unet/diffusion_pytorch_model.safetensors" not in server.asked
+    model.base_hash()
+
+
+def test_a_repository_of_pickles_is_said_to_be_one(serve, upstream):
+    for path in upstream.rglob("*.safetensors"):
+        path.rename(path.with_suffix(".bin"))
+    server = serve({"someone/model": upstream})
+    with pytest.raises(Missing, match=r"has unet/.*\.bin and no safetensors for unet") as caught:
+        StableDiffusion("someone/model", 64).fetch()
+    assert "save_pretrained" in str(caught.value)
+    assert not any(name.endswith(".bin") for name in server.asked)
 
 
 def test_a_withdrawn_id_is_fetched_from_its_copy(serve, upstream, capsys):

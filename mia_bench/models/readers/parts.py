@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,8 @@ class Parts:
     def unet_config(self) -> dict[str, Any]:
         """That of the U-Net, with the channels that a single file has."""
         config = self.config("unet")
-        if self.from_file("unet") is not None:
-            config["in_channels"] = input_channels(self.from_file("unet"))
+        if (file := self.from_file("unet")) is not None:
+            config["in_channels"] = input_channels(file)
         return config
 
     def index(self) -> dict[str, Any]:
@@ -79,13 +80,16 @@ class Parts:
         if (file := self.from_file(part)) is not None:
             return load_part(file, kind, part, self.folder, dtype)
         files = self.weights(part)
-        variant = self.variant if f".{self.variant}" in files[0].name else None
+        variant = self.variant if self._is_variant(files[0]) else None
         return load(kind, self.place(part), variant=variant, torch_dtype=dtype, exact=True)
 
     def has_variant(self, parts: Iterable[str]) -> bool:
         """Whether the weights of any of `parts` are of the variant."""
-        mark = f".{self.variant}."
-        return any(mark in self.weights(part)[0].name for part in parts)
+        return any(self._is_variant(self.weights(part)[0]) for part in parts)
+
+    def _is_variant(self, file: Path) -> bool:
+        """By the word in its name: x.fp16.safetensors, x.fp16-00001-of-00002.safetensors."""
+        return self.variant is not None and self.variant in re.split(r"[.-]", file.name)
 
     def check_variant(self, parts: Sequence[str], path: str) -> None:
         """Parts without the variant are read plain, but one has it, or it is a slip."""

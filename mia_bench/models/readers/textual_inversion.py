@@ -136,7 +136,8 @@ def _end_at_the_end(encoder: Any, eos: int) -> None:
     """Older configurations find a text's end as its highest id (eos_token_id 2), which a learned
     word would be."""
     for module in encoder.modules():
-        for holder in (module, getattr(module, "config", None)):
+        holders: tuple[Any, ...] = (module, getattr(module, "config", None))
+        for holder in holders:
             if getattr(holder, "eos_token_id", None) == 2:
                 holder.eos_token_id = eos
 
