@@ -136,7 +136,7 @@ def fetch(path: str, revision: str | None = None, variant: str | None = None) ->
     wanted = patterns(variant)
     tried: dict[str, str | None] = dict.fromkeys(names(path))
     for repo in tried:
-        reachable, tried[repo] = _download(repo, commit(repo, path, revision), wanted)
+        reachable, tried[repo] = download(repo, commit(repo, path, revision), wanted)
         if tried[repo] is None:
             return
         if not reachable:
@@ -144,7 +144,7 @@ def fetch(path: str, revision: str | None = None, variant: str | None = None) ->
     raise Missing(absent(path, revision, variant, tried, "was contacted"))
 
 
-def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool, str | None]:
+def download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool, str | None]:
     """(whether the hub answered, why there is no download)."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -195,7 +195,7 @@ def fetch_lora(lora: str) -> None:
         if constants.HF_HUB_OFFLINE:
             raise Missing(f"{missing} The hub {NOT_CONTACTED}.") from None
         repo, file = _lora_id(lora)
-        _, reason = _download(repo, None, [file])
+        _, reason = download(repo, None, [file])
         if reason is not None:
             raise Missing(f"{missing} The hub replied: {reason}") from None
         locate_lora(lora)
