@@ -95,7 +95,7 @@ def test_a_plan_without_weights_is_a_plan(small, tmp_path, monkeypatch):
     """`plan_only=true` says what is missing and what would run, and asks no network."""
     from mia_bench.models import hub
 
-    monkeypatch.setattr(hub, "_download", None)
+    monkeypatch.setattr(hub, "download", None)
     run = small(
         "model=sd15",
         "model.path=nobody/nothing",

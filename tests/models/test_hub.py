@@ -162,7 +162,7 @@ def test_no_network_is_known_within_seconds():
 
 def test_offline_is_honoured(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub, "_download", None)
+    monkeypatch.setattr(hub, "download", None)
     with pytest.raises(Missing, match="HF_HUB_OFFLINE is set"):
         hub.fetch("someone/model")
     with pytest.raises(Missing, match="HF_HUB_OFFLINE is set"):
@@ -171,7 +171,7 @@ def test_offline_is_honoured(monkeypatch):
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "./here", "word", "bundled:huge", "a/b/c"])
 def test_what_is_no_id_is_not_asked_for(path, monkeypatch):
-    monkeypatch.setattr(hub, "_download", None)
+    monkeypatch.setattr(hub, "download", None)
     with pytest.raises(Missing, match="neither a folder nor the id"):
         hub.fetch(path)
 
