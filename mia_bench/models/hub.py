@@ -7,11 +7,11 @@ does not. Only safetensors and text files are fetched.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mia_bench.utils.errors import Missing
+from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle, refusal
 from mia_bench.utils.terminal import echo
 
@@ -29,8 +29,10 @@ PINNED_COMMITS = {  # commits that model.revision=pinned stands for
     "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
 }
 NOT_CONTACTED = "was not contacted: HF_HUB_OFFLINE is set"
-NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
-TEXT_FILE_PATTERNS = ("model_index.json", "*/*.json", "*/*.txt")  # configurations and vocabularies
+NETWORKS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+TEXT_FILE_PATTERNS = (  # configurations, vocabularies and chat templates
+    *("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja"),
+)
 HUB_TIMEOUT_SECONDS = 10.0  # for the one request that decides whether the hub can be reached
 
 
@@ -104,7 +106,6 @@ def cached(repo: str, revision: str | None, file: str = "model_index.json") -> P
 def _incomplete(folder: Path, variant: str | None) -> str:
     """Why a snapshot cannot be used, or nothing. Parts that its index names must have weights."""
     from mia_bench.models.weight_files import read_config, weights
-    from mia_bench.utils.errors import MiaError
 
     try:
         index = read_config(folder / "model_index.json")
@@ -164,6 +165,27 @@ def _download(repo: str, revision: str | None, wanted: list[str]) -> tuple[bool,
     except Exception as error:  # whatever the HTTP library in use calls a failed connection
         return False, _first_line(error)
     return True, None
+
+
+def chosen_loras(
+    lora: str | Sequence[str] | None, scale: float | Sequence[float]
+) -> dict[str, float]:
+    """Every LoRA of model.lora with its model.lora_scale.
+
+    Raises:
+        MiaError: there is not one scale for each, or one is named twice.
+    """
+    loras = (lora,) if isinstance(lora, str) else tuple(lora or ())
+    scales = (scale,) * max(len(loras), 1) if isinstance(scale, int | float) else tuple(scale)
+    if len(scales) != len(loras) and (loras or scales != (1.0,)):
+        raise MiaError(
+            f"model.lora names {len(loras)} LoRAs and model.lora_scale {len(scales)} scales: "
+            "give one scale for each, as in model.lora=[a.safetensors,b.safetensors] "
+            "model.lora_scale=[1,0.7]."
+        )
+    if len(set(loras)) < len(loras):
+        raise MiaError(f"model.lora names {max(loras, key=loras.count)} twice: give it once.")
+    return dict(zip(loras, scales, strict=False))
 
 
 def locate_lora(lora: str) -> Path:

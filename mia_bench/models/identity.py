@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mia_bench.models.weight_files import read_config
+from mia_bench.models.hub import locate_lora
+from mia_bench.models.weight_files import contents, read_config
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
 
@@ -186,6 +187,19 @@ def tokenizer(folder: Path, part: str, encoder: str) -> Config | None:
             stat = path.stat()
             read |= _words(path, stat.st_size, stat.st_mtime_ns)
     return _unusual("tokenizer", read, width)
+
+
+def lora_hash(loras: Mapping[str, float]) -> str | list[list[Any]] | None:
+    """Content of one LoRA that is added as it is; of others with their scales; None of none."""
+    from mia_bench.models.lora_files import lora_files
+
+    keys = [
+        [contents(f for files in lora_files(locate_lora(lora)).values() for f in files), scale]
+        for lora, scale in loras.items()
+    ]
+    if not keys:
+        return None
+    return str(keys[0][0]) if [scale for _, scale in keys] == [1.0] else keys
 
 
 def _as_built(config: Config) -> Config:

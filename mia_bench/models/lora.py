@@ -60,13 +60,14 @@ def save_lora(unet: nn.Module, folder: Path) -> None:
     from safetensors.torch import save_file
 
     config: Any = unet.peft_config["default"]  # type: ignore[index]
+    part = network_part(unet)
     settings = {
-        "unet.r": config.r,
-        "unet.lora_alpha": config.lora_alpha,
-        "unet.target_modules": sorted(config.target_modules),
+        f"{part}.r": config.r,
+        f"{part}.lora_alpha": config.lora_alpha,
+        f"{part}.target_modules": sorted(config.target_modules),
     }
     state = get_peft_model_state_dict(unet)
-    tensors = {f"unet.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
+    tensors = {f"{part}.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / NAME, {"format": "pt", METADATA: json.dumps(settings)})
 
@@ -81,7 +82,13 @@ def load_lora(unet: nn.Module, folder: Path) -> None:
     Raises:
         MiaError: no or no readable LoRA there, or one for another network.
     """
-    fuse(unet, "unet", read_loras([folder], [1.0], ["unet"]))
+    part = network_part(unet)
+    fuse(unet, part, read_loras([folder], [1.0], [part]))
+
+
+def network_part(network: nn.Module) -> str:
+    """What diffusers' pipelines call a network: "transformer", or "unet"."""
+    return "transformer" if type(network).__name__.endswith("Transformer2DModel") else "unet"
 
 
 def read_loras(

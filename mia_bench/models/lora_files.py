@@ -28,7 +28,7 @@ from mia_bench.utils.errors import MiaError
 NAME = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"  # where diffusers keeps peft's settings
 PEFT_NAME, PEFT_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
-PARTS = ("unet", "text_encoder", "text_encoder_2")
+PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 KOHYA_PARTS = {
     "lora_unet_": "unet",
     "lora_te_": "text_encoder",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mia_bench.models import hub
-from mia_bench.models.identity import network, tokenizer
+from mia_bench.models.dit.refusals import refuse_pipeline
+from mia_bench.models.identity import lora_hash, network, tokenizer
 from mia_bench.models.schedule import (
     alphas_cumprod,
     read_schedule,
@@ -122,7 +123,7 @@ class StableDiffusion:
         if not self._loras() and not schedule and not networks:
             return weights
         return hash_key(
-            [weights, schedule, self._lora_hash(), *([networks] if networks else [])],
+            [weights, schedule, lora_hash(self._loras()), *([networks] if networks else [])],
         )
 
     def encoder_hash(self) -> str:
@@ -199,9 +200,7 @@ class StableDiffusion:
     def _encoders(self) -> tuple[str, ...]:
         kind = str(read_config(self.folder / "model_index.json").get("_class_name"))
         if kind not in FAMILIES:
-            raise MiaError(
-                f"{self.path} is a {kind}: there are builders for {', '.join(FAMILIES)}."
-            )
+            raise refuse_pipeline(kind, self.path, FAMILIES)
         if self.family not in (None, kind):
             raise MiaError(
                 f"{self.path} is a {kind}, not a {self.family}: use model=sdxl for "
@@ -305,19 +304,7 @@ class StableDiffusion:
         )
 
     def _loras(self) -> dict[str, float]:
-        """Every LoRA with its scale. Raises MiaError when there is not one scale for each."""
-        loras = (self.lora,) if isinstance(self.lora, str) else self.lora or ()
-        scale = self.lora_scale
-        scales = scale if isinstance(scale, tuple) else (scale,) * max(len(loras), 1)
-        if len(scales) != len(loras) and (loras or scales != (1.0,)):
-            raise MiaError(
-                f"model.lora names {len(loras)} LoRAs and model.lora_scale {len(scales)} scales: "
-                "give one scale for each, as in model.lora=[a.safetensors,b.safetensors] "
-                "model.lora_scale=[1,0.7]."
-            )
-        if len(set(loras)) < len(loras):
-            raise MiaError(f"model.lora names {max(loras, key=loras.count)} twice: give it once.")
-        return dict(zip(loras, scales, strict=False))
+        return hub.chosen_loras(self.lora, self.lora_scale)
 
     def _adapters(self) -> list[tuple[Adapters, float]]:
         from mia_bench.models.lora import read_loras
@@ -325,18 +312,6 @@ class StableDiffusion:
         loras = self._loras()
         paths = [hub.locate_lora(lora) for lora in loras]
         return read_loras(paths, [*loras.values()], ("unet", *self._encoders()))
-
-    def _lora_hash(self) -> str | list[list[Any]] | None:
-        """Content of one LoRA that is added as it is; of others with their scales."""
-        from mia_bench.models.lora_files import lora_files
-
-        keys = [
-            [contents(f for files in lora_files(hub.locate_lora(lora)).values() for f in files), s]
-            for lora, s in self._loras().items()
-        ]
-        if not keys:
-            return None
-        return str(keys[0][0]) if [scale for _, scale in keys] == [1.0] else keys
 
     def _dtype(self, name: str) -> torch.dtype:
         import torch
