@@ -92,14 +92,21 @@ def network_part(network: nn.Module) -> str:
 
 
 def read_loras(
-    paths: Sequence[Path], scales: Sequence[float], parts: Collection[str]
+    paths: Sequence[Path],
+    scales: Sequence[float],
+    parts: Collection[str],
+    pipeline: str | None = None,
 ) -> list[tuple[Adapters, float]]:
     """LoRAs with their scales, for a model that consists of `parts`.
+
+    Args:
+        pipeline: class of a transformer family, whose trainers have words of their own for layers.
 
     Raises:
         MiaError: a file that is no LoRA, or one with adapters of a part that is not there.
     """
-    every = [read_lora(path) for path in paths]
+    network = "transformer" if "transformer" in parts else "unet"
+    every = [read_lora(path, network, pipeline) for path in paths]
     for adapters in every:
         for part in sorted(adapters.layers.keys() - set(parts)):
             first = next(iter(adapters.layers[part].values())).name

@@ -81,21 +81,16 @@ class PipelineText(Anchored):
         self.load, self.embed_captions, self.tokens, self.offload = load, embed, tokens, offload
         self.pipe: Any = None
         self.encoders = nn.ModuleList()
+        self._offloaded: list[nn.Module] = []
 
     @property
     def pad_token(self) -> str:
-        return str(self.pipe.tokenizer.pad_token)
+        return str(self._loaded().tokenizer.pad_token)
 
     @torch.no_grad()
     def embed(self, captions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """(hidden (B, tokens, width), extra) in float32, masks as booleans."""
-        if self.pipe is None:
-            self.pipe = self.load()
-            modules = [m for m in self.pipe.components.values() if isinstance(m, nn.Module)]
-            encoders = [module.eval().requires_grad_(False) for module in modules]
-            # offloaded encoders are in no module list: they do not move with the target
-            self._offloaded = encoders if self.offload else []
-            self.encoders = nn.ModuleList([] if self.offload else map(self.place, encoders))
+        self._loaded()
         device = self.anchor.device
         for encoder in self._offloaded:
             encoder.to(device)
@@ -107,6 +102,16 @@ class PipelineText(Anchored):
             encoder.to("cpu")
         extra = {name: torch.cat([part[1][name] for part in parts]) for name in parts[0][1]}
         return torch.cat([hidden for hidden, _ in parts]), extra
+
+    def _loaded(self) -> Any:
+        if self.pipe is None:
+            self.pipe = self.load()
+            modules = [m for m in self.pipe.components.values() if isinstance(m, nn.Module)]
+            encoders = [module.eval().requires_grad_(False) for module in modules]
+            # offloaded encoders are in no module list: they do not move with the target
+            self._offloaded = encoders if self.offload else []
+            self.encoders = nn.ModuleList([] if self.offload else map(self.place, encoders))
+        return self.pipe
 
     def _embed(
         self, captions: list[str], device: torch.device
