@@ -33,7 +33,7 @@ def add_lora(
     Raises:
         MiaError: a rank below 1, or a target that no layer is named after.
     """
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     if rank < 1:
         raise MiaError(f"a LoRA of rank {rank}: the rank must be 1 or more.")
@@ -51,7 +51,11 @@ def add_lora(
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet.add_adapter(config)  # type: ignore[operator]
+        if hasattr(unet, "add_adapter"):
+            unet.add_adapter(config)  # type: ignore[operator]
+        else:  # PixArt's transformer, which diffusers gives no such method
+            inject_adapter_in_model(config, unet)
+            unet.peft_config = {"default": config}  # type: ignore[assignment]
 
 
 def save_lora(unet: nn.Module, folder: Path) -> None:

@@ -62,7 +62,7 @@ class FinetuneModule(LightningModule):
         self.prediction_type = target.prediction_type
         self.null = target.embed([""])
         self.call = target.predictor.call
-        self.schedule = copy.deepcopy(target.schedule)  # moves to the device of the training
+        self.schedule = copy.deepcopy(target.schedule).train()  # moves with this module
         self.timesteps = target.timesteps
         self.train_loss = MeanMetric()
         self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps

@@ -143,12 +143,18 @@ class DiffusionTransformer:
         return FLOW_TIMESTEPS if self.kind.flow else schedule_steps(self._betas())
 
     def sigmas(self) -> Sequence[float]:
-        """(T,) noise fraction b / (a + b) at every timestep."""
+        """(T,) noise fraction b / (a + b) at every timestep.
+
+        Raises:
+            Missing: of a family on betas, which its directory tells.
+        """
+        from mia_bench.models.dit.families import FAMILIES
         from mia_bench.target.flow_schedule import equal_noise_sigmas
 
-        alphas = None if self.kind.flow else alphas_cumprod(self._betas())
+        family = FAMILIES.get(self.family or "") or self.kind
+        alphas = None if family.flow else alphas_cumprod(self._betas())
         levels: list[float] = equal_noise_sigmas(alphas).tolist()
-        return [max(level, self.sigma_floor) for level in levels] if self.kind.flow else levels
+        return [max(level, self.sigma_floor) for level in levels] if family.flow else levels
 
     def unet_bytes(self) -> int:
         """Size of the transformer's weights on disk."""
