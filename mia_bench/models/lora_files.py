@@ -144,9 +144,7 @@ def _read_file(
     for (name, layer), kinds in matrices.items():
         chosen = _settings_of(settings, name)
         _check_settings(file, chosen)
-        layers.setdefault(name, {})[layer.replace(".", "_")] = _low_rank(
-            file, layer, kinds, chosen
-        )
+        layers.setdefault(name, {})[layer.replace(".", "_")] = _low_rank(file, layer, kinds, chosen)
     return layers
 
 

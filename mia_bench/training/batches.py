@@ -109,7 +109,9 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
             + torch.from_numpy(versions.integers(self.rows.views, size=size)),
             "text": row * self.rows.texts
             + torch.from_numpy(versions.integers(self.rows.texts, size=size)),
-            "t": torch.from_numpy(drawn_timesteps(self.recipe.timesteps, self.timesteps, generator, size)),
+            "t": torch.from_numpy(
+                drawn_timesteps(self.recipe.timesteps, self.timesteps, generator, size)
+            ),
             "eps": torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)),
             "drop": torch.from_numpy(generator.random(size) < self.recipe.p_uncond),
         }

@@ -1,4 +1,4 @@
-"""Random transformer pipelines of every family, built and saved by diffusers itself, few channels."""
+"""Random transformer pipelines of every family, narrow, built and saved by diffusers itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 from pipelines import tokenizer as clip_tokenizer
 from torch import nn
 
-WORDS = "a small red boat two dogs the image user system assistant and of on with".split()
+WORDS = tuple(
+    "a small red boat two dogs the image user system assistant and of on with".split()  # noqa: SIM905
+)
 SEED = 0
 
 
@@ -51,9 +53,7 @@ def word_tokenizer(length: int, side: str = "right") -> Any:
         model_max_length=length,
         padding_side=side,
     )
-    made.chat_template = (
-        "{% for m in messages %}user {{ m['content'] }} {% endfor %}assistant"
-    )
+    made.chat_template = "{% for m in messages %}user {{ m['content'] }} {% endfor %}assistant"
     return made
 
 

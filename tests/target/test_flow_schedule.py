@@ -37,7 +37,7 @@ def test_the_last_level_is_clean_and_the_floor_holds() -> None:
     a, b = schedule.levels(torch.tensor([0.25, 1.0]), z)
     assert (a.flatten().tolist(), b.flatten().tolist()) == ([0.75, 0], [0.25, 1])
     assert not schedule.state_dict()
-    with pytest.raises(ValueError, match="between 0 and 0.5"):
+    with pytest.raises(ValueError, match=r"between 0 and 0\.5"):
         FlowSchedule(floor=0.7)
     for t in (-2, 1000):
         with pytest.raises(ValueError, match=f"timestep {t} is outside"):
@@ -93,7 +93,7 @@ def test_sigmas_of_another_schedule() -> None:
 @torch.no_grad()
 def test_generation_follows_the_models_own_sampler() -> None:
     """Two Euler steps by hand from the keyed noise."""
-    target = flow_target(sampler=lambda steps: torch.tensor([1.0, 0.4, 0.0]))
+    target = flow_target(sampler=lambda _: torch.tensor([1.0, 0.4, 0.0]))
     found = target.generate(["a boat"], seed=3, steps=2)
     from mia_bench.target.diffusion import keyed_noise
 

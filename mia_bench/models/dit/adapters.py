@@ -113,9 +113,7 @@ class PipelineText(Anchored):
             self.encoders = nn.ModuleList([] if self.offload else map(self.place, encoders))
         return self.pipe
 
-    def _embed(
-        self, captions: list[str], device: torch.device
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _embed(self, captions: list[str], device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         hidden, extra = self.embed_captions(self.pipe, captions, device, self.tokens)
         floats = {k: v.float() if v.is_floating_point() else v for k, v in extra.items()}
         return hidden.float(), floats

@@ -1,8 +1,8 @@
 """Targets in diffusers' directories: diffusion transformers, local or from the hub.
 
 Which family a directory holds is written in its model_index.json; the families' own files say how
-their latents, text and network are handled. Rectified-flow families get a `FlowSchedule`, PixArt its
-betas.
+their latents, text and network are handled. Rectified-flow families get a `FlowSchedule`, PixArt
+its betas.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from mia_bench.models.dit.family import Family
+    from mia_bench.models.dit.family import TransformerFamily
     from mia_bench.models.lora_files import Adapters
     from mia_bench.target import FlowSchedule, LatentStore, Target
 
@@ -89,7 +89,7 @@ class DiffusionTransformer:
         return hub.locate(self.path, self.revision, self.variant)
 
     @property
-    def kind(self) -> Family:
+    def kind(self) -> TransformerFamily:
         """The family of the directory. Raises MiaError where it is not read, or another one."""
         from mia_bench.models.dit.families import FAMILIES
 
@@ -115,13 +115,16 @@ class DiffusionTransformer:
         family = self.kind
         self._check()
         networks = ("transformer", "vae", *family.encoders)
+        texts = {part: contents(self._text_files(part)) for part in family.tokenizers}
         loras = hub.chosen_loras(self.lora, self.lora_scale)
         return hash_key(
             {
                 "pipeline": family.pipeline,
                 "weights": contents(file for part in networks for file in self._weights(part)),
                 "configs": {part: self._relevant(part) for part in networks},
-                "tokenizers": {part: contents(self._text_files(part)) for part in family.tokenizers},
+                "tokenizers": {
+                    part: contents(self._text_files(part)) for part in family.tokenizers
+                },
                 "schedule": self._schedule_identity(),
                 "guidance": self.guidance,
                 "tokens": self._tokens(),
@@ -329,7 +332,7 @@ class DiffusionTransformer:
         from mia_bench.models.lora_fusion import fuse
 
         index = read_config(self.folder / "model_index.json")
-        library, name = (list(index.get(part) or []) + [None, None])[:2]
+        library, name = [*(index.get(part) or ()), None, None][:2]
         kind = getattr(transformers, str(name), None)
         if library != "transformers" or kind is None:
             raise MiaError(

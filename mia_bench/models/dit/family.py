@@ -14,9 +14,7 @@ from mia_bench.target.noise_predictor import NetworkCall
 PartConfig: TypeAlias = Mapping[str, Any]
 """A part's config.json."""
 
-Embed: TypeAlias = Callable[
-    [Any, list[str], torch.device, int], tuple[Tensor, dict[str, Tensor]]
-]
+Embed: TypeAlias = Callable[[Any, list[str], torch.device, int], tuple[Tensor, dict[str, Tensor]]]
 """(pipeline, captions, device, tokens) -> (hidden (B, tokens, width), extra), both of one length
 whatever the captions; the empty caption gives the pipeline's own null condition."""
 
@@ -38,7 +36,7 @@ class LatentUnits:
 
 
 @dataclass(frozen=True)
-class Family:
+class TransformerFamily:
     """One family of diffusers' pipelines.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, PartConfig, kl_units, pack, unpack
+from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, pack, unpack
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -63,7 +63,7 @@ def places(height: int, width: int) -> Tensor:
     return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).float()
 
 
-FAMILY = Family(
+FAMILY = TransformerFamily(
     pipeline="FluxPipeline",
     transformer="FluxTransformer2DModel",
     vae="AutoencoderKL",

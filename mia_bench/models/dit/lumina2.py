@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, PartConfig, kl_units, with_null
+from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, with_null
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -21,7 +21,7 @@ def embed(
     pipe: Any, captions: list[str], device: torch.device, tokens: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     hidden, mask, null, null_mask = pipe.encode_prompt(
-        captions,
+        list(captions),
         do_classifier_free_guidance="" in captions,
         device=device,
         max_sequence_length=tokens,
@@ -49,7 +49,7 @@ def velocity(
     return -output
 
 
-FAMILY = Family(
+FAMILY = TransformerFamily(
     pipeline="Lumina2Pipeline",
     transformer="Lumina2Transformer2DModel",
     vae="AutoencoderKL",

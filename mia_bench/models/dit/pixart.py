@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, PartConfig, kl_units
+from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units
 from mia_bench.target.noise_predictor import NetworkCall
 
 SIZED_SAMPLE = 128  # latent cells a side of the alpha model that is told the image's size
@@ -66,7 +66,7 @@ class PixArtNoise:
         return output[:, : self.channels]
 
 
-ALPHA = Family(
+ALPHA = TransformerFamily(
     pipeline="PixArtAlphaPipeline",
     transformer="PixArtTransformer2DModel",
     vae="AutoencoderKL",

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, LatentUnits, PartConfig, pack, padded, unpack
+from mia_bench.models.dit.family import (
+    LatentUnits,
+    PartConfig,
+    TransformerFamily,
+    pack,
+    padded,
+    unpack,
+)
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -64,7 +71,7 @@ class QwenVelocity:
         return unpack(output, height, width)
 
 
-FAMILY = Family(
+FAMILY = TransformerFamily(
     pipeline="QwenImagePipeline",
     transformer="QwenImageTransformer2DModel",
     vae="AutoencoderKLQwenImage",

@@ -85,7 +85,9 @@ def refuse_single_file(path: Path) -> MiaError:
         (kind for mark, kind in SINGLE_FILE_MARKS if any(mark in name for name in names)), None
     )
     what = f"of a {kind}" if kind else "of a kind that its tensors do not tell"
-    convert = f"diffusers.{kind or '<its pipeline>'}.from_single_file('{path}').save_pretrained(...)"
+    convert = (
+        f"diffusers.{kind or '<its pipeline>'}.from_single_file('{path}').save_pretrained(...)"
+    )
     return MiaError(
         f"model.path={path} is a single-file checkpoint {what}: it holds no scheduler, and often "
         "neither text encoders nor autoencoder, so its conventions would have to be guessed. "

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, LatentUnits, PartConfig, with_null
+from mia_bench.models.dit.family import LatentUnits, PartConfig, TransformerFamily, with_null
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -29,7 +29,7 @@ def embed(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     instruction = inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"]
     hidden, mask, null, null_mask = pipe.encode_prompt(
-        captions,
+        list(captions),
         do_classifier_free_guidance="" in captions,
         device=device,
         max_sequence_length=tokens,
@@ -66,7 +66,7 @@ class SanaVelocity:
         return output[:, : self.channels]
 
 
-FAMILY = Family(
+FAMILY = TransformerFamily(
     pipeline="SanaPipeline",
     transformer="SanaTransformer2DModel",
     vae="AutoencoderDC",

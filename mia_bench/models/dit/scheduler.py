@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family
+from mia_bench.models.dit.family import TransformerFamily
 from mia_bench.utils.errors import MiaError
 
 EULER = "FlowMatchEulerDiscreteScheduler"
@@ -24,7 +24,7 @@ CHANGES_LEVELS = ("invert_sigmas",)  # sigma would count the data
 CONFIG_FILE = "scheduler/scheduler_config.json"
 
 
-def check_flow(config: Mapping[str, Any], family: Family, path: str) -> None:
+def check_flow(config: Mapping[str, Any], family: TransformerFamily, path: str) -> None:
     """Raises MiaError unless the scheduler's levels are sigma = t / 1000 of rectified flow."""
     kind = str(config.get("_class_name"))
     if kind in SOLVERS:
@@ -71,7 +71,7 @@ def _check_options(config: Mapping[str, Any], kind: str, path: str) -> None:
 
 
 def sampling_sigmas(
-    config: Mapping[str, Any], family: Family, shape: tuple[int, ...], steps: int
+    config: Mapping[str, Any], family: TransformerFamily, shape: tuple[int, ...], steps: int
 ) -> Tensor:
     """(steps + 1,) falling sigmas, the last 0, at which the family's pipeline samples.
 

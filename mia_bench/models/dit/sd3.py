@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, PartConfig, kl_units
+from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -48,7 +48,7 @@ def velocity(
     return output
 
 
-FAMILY = Family(
+FAMILY = TransformerFamily(
     pipeline="StableDiffusion3Pipeline",
     transformer="SD3Transformer2DModel",
     vae="AutoencoderKL",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import Family, PartConfig, kl_units, padded
+from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, padded
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -42,7 +42,7 @@ def velocity(
     return -torch.stack(list(output)).squeeze(2)
 
 
-FAMILY = Family(
+FAMILY = TransformerFamily(
     pipeline="ZImagePipeline",
     transformer="ZImageTransformer2DModel",
     vae="AutoencoderKL",

@@ -89,7 +89,7 @@ def test_text_comes_back_to_the_cpu(family: str, folder: Folder) -> None:
 def test_adapters_are_those_that_diffusers_reads(
     family: str, folder: Folder, tmp_path: Path
 ) -> None:
-    """Trained here, saved, read by diffusers' pipeline where it reads LoRAs, and by `model.lora`."""
+    """Saved here, read by diffusers' pipeline where it reads LoRAs, and by `model.lora`."""
     model = model_of(folder(family), family)
     network = model.load_unet(train=True)
     targets = ("to_q", "to_k", "to_v", "to_out.0")
@@ -164,7 +164,7 @@ def test_a_lora_of_another_family_is_refused(folder: Folder, tmp_path: Path) -> 
 def test_the_whole_pipeline_on_a_rectified_flow(
     folder: Folder, tmp_path: Path, experiment: Any, small_overrides: tuple[str, ...]
 ) -> None:
-    """Fine-tuned by adapters with SD3's loss, attacked, calibrated, scored; levels in the manifest."""
+    """Fine-tuned by adapters with SD3's loss, attacked and scored; levels in the manifest."""
     run = experiment(
         *small_overrides,
         "model=sd3",

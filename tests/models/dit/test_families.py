@@ -218,7 +218,7 @@ def diffusers_velocity(pipe: Any, family: str, z: Tensor, sigma: Tensor) -> Tens
         )
         return net(z, hidden, timestep=t, encoder_attention_mask=mask, return_dict=False)[0]
     hidden, mask, _, _ = pipe.encode_prompt(texts, do_classifier_free_guidance=False)
-    # the script of Lumina 2 counts the data: z = (1 - s) eps + s z0, network told s, target z0 - eps
+    # the script of Lumina 2 counts data: z = (1 - s) eps + s z0, network told s, target z0 - eps
     return -net(z, (1000 - t) / 1000, hidden, mask, return_dict=False)[0]
 
 

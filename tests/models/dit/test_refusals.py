@@ -1,4 +1,4 @@
-"""Directories and files of another convention are refused in the plan, with class, file and remedy."""
+"""Directories and files of another convention are refused with class, file and remedy."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def test_a_solver_on_flow_sigmas_is_read(saved: Saved) -> None:
     assert sigmas[-1] == 0
 
 
-def test_a_flow_scheduler_beside_betas_and_a_unet(saved: Saved, narrow: Any, tmp_path: Path) -> None:
+def test_a_flow_scheduler_beside_betas_and_a_unet(
+    saved: Saved, narrow: Any, tmp_path: Path
+) -> None:
     flow = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
     path = saved("pixart_alpha")
     (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(flow))
@@ -129,7 +131,10 @@ def test_eight_bits_are_refused(saved: Saved) -> None:
 @pytest.mark.parametrize(
     ("tensor", "kind"),
     [
-        ("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "StableDiffusion3Pipeline"),
+        (
+            "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight",
+            "StableDiffusion3Pipeline",
+        ),
         ("double_blocks.0.img_attn.qkv.weight", "FluxPipeline"),
         ("something.weight", "of a kind that its tensors do not tell"),
     ],
@@ -183,8 +188,8 @@ def test_parts_that_do_not_go_together(saved: Saved) -> None:
     with pytest.raises(MiaError, match="takes 9 channels for latents of 4"):
         model._latent_shape()
     edit(path / "model_index.json", tokenizer=["somewhere", "Evil"])
-    with pytest.raises(MiaError, match=r"names somewhere.Evil as its tokenizer"):
+    with pytest.raises(MiaError, match=r"names somewhere\.Evil as its tokenizer"):
         model._text_part("tokenizer")
     for options in ({"sigma_floor": 0.9}, {"dtype": "int8"}):
-        with pytest.raises(ValueError, match="sigma_floor|dtype"):
+        with pytest.raises(ValueError, match=r"sigma_floor|dtype"):
             model_of(path, **options)

@@ -12,14 +12,14 @@ from flow_fixtures import flow_target
 from PIL import Image
 
 from mia_bench.attacks import Calibration
-from mia_bench.attacks.rf_mc import MonteCarloBias, png_bytes
+from mia_bench.attacks.rectified_flow.rf_mc import MonteCarloBias, png_bytes
 from mia_bench.target.diffusion import keyed_noise
 
 NOBODY = Calibration({}, np.array([], dtype=bool), np.array([], dtype=str))
 
 
 @torch.no_grad()
-def test_bias_is_the_squared_mean_of_residual_vectors(random_target: Any, random_batch: Any) -> None:
+def test_bias_is_the_square_of_the_mean_residual(random_target: Any, random_batch: Any) -> None:
     target, batch = random_target("v_prediction"), random_batch(2)
     found = MonteCarloBias(354, 4).features(target, batch)["bias"]
     for i, sid in enumerate(batch.sample_id):

@@ -10,13 +10,13 @@ import torch
 from flow_fixtures import flow_target
 
 from mia_bench.attacks import Calibration
-from mia_bench.attacks.rf_curve import SIGMAS, TIMESTEPS, LossCurve
+from mia_bench.attacks.rectified_flow.rf_curve import SIGMAS, TIMESTEPS, LossCurve
 from mia_bench.target.flow_schedule import nearest_timestep
 from mia_bench.utils.errors import MiaError
 
 
 def test_timesteps_are_those_nearest_to_the_papers_levels() -> None:
-    assert TIMESTEPS == tuple(nearest_timestep(sigma) for sigma in SIGMAS)
+    assert tuple(nearest_timestep(sigma) for sigma in SIGMAS) == TIMESTEPS
 
 
 @torch.no_grad()
@@ -48,7 +48,9 @@ def test_the_classifier_learns_the_shape_from_calibration_rows() -> None:
 
 
 def test_it_needs_rows_and_levels() -> None:
-    few = Calibration({"log_loss": np.zeros((2, 11))}, np.array([True, False]), np.array(["a", "b"]))
+    few = Calibration(
+        {"log_loss": np.zeros((2, 11))}, np.array([True, False]), np.array(["a", "b"])
+    )
     with pytest.raises(MiaError):
         LossCurve().score({"log_loss": np.zeros((1, 11))}, few)
     with pytest.raises(ValueError, match="two timesteps"):
