@@ -3,8 +3,8 @@
 FLUX's architecture in miniature (double and single blocks, packed latents), saved as FluxPipeline,
 which the builder of transformer families reads: the bundled model's CLIP gives the pooled text and
 is kept as it is, a small T5 encoder on the same tokenizer is trained jointly. Rectified flow with
-logit-normal levels (Esser et al. 2024, arXiv 2403.03206), as SD3 was trained; the same corpus as the
-bundled U-Net.
+logit-normal levels (Esser et al. 2024, arXiv 2403.03206), as SD3 was trained; the corpus is that of
+the bundled U-Net.
 """
 
 from __future__ import annotations

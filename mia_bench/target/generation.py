@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mia_bench.target.diffusion import keyed_noise
+from mia_bench.target.flow_schedule import FlowSchedule
 from mia_bench.target.query import Condition
-from mia_bench.target.schedule import FlowSchedule, NoiseLevels
+from mia_bench.target.schedule import NoiseLevels
 
 
 class TextToImage(Protocol):

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from mia_bench.target import generation
 from mia_bench.target.diffusion import add_noise, ddim_step
+from mia_bench.target.flow_schedule import FlowSchedule
 from mia_bench.target.noise_predictor import NetworkCall, NoisePredictor, call_unet
 from mia_bench.target.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 from mia_bench.target.query_engine import QueryEngine
-from mia_bench.target.schedule import FlowSchedule, NoiseLevels, Schedule
+from mia_bench.target.schedule import NoiseLevels, Schedule
 from mia_bench.utils.precision import exactly
 
 T = TypeVar("T")
@@ -67,8 +68,9 @@ class Target(nn.Module):
         super().__init__()
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape, self.seed, self.store = latent_shape, seed, store
-        flow = isinstance(alphas_cumprod, FlowSchedule)
-        self.schedule: NoiseLevels = alphas_cumprod if flow else Schedule(alphas_cumprod)
+        self.schedule: NoiseLevels = (
+            alphas_cumprod if isinstance(alphas_cumprod, FlowSchedule) else Schedule(alphas_cumprod)
+        )
         self.predictor = NoisePredictor(unet, self.schedule, prediction_type, dtype, call)
         self.tunable = chunk is None
         rows = chunk or UNTUNED_CHUNK_ROWS

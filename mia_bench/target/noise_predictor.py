@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mia_bench.target.diffusion import eps_from_v, eps_from_velocity
+from mia_bench.target.flow_schedule import FlowSchedule
 from mia_bench.target.query import Condition
-from mia_bench.target.schedule import FlowSchedule, NoiseLevels
+from mia_bench.target.schedule import NoiseLevels
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "velocity")
 

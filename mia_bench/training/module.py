@@ -26,6 +26,7 @@ from mia_bench.training.batches import (
 from mia_bench.training.nan_checks import require_gradients, require_losses
 from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
 from mia_bench.training.views import AugmentedViews
+from mia_bench.utils.errors import MiaError
 
 
 class FinetuneModule(LightningModule):
@@ -60,6 +61,11 @@ class FinetuneModule(LightningModule):
         if heldout is not None:
             self.validation["heldout"] = heldout.take(recipe.val_rows)
         self.prediction_type = target.prediction_type
+        if recipe.loss == "clean" and self.prediction_type != "velocity":
+            raise MiaError(
+                f"finetune.loss=clean belongs to flow matching, and this model predicts "
+                f"{self.prediction_type}: use finetune.loss=native."
+            )
         self.null = target.embed([""])
         self.call = target.predictor.call
         self.schedule = copy.deepcopy(target.schedule).train()  # moves with this module

@@ -32,18 +32,6 @@ MIN_ROWS_PER_CLASS = 4
 SIGMAS = tuple(round(0.1 * i, 1) for i in range(11))
 TIMESTEPS = (0, 13, 60, 138, 239, 354, 477, 606, 744, 914, 999)
 """Nearest to SIGMAS on Stable Diffusion's schedule."""
-    0,
-    13,
-    60,
-    138,
-    239,
-    354,
-    477,
-    606,
-    744,
-    914,
-    999,
-)  # nearest to SIGMAS on Stable Diffusion's schedule
 
 
 @dataclass(frozen=True)

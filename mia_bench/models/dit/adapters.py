@@ -47,7 +47,8 @@ class UnitCodec(Anchored):
         # an autoencoder without a distribution (AutoencoderDC) answers with latents
         z = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
         z = z.squeeze(2) if frames else z
-        return (z.float() - self.shift) * self.scale
+        z0: Tensor = (z.float() - self.shift) * self.scale
+        return z0
 
     @torch.no_grad()
     def decode(self, z0: Tensor) -> Tensor:

@@ -122,9 +122,7 @@ class DiffusionTransformer:
                 "pipeline": family.pipeline,
                 "weights": contents(file for part in networks for file in self._weights(part)),
                 "configs": {part: self._relevant(part) for part in networks},
-                "tokenizers": {
-                    part: contents(self._text_files(part)) for part in family.tokenizers
-                },
+                "tokenizers": texts,
                 "schedule": self._schedule_identity(),
                 "guidance": self.guidance,
                 "tokens": self._tokens(),
