@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rest test-all test-real lint types check report browser seeds mitigations mitigations-full \
-  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny bench \
+  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny tiny-flow bench \
   bench-scale clean
 
 help: ## this list
@@ -89,6 +89,9 @@ dashboard: .venv/installed ## W&B workspace and report of outputs/ (WANDB_ENTITY
 
 tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
+
+tiny-flow: .venv/installed ## pre-train a tiny flow-matching transformer into outputs/tiny_flow (hours; resumable; needs npm)
+	nice -n 19 $(BIN)/python -m mia_bench.pretrain flow_steps=20000 out=outputs/tiny_flow threads=1
 
 bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run; a quarter hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mia_bench.bench

@@ -10,9 +10,12 @@ from typing import Any
 from omegaconf import MISSING
 
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 OPTIMIZERS = ("adamw", "adamw_fused", "adamw_8bit")
+TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "u_shaped")
+LOSSES = ("native", "clean")
 
 
 @dataclass
@@ -63,6 +66,12 @@ class Recipe:
     """Rows of members and of the validation role that are validated on."""
     checkpoint_every: int = 100
     """Steps between checkpoints to resume from."""
+    timesteps: str = "uniform"
+    """Density of the noise levels trained at: uniform, logit_normal or u_shaped."""
+    timestep_shift: float = 1.0
+    """Moves those levels towards noise, s sigma / (1 + (s - 1) sigma); 1: not at all."""
+    loss: str = "native"
+    """native: on what the network predicts; clean: on the clean latents (flow matching alone)."""
     seed: int = "${seed}"  # type: ignore[assignment]
     """Of order, timesteps, noise and adapters while fine-tuning."""
 
@@ -105,6 +114,8 @@ class Recipe:
             left_out.add("from_scratch")
         if self.lora_rank is None:
             left_out |= {"lora_rank", "lora_targets"}
+        later = {"timesteps": "uniform", "timestep_shift": 1.0, "loss": "native"}
+        left_out |= {name for name, usual in later.items() if getattr(self, name) == usual}
         options = {name: value for name, value in vars(self).items() if name not in left_out}
         return options | {"steps": self.total}
 
@@ -135,6 +146,14 @@ def check_recipe(recipe: Recipe, precision: str) -> None:
             f"finetune.lora_rank={recipe.lora_rank} must be positive, with at least one of "
             "finetune.lora_targets, or null to train every weight."
         )
+    for name, value, values in (
+        ("timesteps", recipe.timesteps, TIMESTEP_SAMPLINGS),
+        ("loss", recipe.loss, LOSSES),
+    ):
+        if value not in values:
+            raise MiaError(f"finetune.{name}={value}. {nearest(value, values)}")
+    if not 0 < recipe.timestep_shift < math.inf:
+        raise MiaError(f"finetune.timestep_shift={recipe.timestep_shift} must be positive.")
     if recipe.epochs is None:
         recipe.resolved(0)
     _check_optimizer(recipe, precision)

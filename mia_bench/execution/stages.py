@@ -6,7 +6,7 @@ it depends on, not the plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.split.roles import Role
 from mia_bench.execution import parallel
 from mia_bench.execution.loading import encode_rows, load_untrained, scoring_model
+from mia_bench.planning.noise_levels import queried_levels
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, ModelSpec
 from mia_bench.storage import layout
@@ -147,18 +148,26 @@ def _extract(
             plan.experiment.options.trainer,
             f"extract {model.kind}",
         )
+        levels = {spec.folder.name: queried_levels(target, spec.attack) for spec in features}
     for spec in features:
-        get_or_build(spec.folder, partial(merge_shards, spec), discard=(layout.SHARDS_FOLDER,))
+        merge = partial(merge_shards, spec, levels=levels[spec.folder.name])
+        get_or_build(spec.folder, merge, discard=(layout.SHARDS_FOLDER,))
 
 
-def merge_shards(spec: FeatureSpec, folder: Path) -> dict[str, Any]:
-    """One table of the shards in `folder`; what its manifest should say."""
+def merge_shards(
+    spec: FeatureSpec, folder: Path, levels: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """One table of the shards in `folder`; what its manifest should say.
+
+    `levels`: noise fraction by timestep, where the model is told fractions.
+    """
     from mia_bench.extraction.shards import merge
     from mia_bench.storage.feature_table import write_table
 
     table, cost = merge(folder, spec.sample_id)
     write_table(folder / layout.FEATURES_FILE, table)
-    return {"model": spec.model.key, "cost": cost.to_json()}
+    facts = {"model": spec.model.key, "cost": cost.to_json()}
+    return facts | ({"levels": dict(levels)} if levels else {})
 
 
 STAGES = {"train": train, "extract": extract}

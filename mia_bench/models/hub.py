@@ -33,11 +33,13 @@ PINNED_COMMITS = {  # commits that model.revision=pinned stands for
 NOT_CONTACTED = "was not contacted: HF_HUB_OFFLINE is set"
 TEXT_PARTS = {  # parts without weights -> files of which one is needed
     "scheduler": ("scheduler_config.json",),
-    "tokenizer": ("tokenizer.json", "vocab.json"),
+    "tokenizer": ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model"),
 }
-NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
+NETWORKS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 INDEX = "model_index.json"
-TEXT_FILE_PATTERNS = (INDEX, "*/*.json", "*/*.txt")  # configurations and vocabularies
+TEXT_FILE_PATTERNS = (  # configurations, vocabularies and chat templates
+    *(INDEX, "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja"),
+)
 HUB_TIMEOUT_SECONDS = 10.0  # for the one request that decides whether the hub can be reached
 
 
@@ -149,11 +151,7 @@ def _is_part(value: object) -> bool:
 
 def _check_texts(part: Path) -> None:
     """The configuration of a part is there. Raises Missing."""
-    needed = {
-        "scheduler": ("scheduler_config.json",),
-        "tokenizer": ("tokenizer.json", "vocab.json"),
-    }
-    names = needed.get(part.name.partition("_")[0], ("config.json",))
+    names = TEXT_PARTS.get(part.name.partition("_")[0], ("config.json",))
     if not any((part / name).is_file() for name in names):
         raise Missing(f"no {' or '.join(names)} in {part}")
 

@@ -33,7 +33,7 @@ def add_lora(
     Raises:
         MiaError: a rank below 1, or a target that no layer is named after.
     """
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     if rank < 1:
         raise MiaError(f"a LoRA of rank {rank}: the rank must be 1 or more.")
@@ -51,7 +51,11 @@ def add_lora(
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet.add_adapter(config)  # type: ignore[operator]
+        if hasattr(unet, "add_adapter"):
+            unet.add_adapter(config)  # type: ignore[operator]
+        else:  # PixArt's transformer, which diffusers gives no such method
+            inject_adapter_in_model(config, unet)
+            unet.peft_config = {"default": config}  # type: ignore[assignment]
 
 
 def save_lora(unet: nn.Module, folder: Path) -> None:
@@ -60,13 +64,14 @@ def save_lora(unet: nn.Module, folder: Path) -> None:
     from safetensors.torch import save_file
 
     config: Any = unet.peft_config["default"]  # type: ignore[index]
+    part = network_part(unet)
     settings = {
-        "unet.r": config.r,
-        "unet.lora_alpha": config.lora_alpha,
-        "unet.target_modules": sorted(config.target_modules),
+        f"{part}.r": config.r,
+        f"{part}.lora_alpha": config.lora_alpha,
+        f"{part}.target_modules": sorted(config.target_modules),
     }
     state = get_peft_model_state_dict(unet)
-    tensors = {f"unet.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
+    tensors = {f"{part}.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / NAME, {"format": "pt", METADATA: json.dumps(settings)})
 
@@ -81,18 +86,31 @@ def load_lora(unet: nn.Module, folder: Path) -> None:
     Raises:
         MiaError: no or no readable LoRA there, or one for another network.
     """
-    fuse(unet, "unet", read_loras([folder], [1.0], ["unet"]))
+    part = network_part(unet)
+    fuse(unet, part, read_loras([folder], [1.0], [part]))
+
+
+def network_part(network: nn.Module) -> str:
+    """What diffusers' pipelines call a network: "transformer", or "unet"."""
+    return "transformer" if type(network).__name__.endswith("Transformer2DModel") else "unet"
 
 
 def read_loras(
-    paths: Sequence[Path], scales: Sequence[float], parts: Collection[str]
+    paths: Sequence[Path],
+    scales: Sequence[float],
+    parts: Collection[str],
+    pipeline: str | None = None,
 ) -> list[tuple[Adapters, float]]:
     """LoRAs with their scales, for a model that consists of `parts`.
+
+    Args:
+        pipeline: class of a transformer family, whose trainers have words of their own for layers.
 
     Raises:
         MiaError: a file that is no LoRA, or one with adapters of a part that is not there.
     """
-    every = [read_lora(path) for path in paths]
+    network = "transformer" if "transformer" in parts else "unet"
+    every = [read_lora(path, network, pipeline) for path in paths]
     for adapters in every:
         for part in sorted(adapters.layers.keys() - set(parts)):
             first = next(iter(adapters.layers[part].values())).name

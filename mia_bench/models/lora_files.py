@@ -8,6 +8,9 @@ Read are, with or without the name of an adapter in their keys:
     diffusers in 2023   <layer>.to_q_lora.down.weight, <layer>.lora_linear_layer.down.weight
     kohya, LyCORIS      lora_unet_<layer with underscores>.lora_down.weight, .alpha, .dora_scale
 
+Of transformers likewise, with transformer for unet; what other trainers call their layers is
+converted by diffusers.
+
 A matrix that cannot be read so is an error with its name: nothing in a file is left out.
 """
 
@@ -28,9 +31,11 @@ from mia_bench.utils.errors import MiaError
 NAME = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"  # where diffusers keeps peft's settings
 PEFT_NAME, PEFT_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
-PARTS = ("unet", "text_encoder", "text_encoder_2")
-KOHYA_PARTS = {
+PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+FOREIGN = ("lora_unet_", "lora_te", "diffusion_model.", "double_blocks.", "single_blocks.")
+KOHYA_PARTS = {  # by the start of a key; "unet" is the network that is trained, whatever its kind
     "lora_unet_": "unet",
+    "lora_transformer_": "unet",
     "lora_te_": "text_encoder",
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
@@ -105,8 +110,12 @@ def _settings_beside(file: Path) -> list[Path]:
     return [settings] if file.name != NAME and settings.is_file() else []
 
 
-def read_lora(path: Path) -> Adapters:
+def read_lora(path: Path, network: str = "unet", pipeline: str | None = None) -> Adapters:
     """Read a LoRA into memory.
+
+    Args:
+        network: the part that keys without one are of.
+        pipeline: class of a transformer family of diffusers, which converts other trainers' words.
 
     Raises:
         MiaError: the file is not one, or holds something that has no meaning here; names it.
@@ -114,26 +123,28 @@ def read_lora(path: Path) -> Adapters:
     layers: dict[str, dict[str, LowRank]] = {}
     files = lora_files(path)
     for part, (file, *settings) in files.items():
-        for network, updates in _read_file(file, part, settings).items():
-            layers.setdefault(network, {}).update(updates)
+        for name, updates in _read_file(file, part, settings, network, pipeline).items():
+            layers.setdefault(name, {}).update(updates)
     return Adapters(find_lora(path) if "" in files else path, layers)
 
 
-def _read_file(file: Path, part: str, settings_files: list[Path]) -> dict[str, dict[str, LowRank]]:
+def _read_file(
+    file: Path, part: str, settings_files: list[Path], network: str, pipeline: str | None
+) -> dict[str, dict[str, LowRank]]:
     state, settings = _open(file, settings_files)
-    matrices, adapters = _sorted_by_layer(file, state, part)
+    if pipeline is not None and any(key.startswith(FOREIGN) for key in state):
+        state = _converted(file, state, pipeline)
+    matrices, adapters = _sorted_by_layer(file, state, part, network)
     if len(adapters) > 1:
         raise MiaError(
             f"{file} holds {len(adapters)} adapters ({', '.join(sorted(adapters))}): save the one "
             "that is meant in a file of its own."
         )
     layers: dict[str, dict[str, LowRank]] = {}
-    for (network, layer), kinds in matrices.items():
-        chosen = _settings_of(settings, network)
+    for (name, layer), kinds in matrices.items():
+        chosen = _settings_of(settings, name)
         _check_settings(file, chosen)
-        layers.setdefault(network, {})[layer.replace(".", "_")] = _low_rank(
-            file, layer, kinds, chosen
-        )
+        layers.setdefault(name, {})[layer.replace(".", "_")] = _low_rank(file, layer, kinds, chosen)
     return layers
 
 
@@ -161,7 +172,7 @@ def _open(file: Path, settings_files: list[Path]) -> tuple[dict[str, Tensor], di
 
 
 def _sorted_by_layer(
-    file: Path, state: Mapping[str, Tensor], part: str
+    file: Path, state: Mapping[str, Tensor], part: str, network: str
 ) -> tuple[dict[tuple[str, str], dict[str, Tensor]], set[str]]:
     """({(part, layer): {"down", "up", "alpha", "magnitude"}}, names of adapters)."""
     matrices: dict[tuple[str, str], dict[str, Tensor]] = {}
@@ -172,7 +183,7 @@ def _sorted_by_layer(
             strange.append(key)
             continue
         named = match.groupdict()
-        place = _place(named["layer"], part)
+        place = _place(named["layer"], part, network)
         if named["kind"] == "magnitude":
             tensor = tensor.flatten()  # peft's is one for each output, (1, outputs, 1, 1) at most
         matrices.setdefault(place, {})[KINDS.get(named["kind"], named["kind"])] = tensor
@@ -192,19 +203,48 @@ def _sorted_by_layer(
     return matrices, adapters
 
 
-def _place(layer: str, part: str) -> tuple[str, str]:
+def _converted(file: Path, state: dict[str, Tensor], pipeline: str) -> dict[str, Tensor]:
+    """The matrices in the words of diffusers' transformer, by its own converters, which know what
+    kohya and others call the layers of each family (fused projections are cut).
+
+    Raises:
+        MiaError: what the converter would leave out, or does not know.
+    """
+    import diffusers
+
+    if lost := [key for key in state if "dora_scale" in key]:
+        raise MiaError(
+            f"{file} is a DoRA in another trainer's words ({lost[0]}): converting it would leave "
+            "its magnitudes out. Save it from diffusers."
+        )
+    convert = getattr(getattr(diffusers, pipeline), "lora_state_dict", None)
+    if convert is None:
+        return state
+    try:
+        found = convert(dict(state))
+    except (ValueError, KeyError, NotImplementedError, AttributeError, IndexError) as error:
+        raise MiaError(
+            f"{file} is a LoRA of another network than a {pipeline}'s, or of a trainer whose words "
+            f"are not known: {str(error).strip().splitlines()[0][:200]}"
+        ) from error
+    converted: dict[str, Tensor] = found[0] if isinstance(found, tuple) else found
+    return converted
+
+
+def _place(layer: str, part: str, network: str) -> tuple[str, str]:
     """(part, layer in that part's own words) from the layer in a key."""
     for prefix, kohya in KOHYA_PARTS.items():
         if layer.startswith(prefix):
-            return kohya, layer.removeprefix(prefix)
+            return network if kohya == "unet" else kohya, layer.removeprefix(prefix)
     layer = layer.removeprefix("base_model.model.")
     for name in PARTS:
         if layer.startswith(f"{name}."):
             part, layer = name, layer.removeprefix(f"{name}.")
     layer = layer.removeprefix("base_model.model.").replace(".processor.", ".")
     if not part:
-        part = "text_encoder" if layer.startswith(("text_model.", "encoder.layers.")) else "unet"
-    if part == "unet":
+        is_text = layer.startswith(("text_model.", "encoder.layers."))
+        part = "text_encoder" if is_text else network
+    if part in ("unet", "transformer"):
         return part, re.sub(r"\.to_out$", ".to_out.0", layer)
     return part, re.sub(r"\.to_(q|k|v|out)$", r".\1_proj", layer)
 

@@ -6,6 +6,7 @@ model_index.json. Epsilon or v prediction comes from its scheduler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from mia_bench.models.schedule import (
 )
 from mia_bench.models.weight_files import contents, load
 from mia_bench.storage.hashing import hash_key
-from mia_bench.utils.errors import MiaError
+from mia_bench.utils.errors import MiaError, Missing
 
 if TYPE_CHECKING:
     import torch
@@ -221,6 +222,18 @@ class StableDiffusion:
     def timesteps(self) -> int:
         """Length of the training schedule."""
         return schedule_steps(self._schedule())
+
+    def sigmas(self) -> Sequence[float]:
+        """(T,) noise fraction b / (a + b) at every timestep; Stable Diffusion 1's schedule where
+        the model is not here yet, which all of its line share."""
+        from mia_bench.target.flow_schedule import equal_noise_sigmas
+
+        try:
+            alphas = alphas_cumprod(self._schedule())
+        except Missing:
+            alphas = None
+        levels: list[float] = equal_noise_sigmas(alphas).tolist()
+        return levels
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""

@@ -14,6 +14,7 @@ from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
 from mia_bench.planning.applicable import check_mode, left_out_without_captions
 from mia_bench.planning.contracts import refuse
+from mia_bench.planning.noise_levels import at_timesteps
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -70,8 +71,11 @@ def to_experiment(cfg: DictConfig) -> Experiment:
         raise MiaError(secret_advice(problem))
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
-    attacks = {name: build(node, f"attack.{name}") for name, node in resolved["attack"].items()}
     model = build(resolved["model"], "model")
+    attacks = {
+        name: build(at_timesteps(node, f"attack.{name}", model), f"attack.{name}")
+        for name, node in resolved["attack"].items()
+    }
     source = build(resolved["data"]["source"], "data.source")
     nodes = resolved["mitigation"]
     mitigations = {name: build(node, f"mitigation.{name}") for name, node in nodes.items()}

@@ -15,12 +15,19 @@ COMMAND = Command(
     (
         Option("work", "checkpoints and downloads", "FOLDER", "outputs/pretrain"),
         Option("out", "the finished bundle", "FOLDER", "mia_bench/assets/tiny"),
+        Option(
+            "flow_steps", "of a flow-matching transformer instead, on tiny's autoencoder", "N", "0"
+        ),
         Option("resolution", "pixels a side", "N", "64"),
         Option("autoencoder_steps", "of the autoencoder", "N", "3000"),
         Option("denoiser_steps", "of the U-Net; 0: the autoencoder alone", "N", "8000"),
         Option("threads", "of the CPU; where not given, all", "N"),
     ),
-    examples=("mia-bench pretrain", "mia-bench pretrain work=/tmp/pretrain denoiser_steps=0"),
+    examples=(
+        "mia-bench pretrain",
+        "mia-bench pretrain work=/tmp/pretrain denoiser_steps=0",
+        "mia-bench pretrain flow_steps=20000 out=outputs/tiny_flow",
+    ),
 )
 
 
@@ -42,6 +49,11 @@ def train(words: Sequence[str]) -> None:
     work.mkdir(parents=True, exist_ok=True)
     corpus = load_corpus(work / "npm", arguments.integer("resolution"))
     echo(f"{len(corpus.parts)} pairs, {corpus.held_out.sum()} held out")
+    if flow_steps := arguments.integer("flow_steps"):
+        from mia_bench.pretrain.flow import export_flow, train_flow
+
+        export_flow(train_flow(corpus, work, flow_steps), arguments.path("out"))
+        return
     vae = train_autoencoder(corpus, work, arguments.integer("autoencoder_steps"))
     if steps:
         from mia_bench.pretrain.denoiser import train_denoiser

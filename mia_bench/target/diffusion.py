@@ -31,6 +31,11 @@ def eps_from_v(v: Tensor, z_t: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return a * v + b * z_t
 
 
+def eps_from_velocity(velocity: Tensor, z_t: Tensor, a: Tensor) -> Tensor:
+    """velocity = eps - z0 at z_t = a z0 + (1 - a) eps  =>  eps = z_t + a velocity."""
+    return z_t + a * velocity
+
+
 def clean_estimate(z_t: Tensor, eps: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """The z0 that `eps` implies: (z_t - b eps) / a."""
     return (z_t - b * eps) / a

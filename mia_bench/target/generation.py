@@ -1,7 +1,8 @@
-"""Images from captions by deterministic DDIM, from noise that a seed decides."""
+"""Images from captions by deterministic DDIM or Euler steps, from noise that a seed decides."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,13 +10,16 @@ import torch
 from torch import Tensor
 
 from mia_bench.target.diffusion import keyed_noise
+from mia_bench.target.flow_schedule import FlowSchedule
 from mia_bench.target.query import Condition
+from mia_bench.target.schedule import NoiseLevels
 
 
 class TextToImage(Protocol):
     """What generation needs of a target."""
 
     latent_shape: tuple[int, ...]
+    schedule: NoiseLevels
 
     @property
     def timesteps(self) -> int: ...
@@ -23,6 +27,7 @@ class TextToImage(Protocol):
     def device(self) -> torch.device: ...
     def embed(self, captions: Sequence[str]) -> Condition: ...
     def predict_noise(self, z_t: Tensor, t: int, cond: Condition) -> Tensor: ...
+    def predict_velocity(self, z_t: Tensor, sigma: float, cond: Condition) -> Tensor: ...
     def move(self, z_t: Tensor, eps: Tensor, t: int, s: int) -> Tensor: ...
     def decode(self, z0: Tensor) -> Tensor: ...
 
@@ -42,6 +47,9 @@ def generate(
     keys = [f"generate:{i}" for i in range(len(captions))]
     z = torch.stack([keyed_noise(seed, key, None, 0, target.latent_shape) for key in keys])
     z, cond, null = z.to(target.device), target.embed(captions), target.embed([""] * len(captions))
+    if isinstance(target.schedule, FlowSchedule):
+        sigmas: list[float] = target.schedule.sampler(steps).tolist()
+        return target.decode(euler(target, z, sigmas, cond, null, guidance))
     for t, s in ddim_moves(target.timesteps, steps):
         eps = target.predict_noise(z, t, cond)
         if guidance != 1.0:
@@ -49,6 +57,24 @@ def generate(
             eps = eps_null + guidance * (eps - eps_null)
         z = target.move(z, eps, t, s)
     return target.decode(z)
+
+
+def euler(
+    target: TextToImage,
+    z: Tensor,
+    sigmas: Sequence[float],
+    cond: Condition,
+    null: Condition,
+    guidance: float,
+) -> Tensor:
+    """Latents (B, *latent) after Euler steps z + (u - s) v_hat along falling `sigmas`."""
+    for s, u in itertools.pairwise(sigmas):
+        v = target.predict_velocity(z, s, cond)
+        if guidance != 1.0:
+            v_null = target.predict_velocity(z, s, null)
+            v = v_null + guidance * (v - v_null)
+        z = z + (u - s) * v
+    return z
 
 
 def ddim_moves(timesteps: int, steps: int) -> list[tuple[int, int]]:

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from mia_bench.target import generation
 from mia_bench.target.diffusion import add_noise, ddim_step
-from mia_bench.target.noise_predictor import NoisePredictor
+from mia_bench.target.flow_schedule import FlowSchedule
+from mia_bench.target.noise_predictor import NetworkCall, NoisePredictor, call_unet
 from mia_bench.target.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 from mia_bench.target.query_engine import QueryEngine
-from mia_bench.target.schedule import Schedule
+from mia_bench.target.schedule import NoiseLevels, Schedule
 from mia_bench.utils.precision import exactly
 
 T = TypeVar("T")
@@ -32,16 +33,19 @@ class Target(nn.Module):
     """Every query an attack may make, with the number of queries kept in `queries`.
 
     Args:
-        unet: a module with diffusers' U-Net call signature.
+        unet: the network: a U-Net of diffusers, or whatever `call` calls.
         latents, text: the family's image codec and text stack.
         latent_shape: (C, h, w) of one sample's latents.
-        alphas_cumprod: (T,) taken from the model's own scheduler, never rebuilt.
-        prediction_type: what the U-Net returns, "epsilon" or "v_prediction".
+        alphas_cumprod: (T,) taken from the model's own scheduler, never rebuilt; or a
+            `FlowSchedule`, for a model of flow matching.
+        prediction_type: what the network predicts, "epsilon", "v_prediction" or, of flow matching,
+            "velocity".
         seed: evaluation seed, part of every noise key.
         chunk: rows per U-Net call, None: to be tuned on the device (chunk_tuning.py). Speed and
             memory only: never part of an identity.
         store: keeps clean latents across runs, or None.
         dtype: what the U-Net computes in; everything around it is float32.
+        call: how the network is called.
 
     Raises:
         ValueError: another prediction type.
@@ -53,18 +57,21 @@ class Target(nn.Module):
         latents: Latents,
         text: Text,
         latent_shape: tuple[int, ...],
-        alphas_cumprod: Tensor,
+        alphas_cumprod: Tensor | FlowSchedule,
         prediction_type: str = "epsilon",
         seed: int = 0,
         chunk: int | None = 64,
         store: LatentStore | None = None,
         dtype: torch.dtype = torch.float32,
+        call: NetworkCall = call_unet,
     ) -> None:
         super().__init__()
         self.unet, self.latents, self.text = unet, latents, text
         self.latent_shape, self.seed, self.store = latent_shape, seed, store
-        self.schedule = Schedule(alphas_cumprod)
-        self.predictor = NoisePredictor(unet, self.schedule, prediction_type, dtype)
+        self.schedule: NoiseLevels = (
+            alphas_cumprod if isinstance(alphas_cumprod, FlowSchedule) else Schedule(alphas_cumprod)
+        )
+        self.predictor = NoisePredictor(unet, self.schedule, prediction_type, dtype, call)
         self.tunable = chunk is None
         rows = chunk or UNTUNED_CHUNK_ROWS
         self.engine = QueryEngine(self.predictor, seed, latent_shape, rows)
@@ -238,11 +245,19 @@ class Target(nn.Module):
     def generate(
         self, captions: Sequence[str], seed: int, steps: int = 50, guidance: float = 1.0
     ) -> Tensor:
-        """Images (B, 3, H, W) by deterministic DDIM from noise keyed by (seed, row).
+        """Images (B, 3, H, W) by deterministic DDIM from noise keyed by (seed, row); on flow
+        matching by Euler steps along the sigmas of the model's own sampler.
 
         NFE: steps per image, twice that with guidance other than 1 (Ho & Salimans 2022).
         """
         return generation.generate(self, captions, seed, steps, guidance)
+
+    def predict_velocity(self, z_t: Tensor, sigma: float, cond: Condition) -> Tensor:
+        """v_hat (B, *latent) = eps_hat - z0_hat at noise fraction sigma, of flow matching. NFE: B.
+
+        At sigma = 1 eps no longer tells the velocity, so sampling goes by this.
+        """
+        return self.engine.predict(z_t, sigma, cond, native=True)
 
     # --- counting and the batch at hand --------------------------------------------------------
 

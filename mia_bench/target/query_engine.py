@@ -63,15 +63,26 @@ class QueryEngine:
 
     # --- predictions -------------------------------------------------------------------------
 
-    def predict(self, z_t: Tensor, t: int | Tensor, cond: Condition, whole: bool = False) -> Tensor:
-        """eps_hat (B, *latent) at given latents, which nothing shares; see `Target`."""
+    def predict(
+        self,
+        z_t: Tensor,
+        t: int | float | Tensor,
+        cond: Condition,
+        whole: bool = False,
+        native: bool = False,
+    ) -> Tensor:
+        """eps_hat (B, *latent) at given latents, which nothing shares; see `Target`.
+
+        `native`: what the network itself predicts, in the place of eps_hat.
+        """
         if isinstance(t, int):
             self.schedule.check(t)
+        predict = self.predictor.predict if native else self.predictor
         steps = t if isinstance(t, Tensor) else torch.full((len(z_t),), t, device=z_t.device)
         steps = steps.expand(len(z_t))
 
         def predict_rows(rows: slice) -> Tensor:
-            return self.predictor(z_t[rows], steps[rows], cond.rows(rows), observed=whole)
+            return predict(z_t[rows], steps[rows], cond.rows(rows), observed=whole)
 
         if whole:
             parts = [predict_rows(slice(None))]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from torch import Tensor, nn
 
 from mia_bench.target.diffusion import signal_and_noise
+from mia_bench.target.flow_schedule import FlowSchedule, shifted
 
 
 class Schedule(nn.Module):
@@ -45,7 +48,23 @@ class Schedule(nn.Module):
         shape = (-1,) + (1,) * (like.ndim - 1)
         return a[t].view(shape), b[t].view(shape)
 
+    def network_time(self, t: Tensor) -> Tensor:
+        """(B,) what the U-Net takes as time: the timestep."""
+        return t
+
+    def training_time(self, index: Tensor, shift: float = 1.0) -> Tensor:
+        """(B,) timesteps to train at, from places 0 to T - 1; `shift` moves them towards noise as
+        it does in flow matching, t / T in the place of sigma."""
+        if shift == 1:
+            return index
+        noise = shifted(index.float() / self.timesteps, shift)
+        return (noise * self.timesteps).long().clamp_max(self.timesteps - 1)
+
     def check(self, t: int) -> None:
         """Raises ValueError unless 0 <= t < timesteps: the clean level is no step of the U-Net."""
         if not 0 <= t < self.timesteps:
             raise ValueError(f"timestep {t} is outside the schedule of {self.timesteps} steps")
+
+
+NoiseLevels: TypeAlias = Schedule | FlowSchedule
+"""Signal and noise levels by timestep, of either kind of model."""

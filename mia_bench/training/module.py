@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,18 +26,18 @@ from mia_bench.training.batches import (
 from mia_bench.training.nan_checks import require_gradients, require_losses
 from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
 from mia_bench.training.views import AugmentedViews
+from mia_bench.utils.errors import MiaError
 from mia_bench.utils.rng import keyed_generator
 
 
 class FinetuneModule(LightningModule):
-    """Noise-prediction MSE on the U-Net; image codec and text encoder are frozen.
+    """Noise-prediction MSE on the network; image codec and text encoder are frozen.
 
     Objective: Ho et al. 2020, eq. 14, on the latents, with epsilon or v targets as the model's
-    scheduler says. With `ema_decay` the averaged weights are validated and saved.
+    scheduler says; of flow matching the velocity eps - z0 (Esser et al. 2024, arXiv 2403.03206,
+    eq. 2), or the clean latents it implies. With `ema_decay` the averaged weights are validated and
+    saved.
     """
-
-    a: Tensor
-    b: Tensor
 
     def __init__(
         self,
@@ -62,9 +63,14 @@ class FinetuneModule(LightningModule):
         if heldout is not None:
             self.validation["heldout"] = heldout.take(recipe.val_rows)
         self.prediction_type = target.prediction_type
+        if recipe.loss == "clean" and self.prediction_type != "velocity":
+            raise MiaError(
+                f"finetune.loss=clean belongs to flow matching, and this model predicts "
+                f"{self.prediction_type}: use finetune.loss=native."
+            )
         self.null = target.embed([""])
-        self.register_buffer("a", target.a.clone(), persistent=False)
-        self.register_buffer("b", target.b.clone(), persistent=False)
+        self.call = target.predictor.call
+        self.schedule = copy.deepcopy(target.schedule).train()  # moves with this module
         self.timesteps = target.timesteps
         self.train_loss = MeanMetric()
         self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
@@ -85,7 +91,7 @@ class FinetuneModule(LightningModule):
         self.batches = StepBatches(
             self.training_rows,
             self.recipe,
-            self.timesteps,
+            getattr(self.schedule, "train_steps", self.timesteps),
             trainer.global_rank,
             trainer.world_size,
             trainer.global_step,
@@ -103,9 +109,8 @@ class FinetuneModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         hidden, extra = self._text(self.training_rows.cond, batch["text"], batch["drop"])
-        losses = self._loss(
-            self.unet, self._latents(batch), batch["t"], batch["eps"], hidden, extra
-        )
+        t = self.schedule.training_time(batch["t"], self.recipe.timestep_shift)
+        losses = self._loss(self.unet, self._latents(batch), t, batch["eps"], hidden, extra)
         loss = (losses * batch["weight"]).mean()
         ids = [self.training_rows.sample_id[i] for i in batch["row"].tolist()]
         require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
@@ -218,15 +223,18 @@ class FinetuneModule(LightningModule):
         hidden: Tensor,
         extra: Mapping[str, Tensor],
     ) -> Tensor:
-        """(B,) mean squared error over latent elements, on eps or v as the model predicts."""
-        shape = (-1,) + (1,) * (z0.ndim - 1)
-        a, b = self.a[t].view(shape), self.b[t].view(shape)
+        """(B,) mean squared error over latent elements, on what the model predicts, or on the
+        clean latents of flow matching, z_t - sigma v."""
+        a, b = self.schedule.levels(t, z0)
         z_t = add_noise(z0, eps, a, b)
-        expected = eps if self.prediction_type == "epsilon" else a * eps - b * z0
-        raw = unet(
-            z_t, t, encoder_hidden_states=hidden, added_cond_kwargs=extra or None, return_dict=False
-        )[0]
-        return F.mse_loss(raw.float(), expected, reduction="none").flatten(1).mean(1)
+        raw = self.call(unet, z_t, self.schedule.network_time(t), hidden, extra).float()
+        if self.recipe.loss == "clean":
+            raw, expected = z_t - b * raw, z0
+        elif self.prediction_type == "velocity":
+            expected = eps - z0
+        else:
+            expected = eps if self.prediction_type == "epsilon" else a * eps - b * z0
+        return F.mse_loss(raw, expected, reduction="none").flatten(1).mean(1)
 
     def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         index, null = row.cpu(), self.null

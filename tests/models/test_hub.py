@@ -299,7 +299,7 @@ def test_the_index_is_read_before_anything_else_is_fetched(serve, upstream):
     index = upstream / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "FluxPipeline"))
     server = serve({"someone/model": upstream})
-    with pytest.raises(MiaError, match="is a FluxPipeline: there are builders for"):
+    with pytest.raises(MiaError, match="is a FluxPipeline: use model=flux_dev"):
         StableDiffusion("someone/model", 64).fetch()
     assert set(server.asked) == {"model_index.json"}
 

@@ -13,7 +13,7 @@ from mia_bench.target import Batch, Query
 
 
 def test_other_prediction_types_are_refused(random_target: Build) -> None:
-    with pytest.raises(ValueError, match="'sample': epsilon or v_prediction"):
+    with pytest.raises(ValueError, match="'sample': epsilon, v_prediction or velocity"):
         random_target("sample")
 
 

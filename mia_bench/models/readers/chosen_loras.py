@@ -30,11 +30,14 @@ def chosen_loras(lora: str | tuple[str, ...] | None, scale: float | tuple[float,
     return dict(zip(loras, scales, strict=False))
 
 
-def read_chosen(loras: Scales, parts: Collection[str]) -> list[tuple[Adapters, float]]:
-    """Their matrices, for a model that consists of `parts`."""
+def read_chosen(
+    loras: Scales, parts: Collection[str], pipeline: str | None = None
+) -> list[tuple[Adapters, float]]:
+    """Their matrices, for a model that consists of `parts`; `pipeline`: of a transformer family."""
     from mia_bench.models.lora import read_loras
 
-    return read_loras([hub.locate_lora(lora) for lora in loras], [*loras.values()], parts)
+    files = [hub.locate_lora(lora) for lora in loras]
+    return read_loras(files, [*loras.values()], parts, pipeline)
 
 
 def lora_key(loras: Scales) -> str | list[list[Any]] | None:

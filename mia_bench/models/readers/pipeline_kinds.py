@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mia_bench.models.readers.refusals import refuse_pipeline
 from mia_bench.utils.errors import MiaError
 
 SD, SDXL = "StableDiffusion", "StableDiffusionXL"
@@ -39,10 +40,7 @@ def family_of(index: Mapping[str, Any], path: str) -> str:
     kind = str(index.get("_class_name"))
     family = FAMILY_OF.get(kind)
     if family is None:
-        raise MiaError(
-            f"{path} is a {kind}: there are builders for {', '.join(map(pipeline_name, ENCODERS))} "
-            "and for the image-to-image, in-painting and PAG pipelines with the same networks."
-        )
+        raise refuse_pipeline(kind, path, map(pipeline_name, ENCODERS))
     absent = [part for part in ENCODERS[family] if (index.get(part) or [None])[0] is None]
     if part_is_named(index) and absent:
         raise MiaError(

@@ -1,0 +1,87 @@
+"""Monte-Carlo bias: residual vectors are averaged before their norm is taken.
+
+Papers: "T_mc" of arXiv 2603.13421 for rectified flows, and SimA-MC of Rao, Qu, Moyer, arXiv
+2509.25003 v2 for eps models, both [S]: read second hand, see Differs.
+Idea: an ordinary loss is squared bias plus variance. The mean of residual vectors over draws of
+noise keeps the bias, which training on an image removes.
+    r_n   = eps(a_t z0 + b_t e_n, t, c) - e_n,        n = 1..N
+    T     = mean_d ( 1/N sum_n r_n )^2
+    score = - T      or, with complexity: png,   - T / C,   C bytes of the image as a PNG
+On a rectified flow r = (1 - sigma) (v_hat - v), so T is T_mc = || z0 + mean_n v_hat_n ||^2 times a
+constant, where the mean of e_n is zero; which it is exactly, because draws come in pairs e, -e.
+Access: GREY_BOX. NFE: n_noise (8 by default).
+Differs: pairs are ours, the papers draw independently and let the mean vanish in expectation. N is
+not known to us: 8 [ASSUME]. T_mc is evaluated at sigma = .5, which is t = 354 of Stable Diffusion's
+schedule; its VP form at the same level [ours]. C is that of Pillow's encoder on 8-bit pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.target import Batch, Query, Target
+
+
+@dataclass(frozen=True)
+class MonteCarloBias:
+    """Args: `t` timestep; `n_noise` draws, an even number; `complexity` that divides T."""
+
+    t: int = 354
+    n_noise: int = 8
+    complexity: Literal["none", "png"] = score_field("none")
+    access: ClassVar[Access] = Access.GREY_BOX
+    version: ClassVar[int] = 1
+    statistics: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.n_noise < 2 or self.n_noise % 2:
+            raise ValueError(f"n_noise={self.n_noise}: draws come in pairs e, -e; use 2, 4, ...")
+
+    @property
+    def nfe(self) -> tuple[int, int]:
+        return self.n_noise, 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return (self.t,)
+
+    def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """`bias` (B,): T; `log_bytes` (B,): log C."""
+        view, c, draws = target.view(batch), target.embed(batch.caption), range(self.n_noise // 2)
+        total = torch.zeros_like(view.z0)
+        predictions = target.predict_grid(view, [Query(self.t, c, draw) for draw in draws])
+        for draw, eps_hat in zip(draws, predictions, strict=True):
+            e = target.noise(view.sample_id, self.t, draw)
+            mirrored = target.add_noise(view.z0, -e, self.t)
+            # the residuals (eps_hat - e) + (eps_hat' + e) of a pair
+            total += eps_hat.float() + target.predict_noise(mirrored, self.t, c).float()
+        bias = (total / self.n_noise).square().flatten(1).mean(1)
+        return {"bias": bias, "log_bytes": png_bytes(batch.image).log().to(bias.device)}
+
+    def score(self, features: Features, calibration: Calibration) -> Floats:
+        """Minus T, or minus T / C; nothing is fitted."""
+        del calibration
+        bias = np.asarray(features["bias"], dtype=np.float64)
+        if self.complexity == "none":
+            return -bias
+        scores: Floats = -bias / np.exp(np.asarray(features["log_bytes"], dtype=np.float64))
+        return scores
+
+
+def png_bytes(image: Tensor) -> Tensor:
+    """(B,) bytes of each image (3, H, W) in [-1, 1] as a lossless file of 8 bits a channel."""
+    pixels = ((image.detach().cpu().float() + 1) * 127.5).round().clamp(0, 255).byte()
+    sizes = []
+    for picture in pixels.permute(0, 2, 3, 1).numpy():
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        sizes.append(file.tell())
+    return torch.tensor(sizes, dtype=torch.float32)

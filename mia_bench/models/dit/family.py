@@ -1,0 +1,123 @@
+"""What a family of diffusion transformers consists of: the values that its file fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from mia_bench.target.noise_predictor import NetworkCall
+
+PartConfig: TypeAlias = Mapping[str, Any]
+"""A part's config.json."""
+
+Embed: TypeAlias = Callable[[Any, list[str], torch.device, int], tuple[Tensor, dict[str, Tensor]]]
+"""(pipeline, captions, device, tokens) -> (hidden (B, tokens, width), extra), both of one length
+whatever the captions; the empty caption gives the pipeline's own null condition."""
+
+
+@dataclass(frozen=True)
+class LatentUnits:
+    """How an autoencoder's latents become those that the transformer sees: (z - shift) * scale.
+
+    Args:
+        channels: of the latents.
+        shrink: pixels per latent cell, along a side.
+        shift, scale: numbers, or (channels,) values.
+    """
+
+    channels: int
+    shrink: int
+    shift: float | Sequence[float]
+    scale: float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class TransformerFamily:
+    """One family of diffusers' pipelines.
+
+    Args:
+        pipeline, transformer, vae: names of diffusers' classes.
+        encoders: text encoders that must be there; the tokenizer of `text_encoder_2` is
+            `tokenizer_2`.
+        units: vae's config -> its latents.
+        embed: captions through the family's own pipeline.
+        call: (transformer's config, guidance) -> how the network is called.
+        tokens: of a caption, where model.tokens does not say another number.
+        flow: rectified flow with velocities; else epsilon or v on betas.
+        patch: latent cells that the transformer joins, along a side.
+        packed: whether those are joined before they are handed to it.
+        samples_sigmas: whether the pipeline hands its scheduler sigmas 1, ..., 1/n.
+        sequence: latent shape -> length that the pipeline shifts its sigmas by.
+        reversed_training: see FlowSchedule.
+    """
+
+    pipeline: str
+    transformer: str
+    vae: str
+    encoders: tuple[str, ...]
+    units: Callable[[PartConfig], LatentUnits]
+    embed: Embed
+    call: Callable[[PartConfig, float | None], NetworkCall]
+    tokens: int
+    flow: bool = True
+    patch: int = 2
+    packed: bool = False
+    samples_sigmas: bool = True
+    sequence: Callable[[tuple[int, ...]], int] | None = None
+    reversed_training: bool = False
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        return tuple(name.replace("text_encoder", "tokenizer") for name in self.encoders)
+
+    def sequence_length(self, shape: tuple[int, ...]) -> int:
+        """Tokens of an image of latents (C, h, w), as the pipeline counts them."""
+        if self.sequence is not None:
+            return self.sequence(shape)
+        return (shape[1] // self.patch) * (shape[2] // self.patch)
+
+
+def kl_units(vae: PartConfig) -> LatentUnits:
+    """Of an AutoencoderKL; both numbers are needed where a family shifts its latents."""
+    shrink = 2 ** (len(vae["block_out_channels"]) - 1)
+    shift = vae.get("shift_factor") or 0.0
+    return LatentUnits(vae["latent_channels"], shrink, shift, vae["scaling_factor"])
+
+
+def pack(z: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h/2 * w/2, 4 C): squares of 2 x 2 cells as tokens, channels outermost."""
+    b, c, h, w = z.shape
+    squares = z.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return squares.reshape(b, (h // 2) * (w // 2), 4 * c)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `pack`: (B, h/2 * w/2, 4 C) -> (B, C, height, width)."""
+    b, _, c = tokens.shape
+    squares = tokens.view(b, height // 2, width // 2, c // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return squares.reshape(b, c // 4, height, width)
+
+
+def padded(rows: Sequence[Tensor], tokens: int) -> tuple[Tensor, Tensor]:
+    """Rows (n_i, width) as (B, tokens, width) with zeros behind, and which are text (B, tokens)."""
+    hidden = torch.stack(
+        [torch.cat([row[:tokens], row.new_zeros(max(0, tokens - len(row)), row.shape[1])])
+         for row in rows]
+    )  # fmt: skip
+    lengths = torch.tensor([min(len(row), tokens) for row in rows], device=hidden.device)
+    return hidden, torch.arange(tokens, device=hidden.device)[None] < lengths[:, None]
+
+
+def with_null(
+    positive: tuple[Tensor, Tensor], negative: tuple[Tensor, Tensor], captions: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """(hidden, mask) of captions, with the pipeline's null condition where a caption is empty."""
+    empty = torch.tensor([text == "" for text in captions], device=positive[0].device)
+    return (
+        torch.where(empty[:, None, None], negative[0], positive[0]),
+        torch.where(empty[:, None], negative[1].bool(), positive[1].bool()),
+    )

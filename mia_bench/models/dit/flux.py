@@ -1,0 +1,76 @@
+"""FLUX.1 dev and schnell (Black Forest Labs 2024).
+
+Latents (z - shift) * scale of 16 channels, packed into squares of 2 x 2; velocity eps - z0; the
+network is told sigma, the places of its tokens and, where it was distilled with guidance (dev), the
+scale of that guidance as an input: 1, the value of diffusers' training script, unless said
+otherwise, and the same for the null condition. Text: T5; CLIP-L's pooled embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, pack, unpack
+from mia_bench.target.noise_predictor import NetworkCall
+
+
+def embed(
+    pipe: Any, captions: list[str], device: torch.device, tokens: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    hidden, pooled, _ = pipe.encode_prompt(captions, device=device, max_sequence_length=tokens)
+    return hidden, {"pooled": pooled}
+
+
+def call(config: PartConfig, guidance: float | None) -> NetworkCall:
+    del config
+    return FluxVelocity(guidance)
+
+
+@dataclass(frozen=True)
+class FluxVelocity:
+    """Args: `guidance` input of a distilled network, None where it has none."""
+
+    guidance: float | None
+
+    def __call__(
+        self, network: Any, z_t: Tensor, time: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
+    ) -> Tensor:
+        height, width = z_t.shape[-2:]
+        guidance = None
+        if self.guidance is not None:
+            guidance = torch.full_like(time, self.guidance)
+        output = network(
+            hidden_states=pack(z_t),
+            timestep=time.to(z_t.dtype),
+            guidance=guidance,
+            pooled_projections=extra["pooled"],
+            encoder_hidden_states=hidden,
+            txt_ids=hidden.new_zeros(hidden.shape[1], 3),
+            img_ids=places(height // 2, width // 2).to(z_t),
+            return_dict=False,
+        )[0]
+        return unpack(output, height, width)
+
+
+def places(height: int, width: int) -> Tensor:
+    """(height * width, 3): (0, row, column) of every token."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).float()
+
+
+FAMILY = TransformerFamily(
+    pipeline="FluxPipeline",
+    transformer="FluxTransformer2DModel",
+    vae="AutoencoderKL",
+    encoders=("text_encoder", "text_encoder_2"),
+    units=kl_units,
+    embed=embed,
+    call=call,
+    tokens=512,
+    packed=True,
+)

@@ -1,0 +1,212 @@
+"""Stage `flow`: a small rectified-flow transformer on the bundled autoencoder's latents.
+
+FLUX's architecture in miniature (double and single blocks, packed latents), saved as FluxPipeline,
+which the builder of transformer families reads: the bundled model's CLIP gives the pooled text and
+is kept as it is, a small T5 encoder on the same tokenizer is trained jointly. Rectified flow with
+logit-normal levels (Esser et al. 2024, arXiv 2403.03206), as SD3 was trained; the corpus is that of
+the bundled U-Net.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextModel, PreTrainedTokenizerBase, T5Config, T5EncoderModel
+
+from mia_bench.models.dit.flux import FluxVelocity
+from mia_bench.models.hub import BUNDLED
+from mia_bench.pretrain.corpus import Corpus
+from mia_bench.pretrain.denoiser import (
+    FINAL_AVERAGE_DECAY,
+    P_FULL_CAPTION,
+    P_UNCOND,
+    VARIANTS,
+    encode_corpus,
+    tokenise_variants,
+    tokens,
+)
+from mia_bench.pretrain.loop import (
+    learning_rate,
+    load_state,
+    save_state,
+    set_learning_rate,
+    step_generator,
+    update_average,
+)
+from mia_bench.pretrain.tokenizer import build_tokenizer
+
+TOKENS, WIDTH, TEXT_WIDTH = 32, 128, 64
+SAVE_EVERY_STEPS, JUDGE_EVERY_STEPS = 250, 1000
+CALL = FluxVelocity(None)
+
+
+@dataclass(frozen=True)
+class FlowParts:
+    """What is exported: `model` holds the averaged "transformer" and "text"."""
+
+    model: nn.ModuleDict
+    clip: CLIPTextModel
+    tokenizer: PreTrainedTokenizerBase
+    vae: AutoencoderKL
+
+
+def build_transformer() -> FluxTransformer2DModel:
+    """2.6 M parameters: two double blocks, four single ones, 128 wide."""
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=4,
+        attention_head_dim=32,
+        num_attention_heads=WIDTH // 32,
+        joint_attention_dim=TEXT_WIDTH,
+        pooled_projection_dim=TEXT_WIDTH,
+        guidance_embeds=False,
+        axes_dims_rope=(8, 12, 12),
+    )
+
+
+def build_text(tokenizer: PreTrainedTokenizerBase) -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=TEXT_WIDTH,
+        d_ff=4 * TEXT_WIDTH,
+        d_kv=16,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return T5EncoderModel(config)
+
+
+def train_flow(
+    corpus: Corpus, folder: Path, steps: int, batch: int = 32, peak: float = 1e-3
+) -> FlowParts:
+    """The averaged model after `steps` steps; resumes from `folder`/flow.pt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state_path = folder / "flow.pt"
+    tokenizer = build_tokenizer(TOKENS)
+    vae = AutoencoderKL.from_pretrained(BUNDLED / "tiny" / "vae", torch_dtype=torch.float32).eval()
+    clip = CLIPTextModel.from_pretrained(
+        BUNDLED / "tiny" / "text_encoder", torch_dtype=torch.float32
+    ).eval()
+    latents, scale = encode_corpus(vae, corpus)
+    vae.register_to_config(scaling_factor=scale, shift_factor=0.0)
+    captions, null = tokenise_variants(corpus, tokenizer), tokens(tokenizer, [""])[0]
+    held_out = torch.from_numpy(corpus.held_out)
+    train = torch.nonzero(~held_out).squeeze(1)
+
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"transformer": build_transformer(), "text": build_text(tokenizer)})
+    average = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True, weight_decay=1e-3)
+    start = 0
+    if state := load_state(state_path):
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+    began, running = time.monotonic(), 0.0
+    for step in range(start, steps):
+        g = step_generator(step)
+        rows = train[torch.randint(len(train), (batch,), generator=g)]
+        mirror = torch.randint(2, (batch,), generator=g)
+        ids = _captions(captions[rows], null, g)
+        sigma = torch.randn(batch, generator=g).sigmoid()
+        z0 = latents[mirror, rows]
+        eps = torch.randn(z0.shape, generator=g)
+        loss = F.mse_loss(velocity(model, clip, mixed(z0, eps, sigma), sigma, ids), eps - z0)
+        set_learning_rate(optimizer, learning_rate(step, steps, peak))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        update_average(average, model, min(FINAL_AVERAGE_DECAY, (1 + step) / (10 + step)))
+        running += loss.item()
+        last = step + 1 == steps
+        if (step + 1) % SAVE_EVERY_STEPS == 0 or last:
+            states: dict[str, Any] = {
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step + 1,
+            }
+            save_state(state_path, states)
+            seconds = (time.monotonic() - began) / (step + 1 - start)
+            line = f"flow {step + 1}/{steps} loss {running / SAVE_EVERY_STEPS:.4f}"
+            line += f" {seconds:.2f} s/step"
+            if (step + 1) % JUDGE_EVERY_STEPS == 0 or last:
+                rows = torch.nonzero(held_out).squeeze(1)
+                own = judge(average, clip, latents[0, rows], captions[rows, 0])
+                without = judge(average, clip, latents[0, rows], null.expand(len(rows), -1))
+                line += f" held-out conditional {own:.4f} null {without:.4f}"
+            print(line, flush=True)
+            running = 0.0
+    return FlowParts(average.eval(), clip, tokenizer, vae)
+
+
+def _captions(variants: Tensor, null: Tensor, g: torch.Generator) -> Tensor:
+    """(B, tokens) ids: mostly the full caption, else a shorter one, sometimes none."""
+    batch = len(variants)
+    chosen = torch.randint(VARIANTS, (batch,), generator=g)
+    chosen[torch.rand(batch, generator=g) < P_FULL_CAPTION] = 0
+    ids = variants[torch.arange(batch), chosen]
+    ids[torch.rand(batch, generator=g) < P_UNCOND] = null
+    return ids
+
+
+def mixed(z0: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:
+    """(1 - sigma) z0 + sigma eps, sigma (B,)."""
+    s = sigma.view(-1, 1, 1, 1)
+    return (1 - s) * z0 + s * eps
+
+
+def velocity(
+    model: nn.ModuleDict, clip: CLIPTextModel, z: Tensor, sigma: Tensor, ids: Tensor
+) -> Tensor:
+    """(B, 4, h, w) v_hat, called as the target that reads the export calls it."""
+    with torch.no_grad():
+        pooled = clip(ids).pooler_output
+    return CALL(model["transformer"], z, sigma, model["text"](ids)[0], {"pooled": pooled})
+
+
+@torch.no_grad()
+def judge(model: nn.ModuleDict, clip: CLIPTextModel, z0: Tensor, ids: Tensor) -> float:
+    """Mean velocity error over nine fixed levels and fixed noise."""
+    losses, generator = [], torch.Generator().manual_seed(11)
+    for tenth in range(1, 10):
+        eps = torch.randn(z0.shape, generator=generator)
+        sigma = torch.full((len(z0),), tenth / 10)
+        v = velocity(model, clip, mixed(z0, eps, sigma), sigma, ids)
+        losses.append(F.mse_loss(v, eps - z0).item())
+    return sum(losses) / len(losses)
+
+
+def export_flow(parts: FlowParts, out: Path) -> None:
+    """Write a FluxPipeline's directory with fp16 safetensors."""
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=parts.vae,
+        text_encoder=parts.clip,
+        tokenizer=parts.tokenizer,
+        text_encoder_2=parts.model["text"],
+        tokenizer_2=parts.tokenizer,
+        transformer=parts.model["transformer"],
+    )
+    pipeline.to(torch.float16).save_pretrained(out, safe_serialization=True)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"wrote {out} ({size / 2**20:.1f} MB)")

@@ -1,0 +1,79 @@
+"""Every grey-box attack on every transformer family: deterministic, whatever the batch, as dear as
+it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dit_pipelines import FAMILIES, SIDE, save_dit
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from mia_bench.attacks import Access, Attack
+from mia_bench.config.compose import conf_dir
+from mia_bench.config.instantiate import build
+from mia_bench.models.dit.builder import DiffusionTransformer
+from mia_bench.target import Batch, Target
+
+NODES: dict[str, Any] = {
+    name: node
+    for path in sorted((conf_dir() / "attack").glob("*.yaml"))
+    for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
+    if isinstance(node, Mapping) and "_target_" in node
+}
+DEAR = {"drc_full", "drc_tasks", "pfami_nns", "secmi_nns", "drc_face", "mc_full", "pfami_paired"}
+NAMES = sorted(
+    name
+    for name, node in NODES.items()
+    if build(node, name).access is Access.GREY_BOX and name not in DEAR
+)
+# the first logarithm or ratio of small differences after a chain of calls multiplies last digits
+ROWS_AGREE = 5e-3
+
+slow_families = [name for name in FAMILIES if name not in ("sd3", "z_image")]
+EVERY = ["sd3", "z_image", *(pytest.param(f, marks=pytest.mark.long) for f in slow_families)]
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Target:
+    family = str(request.param)
+    folder: Path = save_dit(tmp_path_factory.mktemp("contract") / family, family)
+    guidance = 1.0 if family == "flux_dev" else None
+    model = DiffusionTransformer(str(folder), SIDE.get(family, 16), chunk=64, guidance=guidance)
+    return model.build(model.load_unet(), seed=0)
+
+
+@torch.no_grad()
+def ask(attack: Attack, target: Target, batch: Batch) -> dict[str, Tensor]:
+    target.forget()
+    target.start_attack()
+    return attack.features(target, batch)
+
+
+def row_of(batch: Batch, i: int) -> Batch:
+    return Batch((batch.sample_id[i],), batch.image[i : i + 1], (batch.caption[i],))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_every_grey_box_attack_runs(
+    name: str, target: Target, random_batch: Callable[..., Batch]
+) -> None:
+    attack: Attack = build(NODES[name], name)
+    pixels = target.decode(torch.zeros(1, *target.latent_shape)).shape[-1]
+    drawn = random_batch(2, 0, pixels)
+    batch = Batch(drawn.sample_id, drawn.image, ("a small red boat on the image", ""))
+    whole, again = ask(attack, target, batch), ask(attack, target, batch)
+    for i in range(2):
+        before = target.queries["asked"]
+        row = ask(attack, target, row_of(batch, i))
+        assert target.queries["asked"] - before <= attack.nfe[0]
+        for key, value in row.items():
+            assert value.isfinite().all()
+            assert torch.allclose(value[0], whole[key][i], rtol=ROWS_AGREE, atol=1e-4), key
+    for key, value in whole.items():
+        assert torch.equal(value, again[key]), key

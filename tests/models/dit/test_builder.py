@@ -1,0 +1,191 @@
+"""Identity of a transformer directory, its adapters, and the whole pipeline through it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pandas as pd
+import pytest
+import torch
+from dit_pipelines import FAMILIES, SIDE, save_dit
+from safetensors.torch import save_file
+
+from mia_bench.execution.run import execute
+from mia_bench.models.dit.builder import DiffusionTransformer
+from mia_bench.models.lora import add_lora, save_lora
+from mia_bench.storage.files import read_json
+from mia_bench.utils.errors import MiaError
+
+Folder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    made: dict[str, Path] = {}
+
+    def build(family: str) -> Path:
+        if family not in made:
+            made[family] = save_dit(tmp_path_factory.mktemp("dit") / family, family)
+        return made[family]
+
+    return build
+
+
+def model_of(path: Path, family: str = "sd3", **options: Any) -> DiffusionTransformer:
+    guidance = 1.0 if family == "flux_dev" else None
+    return DiffusionTransformer(
+        str(path), SIDE.get(family, 16), **{"chunk": 8, "guidance": guidance, **options}
+    )
+
+
+@pytest.fixture
+def copied(folder: Folder, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a family's folder that may be written to."""
+    return lambda family: Path(shutil.copytree(folder(family), tmp_path / "copy" / family))
+
+
+def edit(path: Path, **options: Any) -> None:
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in (config | options).items() if v != "drop"}))
+
+
+def test_the_key_follows_everything_that_decides_an_answer(
+    folder: Folder, copied: Callable[[str], Path]
+) -> None:
+    own, path = model_of(folder("sd3")), copied("sd3")
+    moved = model_of(path)
+    assert moved.base_hash() == own.base_hash()
+    assert moved.encoder_hash() == own.encoder_hash()
+    for change in ({"sigma_floor": 0.05}, {"tokens": 16}):
+        assert replace(own, **change).base_hash() != own.base_hash()
+    for free in ({"chunk": "auto"}, {"dtype": "bfloat16"}, {"offload_text": True}):
+        assert replace(own, **free).base_hash() == own.base_hash()
+    edit(path / "vae" / "config.json", shift_factor=0.2)
+    assert moved.encoder_hash() != own.encoder_hash()
+    edit(path / "transformer" / "config.json", qk_norm=None)
+    hashes = {own.base_hash(), moved.base_hash()}
+    (path / "tokenizer_3" / "added.txt").write_text("word")
+    hashes.add(moved.base_hash())
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize("family", ["sd3", "z_image", "sana"])
+def test_text_comes_back_to_the_cpu(family: str, folder: Folder) -> None:
+    own, offloaded = (model_of(folder(family), family, offload_text=f) for f in (False, True))
+    targets = [m.build(m.load_unet(), seed=0) for m in (own, offloaded)]
+    conditions = [t.embed(["two dogs", ""]) for t in targets]
+    assert torch.equal(conditions[0].hidden, conditions[1].hidden)
+    assert len(list(targets[1].text.encoders)) == 0  # type: ignore[arg-type]
+    assert not torch.equal(conditions[0].hidden[0], conditions[0].hidden[1])
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_adapters_are_those_that_diffusers_reads(
+    family: str, folder: Folder, tmp_path: Path
+) -> None:
+    """Saved here, read by diffusers' pipeline where it reads LoRAs, and by `model.lora`."""
+    model = model_of(folder(family), family)
+    network = model.load_unet(train=True)
+    targets = ("to_q", "to_k", "to_v", "to_out.0")
+    add_lora(network, 2, targets)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in network.named_parameters():
+        if "lora_B" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+    save_lora(network, tmp_path)
+    fused = model.load_unet(tmp_path)
+    by_option = replace(model, lora=str(tmp_path))
+    assert by_option.base_hash() != model.base_hash()
+    base = dict(model.load_unet().named_parameters())
+    changed = 0
+    for (name, one), two in zip(
+        fused.named_parameters(), by_option.load_unet().parameters(), strict=True
+    ):
+        assert torch.allclose(one, two)
+        changed += not torch.equal(one, base[name])
+    assert changed >= 4
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder(family))
+    if not hasattr(pipe, "load_lora_weights"):
+        return
+    pipe.load_lora_weights(tmp_path)
+    pipe.fuse_lora()
+    theirs = {
+        name.replace(".base_layer", ""): value
+        for name, value in pipe.transformer.named_parameters()
+        if "lora_" not in name
+    }
+    for name, value in fused.named_parameters():
+        assert torch.allclose(value, theirs[name], atol=1e-5), name
+
+
+def test_kohyas_words_for_flux_are_converted_and_checked(folder: Folder, tmp_path: Path) -> None:
+    """A fused projection of kohya's file is cut into diffusers' three."""
+    model = model_of(folder("flux_dev"), "flux_dev")
+    width, stem = 32, "lora_unet_double_blocks_0_img_attn_qkv"
+    down, up = torch.randn(2, width), torch.randn(3 * width, 2)
+    file = tmp_path / "kohya.safetensors"
+    state = {
+        f"{stem}.lora_down.weight": down,
+        f"{stem}.lora_up.weight": up,
+        f"{stem}.alpha": torch.tensor(1.0),
+    }
+    save_file(state, file)
+    fused = replace(model, lora=str(file)).load_unet()
+    base = model.load_unet()
+    block = base.transformer_blocks[0].attn  # type: ignore[union-attr]
+    changed = fused.transformer_blocks[0].attn  # type: ignore[union-attr]
+    for i, name in enumerate(("to_q", "to_k", "to_v")):
+        expected = getattr(block, name).weight + 0.5 * up[i * width : (i + 1) * width] @ down
+        assert torch.allclose(getattr(changed, name).weight, expected, atol=1e-5)
+    save_file(state | {f"{stem}.dora_scale": torch.ones(3 * width)}, file)
+    with pytest.raises(MiaError, match="DoRA in another trainer's words"):
+        replace(model, lora=str(file)).load_unet()
+
+
+def test_a_lora_of_another_family_is_refused(folder: Folder, tmp_path: Path) -> None:
+    network = model_of(folder("z_image"), "z_image").load_unet(train=True)
+    add_lora(network, 2)
+    save_lora(network, tmp_path)
+    with pytest.raises(MiaError, match=r"is a LoRA of another transformer: \d+ of its \d+ layers"):
+        model_of(folder("sd3"), lora=str(tmp_path)).load_unet()
+    unet_keys = {"unet.mid.to_q.lora_A.weight": torch.ones(1, 4)}
+    unet_keys["unet.mid.to_q.lora_B.weight"] = torch.ones(4, 1)
+    save_file(unet_keys, tmp_path / "pytorch_lora_weights.safetensors")
+    with pytest.raises(MiaError, match="holds adapters of a unet"):
+        model_of(folder("sd3"), lora=str(tmp_path)).load_unet()
+
+
+def test_the_whole_pipeline_on_a_rectified_flow(
+    folder: Folder, tmp_path: Path, experiment: Any, small_overrides: tuple[str, ...]
+) -> None:
+    """Fine-tuned by adapters with SD3's loss, attacked and scored; levels in the manifest."""
+    run = experiment(
+        *small_overrides,
+        "model=sd3",
+        f"model.path={folder('sd3')}",
+        "model.resolution=16",
+        "model.chunk=16",
+        "finetune.epochs=null",
+        "finetune.gradient_checkpointing=false",
+        "mitigation=timesteps",
+        "attack=[loss,rf_mc]",
+        "+attack.loss.sigma=0.35",
+        f"paths.outputs={tmp_path}",
+    )
+    execute(run)
+    (scores,) = tmp_path.glob("runs/*/*/loss-*/scores.parquet")
+    assert len(pd.read_parquet(scores)) > 30
+    manifests = [read_json(path) for path in tmp_path.glob("features/*/*/loss-*/manifest.json")]
+    assert manifests
+    for manifest in manifests:
+        ((t, sigma),) = manifest["levels"].items()
+        assert abs(sigma - 0.35) < 1e-3
+        assert abs(int(t) - 186) <= 1
+    steps = [path for path in tmp_path.glob("targets/*/steps/*/*") if "lora" in path.name]
+    assert steps

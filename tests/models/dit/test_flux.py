@@ -1,0 +1,30 @@
+"""FLUX: squares as tokens, their places, and guidance as an input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from network_spies import Spy
+
+from mia_bench.models.dit.family import pack
+from mia_bench.models.dit.flux import FAMILY, places
+
+
+@pytest.mark.parametrize("guidance", [1.0, None])
+def test_the_network_gets_tokens_places_and_guidance(guidance: float | None) -> None:
+    z, hidden = torch.randn(2, 4, 8, 6), torch.randn(2, 5, 6)
+    spy = Spy(2 * pack(z))
+    call = FAMILY.call({}, guidance)
+    found = call(spy, z, torch.tensor([0.25, 1.0]), hidden, {"pooled": torch.zeros(2, 3)})
+    assert torch.equal(found, 2 * z)
+    assert spy.told["timestep"].tolist() == [0.25, 1]
+    assert spy.told["txt_ids"].shape == (5, 3)
+    assert torch.equal(spy.told["img_ids"], places(4, 3))
+    told = spy.told["guidance"]
+    assert told is None if guidance is None else told.tolist() == [1, 1]
+
+
+def test_places_are_diffusers() -> None:
+    theirs = FluxPipeline._prepare_latent_image_ids(1, 3, 5, "cpu", torch.float32)
+    assert torch.equal(places(3, 5), theirs)
