@@ -37,6 +37,8 @@ class Recipe:
     """AdamW's decoupled weight decay."""
     max_grad_norm: float = 1.0
     """Norm at which gradients are clipped; 0: never."""
+    from_scratch: bool = False
+    """Train random weights, for a model that has no others (model.path=null)."""
     p_uncond: float = 0.0
     """Probability of the empty caption at every step."""
     ema_decay: float | None = None
@@ -99,6 +101,8 @@ class Recipe:
             left_out.add("save_at")  # the last step is always saved
         if self.optimizer == "adamw":
             left_out.add("optimizer")
+        if not self.from_scratch:
+            left_out.add("from_scratch")
         if self.lora_rank is None:
             left_out |= {"lora_rank", "lora_targets"}
         options = {name: value for name, value in vars(self).items() if name not in left_out}

@@ -145,6 +145,9 @@ class Evaluation:
     `<model>/<pretrained tag>`, e.g. ViT-B-32/laion2b_s34b_b79k."""
     access: str = "white_box"
     """Highest access allowed: black_box, grey_box or white_box; attacks above it are refused."""
+    inapplicable: str = "refuse"
+    """Attacks that this model or data cannot serve, as those that compare captions where there are
+    none: refuse, or skip and say so, as attack=all does."""
     ensemble: bool = False
     """Add a classifier over the features of all grey-box attacks, fitted on calibration rows."""
     utility: bool = False

@@ -31,6 +31,7 @@ FOOTNOTES = {
     "flagged": "! this control tells members from non-members",
     "blind": "blind_*: controls, classifiers that never query the model; p: permutation test",
     "base": "base control: the same attack on the base model, before fine-tuning",
+    "reference": "reference control: the same attack on a model trained on other images",
     "found": "found: finished before this sweep",
 }
 """What tables of metrics explain below; what a metric's heading means stands in its registry."""

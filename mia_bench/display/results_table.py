@@ -8,14 +8,20 @@ from typing import Any
 
 from mia_bench.display.console import Column, interval, paragraph, table
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
-from mia_bench.evaluation.run_controls import BASE, Control, ControlVerdict, Results, judge_controls
+from mia_bench.evaluation.run_controls import (
+    MODEL_CONTROLS,
+    Control,
+    ControlVerdict,
+    Results,
+    judge_controls,
+)
 from mia_bench.metrics.registry import Shown
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import p_text
 
-BASE_CONTROL = "  base control"
+CONTROL_INDENT = "  "
 
 
 def columns() -> list[MetricColumn]:
@@ -26,15 +32,16 @@ def columns() -> list[MetricColumn]:
 def rows(
     name: str, metrics: Mapping[str, Any], flagged: Collection[str] = ()
 ) -> list[tuple[str, ...]]:
-    """The attack's row, and below it the same attack on the base model; flagged ones say !.
+    """The attack's row, and below it its control on another model; flagged ones say !.
 
     `flagged`: labels of flagged controls.
     """
     lines = [(name, *(column.text(metrics) for column in columns()))]
-    base = metrics["controls"].get(BASE)
-    if base:
-        mark = _mark(Control(BASE, name, 0.0, None, None, 1.0).label, flagged)
-        lines.append((BASE_CONTROL + mark, *(column.text(base) for column in columns())))
+    for kind in MODEL_CONTROLS:
+        if control := metrics["controls"].get(kind):
+            mark = _mark(Control(kind, name, 0.0, None, None, 1.0).label, flagged)
+            heading = f"{CONTROL_INDENT}{kind} control{mark}"
+            lines.append((heading, *(column.text(control) for column in columns())))
     return lines
 
 
@@ -49,7 +56,7 @@ def blind_lines(
             *((cells | {"AUC": _with_p(entry)}).get(column.heading, "") for column in columns()),
         )
         for name, entry in controls.items()
-        if name != BASE
+        if name not in MODEL_CONTROLS
     ]
 
 
@@ -99,9 +106,8 @@ def show(results: Results, title: str) -> None:
     for name, metrics, _ in results:
         for row in rows(name, metrics, verdict.flagged):
             lines.append(row)
-            styles.append("dim" if row[0].startswith(BASE_CONTROL) else None)
-    if any(row[0].startswith(BASE_CONTROL) for row in lines):
-        notes.append("base")
+            styles.append("dim" if row[0].startswith(CONTROL_INDENT) else None)
+    notes += [kind for kind in MODEL_CONTROLS if any(kind in m["controls"] for _, m, _ in results)]
     headings = [Column("attack", left=True), *(column.column for column in columns())]
     table(title, headings, lines, "metrics.json of each run", styles, notes)
     first = results[0][1]

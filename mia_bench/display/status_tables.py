@@ -23,7 +23,7 @@ from mia_bench.storage.inventory import (
 from mia_bench.storage.stored_files import read_config
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
-from mia_bench.utils.text import printable
+from mia_bench.utils.text import model_name, printable
 
 MAX_TABLE_ROWS = 200  # rows of a table; the rest is counted
 
@@ -85,7 +85,7 @@ def _describe(model: Path) -> str:
         config = read_config(model)
     except MiaError:
         return "-"
-    name = str(config["model"].get("path", "")).rpartition("/")[2].removeprefix("bundled:")
+    name = model_name(config["model"]).rpartition("/")[2]
     mitigation = "+".join(config.get("mitigation") or {}) or "none"
     return f"{name} {config['data']['name']} {mitigation} seed {config['seed']}"
 

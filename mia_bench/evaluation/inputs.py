@@ -13,7 +13,7 @@ from mia_bench.attacks.components.ensemble_features import columns
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.metrics.group_folds import calibrating
 from mia_bench.planning.plan import Plan
-from mia_bench.planning.specs import FeatureSpec, RunSpec
+from mia_bench.planning.specs import BASE, FeatureSpec, RunSpec
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.storage.feature_table import Table
@@ -28,6 +28,8 @@ class Inputs:
     evaluation: LabelledFeatures
     calibration: LabelledFeatures
     base: LabelledFeatures | None = None
+    control: str = BASE
+    """The kind of the control: BASE or REFERENCE."""
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
@@ -49,20 +51,22 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
     if run.base_calibration is not None:
         subtracted = _labelled(plan, run.base_calibration)
     halves = run.calibration.folder == run.evaluation.folder
-    every = Tables(evaluation, calibration, base, subtracted, halves)
+    every = Tables(evaluation, calibration, base, subtracted, halves, run.control)
     return arrange(run.name, run.attack, every, plan.experiment.options.data.split_seed)
 
 
 @dataclass(frozen=True)
 class Tables:
     """The feature tables of a run. `halves`: evaluation and calibration are one table, of which
-    calibration gets half; `base_calibration`: base features are subtracted before any fit."""
+    calibration gets half; `base`: of the model of the control, which is of the kind `control`;
+    `base_calibration`: such features are subtracted before any fit."""
 
     evaluation: LabelledFeatures
     calibration: LabelledFeatures
     base: LabelledFeatures | None
     base_calibration: LabelledFeatures | None
     halves: bool
+    control: str = BASE
 
 
 def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Inputs:
@@ -78,7 +82,7 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
         calibration = evaluation.take(np.flatnonzero(half))
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)
-    return Inputs(name, attack, evaluation, calibration, base)
+    return Inputs(name, attack, evaluation, calibration, base, tables.control)
 
 
 def _labelled(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.metrics.permutation import CONTROL_LEVEL, holm
+from mia_bench.planning.specs import BASE, REFERENCE
 
 Results = Sequence[tuple[str, Mapping[str, Any], Path]]
 """Attack, metrics and folder of every run of a plan."""
-BASE = "base"
+MODEL_CONTROLS = {BASE: "base", REFERENCE: "reference model"}
+"""Controls that are the attack itself, on the model that each of them names."""
 SAME_FIGURE_DIGITS = 9
 
 
 @dataclass(frozen=True)
 class Control:
-    """One control: a blind baseline, or an attack on the base model, before fine-tuning.
+    """One control: a blind baseline, or an attack on a model that saw no evaluation row: the base,
+    before fine-tuning, or a reference.
 
     `lo` and `hi` are None for blind baselines. `flagged`: it tells members from non-members, by
     Holm's test over all controls of the same rows.
@@ -34,11 +37,12 @@ class Control:
     @property
     def stored_name(self) -> str:
         """The name in controls-*.json."""
-        return f"{self.attack} on the base" if self.kind == BASE else self.kind
+        where = MODEL_CONTROLS.get(self.kind)
+        return self.kind if where is None else f"{self.attack} on the {where}"
 
     @property
     def label(self) -> str:
-        return f"{self.attack} base control" if self.kind == BASE else self.kind
+        return f"{self.attack} {self.kind} control" if self.kind in MODEL_CONTROLS else self.kind
 
 
 @dataclass(frozen=True)

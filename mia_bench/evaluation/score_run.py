@@ -25,7 +25,7 @@ def score_run(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     """Write config, scores, ROC and metrics into `folder`; return the facts of the manifest."""
     _measure(plan, load_inputs(plan, run), _cost(run), folder)
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
-    node = nodes.get(run.name) or nodes[run.name.removesuffix("-base")]
+    node = nodes.get(run.name) or nodes[run.name.removesuffix(f"-{run.control}")]
     _write_config(plan, {run.name: node}, folder)
     return _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
 

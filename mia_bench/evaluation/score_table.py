@@ -24,9 +24,12 @@ from mia_bench.metrics import UNCALIBRATED, Roc, Thresholds, auroc, fit_threshol
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws
 from mia_bench.metrics.permutation import base_p_value, holm
 from mia_bench.metrics.summary import evaluate, paired_difference
+from mia_bench.planning.specs import BASE, REFERENCE
 from mia_bench.utils.errors import MiaError
 
 COLUMNS = ("sample_id", "group", "is_member", "calibration", "score")
+CONTROL_COLUMNS = {BASE: "score_base", REFERENCE: "score_reference"}
+"""Columns of the scores on a model that saw no evaluation row, by the kind of the control."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ def score_table_metrics(
 
     Args:
         table: the columns of `COLUMNS`; rows with `calibration` fix the thresholds, and without
-            any, what needs one is null with the reason. `score_base`, where there is such a
-            column, holds the scores of the same attack on the base model.
+            any, what needs one is null with the reason. `score_base` or `score_reference`, where
+            there is such a column, holds the scores of the same attack on a model that saw no
+            evaluation row: the base, or a reference.
         blind: the blind baselines on the same rows, as controls.json holds them.
         stored: metrics of the same table, whose random draws (bounds, p-values, set size) are
             taken over; nothing is resampled then.
@@ -126,12 +130,14 @@ def _metrics(
         )
 
     metrics = {**measured(rows.score.to_numpy(), draw), "controls": dict(blind)}
-    if "score_base" in rows:
-        base = rows.score_base.to_numpy()
-        metrics["controls"]["base"] = measured(base, False)
+    for control, column in CONTROL_COLUMNS.items():
+        if column not in rows:
+            continue
+        scores = rows[column].to_numpy()
+        metrics["controls"][control] = measured(scores, False)
         if draw:
-            p = base_p_value(base, is_member.astype(bool), np.array(group, dtype=np.str_), seed)
-            metrics["controls"]["base"]["p_value"] = p
+            p = base_p_value(scores, is_member.astype(bool), np.array(group, dtype=np.str_), seed)
+            metrics["controls"][control]["p_value"] = p
     metrics = dict(with_stored_draws(metrics, stored))
     p_values = {name: control["p_value"] for name, control in metrics["controls"].items()}
     metrics["flags"] = [*metrics["flags"], *(f"control_{name}" for name in holm(p_values))]
@@ -172,7 +178,7 @@ def measure(
     scores, base_scores = _score(rows, fitted_on)
     first = _frame(evaluation, scores).assign(calibration=False)
     if base_scores is not None:
-        first["score_base"] = base_scores
+        first[CONTROL_COLUMNS[rows.control]] = base_scores
     second = _frame(calibration, calibration_scores).assign(calibration=True)
     table = pd.concat([first, second], ignore_index=True)
     measured = score_table_metrics(table, blind, seed, options.eval.resamples)

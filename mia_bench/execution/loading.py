@@ -31,7 +31,21 @@ SMALL_UNET_BYTES = 64 * 2**20
 
 def load_model(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
     """A model of the plan, with the latent cache that all models of one image encoder share."""
-    options, model = plan.experiment.options, plan.model_of(spec)
+    return _load(plan, plan.model_of(spec), spec, train)
+
+
+def load_untrained(plan: Plan, spec: ModelSpec) -> Target:
+    """What a model of the plan is before its training: the base, or random weights of its own."""
+    from mia_bench.models import StartsUntrained
+
+    model = plan.model_of(plan.base)
+    if isinstance(model, StartsUntrained):
+        model = model.initialised_for(spec.kind)
+    return _load(plan, model, plan.base, train=True)
+
+
+def _load(plan: Plan, model: Model, spec: ModelSpec, train: bool) -> Target:
+    options = plan.experiment.options
     latents = latent_cache(plan.folder(layout.CACHE_FOLDER), model, options.paths.cache_gb)
     return load_target(model, spec, latents, options.eval.seed, train)
 

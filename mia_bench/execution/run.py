@@ -6,7 +6,6 @@ for a run on its own and cli/run.py for a job of a sweep.
 
 from __future__ import annotations
 
-import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.provenance import machine
 from mia_bench.utils.distributed import global_rank
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.text import sanitise_lines
+from mia_bench.utils.text import model_name, sanitise_lines
 
 if TYPE_CHECKING:
     from mia_bench.planning.experiment import Experiment
@@ -57,7 +56,7 @@ class RunOutcome:
         experiment = self.plan.experiment
         options = experiment.options
         mitigation = "+".join(options.mitigation) or "none"
-        model = re.sub(r"^bundled:", "", str(experiment.resolved["model"].get("path", "")))
+        model = model_name(experiment.resolved["model"])
         return f"{model} on {options.data.name}, mitigation {mitigation}, seed {options.seed}"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.split.roles import Role
 from mia_bench.execution import parallel
-from mia_bench.execution.loading import encode_rows, load_model, scoring_model
+from mia_bench.execution.loading import encode_rows, load_untrained, scoring_model
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, ModelSpec
 from mia_bench.storage import layout
@@ -65,7 +65,7 @@ def _train(plan: Plan, spec: ModelSpec, folder: Path) -> dict[str, Any]:
     if global_rank() == 0:
         write_yaml(folder / layout.CONFIG_FILE, plan.experiment.resolved)
     facts = train_model(
-        load_model(plan, plan.base, train=True),
+        load_untrained(plan, spec),
         setup,
         plan.items_of(plan.rows(spec.member)),
         plan.items_of(plan.rows(Role.VALIDATION)[: setup.recipe.val_rows]),

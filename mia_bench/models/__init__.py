@@ -1,5 +1,23 @@
 """Builders of targets, one per model family: light to create, `build` loads the weights."""
 
-from mia_bench.models.base import ChecksItself, HasBase, Model, base_of
+from mia_bench.models.base import (
+    ChecksItself,
+    HasBase,
+    Model,
+    SaysText,
+    StartsUntrained,
+    base_of,
+    has_text,
+    starts_untrained,
+)
 
-__all__ = ["ChecksItself", "HasBase", "Model", "base_of"]
+__all__ = [
+    "ChecksItself",
+    "HasBase",
+    "Model",
+    "SaysText",
+    "StartsUntrained",
+    "base_of",
+    "has_text",
+    "starts_untrained",
+]

@@ -58,3 +58,32 @@ class HasBase(Protocol):
 def base_of(model: Model) -> Model | None:
     """The model that `model` is a finished fine-tune of, where it names one."""
     return model.base_model() if isinstance(model, HasBase) else None
+
+
+@runtime_checkable
+class SaysText(Protocol):
+    """A model that says whether captions are put to it; those that do not say so have text."""
+
+    @property
+    def has_text(self) -> bool: ...
+
+
+@runtime_checkable
+class StartsUntrained(Protocol):
+    """A model whose base may be random weights, to be trained with finetune.from_scratch."""
+
+    @property
+    def untrained(self) -> bool: ...
+
+    def initialised_for(self, kind: str) -> Model:
+        """The model with the random weights of the "target" or the "shadow"."""
+
+
+def has_text(model: Model) -> bool:
+    """Captions mean something to the model."""
+    return model.has_text if isinstance(model, SaysText) else True
+
+
+def starts_untrained(model: Model) -> bool:
+    """The base of the model is random weights, which nothing is to be compared with."""
+    return isinstance(model, StartsUntrained) and model.untrained

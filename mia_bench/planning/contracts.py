@@ -30,6 +30,7 @@ def refuse(
     check_options(options, model.finetune, mitigations, base_of(model) is not None)
     check_contracts(attacks, model, source)
     check_access(options.eval.access, attacks)
+    check_scratch(options, model)
 
 
 def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
@@ -51,6 +52,39 @@ def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source)
                 f"{key}: {type(part).__name__} has no {', '.join(missing)}, which every {kind} "
                 f"needs: see {protocol.__name__} in {protocol.__module__.replace('.', '/')}."
             )
+
+
+def check_scratch(options: Root, model: Model) -> None:
+    """finetune.from_scratch fits the model, and what it is compared with exists."""
+    from mia_bench.models import StartsUntrained, starts_untrained
+
+    scratch, untrained = options.finetune.from_scratch, starts_untrained(model)
+    if scratch and not isinstance(model, StartsUntrained):
+        raise MiaError(
+            f"finetune.from_scratch=true: {type(model).__name__} has no random weights to start "
+            "from. Leave it out, or use model=ddpm."
+        )
+    if scratch and not untrained:
+        raise MiaError(
+            "finetune.from_scratch=true trains random weights, and model.path names trained ones: "
+            "use model.path=null, or finetune.from_scratch=false to fine-tune what is there."
+        )
+    if untrained and not model.finetune:
+        raise MiaError(
+            "model.finetune=false audits a model as it is, and model.path=null has random weights: "
+            "give model.path, or leave model.finetune=true."
+        )
+    if untrained and not scratch:
+        raise MiaError(
+            "model.path=null has random weights, which are not fine-tuned but trained: add "
+            "finetune.from_scratch=true, or give model.path."
+        )
+    compares = options.eval.base_calibrated or options.eval.base_rows
+    if untrained and options.calibration.kind == "split" and compares:
+        raise MiaError(
+            "eval.base_calibrated and eval.base_rows compare a model trained from scratch with its "
+            "shadow, and calibration=split has none: use calibration=shadow, or leave them out."
+        )
 
 
 def check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:

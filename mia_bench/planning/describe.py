@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mia_bench.storage.artifacts import is_complete
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def describe_plan(plan: Plan) -> Iterator[str]:
     """The data, what is to be trained and extracted, what is finished, and what is missing."""
+    for reason, names in _left_out(plan.experiment.left_out).items():
+        yield f"left out: {', '.join(names)}; captions are needed, and {reason}"
     captions = plan.experiment.options.data.captions
     if captions != "own":
         yield f"the attacks' captions: {captions or 'null'}; models are trained on the data's own"
@@ -33,6 +35,14 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     yield f"runs    {sum(run.ready for run in plan.runs)} of {len(plan.runs)} done"
     if plan.absent:
         yield f"missing: {plan.absent}"
+
+
+def _left_out(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Names of attacks by the reason why they are left out."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return names
 
 
 def model_lines(spec: ModelSpec) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
+from mia_bench.planning.applicable import check_mode, left_out_without_captions
 from mia_bench.planning.contracts import refuse
 from mia_bench.utils.errors import MiaError
 
@@ -48,6 +50,8 @@ class Experiment:
     mitigations: dict[str, Mitigation]
     options: Root
     resolved: dict[str, Any]
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why attacks of the configuration are not carried out, by name."""
 
     @property
     def outputs(self) -> Path:
@@ -75,4 +79,31 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     # what is stored and handed to worker processes has the present names of the options alone
     resolved["trainer"].pop("beside", None)
     resolved["trainer"]["parallel_models"] = options.trainer.parallel_models
-    return Experiment(model, source, attacks, mitigations, options, resolved)
+    return _served(Experiment(model, source, attacks, mitigations, options, resolved))
+
+
+def _served(experiment: Experiment) -> Experiment:
+    """The experiment without the attacks that a model without text cannot serve.
+
+    Raises:
+        MiaError: as `applicable.left_out_without_captions`.
+    """
+    from mia_bench.models import has_text
+
+    mode, model = experiment.options.eval.inapplicable, experiment.model
+    check_mode(mode)
+    if has_text(model):
+        return experiment
+    reason = f"a {type(model).__name__} has no text"
+    return leave_out(experiment, left_out_without_captions(experiment.attacks, mode, reason))
+
+
+def leave_out(experiment: Experiment, reasons: Mapping[str, str]) -> Experiment:
+    """The experiment without the attacks that `reasons` names."""
+    nodes = {n: node for n, node in experiment.resolved["attack"].items() if n not in reasons}
+    return replace(
+        experiment,
+        attacks={n: a for n, a in experiment.attacks.items() if n not in reasons},
+        resolved={**experiment.resolved, "attack": nodes},
+        left_out={**experiment.left_out, **reasons},
+    )

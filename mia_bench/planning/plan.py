@@ -17,7 +17,7 @@ from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
-from mia_bench.models import Model, base_of
+from mia_bench.models import Model, base_of, starts_untrained
 from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.keys import (
     base_key,
@@ -33,9 +33,11 @@ from mia_bench.planning.specs import (
     BEST_STEP,
     EVALUATION_ROLES,
     SHADOW_ROLES,
+    ControlModels,
     FeatureSpec,
     ModelSpec,
     RunSpec,
+    control_of,
 )
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
@@ -115,6 +117,16 @@ class Plan:
         if self.experiment.options.calibration.kind == "split":
             return None
         return self._trained("shadow", Role.SHADOW_MEMBER)
+
+    @cached_property
+    def control_models(self) -> ControlModels | None:
+        """Models that saw none of the rows of a control: the base, or, of a target and a shadow
+        that are trained from scratch, each for the rows of the other; None where there is none."""
+        if not self.has_base:
+            return None
+        if not starts_untrained(self.experiment.model):
+            return ControlModels(self.base, self.base)
+        return None if self.shadow is None else ControlModels(self.shadow, self.target)
 
     @property
     def trained(self) -> list[ModelSpec]:
@@ -216,21 +228,25 @@ class Plan:
         return FeatureSpec(attack, model, rows, folder)
 
     def _runs(self, name: str, attack: Attack) -> Iterator[RunSpec]:
-        """The run of an attack and, with eval.base_calibrated, the one that subtracts the base."""
-        options = self.experiment.options.eval
+        """The run of an attack and, with eval.base_calibrated, the one that subtracts a control."""
+        options, models = self.experiment.options.eval, self.control_models
         calibration_roles = SHADOW_ROLES if self.shadow else EVALUATION_ROLES
         evaluation = self._features(attack, self.target, *EVALUATION_ROLES)
         calibration = self._features(attack, self.shadow or self.target, *calibration_roles)
-        has_control = self.has_base and (options.base_rows is None or name in options.base_rows)
-        subtracts = self.has_base and options.base_calibrated and attack.statistics
+        if models is None:
+            yield self._run(name, attack, evaluation, calibration, None)
+            return
+        has_control = options.base_rows is None or name in options.base_rows
+        subtracts = options.base_calibrated and attack.statistics
         on_base = None
         if has_control or subtracts:
-            on_base = self._features(attack, self.base, *EVALUATION_ROLES)
+            on_base = self._features(attack, models.evaluation, *EVALUATION_ROLES)
         yield self._run(name, attack, evaluation, calibration, on_base if has_control else None)
         if subtracts:
-            base_calibration = self._features(attack, self.base, *calibration_roles)
+            base_calibration = self._features(attack, models.calibration, *calibration_roles)
             subtracting = (evaluation, calibration, on_base, base_calibration)
-            yield self._run(f"{name}-base", attack, *subtracting)
+            suffix = control_of(models.evaluation.kind)
+            yield self._run(f"{name}-{suffix}", attack, *subtracting)
 
     def _run(
         self,

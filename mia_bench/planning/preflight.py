@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsCaptions
+from mia_bench.attacks import Attack, FitsClassifier, HasRequirements
 from mia_bench.models import base_of
+from mia_bench.planning.applicable import needing_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
@@ -93,7 +94,7 @@ def check_base(model: Model) -> None:
 
 def check_captions(attacks: Attacks, captions: Sequence[str], source: str) -> None:
     """Attacks that compare captions have some to compare; `captions`: of the evaluation rows."""
-    needing = [n for n, a in attacks.items() if isinstance(a, NeedsCaptions) and a.needs_captions]
+    needing = needing_captions(attacks)
     if not needing or any(caption.strip() for caption in captions):
         return
     others = [name for name in attacks if name not in needing] or WITHOUT_CAPTIONS

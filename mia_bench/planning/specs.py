@@ -13,8 +13,15 @@ from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 
 BEST_STEP = "best"
+BASE = "base"
+REFERENCE = "reference"
 EVALUATION_ROLES = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
 SHADOW_ROLES = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
+
+
+def control_of(kind: str) -> str:
+    """What the control on a model of this kind is called: the shadow serves as the reference."""
+    return BASE if kind == BASE else REFERENCE
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,15 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class ControlModels:
+    """Models without the rows of a control: `evaluation` has seen no evaluation row, `calibration`
+    no calibration row."""
+
+    evaluation: ModelSpec
+    calibration: ModelSpec
+
+
+@dataclass(frozen=True)
 class FeatureSpec:
     """One feature table: what an attack extracts for some rows from one model."""
 
@@ -65,20 +81,31 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One row of the table: an attack on the target, its calibration, and its base control."""
+    """One row of the table: an attack on the target, its calibration, and its control.
+
+    The control is the same attack on a model that saw no evaluation row: the base or, where the
+    target is trained from scratch, the shadow.
+    """
 
     name: str
     attack: Attack
     evaluation: FeatureSpec
     calibration: FeatureSpec
     base: FeatureSpec | None
+    """Evaluation rows on the model of the control."""
     base_calibration: FeatureSpec | None
-    """Set for a run that subtracts the base's features before anything is fitted."""
+    """Calibration rows on a model that saw none of them: set for a run that subtracts the control's
+    features before anything is fitted."""
     folder: Path
 
     @property
     def ready(self) -> bool:
         return is_complete(self.folder)
+
+    @property
+    def control(self) -> str:
+        """The kind of the control."""
+        return control_of(self.base.model.kind) if self.base is not None else BASE
 
     def feature_specs(self) -> Iterator[FeatureSpec]:
         specs = (self.evaluation, self.calibration, self.base, self.base_calibration)

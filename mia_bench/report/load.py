@@ -29,6 +29,7 @@ from mia_bench.storage.stored_files import (
     read_frame,
     read_manifest,
 )
+from mia_bench.utils import text
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.recompute import metric_differences, recomputed_metrics
 from mia_bench.verification.stored_run import StoredRun
@@ -193,8 +194,7 @@ def _run(ref: RunRef, intervals: bool) -> RunResult:
 
 def model_name(node: Mapping[str, Any]) -> str:
     """A hub id or bundled name as it is; of a folder, its last part."""
-    path = str(node.get("path") or node.get("_target_", "unknown").rpartition(".")[2])
-    name = path.removeprefix("bundled:")
+    name = text.model_name(node)
     return Path(name).name if name.startswith(("/", ".", "~")) else name
 
 

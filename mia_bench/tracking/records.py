@@ -25,6 +25,7 @@ from mia_bench.storage.stored_files import (
     read_metrics,
 )
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import model_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -275,7 +276,7 @@ def _config(folder: Path) -> dict[str, Any]:
     model = config["model"]
     flat_names = {
         "data_name": str(config["data"]["name"]),
-        "model_name": str(model.get("path", model.get("_target_", ""))).rpartition(":")[2],
+        "model_name": model_name(model).rpartition(":")[2],
         "mitigation_name": "+".join(config.get("mitigation") or {}) or "none",
     }
     return {**config, **flat_names}

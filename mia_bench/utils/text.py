@@ -11,7 +11,8 @@ import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mia_bench.utils.redaction import redact
 
@@ -21,6 +22,12 @@ def nearest(word: str, words: Iterable[str]) -> str:
     options = sorted(words)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
+
+
+def model_name(node: Mapping[str, Any]) -> str:
+    """What a model's configuration calls it: its path, or its class where it has none."""
+    path = str(node.get("path") or node.get("_target_", "unknown").rpartition(".")[2])
+    return path.removeprefix("bundled:")
 
 
 def printable(text: str) -> str:

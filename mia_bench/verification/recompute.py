@@ -18,6 +18,7 @@ from mia_bench.evaluation.json_differences import (
     json_differences,
 )
 from mia_bench.evaluation.score_table import (
+    CONTROL_COLUMNS,
     TableMetrics,
     compare_ensemble,
     evaluation_rows,
@@ -68,7 +69,7 @@ def check_scores(run: StoredRun) -> Finding:
         differences += _cost_differences(run, stored_metrics)
     equal = all(
         np.array_equal(stored[name], table[name], equal_nan=True)
-        for name in ("score", "score_base")
+        for name in ("score", *CONTROL_COLUMNS.values())
         if name in stored and name in table
     )
     how = "to the bit" if equal else "to rounding"
@@ -81,7 +82,7 @@ def _score_differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     if not one.index.equals(other.index):
         return ["the rows are not those of the features"]
     differences = []
-    for name in ("score", "score_base"):
+    for name in ("score", *CONTROL_COLUMNS.values()):
         if (name in one) != (name in other):
             differences.append(f"{name} is {'not ' * (name not in one)}stored")
         elif name in one:

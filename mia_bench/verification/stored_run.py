@@ -22,9 +22,10 @@ from mia_bench.data.split.manifest import Split, load_split
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
+from mia_bench.evaluation.run_controls import MODEL_CONTROLS
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
-from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
+from mia_bench.planning.specs import BASE, EVALUATION_ROLES, REFERENCE, SHADOW_ROLES
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.storage.files import read_json
@@ -107,7 +108,7 @@ class StoredRun:
     def blind(self) -> dict[str, Any]:
         """The blind rows as metrics.json has them."""
         controls = self.metrics.get("controls", {})
-        return {name: entry for name, entry in controls.items() if name != "base"}
+        return {name: entry for name, entry in controls.items() if name not in MODEL_CONTROLS}
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -151,7 +152,8 @@ class StoredRun:
         if self.is_ensemble:
             names = [run.ref.name for run in self.runs]
             return ensemble_key(names, self.manifest.get("compared", names))
-        name = self.name if self.name in self.attacks else self.name.removesuffix("-base")
+        plain = self.name.removesuffix(f"-{BASE}").removesuffix(f"-{REFERENCE}")
+        name = self.name if self.name in self.attacks else plain
         attack, split = self.attacks.get(name) or self.attack, str(self.entry("split"))
         return run_key(self.name, attack, self.feature_tables.named(), self.options, split, metrics)
 
@@ -218,17 +220,34 @@ class StoredRun:
             key, _ = layout.model_and_step(folder)
             kind = "target" if key == target else "shadow" if key == shadow else "base"
             of_model[kind].append(folder)
-        evaluated = set(self.rows(*EVALUATION_ROLES))
-        bases = {set(_ids(folder)) == evaluated: folder for folder in of_model["base"]}
-        base, base_calibration = bases.get(True), bases.get(False)
-        if base_calibration is None and not self.shadowed and self.name.endswith("-base"):
+        base, base_calibration = self._by_rows(of_model["base"])
+        if base_calibration is None and not self.shadowed and self.name.endswith(f"-{BASE}"):
             base_calibration = base
-        if len(of_model["target"]) != 1 or len(of_model["shadow"]) != int(self.shadowed):
+        # one table of each, or the rows of the other beside it where these are the control
+        own, others = of_model["target"], of_model["shadow"]
+        if len(own) > 1 or len(others) > 1:
+            evaluation, base_calibration = self._by_rows(own)
+            base, calibration = self._by_rows(others)
+        else:
+            evaluation, calibration = next(iter(own), None), next(iter(others or own), None)
+        if evaluation is None or calibration is None or bool(others) != self.shadowed:
             names = ", ".join(folder.name for folder in self.tables)
             raise MiaError(f"the tables {names} are not those of one run")
-        evaluation = of_model["target"][0]
-        calibration = (of_model["shadow"] or [evaluation])[0]
         return StoredTables(evaluation, calibration, base, base_calibration)
+
+    def _by_rows(self, folders: Sequence[Path]) -> tuple[Path | None, Path | None]:
+        """The table of evaluation rows, and the one of other rows."""
+        evaluated = set(self.rows(*EVALUATION_ROLES))
+        tables = {set(_ids(folder)) == evaluated: folder for folder in folders}
+        return tables.get(True), tables.get(False)
+
+    @property
+    def control(self) -> str:
+        """The kind of the control: the base is a model of its own, the reference is the shadow."""
+        base = self.feature_tables.base
+        shadow = self.entry("models", "shadow")
+        is_shadow = base is not None and layout.model_and_step(base)[0] == shadow
+        return REFERENCE if is_shadow else BASE
 
     @property
     def tables(self) -> list[Path]:
@@ -256,6 +275,7 @@ class StoredRun:
             None if base is None else load(base, evaluation_rows),
             None if base_calibration is None else load(base_calibration, calibration_rows),
             halves=not self.shadowed,
+            control=self.control,
         )
         return arrange(self.name, self.attack, every, self.options.data.split_seed)
 

@@ -1,0 +1,1 @@
+"""Pixel-space DDPMs without text: trained from scratch, or read from files that others share."""

@@ -1,0 +1,168 @@
+"""Targets in pixel space without text: DDPMs (Ho et al. 2020, arXiv 2006.11239).
+
+SecMI, PIA, noise aggregation and DRC were published on such models.
+
+With `path=null` the base is a network of random weights, which `finetune.from_scratch` trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from mia_bench.models.ddpm.network import (
+    Architecture,
+    NoText,
+    Pixels,
+    Unconditional,
+    initialised,
+)
+from mia_bench.models.schedule import DEFAULTS, alphas_cumprod, schedule_key, schedule_steps
+from mia_bench.models.weight_files import load
+from mia_bench.storage.hashing import hash_key
+from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from mia_bench.target import LatentStore, Target
+
+BYTES_PER_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class DDPM:
+    """A pixel-space DDPM.
+
+    Args:
+        path: null for a network of random weights, which is trained from scratch.
+        resolution: pixels per side that images are resized and cropped to.
+        widths, layers, attention, head_width, norm_groups, dropout: of a network from scratch, as
+            in `network.Architecture`.
+        train_timesteps, beta_start, beta_end, beta_schedule: its noise schedule.
+        init_seed: decides its random weights.
+        chunk: rows per U-Net call while scoring, "auto": the fastest, measured once on the device
+            (speed and memory only).
+        finetune: False audits the model as it is.
+        dtype: of the U-Net while scoring; training holds float32 weights.
+    """
+
+    path: str | None
+    resolution: int
+    widths: tuple[int, ...] = (32, 64, 64)
+    layers: int = 1
+    attention: tuple[int, ...] = ()
+    head_width: int | None = 8
+    norm_groups: int = 8
+    dropout: float = 0.0
+    train_timesteps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
+    init_seed: int = 0
+    chunk: int | Literal["auto"] = 64
+    finetune: bool = True
+    dtype: str = "float32"
+    has_text: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.path is None:
+            self._architecture()
+
+    @property
+    def untrained(self) -> bool:
+        """The base is a network of random weights."""
+        return self.path is None
+
+    def initialised_for(self, kind: str) -> DDPM:
+        """The model whose random weights are those of "target" or "shadow": an attacker who trains
+        a shadow does not know the target's initial weights."""
+        if kind == "target" or not self.untrained:
+            return self
+        seed = int(hash_key(["initial weights", kind, self.init_seed]), 16) % 2**63
+        return replace(self, init_seed=seed)
+
+    def fetch(self) -> None:
+        """Nothing is to be downloaded for a network of random weights."""
+
+    def base_hash(self) -> str:
+        return hash_key(
+            {
+                "network": self._architecture().config(),
+                "schedule": schedule_key(self._schedule()),
+                "init_seed": self.init_seed,
+            }
+        )
+
+    def encoder_hash(self) -> str:
+        return hash_key({"pixels": self.resolution})
+
+    def timesteps(self) -> int:
+        return schedule_steps(self._schedule())
+
+    def unet_bytes(self) -> int:
+        """Size of the U-Net's weights."""
+        import torch
+        from diffusers import UNet2DModel
+
+        with torch.device("meta"):
+            net = UNet2DModel(**self._architecture().config())
+        return BYTES_PER_WEIGHT * sum(p.numel() for p in net.parameters())
+
+    def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
+        """The network of random weights, or the one that was trained into `weights`."""
+        from diffusers import UNet2DModel
+
+        dtype = self._dtype("float32" if train else self.dtype)
+        if weights is not None:
+            net = load(UNet2DModel, weights, torch_dtype=dtype)
+        else:
+            net = initialised(self._architecture().config(), self.init_seed, dtype)
+        return Unconditional(net)
+
+    def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
+        from mia_bench.target import Target
+
+        schedule = self._schedule()
+        return Target(
+            unet,
+            Pixels(),
+            NoText(),
+            (3, self.resolution, self.resolution),
+            alphas_cumprod(schedule),
+            schedule["prediction_type"],
+            seed,
+            None if self.chunk == "auto" else self.chunk,
+            store,
+            self._dtype(self.dtype),
+        ).eval()
+
+    def _architecture(self) -> Architecture:
+        return Architecture(
+            self.resolution,
+            self.widths,
+            self.layers,
+            self.attention,
+            self.head_width,
+            self.norm_groups,
+            self.dropout,
+        )
+
+    def _schedule(self) -> dict[str, Any]:
+        return {
+            **DEFAULTS,
+            "num_train_timesteps": self.train_timesteps,
+            "beta_start": self.beta_start,
+            "beta_end": self.beta_end,
+            "beta_schedule": self.beta_schedule,
+        }
+
+    def _dtype(self, name: str) -> torch.dtype:
+        import torch
+
+        dtype = getattr(torch, name, None)
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise MiaError(f"model.dtype={name}: use float32, float16 or bfloat16")
+        return dtype

@@ -1,0 +1,61 @@
+"""Attacks that a model or its data cannot serve: refused by name, or left out and said so.
+
+attack=all sets eval.inapplicable=skip; attacks that are asked for by name are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mia_bench.attacks import Attack, NeedsCaptions
+from mia_bench.config.compose import conf_dir
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest
+
+REFUSE, SKIP = "refuse", "skip"
+
+
+def needing_captions(attacks: Mapping[str, Attack]) -> list[str]:
+    """Names of the attacks that measure nothing where there are no captions."""
+    return [n for n, a in attacks.items() if isinstance(a, NeedsCaptions) and a.needs_captions]
+
+
+def left_out_without_captions(
+    attacks: Mapping[str, Attack], inapplicable: str, reason: str
+) -> dict[str, str]:
+    """Attacks that compare captions, each with the reason why there are none to compare.
+
+    Args:
+        inapplicable: what is done with them: eval.inapplicable.
+        reason: as "the model has no text".
+
+    Raises:
+        MiaError: there are such attacks, and they are to be refused, or there is no other attack.
+    """
+    needing = needing_captions(attacks)
+    others = [name for name in attacks if name not in needing]
+    if needing and (inapplicable == REFUSE or not others):
+        working = others or attacks_without_captions()
+        raise MiaError(
+            f"attack {', '.join(needing)}: captions are needed, and {reason}. Attacks that work: "
+            f"'attack=[{','.join(working)}]', or attack=all, which leaves out those that do not."
+        )
+    return dict.fromkeys(needing, reason)
+
+
+def check_mode(inapplicable: str) -> None:
+    if inapplicable not in (REFUSE, SKIP):
+        raise MiaError(f"eval.inapplicable={inapplicable}. {nearest(inapplicable, (REFUSE, SKIP))}")
+
+
+def attacks_without_captions() -> list[str]:
+    """Names of all attacks in conf/ that need no captions."""
+    import yaml
+    from hydra.utils import get_object
+
+    names = []
+    for path in sorted((conf_dir() / "attack").glob("*.yaml")):
+        node = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(path.stem)
+        if node and not hasattr(get_object(node["_target_"]), "needs_captions"):
+            names.append(path.stem)
+    return names
