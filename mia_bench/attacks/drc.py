@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from mia_bench.attacks import (
     Calibration,
     Features,
     Floats,
+    later_field,
     moved_field,
     score_field,
 )
@@ -50,6 +51,7 @@ from mia_bench.attacks.components.degradations import (
     Task,
     around,
     face_centres,
+    most,
     random_box,
     require_blocks,
     side_of,
@@ -57,19 +59,28 @@ from mia_bench.attacks.components.degradations import (
 from mia_bench.attacks.components.image_similarity import (
     MOVED_CALLABLES,
     SIGN,
+    CropMeasure,
     Measure,
+    RegionMeasure,
     comparison,
     crop,
     hook,
     require,
 )
+from mia_bench.attacks.components.region_measures import (
+    REGION_MEASURES,
+    measure_region,
+    pasted,
+)
 from mia_bench.attacks.components.restoration import (
     Damage,
     cut_holes,
     damage_pixels,
+    hide,
     restoration_path,
     restore,
 )
+from mia_bench.attacks.components.saliency import saliency_map
 from mia_bench.metrics import false_positive_budget
 from mia_bench.target import Batch, Target
 
@@ -80,6 +91,9 @@ class DRC:
     tasks: "inpaint:<ratio>", "sr:<factor>", "gray"; several are aggregated.
     place: where holes are; n_mask: positions averaged, where they are random.
     steps, start, eta: of the restoration; start < 1 begins at the noised degraded image.
+    mask: what is hidden: a square, or the pixels that a map of saliency.py names, as many as the
+        square would have; then `place` plays no role.
+    paste: known pixels of the original replace the restored ones before anything is compared.
     n_restore: restorations averaged; condition: the text they are conditioned on.
     measures: similarities computed and stored; compare: the one that scores.
     clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>".
@@ -100,7 +114,9 @@ class DRC:
     clip: str = "ViT-B-32/laion2b_s34b_b79k"
     face_box: str | None = moved_field(None, MOVED_CALLABLES)
     face_encoder: str | None = None
-    compare: Literal["vae", "mse", "ssim", "open_clip", "face", "lpips"] = score_field("vae")
+    mask: Literal["square", "edges", "spectral_residual"] = later_field("square")
+    paste: bool = later_field(False)
+    compare: Literal[CropMeasure, RegionMeasure] = score_field("vae")
     aggregate: Literal["mean", "agree"] = score_field("mean")
     agree_fpr: float = score_field(0.05)
     access: ClassVar[Access] = Access.GREY_BOX
@@ -124,6 +140,10 @@ class DRC:
             self.place != "random" or all(task.kind != "inpaint" for task in parsed)
         ):
             raise ValueError(f"n_mask={self.n_mask} is for in-painting with place=random")
+        if "spread" in self.measures and self.n_restore < 2:
+            raise ValueError("measure spread compares restorations: n_restore must be at least 2")
+        if self.mask != "square" and self.place != "centre":
+            raise ValueError(f"mask={self.mask} says what is hidden: leave out place={self.place}")
         if "face" in self.measures and self.face_encoder is None:
             raise ValueError("measure face needs face_encoder=<dotted path of a callable>")
 
@@ -159,16 +179,27 @@ class DRC:
         """Each measure (B, tasks); with place=face also `face_found` (B, 1), 1 where a box was."""
         reference = target.decode(target.view(batch).z0)
         size, face = batch.image.shape[-1], self.face_encoder
-        compares = {m: comparison(m, target, size, self.clip, face) for m in self.measures}
-        similar: dict[Measure, list[Tensor]] = {name: [] for name in compares}
+        compares = {
+            m: comparison(m, target, size, self.clip, face)
+            for m in self.measures
+            if m not in REGION_MEASURES
+        }
+        similar: dict[str, list[Tensor]] = {name: [] for name in self.measures}
         for task in self._tasks:
-            values: dict[Measure, list[Tensor]] = {name: [] for name in compares}
+            values: dict[str, list[Tensor]] = {name: [] for name in self.measures}
             for k, damage in enumerate(self._damages(target, batch, task)):
                 original = crop(reference, damage.boxes)
-                for draw in range(k * self.n_restore, (k + 1) * self.n_restore):
-                    restored = crop(self._restored(target, batch, damage, draw), damage.boxes)
+                draws = range(k * self.n_restore, (k + 1) * self.n_restore)
+                pictures = [self._restored(target, batch, damage, draw) for draw in draws]
+                if self.paste:
+                    pictures = [pasted(picture, reference, damage.keep) for picture in pictures]
+                for picture in pictures:
+                    restored = crop(picture, damage.boxes)
                     for name, compare in compares.items():
                         values[name].append(compare(original, restored))
+                for region in self._region_measures:
+                    value = measure_region(region, target, reference, pictures, damage.keep)
+                    values[region].append(value)
             for name, columns in similar.items():
                 columns.append(torch.stack(values[name]).mean(0))
         stacked: dict[str, Tensor] = {n: torch.stack(columns, 1) for n, columns in similar.items()}
@@ -178,10 +209,13 @@ class DRC:
 
     @torch.no_grad()
     def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
-        """What the first restoration of the first task looks like, each (B, 3, H, W) in [-1, 1]."""
+        """What the first restoration of the first task looks like, each (B, 3, H, W) in [-1, 1].
+
+        Known pixels are those of the original, so that what a person sees changed was restored.
+        """
         damage = next(self._damages(target, batch, self._tasks[0]))
-        restored = self._restored(target, batch, damage, 0)
         original = batch.image.to(target.device)
+        restored = pasted(self._restored(target, batch, damage, 0), original, damage.keep)
         return {"original": original, "degraded": damage.degraded, "restored": restored}
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
@@ -212,6 +246,10 @@ class DRC:
             return {}
         return dict(zip(self.tasks, self._taus(calibration).tolist(), strict=True))
 
+    @property
+    def _region_measures(self) -> list[RegionMeasure]:
+        return [m for m in get_args(RegionMeasure) if m in self.measures]
+
     def _similarity(self, features: Features) -> Floats:
         """(N, tasks), larger = more alike."""
         return SIGN[self.compare] * np.asarray(features[self.compare], dtype=np.float64)
@@ -241,6 +279,11 @@ class DRC:
         elif task.kind == "sr":
             require_blocks(task, height, width)
             yield damage_pixels(target, batch, AveragePool(int(task.value)))
+        elif self.mask != "square":
+            keep = most(saliency_map(self.mask, batch.image), task.value)
+            whole = [Box(0, 0, min(height, width))] * len(batch)
+            view = f"drc{self.version}-{task.value:g}-{self.mask}"
+            yield hide(target, batch, keep, whole, view)
         else:
             side = side_of(task.value, height, width)
             for k in range(self.n_mask):

@@ -15,6 +15,9 @@ Idea: after a small disturbance the noise predicted for a member hardly changes 
     i    e = sigma n        sigma and T0 are independent, as in the paper's two ablations
     ii   z = z0 + sigma n   fed at T0
     iii  e = n              sigma plays no role                    n ~ N(0, I)
+The signal has two parts (ours): C_l2 = || mean_j e_j ||^2 * (C_l2 / || mean_j e_j ||^2),
+    size      - log(|| mean_j e_j ||^2 + delta)              how large predictions are
+    relative  - log(C_l2 / || mean_j e_j ||^2 + delta)       how far apart, for their size
 Access: GREY_BOX. NFE: k * n_draw (5 by default).
 Differs: the paper names no prompt for text-to-image models, so the sample's caption is used, or
 the null caption in the variant noise_agg_null. delta is not given: 1e-8. Scores of
@@ -32,13 +35,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks import Access, Calibration, Features, Floats, later_field, score_field
+from mia_bench.metrics import auroc
 from mia_bench.target import Batch, Condition, Target, View
+
+PARTS = ("size", "relative")
 
 
 @dataclass(frozen=True)
 class NoiseAgg:
-    """Args: `t` is T0; `k` predictions, `m` steps apart; the others as in the module's text."""
+    """Args: `t` is T0; `k` predictions, `m` steps apart; `parts`: store the parts of the signal,
+    too; the others as in the module's text."""
 
     t: int = 80
     k: int = 5
@@ -48,7 +55,8 @@ class NoiseAgg:
     caption: Literal["caption", "empty"] = "caption"
     n_draw: int = 1
     delta: float = 1e-8
-    measure: Literal["l2", "l1", "centroid", "density"] = score_field("l2")
+    parts: bool = later_field(False)
+    measure: Literal["l2", "l1", "centroid", "density", "size", "relative"] = score_field("l2")
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
@@ -61,6 +69,8 @@ class NoiseAgg:
             )
         if self.steps[-1] < 0:
             raise ValueError(f"t={self.t} is too small for {self.k} predictions {self.m} apart")
+        if self.measure in PARTS and not self.parts:
+            raise ValueError(f"measure={self.measure} is stored with parts=true alone")
         if self.delta <= 0 or self.sigma < 0:
             raise ValueError(
                 f"delta={self.delta} must be positive, sigma={self.sigma} not negative"
@@ -78,11 +88,15 @@ class NoiseAgg:
         return self.steps
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
-        """Every measure as a score, each (B, n_draw): `l2`, `l1`, `centroid`, `density`."""
+        """Every measure as a score, each (B, n_draw): `l2`, `l1`, `centroid`, `density`; with
+        `parts` also `size` and `relative`."""
         c = target.null(batch) if self.caption == "empty" else target.embed(batch.caption)
         view = target.view(batch)
         walks = (self._walk(target, view, c, draw) for draw in range(self.n_draw))
-        draws = [concentration(E, self.delta) for E in walks]
+        draws = [
+            concentration(E, self.delta) | (signal_parts(E, self.delta) if self.parts else {})
+            for E in walks
+        ]
         return {name: torch.stack([draw[name] for draw in draws], dim=1) for name in draws[0]}
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
@@ -120,3 +134,70 @@ def concentration(E: Tensor, delta: float) -> dict[str, Tensor]:
     }
     scores = {name: -torch.log(value + delta) for name, value in spread.items()}
     return scores | {"density": (1 / (nearest + delta)).mean(dim=1)}
+
+
+def signal_parts(E: Tensor, delta: float) -> dict[str, Tensor]:
+    """Scores (B,) of predictions (B, k, D) by their size, and by their spread relative to it."""
+    mean = E.mean(dim=1, keepdim=True)
+    size = mean.square().sum(dim=(1, 2))
+    spread = 2 * (E - mean).square().sum(dim=2).mean(dim=1)  # = 1/k^2 sum_ij ||e_i - e_j||^2
+    return {"size": -torch.log(size + delta), "relative": -torch.log(spread / size + delta)}
+
+
+@dataclass(frozen=True)
+class TunedNoiseAgg:
+    """NoiseAgg with T0, stride and reading chosen on calibration rows: our option.
+
+    Args:
+        schedules: pairs (T0, m) that are walked, in every one of `readings`.
+        k, sigma, delta, caption: as in NoiseAgg.
+    """
+
+    schedules: tuple[tuple[int, int], ...] = ((40, 10), (80, 10), (80, 20), (160, 20), (320, 40))
+    readings: tuple[Literal["i", "ii", "iii"], ...] = ("i", "iii")
+    k: int = 5
+    sigma: float = 0.1
+    caption: Literal["caption", "empty"] = "caption"
+    delta: float = 1e-8
+    access: ClassVar[Access] = Access.GREY_BOX
+    version: ClassVar[int] = 1
+    statistics: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self._walks or len(set(self._walks)) < len(self._walks):
+            raise ValueError("schedules and readings: at least one of each, each once")
+
+    @property
+    def _walks(self) -> list[NoiseAgg]:
+        """An attack per choice. Raises ValueError as NoiseAgg does."""
+        return [
+            NoiseAgg(t, self.k, m, self.sigma, reading, self.caption, delta=self.delta)
+            for t, m in self.schedules
+            for reading in self.readings
+        ]
+
+    @property
+    def nfe(self) -> tuple[int, int]:
+        return self.k * len(self._walks), 0
+
+    def asks_at(self, schedule: int) -> Sequence[int]:
+        return sorted({t for walk in self._walks for t in walk.steps})
+
+    def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
+        """`l2` (B, choices)."""
+        columns = [walk.features(target, batch)["l2"][:, 0] for walk in self._walks]
+        return {"l2": torch.stack(columns, dim=1)}
+
+    def score(self, features: Features, calibration: Calibration) -> Floats:
+        """The choice with the highest AUC on the calibration rows."""
+        scores: Floats = np.asarray(features["l2"], dtype=np.float64)[:, self._best(calibration)]
+        return scores
+
+    def chosen(self, calibration: Calibration) -> dict[str, float]:
+        """T0, stride and the place of the reading in `readings`."""
+        walk = self._walks[self._best(calibration)]
+        return {"t": walk.t, "m": walk.m, "reading": self.readings.index(walk.reading)}
+
+    def _best(self, calibration: Calibration) -> int:
+        columns = np.asarray(calibration.features["l2"], dtype=np.float64).T
+        return int(np.argmax([auroc(column, calibration.is_member) for column in columns]))

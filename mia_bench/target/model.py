@@ -108,6 +108,11 @@ class Target(nn.Module):
         self.predictor.dtype = dtype
 
     @property
+    def in_pixels(self) -> bool:
+        """Latents are the image itself, in [-1, 1]: the codec says so."""
+        return bool(getattr(self.latents, "in_pixels", False))
+
+    @property
     def pad_token(self) -> str:
         """The literal text that is read as padding: of the tokenizer, else what CLIP uses."""
         return str(getattr(self.text, "pad_token", CLIP_PAD_TOKEN))

@@ -185,6 +185,8 @@ def kept_pixels(boxes: Sequence[Box], height: int, width: int) -> Tensor:
 def kept_cells(keep: Tensor, latent_size: tuple[int, int]) -> Tensor:
     """(B, 1, h, w) boolean: latent cells without a hidden pixel, in themselves or a neighbour.
 
+    A neighbour's, because an autoencoder looks beyond the edges of a cell.
+
     Args:
         keep: (B, 1, H, W) as `kept_pixels` gives it; a cell is (H / h) x (W / w) pixels.
 
@@ -202,6 +204,19 @@ def kept_cells(keep: Tensor, latent_size: tuple[int, int]) -> Tensor:
             f"the mask leaves no known cell of the {h} x {w} latents: use a smaller mask ratio."
         )
     return ~hidden
+
+
+def most(saliency: Tensor, ratio: float) -> Tensor:
+    """(B, 1, H, W) boolean: False on the share `ratio` of each row's pixels with the most saliency.
+
+    Args:
+        saliency: (B, 1, H, W), of pixels that are equally salient the first ones are taken.
+    """
+    flat = saliency.flatten(1)
+    count = max(1, min(round(ratio * flat.shape[1]), flat.shape[1] - 1))
+    places = flat.argsort(dim=1, descending=True, stable=True)[:, :count]
+    keep = torch.ones_like(flat, dtype=torch.bool).scatter(1, places, False)
+    return keep.view_as(saliency)
 
 
 def fill(image: Tensor, keep: Tensor) -> Tensor:

@@ -21,11 +21,27 @@ from mia_bench.target import Target
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.serialization import check_tensors, is_pickle, refusal
 
-Measure = Literal["vae", "mse", "ssim", "open_clip", "face", "lpips"]
+CropMeasure = Literal["vae", "mse", "ssim", "open_clip", "face", "lpips"]
+"""Of a crop around the hole, see `comparison`."""
+RegionMeasure = Literal["hole_mse", "whole_mse", "whole_vae", "whole_ssim", "spread"]
+"""Of the hidden pixels alone or of the whole picture, see region_measures.py."""
+Measure = CropMeasure | RegionMeasure
 Encoder = Callable[[Tensor], Tensor]
 Compare = Callable[[Tensor, Tensor], Tensor]
 
-SIGN: dict[Measure, int] = {"vae": 1, "mse": -1, "ssim": 1, "open_clip": 1, "face": 1, "lpips": -1}
+SIGN: dict[str, int] = {
+    "vae": 1,
+    "mse": -1,
+    "ssim": 1,
+    "open_clip": 1,
+    "face": 1,
+    "lpips": -1,
+    "hole_mse": -1,
+    "whole_mse": -1,
+    "whole_vae": 1,
+    "whole_ssim": 1,
+    "spread": -1,
+}
 """+1 where a larger value means more alike."""
 
 MOVED_CALLABLES = {
@@ -41,7 +57,7 @@ MIN_LPIPS_PIXELS = 64  # pixels per side below which AlexNet has no output
 
 
 def comparison(
-    name: Measure, target: Target, resolution: int, clip: str = "", face: str | None = None
+    name: CropMeasure, target: Target, resolution: int, clip: str = "", face: str | None = None
 ) -> Compare:
     """The measure `name`: pairs of images (B, 3, h, w) in [-1, 1] -> (B,).
 

@@ -41,23 +41,31 @@ class Damage:
     begin: Tensor  # (B, *latent) of `degraded`
     project: Callable[[Tensor], Tensor]  # latents -> the nearest ones with the pixels that are kept
     boxes: Sequence[Box]  # the compared squares
+    keep: Tensor | None = None  # (B, 1, H, W), False where pixels were hidden; None: all changed
 
 
 def cut_holes(target: Target, batch: Batch, boxes: Sequence[Box], view: str | None) -> Damage:
-    """Hide a square per row; the latent cells away from it are kept.
+    """Hide a square per row, and compare a square 1.2 times as wide; see `hide`."""
+    height, width = batch.image.shape[-2:]
+    compared = [box.enlarged(CROP_TO_HOLE_RATIO, MIN_CROP_PIXELS, height, width) for box in boxes]
+    return hide(target, batch, kept_pixels(boxes, height, width), compared, view)
+
+
+def hide(
+    target: Target, batch: Batch, keep: Tensor, compared: Sequence[Box], view: str | None
+) -> Damage:
+    """Hide the pixels outside `keep` (B, 1, H, W); the latent cells away from them are kept.
 
     They are encoded from the image with its hole filled by the colour around it. `view` names these
     images for the latent cache; None keeps them out of it.
     """
-    height, width = batch.image.shape[-2:]
-    keep = kept_pixels(boxes, height, width).to(target.device)
+    keep = keep.to(target.device)
     degraded = fill(batch.image.to(target.device), keep)
     z = target.view(batch, view, lambda _: degraded).z0 if view else target.encode(degraded)
     h, w = z.shape[-2:]
-    A = Keep(kept_cells(keep, (h, w)))
+    A = Keep(keep if target.in_pixels else kept_cells(keep, (h, w)))
     y = A.apply(z)
-    compared = [box.enlarged(CROP_TO_HOLE_RATIO, MIN_CROP_PIXELS, height, width) for box in boxes]
-    return Damage(degraded, z, lambda x: project(A, y, x), compared)
+    return Damage(degraded, z, lambda x: project(A, y, x), compared, keep)
 
 
 def damage_pixels(target: Target, batch: Batch, A: Degradation) -> Damage:
@@ -101,6 +109,8 @@ def restore(
 ) -> Tensor:
     """Restored latents (B, *latent); the last projection is on the clean image. NFE: len(path).
 
+    In pixel space estimates of the clean image are clipped to [-1, 1], as DDPM's samplers do.
+
     Args:
         project: latents -> the nearest latents that agree with what the degradation kept.
         path: falling timesteps, the first of which is the noisiest.
@@ -113,7 +123,8 @@ def restore(
         z = target.add_noise(begin, z, path[0])
     for t, u in zip(path, [*path[1:], -1], strict=True):
         eps = target.predict_noise(z, t, cond)
-        z = project(clean_estimate(z, eps, target.a[t], target.b[t]))
+        x0 = clean_estimate(z, eps, target.a[t], target.b[t])
+        z = project(x0.clamp(-1, 1) if target.in_pixels else x0)
         if u >= 0:
             if eta > 0:
                 fresh = target.noise(sample_id, u, draw)

@@ -125,6 +125,8 @@ class Unconditional(nn.Module):
 class Pixels(nn.Module):
     """The codec of a model in pixel space: latents are the image."""
 
+    in_pixels = True
+
     def encode(self, image: Tensor) -> Tensor:
         return image
 
