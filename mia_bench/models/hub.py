@@ -188,11 +188,11 @@ def fetch(
     for repo in tried:
         pin = commit(repo, path, revision)
         if check is not None:
-            reachable, tried[repo] = _download(repo, pin, [INDEX])
+            reachable, tried[repo] = download(repo, pin, [INDEX])
             if tried[repo] is None and (index := cached(repo, pin)) is not None:
                 check(read_config(index))
         if check is None or tried[repo] is None:
-            reachable, tried[repo] = _download(repo, pin, wanted, patterns(None))
+            reachable, tried[repo] = download(repo, pin, wanted, patterns(None))
         index = cached(repo, pin) if tried[repo] is None else None
         if index is not None:
             tried[repo] = _incomplete(index.parent, variant) or None
@@ -203,7 +203,7 @@ def fetch(
     raise Missing(absent(path, revision, variant, tried, "was contacted"))
 
 
-def _download(
+def download(
     repo: str, revision: str | None, wanted: list[str], plain: Sequence[str] = ()
 ) -> tuple[bool, str | None]:
     """(whether the hub answered, why there is no download).
@@ -293,7 +293,7 @@ def fetch_lora(lora: str) -> None:
         if constants.HF_HUB_OFFLINE:
             raise Missing(f"{missing} The hub {NOT_CONTACTED}.") from None
         repo, file = _lora_id(lora)
-        _, reason = _download(repo, None, [file])
+        _, reason = download(repo, None, [file])
         if reason is not None:
             raise Missing(f"{missing} The hub replied: {reason}") from None
         locate_lora(lora)

@@ -588,3 +588,62 @@ def test_a_schedule_that_ends_in_pure_noise_starts_where_something_is_left(rando
     assert target.timesteps_with_signal == 999
     features = DRC(measures=("vae", "mse"), steps=4).features(target, batch)
     assert all(torch.isfinite(values).all() for values in features.values())
+
+
+# --- pixel space, masks and regions ----------------------------------------------------------
+
+
+def in_pixels(target):
+    """The target with images as latents."""
+    from mia_bench.models.ddpm.builder import DDPM
+
+    model = DDPM(None, 16, (8, 16), norm_groups=4)
+    return model.build(model.load_unet(), seed=target.seed if target else 0)
+
+
+@torch.no_grad()
+def test_in_pixel_space_the_hole_is_exact_and_estimates_are_clipped(random_batch):
+    target, batch = in_pixels(None), random_batch(2)
+    attack = DRC(("inpaint:0.3",), steps=4, n_restore=1)
+    images = attack.evidence(target, batch)
+    changed = (images["restored"] != images["original"]).any(1)
+    assert changed.flatten(1).sum(1).tolist() == [81, 81]  # a hole of 9 px and nothing else
+    path = restoration_path(1000, 4, 1.0)
+    seen = []
+    restore(target, batch.sample_id, target.null(batch), lambda x: seen.append(x) or x, path, 0.85)
+    assert max(float(x.abs().max()) for x in seen) <= 1
+
+
+@pytest.mark.parametrize("mask", ["edges", "spectral_residual"])
+def test_saliency_says_what_is_hidden(mask, random_batch, measure):
+    target, batch = in_pixels(None), random_batch(2)
+    attack = DRC(
+        ("inpaint:0.2",), steps=2, mask=mask, measures=("hole_mse", "spread"), compare="spread"
+    )
+    found = measure(attack, target, batch)
+    assert set(found) == {"hole_mse", "spread"}
+    images = attack.evidence(target, batch)
+    changed = (images["restored"] != images["original"]).any(1)
+    assert changed.flatten(1).sum(1).tolist() == [51, 51]
+
+
+def test_pasting_leaves_the_hole_alone(random_batch, measure):
+    target, batch = in_pixels(None), random_batch(2)
+    plain = DRC(("sr:4", "inpaint:0.3"), steps=2, measures=("hole_mse", "whole_mse"),
+                compare="hole_mse")  # fmt: skip
+    found, pasted = (
+        measure(attack, target, batch) for attack in (plain, replace(plain, paste=True))
+    )
+    np.testing.assert_allclose(found["hole_mse"], pasted["hole_mse"], rtol=1e-5)
+    np.testing.assert_allclose(
+        pasted["whole_mse"][:, 1], found["hole_mse"][:, 1] * 81 / 256, rtol=1e-4
+    )
+
+
+def test_newer_options_are_in_no_older_key():
+    assert not {"mask", "paste"} & set(query_fields(DRC()))
+    assert query_fields(DRC(mask="edges", paste=True))["mask"] == "edges"
+    with pytest.raises(ValueError, match="n_restore must be at least 2"):
+        DRC(n_restore=1, measures=("spread",), compare="spread")
+    with pytest.raises(ValueError, match="leave out place=face"):
+        DRC(mask="edges", place="face")

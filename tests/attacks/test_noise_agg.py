@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mia_bench.attacks import query_fields
-from mia_bench.attacks.noise_agg import NoiseAgg
+from mia_bench.attacks import Calibration, query_fields
+from mia_bench.attacks.noise_agg import NoiseAgg, TunedNoiseAgg
 
 DELTA = 1e-8
 D = 4 * 8 * 8
@@ -129,3 +129,38 @@ def test_walks_that_cannot_be_made_are_refused(literal):
     for reading in ("i", "ii", "iii"):
         with pytest.raises(ValueError, match="1000 is outside the schedule"):
             NoiseAgg(t=1000, reading=reading).features(literal.target, literal.batch)
+
+
+def test_the_parts_multiply_to_the_spread(literal, measure):
+    found = measure(NoiseAgg(parts=True), literal.target, literal.batch)
+    assert set(found) == {"l2", "l1", "centroid", "density", "size", "relative"}
+    for i in literal.rows:
+        E = np.array(walk(literal, i, "i", literal.batch.caption[i], 0))
+        size = float((E.mean(0) ** 2).sum())
+        assert found["size"][i, 0] == pytest.approx(-math.log(size + DELTA), abs=1e-3)
+    spread = np.exp(-found["size"]) * np.exp(-found["relative"])
+    np.testing.assert_allclose(spread, np.exp(-found["l2"]), rtol=1e-2)
+
+
+def test_parts_are_in_the_key_where_they_are_stored():
+    assert "parts" not in query_fields(NoiseAgg())
+    assert query_fields(NoiseAgg(parts=True))["parts"] is True
+    with pytest.raises(ValueError, match="measure=size is stored with parts=true"):
+        NoiseAgg(measure="size")
+
+
+def test_the_tuned_choice_is_the_best_on_calibration_rows(literal, measure):
+    attack = TunedNoiseAgg(schedules=((40, 10), (80, 10)), readings=("i", "iii"))
+    assert attack.nfe == (20, 0)
+    assert attack.asks_at(1000) == [0, 10, 20, 30, 40, 50, 60, 70, 80]
+    found = measure(attack, literal.target, literal.batch)["l2"]
+    plain = measure(NoiseAgg(reading="iii"), literal.target, literal.batch)["l2"]
+    np.testing.assert_allclose(found[:, 3], plain[:, 0], rtol=1e-4)
+    # only the third choice tells members
+    rng = np.random.default_rng(0)
+    member = np.arange(40) % 2 == 0
+    columns = rng.normal(size=(40, 4))
+    columns[:, 2] += 3 * member
+    known = Calibration({"l2": columns}, member, np.arange(40).astype(str))
+    np.testing.assert_array_equal(attack.score({"l2": columns}, known), columns[:, 2])
+    assert attack.chosen(known) == {"t": 80, "m": 10, "reading": 0}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from mia_bench.models.ddpm.folder import Folder, fetch, is_checkpoint, load_exactly, locate
 from mia_bench.models.ddpm.network import (
     Architecture,
     NoText,
@@ -19,7 +20,7 @@ from mia_bench.models.ddpm.network import (
     initialised,
 )
 from mia_bench.models.schedule import DEFAULTS, alphas_cumprod, schedule_key, schedule_steps
-from mia_bench.models.weight_files import load
+from mia_bench.models.weight_files import contents
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
 
@@ -37,11 +38,13 @@ class DDPM:
     """A pixel-space DDPM.
 
     Args:
-        path: null for a network of random weights, which is trained from scratch.
+        path: a diffusers directory or hub id of a DDPM, a .pt file of the pytorch-ddpm code, or
+            null for a network of random weights, which is trained from scratch.
         resolution: pixels per side that images are resized and cropped to.
         widths, layers, attention, head_width, norm_groups, dropout: of a network from scratch, as
             in `network.Architecture`.
-        train_timesteps, beta_start, beta_end, beta_schedule: its noise schedule.
+        train_timesteps, beta_start, beta_end, beta_schedule: the noise schedule of such a network
+            and of .pt files; a directory says its own.
         init_seed: decides its random weights.
         chunk: rows per U-Net call while scoring, "auto": the fastest, measured once on the device
             (speed and memory only).
@@ -85,16 +88,21 @@ class DDPM:
         return replace(self, init_seed=seed)
 
     def fetch(self) -> None:
-        """Nothing is to be downloaded for a network of random weights."""
+        """Download what is not here. Raises Missing when it cannot be had."""
+        if self.path is not None:
+            fetch(self.path)
 
     def base_hash(self) -> str:
-        return hash_key(
-            {
-                "network": self._architecture().config(),
-                "schedule": schedule_key(self._schedule()),
-                "init_seed": self.init_seed,
-            }
-        )
+        """Content of the weights, or what decides random ones, and the schedule."""
+        identity: dict[str, Any] = {"schedule": schedule_key(self._schedule())}
+        if self.path is None:
+            identity |= {"network": self._architecture().config(), "init_seed": self.init_seed}
+        elif is_checkpoint(self.path):
+            identity["weights"] = contents([locate(self.path)])
+        else:
+            folder = self._folder()
+            identity |= {"network": folder.config(), "weights": contents(folder.weights())}
+        return hash_key(identity)
 
     def encoder_hash(self) -> str:
         return hash_key({"pixels": self.resolution})
@@ -104,6 +112,9 @@ class DDPM:
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights."""
+        if self.path is not None:
+            files = [locate(self.path)] if is_checkpoint(self.path) else self._folder().weights()
+            return sum(file.stat().st_size for file in files)
         import torch
         from diffusers import UNet2DModel
 
@@ -112,14 +123,16 @@ class DDPM:
         return BYTES_PER_WEIGHT * sum(p.numel() for p in net.parameters())
 
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
-        """The network of random weights, or the one that was trained into `weights`."""
-        from diffusers import UNet2DModel
-
+        """The base's network, or the one that was trained into `weights`."""
         dtype = self._dtype("float32" if train else self.dtype)
         if weights is not None:
-            net = load(UNet2DModel, weights, torch_dtype=dtype)
-        else:
+            net = load_exactly(weights, dtype)
+        elif self.path is None:
             net = initialised(self._architecture().config(), self.init_seed, dtype)
+        elif is_checkpoint(self.path):
+            net = self._from_checkpoint(self.path).to(dtype)
+        else:
+            net = self._folder().load(dtype)
         return Unconditional(net)
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
@@ -150,7 +163,39 @@ class DDPM:
             self.dropout,
         )
 
+    def _folder(self) -> Folder:
+        """Raises MiaError where the images do not fit the network."""
+        assert self.path is not None
+        folder = Folder.at(self.path, locate(self.path))
+        self._require_fitting(len(folder.config()["block_out_channels"]))
+        return folder
+
+    def _require_fitting(self, levels: int) -> None:
+        shrink = 2 ** (levels - 1)
+        if self.resolution % shrink:
+            raise MiaError(
+                f"model.resolution={self.resolution} does not fit the {levels} levels of "
+                f"{self.path}: it must be a multiple of {shrink}."
+            )
+
+    def _from_checkpoint(self, path: str) -> Any:
+        """Raises MiaError unless the file is of the layout, and its schedule as long as ours."""
+        from mia_bench.models.ddpm.checkpoint import converted, read_checkpoint
+
+        layout, weights = converted(read_checkpoint(locate(path)), path)
+        self._require_fitting(len(layout.widths))
+        if layout.timesteps != self.train_timesteps:
+            raise MiaError(
+                f"{path} was trained on {layout.timesteps} timesteps: use "
+                f"model.train_timesteps={layout.timesteps}."
+            )
+        net = initialised(layout.config(), 0, self._dtype("float32"))
+        net.load_state_dict(weights)
+        return net
+
     def _schedule(self) -> dict[str, Any]:
+        if self.path is not None and not is_checkpoint(self.path):
+            return self._folder().schedule()
         return {
             **DEFAULTS,
             "num_train_timesteps": self.train_timesteps,
