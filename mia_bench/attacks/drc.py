@@ -211,11 +211,13 @@ class DRC:
     def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """What the first restoration of the first task looks like, each (B, 3, H, W) in [-1, 1].
 
-        Known pixels are those of the original, so that what a person sees changed was restored.
+        With `paste`, known pixels are those of the original: what differs was restored.
         """
         damage = next(self._damages(target, batch, self._tasks[0]))
         original = batch.image.to(target.device)
-        restored = pasted(self._restored(target, batch, damage, 0), original, damage.keep)
+        restored = self._restored(target, batch, damage, 0)
+        if self.paste:
+            restored = pasted(restored, original, damage.keep)
         return {"original": original, "degraded": damage.degraded, "restored": restored}
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
