@@ -4,8 +4,8 @@ Two distributions are read. The binary one has records of one label byte (CIFAR-
 (CIFAR-100: coarse, fine) and 3,072 bytes of red, green and blue planes. The hub's has parquet files
 whose names begin with train or test. The third, for Python, is a pickle and is refused.
 
-Pictures are called train/00042 by their place in the official order, which the index lists of
-published splits count in; the pools are `train` and `test`.
+Pictures are called by their place in the official order, 00000 to 49999 for training and 50000 to
+59999 for test, in which the arrays of published splits count; the pools are `train` and `test`.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Cifar:
                     "data.source.complete=false."
                 )
             items += [
-                Item(sample_id(self.name, data), "", f"{pool}/{i:05d}", load, pool)
-                for i, (data, load) in enumerate(pictures)
+                Item(sample_id(self.name, data), "", f"{i:05d}", load, pool)
+                for i, (data, load) in enumerate(pictures, len(items))
             ]
         return listing(items)
 

@@ -25,6 +25,7 @@ from mia_bench.training.batches import (
 from mia_bench.training.nan_checks import require_gradients, require_losses
 from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
 from mia_bench.training.views import AugmentedViews
+from mia_bench.utils.rng import keyed_generator
 
 
 class FinetuneModule(LightningModule):
@@ -53,6 +54,7 @@ class FinetuneModule(LightningModule):
         self.training_setup, self.private = setup, setup.private
         self.unet = unet if self.private is None else self.private.prepare(unet)
         self.recipe, self.views = recipe, views
+        self.drops_activations = any(isinstance(m, nn.Dropout) and m.p > 0 for m in unet.modules())
         self.training_rows = training_rows or members
         self.codec = [target.latents]  # in a list: no submodule, not trained, not saved
         self.strict_loading = False  # frozen weights are not in checkpoints
@@ -117,6 +119,10 @@ class FinetuneModule(LightningModule):
             codec.to(self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if self.drops_activations:  # which is drawn from torch's own generator: keyed, to resume
+            place = self.global_step, batch_idx % self.recipe.accumulate, self.global_rank
+            draw = keyed_generator(self.recipe.seed, "dropout", *place)
+            torch.manual_seed(int(draw.integers(2**63)))
         if self.private is not None:
             optimizer = self.optimizers(use_pl_optimizer=False)
             assert isinstance(optimizer, torch.optim.Optimizer)

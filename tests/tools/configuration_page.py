@@ -222,7 +222,7 @@ def _options(cls: type) -> Iterator[tuple[str, str, str]]:
             default = parameter.default
         needed = default is inspect.Parameter.empty
         words = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
-        kind = f"one of {', '.join(words)}" if words else _kind(str(parameter.annotation))
+        kind = f"one of {', '.join(map(str, words))}" if words else _kind(str(parameter.annotation))
         yield name, kind, "none: must be given" if needed else _value(default)
 
 
