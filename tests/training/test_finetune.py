@@ -324,3 +324,22 @@ def test_training_without_held_out_rows_validates_on_members_alone(fresh_target,
     members = rows(target, 7, "member")
     about = finetune(target, members, None, treated(RECIPE, heldout=0), CPU, tmp_path)
     assert set(about["history"][0]) == {"step", "epoch", "train_loss", "val_member"}
+
+
+def test_dropped_activations_follow_the_step_alone(fresh_target, tmp_path):
+    """Whatever torch's own generator has done before, as after a resume."""
+
+    def dropping(prediction_type):
+        target = fresh_target(prediction_type)
+        for module in target.unet.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.5
+        return target
+
+    recipe = replace(RECIPE, steps=3)
+    weights = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        weights.append(train(dropping, tmp_path / str(seed), recipe)[0])
+    assert same(*weights)
+    assert not same(weights[0], train(fresh_target, tmp_path / "plain", recipe)[0])
