@@ -123,3 +123,18 @@ def test_walks_that_cannot_be_made_are_refused(literal):
         SecMI(t_sec=145)
     with pytest.raises(ValueError, match="1000 is outside the schedule"):
         SecMI(t_sec=900, k=100).features(literal.target, literal.batch)
+
+
+def test_the_error_is_the_change_of_the_prediction(literal, measure):
+    """z' - z~ = (a_t b_u / a_u - b_t) (e_t - e_u): how wrong a prediction is plays no part."""
+    found = measure(SecMI(), literal.target, literal.batch)["error"]
+    a, b = literal.a, literal.b
+    factor = a(140) * b(150) / a(150) - b(140)
+    for i in literal.rows:
+        z, c = literal.z0(i), literal.batch.caption[i]
+        for t in range(0, 140, 10):
+            z = literal.move(z, literal.eps(z, t, c), t, t + 10)
+        here = literal.eps(z, 140, c)
+        there = literal.eps(literal.move(z, here, 140, 150), 150, c)
+        expected = factor**2 * float((here - there).square().sum())
+        assert found[i] == pytest.approx(expected, rel=1e-2)  # a small difference in float32
