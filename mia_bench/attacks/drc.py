@@ -19,6 +19,10 @@ prompt (the caption, no guidance), averaging, aggregation and calibration.
 Differs: the paper compares CLIP or face-recognition embeddings. The default `vae` is the cosine of
 the target's own posterior means and needs no other model; `open_clip` and a `face_encoder` hook are
 there, each to be listed in `measures`.
+Differs: measures of the hidden pixels alone, of whole pictures, and of how far restorations differ
+are in region_measures.py; `mask` may hide what stands out in the picture (saliency.py), where the
+paper is thought to hide what a self-supervised transformer attends to. In pixel space nothing but
+the hole is hidden, and estimates of the clean image are clipped.
 Differs: which face detector the paper uses is not known; `face_box` is a hook, for which
 face_detection.py has scikit-image's frontal cascade (drc_face). Without it, or where it finds
 nothing, the hole is where aligned faces have theirs; `face_found` records which.
@@ -26,7 +30,7 @@ nothing, the hole is where aligned faces have theirs; `face_found` records which
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
@@ -59,6 +63,7 @@ from mia_bench.attacks.components.degradations import (
 from mia_bench.attacks.components.image_similarity import (
     MOVED_CALLABLES,
     SIGN,
+    Compare,
     CropMeasure,
     Measure,
     RegionMeasure,
@@ -67,11 +72,7 @@ from mia_bench.attacks.components.image_similarity import (
     hook,
     require,
 )
-from mia_bench.attacks.components.region_measures import (
-    REGION_MEASURES,
-    measure_region,
-    pasted,
-)
+from mia_bench.attacks.components.region_measures import measure_region, pasted
 from mia_bench.attacks.components.restoration import (
     Damage,
     cut_holes,
@@ -179,33 +180,39 @@ class DRC:
         """Each measure (B, tasks); with place=face also `face_found` (B, 1), 1 where a box was."""
         reference = target.decode(target.view(batch).z0)
         size, face = batch.image.shape[-1], self.face_encoder
-        compares = {
-            m: comparison(m, target, size, self.clip, face)
-            for m in self.measures
-            if m not in REGION_MEASURES
+        compares = {m: comparison(m, target, size, self.clip, face) for m in self._crop_measures}
+        tasks = [self._measured(target, batch, task, reference, compares) for task in self._tasks]
+        stacked = {
+            str(name): torch.stack([values[name] for values in tasks], 1) for name in self.measures
         }
-        similar: dict[str, list[Tensor]] = {name: [] for name in self.measures}
-        for task in self._tasks:
-            values: dict[str, list[Tensor]] = {name: [] for name in self.measures}
-            for k, damage in enumerate(self._damages(target, batch, task)):
-                original = crop(reference, damage.boxes)
-                draws = range(k * self.n_restore, (k + 1) * self.n_restore)
-                pictures = [self._restored(target, batch, damage, draw) for draw in draws]
-                if self.paste:
-                    pictures = [pasted(picture, reference, damage.keep) for picture in pictures]
-                for picture in pictures:
-                    restored = crop(picture, damage.boxes)
-                    for name, compare in compares.items():
-                        values[name].append(compare(original, restored))
-                for region in self._region_measures:
-                    value = measure_region(region, target, reference, pictures, damage.keep)
-                    values[region].append(value)
-            for name, columns in similar.items():
-                columns.append(torch.stack(values[name]).mean(0))
-        stacked: dict[str, Tensor] = {n: torch.stack(columns, 1) for n, columns in similar.items()}
         if self.place == "face":
             stacked["face_found"] = self._faces(batch)[1][:, None]
         return stacked
+
+    def _measured(
+        self,
+        target: Target,
+        batch: Batch,
+        task: Task,
+        reference: Tensor,
+        compares: Mapping[CropMeasure, Compare],
+    ) -> dict[str, Tensor]:
+        """Each measure (B,) of one task, the mean over its masks and restorations."""
+        values: dict[str, list[Tensor]] = {name: [] for name in self.measures}
+        for k, damage in enumerate(self._damages(target, batch, task)):
+            original = crop(reference, damage.boxes)
+            draws = range(k * self.n_restore, (k + 1) * self.n_restore)
+            pictures = [self._restored(target, batch, damage, draw) for draw in draws]
+            if self.paste:
+                pictures = [pasted(picture, reference, damage.keep) for picture in pictures]
+            for picture in pictures:
+                restored = crop(picture, damage.boxes)
+                for name, compare in compares.items():
+                    values[name].append(compare(original, restored))
+            for region in self._region_measures:
+                value = measure_region(region, target, reference, pictures, damage.keep)
+                values[region].append(value)
+        return {name: torch.stack(several).mean(0) for name, several in values.items()}
 
     @torch.no_grad()
     def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
@@ -247,6 +254,10 @@ class DRC:
         if self.aggregate != "agree":
             return {}
         return dict(zip(self.tasks, self._taus(calibration).tolist(), strict=True))
+
+    @property
+    def _crop_measures(self) -> list[CropMeasure]:
+        return [m for m in get_args(CropMeasure) if m in self.measures]
 
     @property
     def _region_measures(self) -> list[RegionMeasure]:

@@ -26,7 +26,7 @@ from mia_bench.utils.errors import MiaError, Missing
 SIDE_PIXELS = 32
 PICTURE_BYTES = 3 * SIDE_PIXELS**2
 CLASSES = {10: (10,), 100: (20, 100)}  # values of each label byte
-BINARY = {  # files of the binary distribution, by pool
+BINARY: dict[int, dict[str, tuple[str, ...]]] = {  # files of the binary distribution, by pool
     10: {
         "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
         "test": ("test_batch.bin",),

@@ -120,7 +120,8 @@ class DDPM:
 
         with torch.device("meta"):
             net = UNet2DModel(**self._architecture().config())
-        return BYTES_PER_WEIGHT * sum(p.numel() for p in net.parameters())
+        weights = sum(int(p.numel()) for p in net.parameters())
+        return BYTES_PER_WEIGHT * weights
 
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
         """The base's network, or the one that was trained into `weights`."""
