@@ -38,7 +38,7 @@ def load_untrained(plan: Plan, spec: ModelSpec) -> Target:
     """What a model of the plan is before its training: the base, or random weights of its own."""
     from mia_bench.models import StartsUntrained
 
-    model = plan.experiment.model
+    model = plan.model_of(plan.base)
     if isinstance(model, StartsUntrained):
         model = model.initialised_for(spec.kind)
     return _load(plan, model, plan.base, train=True)

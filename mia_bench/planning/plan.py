@@ -122,10 +122,9 @@ class Plan:
     def control_models(self) -> ControlModels | None:
         """Models that saw none of the rows of a control: the base, or, of a target and a shadow
         that are trained from scratch, each for the rows of the other; None where there is none."""
-        experiment = self.experiment
         if not self.has_base:
             return None
-        if not starts_untrained(experiment.model):
+        if not starts_untrained(self.experiment.model):
             return ControlModels(self.base, self.base)
         return None if self.shadow is None else ControlModels(self.shadow, self.target)
 
