@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mia_bench.attacks import Attack
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.attacks.components.ensemble_features import columns
+from mia_bench.config.schema import CalibrationOptions
+from mia_bench.evaluation.cross_fitting import fits_labels
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
-from mia_bench.metrics.group_folds import calibrating
+from mia_bench.metrics.group_folds import calibrating, stratified_half
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, RunSpec
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.storage.feature_table import Table
+
+Groups = npt.NDArray[np.str_]
+Labels = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Inputs:
     evaluation: LabelledFeatures
     calibration: LabelledFeatures
     base: LabelledFeatures | None = None
+    uncalibrated: bool = False
+    """Nothing is fitted on labels, so every row is judged; `calibration` are the same rows."""
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
@@ -50,7 +58,8 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
         subtracted = _labelled(plan, run.base_calibration)
     halves = run.calibration.folder == run.evaluation.folder
     every = Tables(evaluation, calibration, base, subtracted, halves)
-    return arrange(run.name, run.attack, every, plan.experiment.options.data.split_seed)
+    options = plan.experiment.options
+    return arrange(run.name, run.attack, every, options.data.split_seed, options.calibration)
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,9 @@ class Tables:
     halves: bool
 
 
-def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Inputs:
+def arrange(
+    name: str, attack: Attack, tables: Tables, split_seed: int, options: CalibrationOptions
+) -> Inputs:
     """What a run is scored from."""
     evaluation, calibration, base = tables.evaluation, tables.calibration, tables.base
     if tables.base_calibration is not None and base is not None:
@@ -73,12 +84,23 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
         calibration = calibration.minus(tables.base_calibration)
         base = None
     if tables.halves:
-        half = calibrating(evaluation.group, split_seed)
+        if options.halves == "stratified" and not fits_labels(attack, evaluation, split_seed):
+            return Inputs(name, attack, evaluation, evaluation, base, uncalibrated=True)
+        half = calibrating_half(evaluation.group, evaluation.is_member, split_seed, options)
         kept = np.flatnonzero(~half)
         calibration = evaluation.take(np.flatnonzero(half))
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)
     return Inputs(name, attack, evaluation, calibration, base)
+
+
+def calibrating_half(
+    group: Groups, is_member: Labels, split_seed: int, options: CalibrationOptions
+) -> Labels:
+    """(N,) which evaluation rows calibrate, with calibration=split."""
+    if options.halves == "stratified":
+        return stratified_half(group, is_member, split_seed)
+    return calibrating(group, split_seed)
 
 
 def _labelled(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:

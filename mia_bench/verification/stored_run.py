@@ -257,7 +257,8 @@ class StoredRun:
             None if base_calibration is None else load(base_calibration, calibration_rows),
             halves=not self.shadowed,
         )
-        return arrange(self.name, self.attack, every, self.options.data.split_seed)
+        options = self.options
+        return arrange(self.name, self.attack, every, options.data.split_seed, options.calibration)
 
     def setup(self, kind: str) -> TrainingSetup:
         """How the target or the shadow was trained, as the configuration has it."""
