@@ -37,7 +37,7 @@ def stratified_folds(
     fold = np.zeros(len(names), dtype=np.intp)
     for kind in (True, False):
         mine = np.flatnonzero(is_member[first] == kind)
-        order = sorted(mine, key=lambda g: _draw(names[g], seed))
+        order = sorted(mine, key=lambda g: _draw(str(names[g]), seed))
         start = 0 if kind else len(order)  # the odd group of each class in another fold
         for place, g in enumerate(order):
             fold[g] = (start + place) % folds

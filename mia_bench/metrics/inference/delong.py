@@ -61,5 +61,5 @@ def placements(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
 
 def _below(values: Floats, ordered: Floats) -> Floats:
     """The share of `ordered` below each value, half of what is equal."""
-    sides = [np.searchsorted(ordered, values, side) for side in ("left", "right")]  # type: ignore[call-overload]
+    sides = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
     return np.asarray((sides[0] + sides[1]) / (2 * ordered.size))
