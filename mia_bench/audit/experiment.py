@@ -143,6 +143,7 @@ def run_words(request: AuditRequest, captions: CaptionChoice, content: str) -> l
         "calibration=stratified",
         "eval.ensemble=false",
         "eval.base_rows=null",
+        f"eval.blind_rows={str(not request.variants).lower()}",  # variants are alike by design
         f"seed={request.seed}",
         f"paths.outputs={_text(str(request.outputs))}",
         *request.overrides,

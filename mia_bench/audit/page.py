@@ -10,6 +10,7 @@ import base64
 import csv
 import io
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +23,23 @@ from PIL import Image
 
 from mia_bench.audit.findings import exposure
 from mia_bench.audit.request import SHOWN
-from mia_bench.audit.result import AuditResult, number_lines, set_remarks
+from mia_bench.audit.result import AuditResult, number_lines, set_remarks, share_words
 from mia_bench.audit.scores import COMBINED
 from mia_bench.audit.verdict import Answer
 from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.data.split.near_duplicates import Thumbnails, thumbnails
-from mia_bench.display.svg import Key, Plane, linear
+from mia_bench.display.svg import Key, Plane, linear, standalone
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
+from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import safe_name
 
 TEMPLATE = Path(__file__).parent / "template"
 THUMBNAIL_PIXELS = 160
 RENDER_PIXELS = 256  # at which drawings are rendered
 JPEG_QUALITY = 85
+PRINTED_MOST, PRINTED_LEAST = 10, 5  # pictures on the second sheet of the PDF
 BINS = 20
 CHART_HEIGHT = 240
 COLOURS = {Answer.YES: "bad", Answer.NO_EVIDENCE: "good", Answer.CANNOT_SAY: "warn"}
@@ -75,6 +78,10 @@ class AuditPage:
         return shlex.join(str(word) for word in self.manifest.get("command") or ["unknown"])
 
     @property
+    def share(self) -> str | None:
+        return share_words(self.result)
+
+    @property
     def colour(self) -> str:
         return {"yes": "bad", "no evidence": "good", "cannot say": "warn"}[
             self.result.verdict.answer
@@ -86,9 +93,11 @@ def write_page(result: AuditResult, folder: Path) -> Path:
     request = result.prepared.request
     out = layout.report_folder(request.outputs, safe_name(request.name))
     out.mkdir(parents=True, exist_ok=True)
-    page = out / "index.html"
-    page.write_text(render(page_of(result, folder)), encoding="utf-8")
+    page, shown = out / "index.html", page_of(result, folder)
+    page.write_text(render(shown), encoding="utf-8")
     (out / layout.EXPOSURE_FILE).write_text(as_csv(exposure(result.scores.table)), encoding="utf-8")
+    if request.pdf:
+        write_pdf(shown, out / "audit.pdf")
     return page
 
 
@@ -96,15 +105,16 @@ def page_of(result: AuditResult, folder: Path) -> AuditPage:
     prepared = result.prepared
     most, least = shown_pictures(result)
     remarks = [
-        *set_remarks(prepared.sets, prepared.differences, prepared.set_names),
+        *set_remarks(prepared.sets, prepared.differences, prepared.labels),
         prepared.captions.words,
         prepared.model.remark,
+        *([prepared.seal_words] if prepared.seal_words else []),
     ]
     return AuditPage(
         result,
         folder,
         read_json(folder / layout.MANIFEST_FILE),
-        score_chart(result.scores.table, prepared.set_names),
+        score_chart(result.scores.table, prepared.labels),
         *(most, least, list(number_lines(result)), remarks),
     )
 
@@ -122,8 +132,42 @@ def render(page: AuditPage, print_style: bool = False) -> str:
     )
     styles = ["page.css", *(["print.css"] if print_style else [])]
     style = "\n".join((TEMPLATE / name).read_text(encoding="utf-8") for name in styles)
-    text: str = environment.get_template("audit.html.j2").render(page=page, style=Markup(style))
+    text: str = environment.get_template("audit.html.j2").render(
+        page=page,
+        style=Markup(style),
+        print_style=print_style,
+        chart=_as_image(page.chart) if print_style else page.chart,
+        most=PRINTED_MOST if print_style else SHOWN,
+        least=PRINTED_LEAST if print_style else SHOWN,
+    )
     return text
+
+
+def _as_image(chart: Markup) -> Markup:
+    """A chart that brings its own style, for a renderer that gives none to what lies in a page."""
+    encoded = base64.b64encode(standalone(chart).encode()).decode()
+    return Markup(f'<img src="data:image/svg+xml;base64,{encoded}" alt="Scores of the two sets">')
+
+
+def write_pdf(page: AuditPage, path: Path) -> Path:
+    """The page on two sheets of A4. Nothing is fetched, whatever a name or a caption says.
+
+    Raises:
+        MiaError: WeasyPrint, an extra, or the system's Pango is not here.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what later versions of it will need
+            from weasyprint import HTML
+            from weasyprint.urls import URLFetcher
+    except (ImportError, OSError) as error:  # OSError: a library of the system
+        raise MiaError(
+            f"pdf=true needs WeasyPrint ({error}): pip install 'mia_bench[pdf]', and Pango of the "
+            "system (Debian: apt install libpangoft2-1.0-0). The page is there without it."
+        ) from error
+    embedded_alone = URLFetcher(allowed_protocols=("data",))
+    HTML(string=render(page, print_style=True), url_fetcher=embedded_alone).write_pdf(path)
+    return path
 
 
 def score_chart(table: pd.DataFrame, names: tuple[str, str]) -> Markup:
@@ -161,7 +205,7 @@ def shown_pictures(result: AuditResult) -> tuple[list[ShownPicture], list[ShownP
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """The second set's pictures as 16 x 16 thumbnails (M, 768), with percentiles of their scores."""
+    """The second set's pictures as 16 x 16 thumbnails (M, 768), and percentiles of their scores."""
 
     items: list[Item]
     small: Thumbnails

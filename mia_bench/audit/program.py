@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from mia_bench.audit.experiment import (
     carry_out,
     choose_captions,
@@ -11,12 +14,14 @@ from mia_bench.audit.experiment import (
 )
 from mia_bench.audit.findings import find, judge
 from mia_bench.audit.page import write_page
+from mia_bench.audit.preregistration import check_plan, register
 from mia_bench.audit.recognise import recognise
 from mia_bench.audit.record import store
 from mia_bench.audit.request import AuditRequest
 from mia_bench.audit.result import MAX_NAMED, AuditResult, PreparedAudit, preface, summary_lines
-from mia_bench.audit.scores import panel_scores
+from mia_bench.audit.scores import panel_scores, refitted_p
 from mia_bench.audit.sets import ComparedSets, compare_sets, differences
+from mia_bench.audit.variants import check_seal, find_ranks
 from mia_bench.data.folders import MEMBER, Folders
 from mia_bench.data.source import Listing
 from mia_bench.storage import layout
@@ -39,26 +44,31 @@ def prepare_audit(request: AuditRequest) -> PreparedAudit:
     said = Folders(str(request.first), str(request.second), captions.source, captions.text)  # type: ignore[arg-type]
     sets = compare_sets(said.items(), folders_of(request), request.variants)
     _require_both(sets, request)
+    seal, seal_words = None, ""
+    if request.variants:
+        seal, seal_words = check_seal(request.second, request.first)
     run = prepare_run(request, model, sets, captions)
-    return PreparedAudit(
-        request, model, sets, captions, tuple(differences(sets, request.seed)), run
-    )
+    found = tuple(differences(sets, request.seed))
+    return PreparedAudit(request, model, sets, captions, found, run, seal, seal_words)
 
 
-def ask(prepared: PreparedAudit) -> AuditResult:
-    """Ask the model, and judge."""
+def ask(prepared: PreparedAudit, plan_hash: str | None = None) -> AuditResult:
+    """Ask the model, and judge. `plan_hash`: of the plan that is carried out."""
     request = prepared.request
     carry_out(prepared.run)
     scores = panel_scores(prepared.run, prepared.sets)
     blind = prepared.run.plan.blind
     controls = {} if blind is None else read_json(blind / layout.CONTROLS_FILE)
-    findings = find(
-        scores.table, scores.attacks, scores.fitted, controls, request.alpha, request.seed
-    )
-    verdict, why = judge(
-        request.kind, findings, prepared.differences, prepared.set_names, request.alpha
-    )
-    return AuditResult(prepared, scores, findings, verdict, tuple(why), controls)
+    if request.variants:
+        findings, table = find_ranks(scores.table, scores.attacks, request.alpha)
+        scores = replace(scores, table=table)
+    else:
+        p_value = refitted_p(prepared.run, request.seed) if scores.fitted else None
+        options = (request.alpha, request.seed, p_value)
+        findings = find(scores.table, scores.attacks, scores.fitted, controls, *options)
+    judged = (prepared.differences, prepared.labels, request.alpha, request.variants)
+    verdict, why = judge(request.kind, findings, *judged)
+    return AuditResult(prepared, scores, findings, verdict, tuple(why), controls, plan_hash)
 
 
 def _require_pictures(listing: Listing, request: AuditRequest) -> None:
@@ -99,10 +109,11 @@ def _require_both(sets: ComparedSets, request: AuditRequest) -> None:
 def run_audit(request: AuditRequest) -> AuditResult:
     """The whole audit, with all it prints."""
     prepared = prepare_audit(request)
+    plan_hash = None if request.plan is None else check_plan(prepared, request.plan)
     for line in (*preface(prepared), *cost_lines(prepared.run)):
         echo(line)
-    result = ask(prepared)
-    folder = store(result, None)
+    result = ask(prepared, plan_hash)
+    folder = store(result)
     page = write_page(result, folder)
     echo()
     for line in summary_lines(result):
@@ -110,3 +121,16 @@ def run_audit(request: AuditRequest) -> AuditResult:
     echo(f"page: {page}")
     echo(f"record: {folder}")
     return result
+
+
+def register_audit(request: AuditRequest) -> Path:
+    """Write the plan of an audit, and say what it would cost. Nothing is asked."""
+    if request.plan is None:
+        raise MiaError("audit plan needs plan=FILE, where the plan is written.")
+    prepared = prepare_audit(request)
+    for line in (*preface(prepared), *cost_lines(prepared.run)):
+        echo(line)
+    hash_of_plan = register(prepared, request.plan)
+    echo(f"plan: {request.plan}")
+    echo(f"hash: {hash_of_plan}. Deposit it with somebody else before the audit.")
+    return request.plan

@@ -17,6 +17,7 @@ import pandas as pd
 from mia_bench.audit.findings import AuditFindings, find, judge
 from mia_bench.audit.result import AuditResult, PreparedAudit
 from mia_bench.audit.sets import SetDifference
+from mia_bench.audit.variants import find_ranks
 from mia_bench.planning.keys import base_key
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import get_or_build, is_complete
@@ -57,20 +58,21 @@ def identity(prepared: PreparedAudit) -> dict[str, Any]:
     }
 
 
-def audit_folder(prepared: PreparedAudit) -> Path:
-    """outputs/audits/<kind>-<key>."""
-    name = layout.join_name(prepared.request.kind, hash_key(identity(prepared)))
+def audit_folder(prepared: PreparedAudit, plan_hash: str | None) -> Path:
+    """outputs/audits/<kind>-<key>; one that carries out a plan is another than one without."""
+    decided = [identity(prepared), *([plan_hash] if plan_hash else [])]
+    name = layout.join_name(prepared.request.kind, hash_key(decided))
     return prepared.request.outputs / layout.AUDITS_FOLDER / name
 
 
-def store(result: AuditResult, plan_hash: str | None) -> Path:
+def store(result: AuditResult) -> Path:
     """Write the record, sealed; its folder. A finished one is checked and kept."""
-    folder = audit_folder(result.prepared)
-    get_or_build(folder, partial(_write, result, plan_hash))
+    folder = audit_folder(result.prepared, result.plan_hash)
+    get_or_build(folder, partial(_write, result))
     return folder
 
 
-def _write(result: AuditResult, plan_hash: str | None, folder: Path) -> dict[str, Any]:
+def _write(result: AuditResult, folder: Path) -> dict[str, Any]:
     prepared = result.prepared
     sets = prepared.sets
     result.scores.table.to_parquet(folder / layout.SCORES_FILE, index=False)
@@ -78,11 +80,12 @@ def _write(result: AuditResult, plan_hash: str | None, folder: Path) -> dict[str
         folder / layout.AUDIT_FILE,
         {
             **identity(prepared),
-            "plan": plan_hash,
+            "plan": result.plan_hash,
+            "seal": prepared.seal,
             "model_name": prepared.model.name,
             "model_remark": prepared.model.remark,
             "sets": {
-                "names": list(prepared.set_names),
+                "names": list(prepared.labels),
                 "pictures": list(sets.counts),
                 "groups": list(sets.groups),
                 "overlaps": list(sets.overlaps),
@@ -138,6 +141,8 @@ def find_again(
     table: pd.DataFrame, attacks: list[str], stored: Mapping[str, Any], refitted: float | None
 ) -> AuditFindings:
     """The findings that the stored scores give."""
+    if stored["variants"]:
+        return find_ranks(table, attacks, stored["alpha"])[0]
     return find(
         *(table, attacks, stored["fitted"], stored["blind"], stored["alpha"], stored["seed"]),
         refitted_p=refitted,

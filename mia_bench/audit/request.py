@@ -20,6 +20,12 @@ SECOND_SET: dict[str, str] = {"owner": "nonmembers", "data": "unseen"}
 """Key of the pictures that were surely not used."""
 
 
+LABELS: dict[str, tuple[str, str]] = {
+    "owner": ("members", "non-members"),
+    "data": ("pictures in question", "unseen pictures"),
+}
+
+
 @dataclass(frozen=True)
 class AuditRequest:
     """One audit.
@@ -49,6 +55,13 @@ class AuditRequest:
     pdf: bool = False
     evidence: bool = False
     overrides: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The two sets in words."""
+        if self.variants:
+            return "published pictures", "variants"
+        return LABELS[self.kind]
 
     @property
     def first_name(self) -> str:
@@ -97,7 +110,7 @@ def request_of(kind: Kind, arguments: Arguments) -> AuditRequest:
         arguments.path("paths.outputs"),
         arguments.text("name"),
         arguments.path("plan") if "plan" in arguments else None,
-        "pdf" in arguments and arguments.flag("pdf"),
+        arguments.flag("pdf"),
         "evidence" in arguments and arguments.flag("evidence"),
         arguments.overrides,
     )

@@ -11,7 +11,7 @@ from mia_bench.audit.recognise import AuditedModel
 from mia_bench.audit.request import CONTROL_LEVEL, AuditRequest
 from mia_bench.audit.scores import PanelScores
 from mia_bench.audit.sets import ComparedSets, SetDifference
-from mia_bench.audit.verdict import AuditVerdict
+from mia_bench.audit.verdict import Answer, AuditVerdict
 
 MAX_NAMED = 5  # pictures that a message names
 
@@ -26,10 +26,14 @@ class PreparedAudit:
     captions: CaptionChoice
     differences: tuple[SetDifference, ...]
     run: AuditRun
+    seal: str | None = None
+    seal_words: str = ""
+    """Of the variants: the seal's hash, and what to say of it."""
 
     @property
-    def set_names(self) -> tuple[str, str]:
-        return self.request.first_name, self.request.second_name
+    def labels(self) -> tuple[str, str]:
+        """The two sets in words."""
+        return self.request.labels
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,14 @@ class AuditResult:
 
 def preface(prepared: PreparedAudit) -> Iterator[str]:
     """What is said before the model is asked: sets, captions, model, cost."""
-    sets, (first_name, second_name) = prepared.sets, prepared.set_names
+    sets, (first_name, second_name) = prepared.sets, prepared.labels
     first, second = sets.counts
     yield f"Model: {prepared.model.name}. {prepared.model.remark}"
     yield f"Pictures: {first} {first_name}, {second} {second_name}.{_repeats(sets)}"
     yield from set_remarks(sets, prepared.differences, (first_name, second_name))
     yield prepared.captions.words
+    if prepared.seal_words:
+        yield prepared.seal_words
     yield from _panel_words(prepared.run)
 
 
@@ -99,7 +105,7 @@ def summary_lines(result: AuditResult) -> Iterator[str]:
 def number_lines(result: AuditResult) -> Iterator[str]:
     findings, prepared = result.findings, result.prepared
     first, second = findings.groups
-    names = prepared.set_names
+    names = prepared.labels
     yield (
         f"p = {findings.p_value:.2g} ({findings.test}; {first} {names[0]} against {second} "
         f"{names[1]}), false-alarm rate {prepared.request.alpha:g}."
@@ -112,10 +118,8 @@ def number_lines(result: AuditResult) -> Iterator[str]:
             f"{findings.called} of {findings.called_of} {names[0]} rank above all but "
             f"{findings.called_fpr:.0%} of the {names[1]}."
         )
-        if prepared.request.kind == "data":
-            used = findings.used
-            share = f"{used.value:.0%} [{used.lo:.0%}, {used.hi:.0%}]"
-            yield f"By that at least {share} of {names[0]} were used."
+    if (share := share_words(result)) is not None:
+        yield f"{share[:1].upper()}{share[1:]}."
     for attack in findings.attacks:
         set_p = "" if attack.set_p is None else f", set test p = {attack.set_p_adjusted:.2g}"
         how = ", cross-fitted" if attack.fitted else ""
@@ -127,6 +131,18 @@ def number_lines(result: AuditResult) -> Iterator[str]:
         mark = "  FLAGGED" if control.flagged else ""
         figures = f"AUC {control.auroc:.3f}  p = {control.p_value:.2g}"
         yield f"  control {control.name:<13} {figures}{mark}"
+
+
+def share_words(result: AuditResult) -> str | None:
+    """How much of a data owner's set was used, where the answer is that some of it was."""
+    used, named = result.findings.used, result.prepared.labels[0]
+    asked = result.prepared.request.kind == "data" and result.verdict.answer is Answer.YES
+    if used is None or not asked:
+        return None
+    return (
+        f"at least {used.lo:.0%} of the {named} were used (95 % confidence; estimate of the least "
+        f"share {used.value:.0%})"
+    )
 
 
 def _interval(value: float, lo: float | None, hi: float | None) -> str:

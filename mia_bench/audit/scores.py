@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,11 @@ import pandas as pd
 from mia_bench.attacks import Attack, Floats
 from mia_bench.audit.experiment import AuditRun
 from mia_bench.audit.sets import ComparedSets
+from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.cross_fitting import cross_fitted, fits_labels
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
+from mia_bench.metrics import Bools
+from mia_bench.metrics.inference.exact_permutation import refitted_test
 from mia_bench.metrics.inference.panel_combination import combined_score
 from mia_bench.planning.plan import Plan
 from mia_bench.storage import layout
@@ -20,6 +23,7 @@ from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.utils.errors import MiaError
 
 FOLDS = 5
+REFITS = 199  # labellings under which fitted attacks are fitted again
 COMBINED, BASE_COMBINED = "combined", "combined_base"
 ROW_COLUMNS = ("sample_id", "name", "is_first", "group")
 
@@ -92,6 +96,34 @@ def _folds(rows: LabelledFeatures) -> int:
     """At most FOLDS, and no more than leave two groups of a class to fit on."""
     groups = [len(set(rows.group[rows.is_member == kind])) for kind in (True, False)]
     return max(2, min(FOLDS, *groups))
+
+
+def refitted_p(run: AuditRun, seed: int) -> float:
+    """p of the panel's combination where attacks fit on labels: every labelling fits again.
+
+    Whole groups change sides, as in the test without a fit. REFITS labellings, so that no p is
+    below 1 / (1 + REFITS).
+    """
+    of_target = _features(run.plan)
+    of_base = _features(run.base) if run.base is not None else {}
+    rows = {}
+    for name, attack in run.plan.experiment.attacks.items():
+        subtracts = name in of_base and attack.statistics
+        rows[name] = of_target[name].minus(of_base[name]) if subtracts else of_target[name]
+    first = next(iter(rows.values()))
+    labels, where = np.unique(first.group, return_inverse=True)
+    is_first = np.zeros(len(labels), dtype=np.bool_)
+    is_first[where] = first.is_member
+
+    def statistic(sides: Bools) -> float:
+        role = np.where(sides[where], str(Role.TARGET_MEMBER), str(Role.TARGET_NONMEMBER))
+        relabelled = {name: replace(known, role=role) for name, known in rows.items()}
+        attacks = run.plan.experiment.attacks
+        scores = [_score(name, attacks[name], known, seed) for name, known in relabelled.items()]
+        means = np.bincount(where, combined_score(scores)) / np.bincount(where)
+        return float(means[sides].mean() - means[~sides].mean())
+
+    return refitted_test(statistic, is_first, seed, REFITS).p_value
 
 
 def _rows(rows: LabelledFeatures, sets: ComparedSets) -> pd.DataFrame:
