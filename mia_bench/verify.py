@@ -1,9 +1,10 @@
 """`python -m mia_bench.verify [RUN ...]`: stored runs computed again; names exactly what differs.
 
 RUN is a run's folder, its name, or its key (the first six digits will do), or that of an audit;
-without one, every run and audit of paths.outputs is checked. Scores are computed again from the stored features with the stored
-configuration, metrics from the stored scores; files, split, roles, models, keys and versions are
-compared. No model is loaded, nothing is fetched or written. Exit status 1 where something differs.
+without one, every run and audit of paths.outputs is checked. Scores are computed again from the
+stored features with the stored configuration, metrics from the stored scores, and of an audit the
+verdict; files, split, roles, models, keys, versions and a registered plan are compared. No model is
+loaded, nothing is fetched or written. Exit status 1 where something differs.
 """
 
 from __future__ import annotations

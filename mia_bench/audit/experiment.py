@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mia_bench.audit.recognise import AuditedModel
+from mia_bench.audit.recognise import AuditedModel, quoted
 from mia_bench.audit.request import AuditRequest
 from mia_bench.audit.sets import ComparedSets
 from mia_bench.data.folders import MEMBER, Folders
@@ -136,8 +136,8 @@ def run_words(request: AuditRequest, captions: CaptionChoice, content: str) -> l
         "~data.source.caption_choice",
         f"data.source._target_={Folders.__module__}.{Folders.__qualname__}",
         "data.source.name=audit",
-        *(f"+data.source.{key}={_text(value)}" for key, value in source.items()),
-        f"data.captions={_text(captions.captioner or 'own')}",
+        *(f"+data.source.{key}={quoted(value)}" for key, value in source.items()),
+        f"data.captions={quoted(captions.captioner or 'own')}",
         *panel,
         "model.finetune=false",
         "calibration=stratified",
@@ -145,14 +145,9 @@ def run_words(request: AuditRequest, captions: CaptionChoice, content: str) -> l
         "eval.base_rows=null",
         f"eval.blind_rows={str(not request.variants).lower()}",  # variants are alike by design
         f"seed={request.seed}",
-        f"paths.outputs={_text(str(request.outputs))}",
+        f"paths.outputs={quoted(str(request.outputs))}",
         *request.overrides,
     ]
-
-
-def _text(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${")
-    return f"'{escaped}'"
 
 
 def _planned(words: Sequence[str], sets: ComparedSets, request: AuditRequest) -> Plan:

@@ -24,7 +24,7 @@ from mia_bench.metrics import Bools
 from mia_bench.metrics.dataset_inference import dataset_test
 from mia_bench.metrics.inference.debiased_rate import Decisions, UsedShare, debiased_rate
 from mia_bench.metrics.inference.delong import delong_interval
-from mia_bench.metrics.inference.exact_permutation import permutation_test, smallest_p
+from mia_bench.metrics.inference.exact_permutation import DRAWS, permutation_test, smallest_p
 from mia_bench.metrics.inference.multiple_tests import holm_adjusted
 from mia_bench.metrics.inference.power import smallest_leak
 from mia_bench.metrics.permutation import holm
@@ -98,24 +98,26 @@ def find(
     alpha: float,
     seed: int,
     refitted_p: float | None = None,
+    draws: int = DRAWS,
 ) -> AuditFindings:
     """Everything that follows from the scores of two sets.
 
     Args:
         table: of `PanelScores`.
         blind: AUROC and p-value of each blind baseline.
+        draws: labellings of every permutation test that cannot look at all.
         refitted_p: p of the combination where attacks of the panel are fitted on labels.
     """
     rows = units(table)
     combined, is_first = rows[COMBINED].to_numpy(), rows.is_first.to_numpy()
     first, second = int(is_first.sum()), int((~is_first).sum())
-    result = permutation_test(combined, is_first, seed)
+    result = permutation_test(combined, is_first, seed, draws)
     p_value = result.p_value if refitted_p is None else refitted_p
     called, of, fpr, used = _share(combined, is_first, seed)
     controls = dict(blind)
     if BASE_COMBINED in rows:
         base = rows[BASE_COMBINED].to_numpy()
-        test = permutation_test(base, is_first, seed)
+        test = permutation_test(base, is_first, seed, draws)
         controls["base model"] = {
             "auroc": delong_interval(base, is_first)[0],
             "p_value": test.p_value,
@@ -123,7 +125,7 @@ def find(
     return AuditFindings(
         p_value,
         _test_words(result.exact, result.assignments, refitted_p is not None),
-        smallest_p(first, second),
+        smallest_p(first, second, draws),
         *delong_interval(combined, is_first),
         smallest_leak(first, second, alpha),
         (first, second),
@@ -131,7 +133,7 @@ def find(
         of,
         fpr,
         used,
-        _each_attack(table, rows, attacks, fitted, seed),
+        _each_attack(table, rows, attacks, fitted, seed, draws),
         _judged(controls),
     )
 
@@ -149,9 +151,11 @@ def _each_attack(
     attacks: Sequence[str],
     fitted: Sequence[str],
     seed: int,
+    draws: int,
 ) -> tuple[AttackFinding, ...]:
     is_first = rows.is_first.to_numpy()
-    p = {name: permutation_test(rows[name].to_numpy(), is_first, seed).p_value for name in attacks}
+    tests = {n: permutation_test(rows[n].to_numpy(), is_first, seed, draws) for n in attacks}
+    p = {name: test.p_value for name, test in tests.items()}
     set_p = {name: value for name in attacks if (value := _set_p(table, name, seed)) is not None}
     adjusted, set_adjusted = holm_adjusted(p), holm_adjusted(set_p)
     return tuple(

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.audit.findings import CALL_FPR
-from mia_bench.audit.record import identity
+from mia_bench.audit.record import PLAN_HASH, identity, read_plan
 from mia_bench.audit.request import CONTROL_LEVEL
 from mia_bench.audit.result import PreparedAudit
 from mia_bench.metrics.inference.panel_combination import RULE
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
-from mia_bench.storage.stored_files import read_object
 from mia_bench.utils.errors import MiaError
 
 PLAN_VERSION = 1
-HASH = "hash"
 
 
 def plan_of(prepared: PreparedAudit) -> dict[str, Any]:
@@ -46,17 +44,8 @@ def register(prepared: PreparedAudit, path: Path) -> str:
     plan = plan_of(prepared)
     hash_of_plan = hash_key(plan)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**plan, HASH: hash_of_plan})
+    write_json(path, {**plan, PLAN_HASH: hash_of_plan})
     return hash_of_plan
-
-
-def read_plan(path: Path) -> dict[str, Any]:
-    """A plan whose content gives its hash. Raises MiaError."""
-    plan = read_object(path)
-    content = {name: value for name, value in plan.items() if name != HASH}
-    if hash_key(content) != plan.get(HASH):
-        raise MiaError(f"{path} was edited: its content does not give its hash {plan.get(HASH)}.")
-    return plan
 
 
 def check_plan(prepared: PreparedAudit, path: Path) -> str:
@@ -73,4 +62,4 @@ def check_plan(prepared: PreparedAudit, path: Path) -> str:
             "registered. Give the words of the plan, or leave plan= out, and the result will say "
             "that it was not registered."
         )
-    return str(registered[HASH])
+    return str(registered[PLAN_HASH])

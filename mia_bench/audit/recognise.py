@@ -49,7 +49,7 @@ def recognise(model: str, base: str | None) -> AuditedModel:
                 "base= the folder or hub id of that model."
             )
         without = _base_words(named) or ()
-        words = (*without, f"model.lora={_quoted(str(adapters))}")
+        words = (*without, f"model.lora={quoted(str(adapters))}")
         return AuditedModel(path.name, words, without, f"Base model: {named}.")
     if path.is_dir() and not (path / INDEX).is_file():
         raise MiaError(_no_pipeline(path))
@@ -92,12 +92,12 @@ def _base_words(base: str | None) -> tuple[str, ...] | None:
 
 
 def _of_path(path: str) -> tuple[str, ...]:
-    return ("model=diffusers", f"model.path={_quoted(path)}")
+    return ("model=diffusers", f"model.path={quoted(path)}")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A value in Hydra's grammar, whatever characters it holds."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${")
     return f"'{escaped}'"
 
 

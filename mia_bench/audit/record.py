@@ -6,6 +6,7 @@ computes it again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +28,8 @@ from mia_bench.storage.stored_files import changed_files, read_frame, read_manif
 from mia_bench.utils.errors import MiaError
 
 VERSION = 1
+PLAN_HASH = "hash"
+PLANNED = ("kind", "variants", "model", "base", "split", "captions", "attacks", "alpha", "seed")
 TOLERANCE = 1e-9  # of figures that are computed again from the same scores
 
 
@@ -75,6 +78,8 @@ def store(result: AuditResult) -> Path:
 def _write(result: AuditResult, folder: Path) -> dict[str, Any]:
     prepared = result.prepared
     sets = prepared.sets
+    if result.plan_hash is not None and prepared.request.plan is not None:
+        shutil.copyfile(prepared.request.plan, folder / layout.PLAN_FILE)
     result.scores.table.to_parquet(folder / layout.SCORES_FILE, index=False)
     write_json(
         folder / layout.AUDIT_FILE,
@@ -134,7 +139,33 @@ def check_audit(folder: Path) -> Iterator[tuple[str, bool, str]]:
     yield "numbers", not differences, message
     same = verdict.sentence == stored["verdict"]["sentence"]
     yield "verdict", same, verdict.sentence if same else f"the numbers say: {verdict.sentence}"
-    yield "plan", True, stored["plan"] or "not registered beforehand"
+    yield _plan_check(folder, stored)
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """A plan whose content gives its hash. Raises MiaError."""
+    plan = read_object(path)
+    content = {name: value for name, value in plan.items() if name != PLAN_HASH}
+    if hash_key(content) != plan.get(PLAN_HASH):
+        stated = plan.get(PLAN_HASH)
+        raise MiaError(f"{path} was edited: its content does not give its hash {stated}.")
+    return plan
+
+
+def _plan_check(folder: Path, stored: Mapping[str, Any]) -> tuple[str, bool, str]:
+    """Whether the stored audit is what its registered plan says."""
+    if stored["plan"] is None:
+        return "plan", True, "not registered beforehand"
+    plan = read_plan(folder / layout.PLAN_FILE)
+    if plan[PLAN_HASH] != stored["plan"]:
+        return (
+            "plan",
+            False,
+            f"has the hash {plan[PLAN_HASH]}, and the audit names {stored['plan']}",
+        )
+    differing = [name for name in PLANNED if plan.get(name) != stored.get(name)]
+    message = ", ".join(differing) + " differ from the plan" if differing else ""
+    return "plan", not differing, message or f"{stored['plan']} is what was carried out"
 
 
 def find_again(
