@@ -110,7 +110,7 @@ def test_the_pdf_has_two_full_pages(hostile, tmp_path):
     for page in pdf:
         ink = np.asarray(page.render(scale=1).to_pil().convert("L")) < 160
         assert ink.mean() > 0.01  # not empty
-        edge = 20  # points, half of the margin
+        edge = 14  # points, a third of the margin
         inside = ink[edge:-edge, edge:-edge]
         assert ink.sum() == inside.sum()  # not clipped
     text = "".join(page.get_textpage().get_text_range() for page in pdf)

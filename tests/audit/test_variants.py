@@ -19,6 +19,7 @@ from mia_bench.audit.variants import (
     find_ranks,
     make_variants,
 )
+from mia_bench.data.readers.image_file import read_picture
 from mia_bench.utils.errors import MiaError
 
 
@@ -30,7 +31,7 @@ def sealed(tmp_path):
 
 def test_every_version_is_of_one_kind(sealed):
     out, _ = sealed
-    sizes = {Image.open(path).size for path in out.rglob("*.png")}
+    sizes = {read_picture(path).size for path in out.rglob("*.png")}
     assert len(sizes) == 1
     assert {p.parent.name: len(list(p.parent.glob("*.png"))) for p in out.glob("variants/*/*")} == {
         f"p{i:03d}": 5 for i in range(4)

@@ -81,7 +81,7 @@ def test_adding_an_attack(execute):
 
 
 def test_an_audit(execute):
-    """The owner of a model that remembers gets a yes, a data owner asking another model does not."""
+    """The owner of a model that remembers gets a yes, who asks another model about it does not."""
     said = printed(execute(NOTEBOOKS[3]))
     owner, data = said.split("Model: tiny.")
     assert "U-Net evaluations" in owner
