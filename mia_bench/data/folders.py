@@ -17,6 +17,9 @@ from mia_bench.data.source import Item, Listing, Skip, listing
 from mia_bench.utils.errors import Missing
 
 MEMBER, NONMEMBER = "member", "nonmember"
+WITHOUT_CAPTION = ("no caption", "the caption is empty")
+"""Why a reader passes over pictures that are wanted here."""
+PLACEHOLDER = "-"
 CaptionSource = Literal["own", "none", "one"]
 
 
@@ -32,7 +35,10 @@ class Folders:
 
     members: str
     nonmembers: str
-    captions: CaptionSource = "own"
+    captions: WITHOUT_CAPTION = ("no caption", "the caption is empty")
+"""Why a reader passes over pictures that are wanted here."""
+PLACEHOLDER = "-"
+CaptionSource = "own"
     caption: str = ""
     content: str = ""
     name: str = "audit"
@@ -58,6 +64,14 @@ def read_folder(folder: Path, source: str) -> Listing:
     """Every picture below `folder`, with its caption or "". Raises Missing when it is not there."""
     if not folder.is_dir():
         raise Missing(f"{folder} is not a folder: give a folder of pictures.")
-    pairs = Pairs(source, folder, captions_needed=False)
+    pairs = Pairs(source, folder)
     add_folder(pairs, folder)
+    captioned = {item.name for item in pairs.items}
+    passed_over = [skip for skip in pairs.skipped if skip.reason in WITHOUT_CAPTION]
+    pairs.skipped = [skip for skip in pairs.skipped if skip.reason not in WITHOUT_CAPTION]
+    for skip in passed_over:
+        pairs.add(folder / skip.name, PLACEHOLDER)
+    pairs.items = [
+        item if item.name in captioned else replace(item, caption="") for item in pairs.items
+    ]
     return pairs.listing()

@@ -19,15 +19,11 @@ Load = Callable[[Path, int], Image.Image]
 
 @dataclass
 class Pairs:
-    """Items and skips of one source under `root`; names are paths relative to it.
-
-    A picture without a usable caption is skipped, or has an empty one with `captions_needed` false.
-    """
+    """Items and skips of one source under `root`; names are paths relative to it."""
 
     source: str
     root: Path
     rule: CaptionRule = "first"
-    captions_needed: bool = True
     items: list[Item] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 
@@ -35,7 +31,7 @@ class Pairs:
         """The picture at `path` with whatever its annotation holds; nothing is decoded."""
         name = self.name(path)
         try:
-            texts = self._texts(caption)
+            texts = candidates(caption)
             data = self.inside(path).read_bytes()
         except ValueError as error:
             return self.skip(name, str(error), broken=True)
@@ -44,14 +40,6 @@ class Pairs:
         id_ = sample_id(self.source, data)
         text = choose(texts, self.rule, id_)
         return self.items.append(Item(id_, text, name, partial(load, path), pool))
-
-    def _texts(self, caption: Any) -> list[str]:
-        try:
-            return candidates(caption)
-        except ValueError:
-            if self.captions_needed:
-                raise
-            return [""]
 
     def skip(self, name: str, reason: str, *, broken: bool = False) -> None:
         self.skipped.append(Skip(name, reason, broken))
