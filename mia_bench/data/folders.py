@@ -35,10 +35,7 @@ class Folders:
 
     members: str
     nonmembers: str
-    captions: WITHOUT_CAPTION = ("no caption", "the caption is empty")
-"""Why a reader passes over pictures that are wanted here."""
-PLACEHOLDER = "-"
-CaptionSource = "own"
+    captions: CaptionSource = "own"
     caption: str = ""
     content: str = ""
     name: str = "audit"
