@@ -52,10 +52,23 @@ def recognise(model: str, base: str | None) -> AuditedModel:
         words = (*without, f"model.lora={quoted(str(adapters))}")
         return AuditedModel(path.name, words, without, f"Base model: {named}.")
     if path.is_dir() and not (path / INDEX).is_file():
-        raise MiaError(_no_pipeline(path))
+        return _unet_alone(path, base)
     named = base or (_named_base(path) if path.is_dir() else None)
     of_base, remark = _available(named, given=base is not None)
     return AuditedModel(path.name, _of_path(model), of_base, remark)
+
+
+def _unet_alone(path: Path, base: str | None) -> AuditedModel:
+    """A fine-tuned U-Net in the model it was trained from. Raises MiaError where none is named."""
+    from mia_bench.models.stable_diffusion import StableDiffusion
+
+    named = base or _named_base(path)
+    is_unet = _read(path / "config.json").get("_class_name") == "UNet2DConditionModel"
+    if named is None or not is_unet or "unet" not in StableDiffusion.__dataclass_fields__:
+        raise MiaError(_no_pipeline(path))
+    without = _base_words(named) or ()
+    words = (*without, f"model.unet={quoted(str(path))}")
+    return AuditedModel(path.name, words, without, f"Base model: {named}.")
 
 
 def _available(named: str | None, given: bool) -> tuple[tuple[str, ...] | None, str]:

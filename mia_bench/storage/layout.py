@@ -156,6 +156,11 @@ def model_and_step(folder: Path) -> tuple[str, str]:
     return folder.parents[1].name, folder.parent.name
 
 
+def step_words(step: str) -> str:
+    """The step of a run for a person: a model that is attacked at no step was not trained here."""
+    return "as given" if step == BASE_STEP else step
+
+
 def step_number(step: str) -> int:
     """Optimiser steps of a step folder; 0 for the untouched base."""
     return int(step) if step.isdigit() else 0
