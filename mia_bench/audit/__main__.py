@@ -45,6 +45,7 @@ COMMAND = Command(
         Option("plan", "a registered plan to carry out; of `plan`: where to write it", "FILE"),
         Option("out", "make-variants: new folder of what it writes", "FOLDER"),
         Option("count", "make-variants: unpublished variants of each picture", "N", "19"),
+        Option("evidence", "also restore and generate the most exposed pictures", FLAG, "false"),
         Option("pdf", "also a PDF of two pages, by the extra `pdf`", FLAG, "false"),
         Option("name", "of the page: <outputs>/reports/<name>/", "NAME", "audit"),
         OUTPUTS,

@@ -25,11 +25,13 @@ from mia_bench.storage.artifacts import get_or_build
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
+    from mia_bench.display.evidence import Pixels
     from mia_bench.planning.experiment import Experiment
 
 PANEL = ("sima", "pia", "mc", "clid")
 """Nothing is fitted; 20 U-Net evaluations a picture, 17 where equal ones are made once."""
 PANEL_WITHOUT_CAPTIONS = ("sima", "pia", "mc")
+EVIDENCE_STEPS = 20
 CLID_ALPHA = 0.5
 """Equal weight of CLiD's two terms, so that it fits nothing. Ours."""
 
@@ -214,6 +216,31 @@ def carry_out(run: AuditRun) -> None:
             stages.extract_features(plan)
             if plan.blind is not None:
                 get_or_build(plan.blind, partial(score_blind, plan))
+
+
+def evidence_panels(run: AuditRun, sample_ids: Sequence[str]) -> list[dict[str, Pixels]]:
+    """Pictures of what the model does with each of these: restored after its centre was hidden
+    (DRC), and generated from its caption. uint8 (H, W, 3) by the name of the panel.
+
+    Costs EVIDENCE_STEPS U-Net evaluations a picture for either.
+    """
+    import torch
+
+    from mia_bench.attacks.drc import DRC
+    from mia_bench.data.loader import batch_of
+    from mia_bench.display.evidence import to_pixels
+    from mia_bench.execution.loading import scoring_model
+
+    plan, seed = run.plan, run.plan.experiment.options.eval.seed
+    items = plan.items_of(sample_ids)
+    batch = batch_of(items, plan.experiment.model.resolution)
+    with scoring_model(plan, plan.target) as target, torch.no_grad():
+        images = DRC(steps=EVIDENCE_STEPS).evidence(target, batch)
+        captions = [item.caption for item in items]
+        images["generated from its caption"] = target.generate(captions, seed, EVIDENCE_STEPS)
+    return [
+        {name: to_pixels(image[row]) for name, image in images.items()} for row in range(len(items))
+    ]
 
 
 def folders_of(request: AuditRequest) -> dict[str, Path]:

@@ -21,6 +21,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
+from mia_bench.audit.experiment import evidence_panels
 from mia_bench.audit.findings import exposure
 from mia_bench.audit.request import SHOWN
 from mia_bench.audit.result import AuditResult, number_lines, set_remarks, share_words
@@ -40,6 +41,7 @@ THUMBNAIL_PIXELS = 160
 RENDER_PIXELS = 256  # at which drawings are rendered
 JPEG_QUALITY = 85
 PRINTED_MOST, PRINTED_LEAST = 10, 5  # pictures on the second sheet of the PDF
+EVIDENCE_EACH = 3  # pictures at either end that are shown as the model sees them
 BINS = 20
 CHART_HEIGHT = 240
 COLOURS = {Answer.YES: "bad", Answer.NO_EVIDENCE: "good", Answer.CANNOT_SAY: "warn"}
@@ -61,6 +63,14 @@ class ShownPicture:
 
 
 @dataclass(frozen=True)
+class ShownEvidence:
+    """What the model makes of a picture: (name, picture) of every panel."""
+
+    name: str
+    panels: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class AuditPage:
     """Everything the template shows."""
 
@@ -72,6 +82,7 @@ class AuditPage:
     least: list[ShownPicture]
     numbers: list[str]
     remarks: list[str]
+    evidence: list[ShownEvidence]
 
     @property
     def command(self) -> str:
@@ -115,8 +126,21 @@ def page_of(result: AuditResult, folder: Path) -> AuditPage:
         folder,
         read_json(folder / layout.MANIFEST_FILE),
         score_chart(result.scores.table, prepared.labels),
-        *(most, least, list(number_lines(result)), remarks),
+        *(most, least, list(number_lines(result)), remarks, _evidence(result)),
     )
+
+
+def _evidence(result: AuditResult) -> list[ShownEvidence]:
+    """The most and the least exposed pictures as the model sees them, where that was asked for."""
+    if not result.prepared.request.evidence:
+        return []
+    rows = exposure(result.scores.table)
+    ends = pd.concat([rows.head(EVIDENCE_EACH), rows.tail(min(EVIDENCE_EACH, len(rows) // 2))])
+    panels = evidence_panels(result.prepared.run, ends.sample_id.tolist())
+    return [
+        ShownEvidence(name, [(panel, _jpeg(Image.fromarray(p))) for panel, p in each.items()])
+        for name, each in zip(ends.name, panels, strict=True)
+    ]
 
 
 def render(page: AuditPage, print_style: bool = False) -> str:
@@ -246,7 +270,10 @@ def _shown(row: Mapping[Any, Any], items: Mapping[str, Item], others: _Neighbour
 
 def data_uri(item: Item) -> str:
     """A small picture in the page: decoded, and encoded again as a JPEG without anything else."""
-    picture = to_rgb(item.load(RENDER_PIXELS))
+    return _jpeg(to_rgb(item.load(RENDER_PIXELS)))
+
+
+def _jpeg(picture: Image.Image) -> str:
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
     encoded = io.BytesIO()
     picture.save(encoded, "JPEG", quality=JPEG_QUALITY)

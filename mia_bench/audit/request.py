@@ -111,7 +111,7 @@ def request_of(kind: Kind, arguments: Arguments) -> AuditRequest:
         arguments.text("name"),
         arguments.path("plan") if "plan" in arguments else None,
         arguments.flag("pdf"),
-        "evidence" in arguments and arguments.flag("evidence"),
+        arguments.flag("evidence"),
         arguments.overrides,
     )
 

@@ -84,21 +84,23 @@ def runs(count: int | None, outputs: Path) -> Iterator[Any]:
     yield [asdict(run) for run in null_runs(outputs, range(count or RUNS))]
 
 
-AUDITS, AUDIT_ALPHA = 1000, 0.05
+NULL_AUDITS, LEAKY_AUDITS, AUDIT_ALPHA = 1000, 200, 0.05
 AUDIT_SETTINGS = (
-    *(AuditSetting(n, n, shift) for n in (10, 30, 100) for shift in (0.0, 0.5, 1.0, 1.5)),
-    AuditSetting(15, 40),
+    *(AuditSetting(*sizes) for sizes in ((8, 8), (15, 40), (30, 30), (100, 100))),
     AuditSetting(30, 30, differing=True),
-    *(AuditSetting(n, 19, shift, variants=True) for n in (5, 20) for shift in (0.0, 0.5, 1.0)),
+    *(AuditSetting(n, 19, variants=True) for n in (5, 20)),
+    *(AuditSetting(n, n, shift) for n in (8, 30, 100) for shift in (0.5, 1.0, 1.5)),
+    *(AuditSetting(n, 19, shift, variants=True) for n in (5, 20) for shift in (0.5, 1.0)),
 )
 
 
-def audits(count: int | None, outputs: Path) -> Iterator[Any]:
+def audit(count: int | None, outputs: Path) -> Iterator[Any]:
     """All figures so far after each setting."""
     del outputs
     measured = []
     for setting in AUDIT_SETTINGS:
-        rates = audit_rates(setting, count or AUDITS, AUDIT_ALPHA)
+        audits = count or (LEAKY_AUDITS if setting.shift else NULL_AUDITS)
+        rates = audit_rates(setting, audits, AUDIT_ALPHA)
         measured.append({**asdict(setting), "alpha": AUDIT_ALPHA, "rates": asdict(rates)})
         echo(f"{setting}: {rates}")
         yield measured
@@ -109,7 +111,7 @@ PARTS: dict[str, Callable[[int | None, Path], Iterator[Any]]] = {
     "resplits": resplits,
     "nulls": nulls,
     "runs": runs,
-    "audit": audits,
+    "audit": audit,
 }
 
 

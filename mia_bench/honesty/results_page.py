@@ -54,9 +54,10 @@ RUNS = """
 AUDIT = """
 ## Audits
 
-{audits:,} simulated audits a line, two attacks, false-alarm rate {alpha:g}; the share that ends in
-yes. Promised: {alpha:g} or less where nothing was used (a true AUC of 0.5), and where the files of
-the sets differ, that the audit cannot say. **Bold**: above that by more than two standard errors.
+Simulated audits, {audits:,} a line where nothing was used and 200 where something was; two
+attacks, false-alarm rate {alpha:g}; the share that ends in yes. Promised: {alpha:g} or less where
+nothing was used (a true AUC of 0.5), and where the files of the sets differ, that the audit cannot
+say. **Bold**: above that by more than two standard errors.
 
 | pictures | true AUC of an attack | yes | CDI's set test, Holm | cannot say | AUC seen with 80 % |
 |---|---|---|---|---|---|

@@ -116,3 +116,18 @@ def test_the_pdf_has_two_full_pages(hostile, tmp_path):
     text = "".join(page.get_textpage().get_text_range() for page in pdf)
     for words in ("What it cannot prove", "Exact command", "page 2 of 2"):
         assert words in text
+
+
+def test_evidence_shows_what_the_model_makes_of_both_ends(audited, audited_folder, monkeypatch):
+    from mia_bench.audit import experiment, page
+
+    monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
+    monkeypatch.setattr(page, "EVIDENCE_EACH", 1)
+    request = replace(audited.prepared.request, evidence=True)
+    result = replace(audited, prepared=replace(audited.prepared, request=request))
+    shown = page_of(result, audited_folder)
+    rows = exposure(audited.scores.table)
+    assert [e.name for e in shown.evidence] == [rows.name.iloc[0], rows.name.iloc[-1]]
+    panels = [name for name, _ in shown.evidence[0].panels]
+    assert panels == ["original", "degraded", "restored", "generated from its caption"]
+    assert "What the model makes of them" in render(shown)

@@ -11,7 +11,7 @@ MOST = 0.05 + 4 * (0.05 * 0.95 / AUDITS) ** 0.5  # four standard errors
 
 
 @pytest.mark.parametrize(
-    "setting", [AuditSetting(8, 12), AuditSetting(5, 9, variants=True)], ids=["sets", "variants"]
+    "setting", [AuditSetting(14, 16), AuditSetting(5, 9, variants=True)], ids=["sets", "variants"]
 )
 def test_where_nothing_was_used_few_say_yes(setting):
     rates = audit_rates(setting, AUDITS, ALPHA)
