@@ -25,7 +25,7 @@ from mia_bench.storage.artifacts import get_or_build
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
-    from mia_bench.display.evidence import Pixels
+    from mia_bench.display.pictures.evidence import Pixels
     from mia_bench.planning.experiment import Experiment
 
 PANEL = ("sima", "pia", "mc", "clid")
@@ -191,7 +191,7 @@ def cost_lines(run: AuditRun) -> Iterator[str]:
     if not evaluations:
         yield "Nothing is left to ask: the features of these pictures are stored."
         return
-    target = load_model(run.plan, run.plan.base)
+    target = load_model(run.plan, run.plan.target)
     device = device_of(run.plan.experiment.options.trainer)
     seconds = evaluations * time_evaluation(target.to(device))
     del target
@@ -228,7 +228,7 @@ def evidence_panels(run: AuditRun, sample_ids: Sequence[str]) -> list[dict[str, 
 
     from mia_bench.attacks.drc import DRC
     from mia_bench.data.loader import batch_of
-    from mia_bench.display.evidence import to_pixels
+    from mia_bench.display.pictures.evidence import to_pixels
     from mia_bench.execution.loading import scoring_model
 
     plan, seed = run.plan, run.plan.experiment.options.eval.seed
