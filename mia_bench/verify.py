@@ -1,9 +1,10 @@
 """`python -m mia_bench.verify [RUN ...]`: stored runs computed again; names exactly what differs.
 
-RUN is a run's folder, its name, or its key (the first six digits will do); without one, every run
-of paths.outputs is checked. Scores are computed again from the stored features with the stored
-configuration, metrics from the stored scores; files, split, roles, models, keys and versions are
-compared. No model is loaded, nothing is fetched or written. Exit status 1 where something differs.
+RUN is a run's folder, its name, or its key (the first six digits will do), or that of an audit;
+without one, every run and audit of paths.outputs is checked. Scores are computed again from the
+stored features with the stored configuration, metrics from the stored scores, and of an audit the
+verdict; files, split, roles, models, keys, versions and a registered plan are compared. No model is
+loaded, nothing is fetched or written. Exit status 1 where something differs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
+from mia_bench.storage import layout
 from mia_bench.storage.index import RunRef, find_runs, runs
 from mia_bench.storage.stored_files import Unreadable, read_manifest
 from mia_bench.utils.errors import MiaError
@@ -34,20 +36,27 @@ COMMAND = Command(
 )
 
 
+MIN_KEY_DIGITS = 6
 AGREES, DIFFERS, UNFINISHED, UNREADABLE = STATES = ("agrees", "differs", "unfinished", "unreadable")
 
 
 def run(words: Sequence[str]) -> None:
     """Check, print, and exit with status 1 when something differs."""
     arguments = parse(COMMAND, words)
-    named, outputs = arguments.words, arguments.path("paths.outputs")
+    outputs = arguments.path("paths.outputs")
+    audits = find_audits(arguments.words, outputs)
+    named = [word for word in arguments.words if word not in audits]
     refs = list(dict.fromkeys(ref for word in named for ref in find_runs(word, outputs)))
-    if not named:
+    if not arguments.words:
         refs = runs(outputs)
+    if audits and not refs:
+        _exit_where_different([_verify_audit(folder) for folder in audits.values()])
+        return
     if not refs:
         raise MiaError(f"{outputs} holds no run: nothing was run there yet, or it is elsewhere.")
     every_line = arguments.flag("all") or len(refs) == 1
     states = [_verify_one(ref, every_line) for ref in refs]
+    states += [_verify_audit(folder) for folder in audits.values()]
     agree, differ, unfinished, unread = (states.count(s) for s in STATES)
     echo(
         f"{agree + differ} runs checked: {agree} agree, {differ} differ; "
@@ -55,6 +64,46 @@ def run(words: Sequence[str]) -> None:
     )
     if differ or unread or (unfinished and named):
         sys.exit(1)
+
+
+def _exit_where_different(states: Sequence[str]) -> None:
+    if any(state != AGREES for state in states):
+        sys.exit(1)
+
+
+def find_audits(words: Sequence[str], outputs: Path) -> dict[str, Path]:
+    """Finished audits by the word that names them: a folder, its name, or the start of its key;
+    without words, all of `outputs`."""
+    from mia_bench.audit.record import find_audits as stored_audits
+
+    folders = stored_audits(outputs)
+    if not words:
+        return {folder.name: folder for folder in folders}
+    found = {}
+    for word in words:
+        path = Path(word)
+        if (path / layout.AUDIT_FILE).is_file():
+            found[word] = path
+        for folder in folders:
+            key = layout.split_name(folder.name)[1]
+            if word == folder.name or (len(word) >= MIN_KEY_DIGITS and key.startswith(word)):
+                found[word] = folder
+    return found
+
+
+def _verify_audit(folder: Path) -> str:
+    """Print what the checks of an audit say; one of STATES."""
+    from mia_bench.audit.record import check_audit
+
+    try:
+        results = list(check_audit(folder))
+    except MiaError as error:
+        _print([f"{folder}: {error}"])
+        return UNREADABLE
+    differ = [name for name, agrees, _ in results if not agrees]
+    _print([f"{folder}: {'DIFFERS' if differ else 'agrees'}"])
+    _print(f"  {name:<8} {'ok' if ok else 'DIFFERS':<8} {message}" for name, ok, message in results)
+    return DIFFERS if differ else AGREES
 
 
 def _verify_one(ref: RunRef, every_line: bool) -> str:

@@ -67,18 +67,24 @@ class CalibrationOptions:
     """Parts for scores out of fold, cut between near-duplicate groups."""
     shadow_mitigation: str = "same"
     """Of the shadow: same as the target's, or none, for an attacker who does not know of it."""
+    halves: str = "hashed"
+    """With split: hashed, every group by its own hash; or stratified, as many groups of members and
+    of non-members in either half, and no half kept from attacks that fit nothing on labels."""
 
     def identity(self) -> dict[str, Any]:
         """What decides how an attack is calibrated.
 
-        `shadow_mitigation` is left out at its default, which is older than the option, so that the
-        keys of older runs hold.
+        `shadow_mitigation` and `halves` are left out at their defaults, which are older than the
+        options, so that the keys of older runs hold.
         """
         identity: dict[str, Any] = dict(vars(self))
         if self.shadow_mitigation == "same":
             del identity["shadow_mitigation"]
+        del identity["halves"]
         if self.kind == "split":
             identity["halves"] = HALVING_VERSION
+            if self.halves != "hashed":
+                identity["halves"] = self.halves
         return identity
 
 

@@ -63,6 +63,7 @@ def check_options(
             f"calibration.kind={options.calibration.kind}. "
             + nearest(options.calibration.kind, ("shadow", "split"))
         )
+    check_halves(options)
     check_data(options.data, finetune)
     check_ranks(options.trainer)
     check_speed(options)
@@ -95,6 +96,22 @@ def check_base_options(options: Root, finetune: bool, has_base: bool) -> None:
             f"eval.{key} compares with the model before its fine-tuning, and with "
             "model.finetune=false no such model is known: name it, as in model.base=<folder or hub "
             "id>, or leave the comparison out (eval.base_calibrated=false eval.base_rows=null)."
+        )
+
+
+def check_halves(options: Root) -> None:
+    kind, halves = options.calibration.kind, options.calibration.halves
+    if halves not in ("hashed", "stratified"):
+        raise MiaError(f"calibration.halves={halves}. {nearest(halves, ('hashed', 'stratified'))}")
+    if halves == "stratified" and kind != "split":
+        raise MiaError(
+            "calibration.halves=stratified says how evaluation rows are halved, and calibration="
+            f"{kind} does not halve them: use calibration=stratified."
+        )
+    if halves == "stratified" and options.eval.ensemble:
+        raise MiaError(
+            "calibration=stratified keeps no rows from attacks that fit nothing, and the ensemble "
+            "needs the same calibration rows for all: add eval.ensemble=false."
         )
 
 

@@ -60,9 +60,12 @@ def _show_runs(runs: Sequence[RunSummary], outputs: Path) -> None:
     for run in listed:
         model_key = run.ref.model_key
         if model_key not in descriptions:
-            descriptions[model_key] = _describe(layout.model_folder(outputs, model_key))
+            as_given = run.ref.step == layout.BASE_STEP  # a model that has no folder of its own
+            of_model = layout.model_folder(outputs, model_key)
+            descriptions[model_key] = _describe(run.ref.folder if as_given else of_model)
         auc = "" if run.auroc is None else interval(run.auroc)
-        rows.append((model_key, descriptions[model_key], run.ref.step, run.ref.attack, auc))
+        step = layout.step_words(run.ref.step)
+        rows.append((model_key, descriptions[model_key], step, run.ref.attack, auc))
     table("runs", columns, rows, f"{layout.CONFIG_FILE} of each run")
     _notes((run.ref.place, run.problem) for run in listed)
     _more(runs)
@@ -80,7 +83,7 @@ def _notes(problems: Iterable[tuple[str, str]]) -> None:
 
 
 def _describe(model: Path) -> str:
-    """'tiny openmoji none seed 0', as its configuration says; the untouched base has none."""
+    """'tiny openmoji none seed 0', as the configuration in a model's or a run's folder says."""
     try:
         config = read_config(model)
     except MiaError:

@@ -147,13 +147,15 @@ def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) ->
 
 
 def _words(train: Labels, captions: list[str]) -> Floats:
-    """Components of the words (N, F); a constant where fewer than two words were ever used."""
+    """Components of the words (N, F); a constant where the training rows say one word, or one
+    caption."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
     vocabulary = TfidfVectorizer(token_pattern=r"(?u)\w+")
-    if len({word for text in learned for word in vocabulary.build_analyzer()(text)}) < 2:
+    words = {word for text in learned for word in vocabulary.build_analyzer()(text)}
+    if len(words) < 2 or len(set(learned)) < 2:
         return np.zeros((len(captions), 1))
     counts = vocabulary.fit(learned).transform(captions)
     width = min(2 * COMPONENTS, train.sum() - 1, counts.shape[1] - 1)

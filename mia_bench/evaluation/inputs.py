@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mia_bench.attacks import Attack
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.attacks.components.ensemble_features import columns
+from mia_bench.config.schema import CalibrationOptions
+from mia_bench.evaluation.cross_fitting import fits_labels
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
-from mia_bench.metrics.group_folds import calibrating
+from mia_bench.metrics.group_folds import calibrating, stratified_half
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import BASE, FeatureSpec, RunSpec
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
 from mia_bench.storage.feature_table import Table
+
+Groups = npt.NDArray[np.str_]
+Labels = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Inputs:
     base: LabelledFeatures | None = None
     control: str = BASE
     """The kind of the control: BASE or REFERENCE."""
+    uncalibrated: bool = False
+    """Nothing is fitted on labels, so every row is judged; `calibration` are the same rows."""
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
@@ -52,7 +60,8 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
         subtracted = _labelled(plan, run.base_calibration)
     halves = run.calibration.folder == run.evaluation.folder
     every = Tables(evaluation, calibration, base, subtracted, halves, run.control)
-    return arrange(run.name, run.attack, every, plan.experiment.options.data.split_seed)
+    options = plan.experiment.options
+    return arrange(run.name, run.attack, every, options.data.split_seed, options.calibration)
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,9 @@ class Tables:
     control: str = BASE
 
 
-def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Inputs:
+def arrange(
+    name: str, attack: Attack, tables: Tables, split_seed: int, options: CalibrationOptions
+) -> Inputs:
     """What a run is scored from."""
     evaluation, calibration, base = tables.evaluation, tables.calibration, tables.base
     if tables.base_calibration is not None and base is not None:
@@ -77,12 +88,25 @@ def arrange(name: str, attack: Attack, tables: Tables, split_seed: int) -> Input
         calibration = calibration.minus(tables.base_calibration)
         base = None
     if tables.halves:
-        half = calibrating(evaluation.group, split_seed)
+        if options.halves == "stratified" and not fits_labels(attack, evaluation, split_seed):
+            return Inputs(
+                name, attack, evaluation, evaluation, base, tables.control, uncalibrated=True
+            )
+        half = calibrating_half(evaluation.group, evaluation.is_member, split_seed, options)
         kept = np.flatnonzero(~half)
         calibration = evaluation.take(np.flatnonzero(half))
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)
     return Inputs(name, attack, evaluation, calibration, base, tables.control)
+
+
+def calibrating_half(
+    group: Groups, is_member: Labels, split_seed: int, options: CalibrationOptions
+) -> Labels:
+    """(N,) which evaluation rows calibrate, with calibration=split."""
+    if options.halves == "stratified":
+        return stratified_half(group, is_member, split_seed)
+    return calibrating(group, split_seed)
 
 
 def _labelled(plan: Plan, questions: FeatureSpec) -> LabelledFeatures:

@@ -173,14 +173,16 @@ def measure(
     seed, folds = options.eval.seed, options.calibration.folds
     evaluation, calibration = rows.evaluation, rows.calibration
     fitted_on = calibration.calibration(seed)
-    calibration_scores = out_of_fold(rows.attack, calibration, folds, seed)
-    calibration_scores = _finite(rows.name, calibration_scores, calibration)
     scores, base_scores = _score(rows, fitted_on)
     first = _frame(evaluation, scores).assign(calibration=False)
     if base_scores is not None:
         first[CONTROL_COLUMNS[rows.control]] = base_scores
-    second = _frame(calibration, calibration_scores).assign(calibration=True)
-    table = pd.concat([first, second], ignore_index=True)
+    table = first
+    if not rows.uncalibrated:
+        calibration_scores = out_of_fold(rows.attack, calibration, folds, seed)
+        calibration_scores = _finite(rows.name, calibration_scores, calibration)
+        second = _frame(calibration, calibration_scores).assign(calibration=True)
+        table = pd.concat([first, second], ignore_index=True)
     measured = score_table_metrics(table, blind, seed, options.eval.resamples)
     metrics = dict(measured.metrics)
     if isinstance(rows.attack, HasPlainVariant) and (other := rows.attack.plain()) is not None:

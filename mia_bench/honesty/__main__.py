@@ -14,6 +14,7 @@ from typing import Any
 
 from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option, Positional
+from mia_bench.honesty.audit_rates import AuditSetting, audit_rates
 from mia_bench.honesty.interval_coverage import Setting, covered
 from mia_bench.honesty.results_page import page
 from mia_bench.storage import layout
@@ -83,11 +84,34 @@ def runs(count: int | None, outputs: Path) -> Iterator[Any]:
     yield [asdict(run) for run in null_runs(outputs, range(count or RUNS))]
 
 
+NULL_AUDITS, LEAKY_AUDITS, AUDIT_ALPHA = 1000, 200, 0.05
+AUDIT_SETTINGS = (
+    *(AuditSetting(*sizes) for sizes in ((8, 8), (15, 40), (30, 30), (100, 100))),
+    AuditSetting(30, 30, differing=True),
+    *(AuditSetting(n, 19, variants=True) for n in (5, 20)),
+    *(AuditSetting(n, n, shift) for n in (8, 30, 100) for shift in (0.5, 1.0, 1.5)),
+    *(AuditSetting(n, 19, shift, variants=True) for n in (5, 20) for shift in (0.5, 1.0)),
+)
+
+
+def audit(count: int | None, outputs: Path) -> Iterator[Any]:
+    """All figures so far after each setting."""
+    del outputs
+    measured = []
+    for setting in AUDIT_SETTINGS:
+        audits = count or (LEAKY_AUDITS if setting.shift else NULL_AUDITS)
+        rates = audit_rates(setting, audits, AUDIT_ALPHA)
+        measured.append({**asdict(setting), "alpha": AUDIT_ALPHA, "rates": asdict(rates)})
+        echo(f"{setting}: {rates}")
+        yield measured
+
+
 PARTS: dict[str, Callable[[int | None, Path], Iterator[Any]]] = {
     "coverage": coverage,
     "resplits": resplits,
     "nulls": nulls,
     "runs": runs,
+    "audit": audit,
 }
 
 

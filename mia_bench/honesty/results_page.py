@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mia_bench.honesty.audit_rates import AuditRates, AuditSetting
 from mia_bench.honesty.interval_coverage import NAMES, Covered, Setting
 from mia_bench.honesty.null_runs import Run
 from mia_bench.metrics import false_positive_budget
@@ -50,6 +51,17 @@ RUNS = """
 `model.finetune=false calibration=split`, 120 + 200 rows, half of them to calibrate on, a seed each:
 **{held} of {runs}** intervals hold 0.5. Promised: 16 of 20. AUC {least:.3f} to {most:.3f}.
 """
+AUDIT = """
+## Audits
+
+Simulated audits, {audits:,} a line where nothing was used and 200 where something was; two
+attacks, false-alarm rate {alpha:g}; the share that ends in yes. Promised: {alpha:g} or less where
+nothing was used (a true AUC of 0.5), and where the files of the sets differ, that the audit cannot
+say. **Bold**: above that by more than two standard errors.
+
+| pictures | true AUC of an attack | yes | CDI's set test, Holm | cannot say | AUC seen with 80 % |
+|---|---|---|---|---|---|
+"""
 REMARKS = """
 ## What remains out of range, and how a run says so
 
@@ -87,6 +99,8 @@ def page(figures: Mapping[str, Any]) -> str:
         runs = [Run(**run) for run in figures["runs"]]
         held, values = sum(run.holds for run in runs), [run.value for run in runs]
         parts.append(RUNS.format(held=held, runs=len(runs), least=min(values), most=max(values)))
+    if "audit" in figures:
+        parts += _audits(figures["audit"])
     return "".join([*parts, REMARKS])
 
 
@@ -103,6 +117,42 @@ def _coverage(settings: list[Mapping[str, Any]]) -> Iterator[str]:
         about = f"{setting.members} / {setting.nonmembers} | {setting.groups} | {k} | "
         runs = " | ".join(_run(shares[name]) if name in shares else "n/a" for name in NAMES)
         yield f"| {about}{setting.auroc:.4f} | {runs} |\n"
+
+
+def _audits(settings: list[Mapping[str, Any]]) -> Iterator[str]:
+    first = settings[0]
+    yield AUDIT.format(audits=first["rates"]["audits"], alpha=first["alpha"])
+    for entry in settings:
+        setting = AuditSetting(**{k: v for k, v in entry.items() if k not in ("alpha", "rates")})
+        rates = AuditRates(**entry["rates"])
+        sets = f"{setting.first} + {setting.second}"
+        if setting.variants:
+            sets = f"{setting.first}, each among {setting.second} variants"
+        sets += ", files differ" * setting.differing
+        null = setting.shift == 0
+        shares = [
+            _alarm(n, rates.audits, entry["alpha"], null) for n in (rates.yes, rates.set_test)
+        ]
+        leak = "n/a" if rates.smallest_leak is None else f"{rates.smallest_leak:.2f}"
+        yield (
+            f"| {sets} | {_area(setting.shift):.2f} | {shares[0]} | {shares[1]} | "
+            f"{rates.cannot_say / rates.audits:.3f} | {leak} |\n"
+        )
+
+
+def _area(shift: float) -> float:
+    """AUROC of one attack, whose scores have a variance of two."""
+    from scipy.stats import norm
+
+    return float(norm.cdf(shift / 2))
+
+
+def _alarm(count: int | None, audits: int, alpha: float, null: bool) -> str:
+    if count is None:
+        return "n/a"
+    error = (alpha * (1 - alpha) / audits) ** 0.5
+    text = f"{count / audits:.3f}"
+    return f"**{text}**" if null and count / audits > alpha + 2 * error else text
 
 
 def _run(covered: Covered) -> str:

@@ -41,7 +41,10 @@ def precheck(plan: Plan) -> None:
     check_captions(experiment.attacks, captions, plan.split.source)
     kind = "shadow" if plan.shadow else "target"
     fewest = _fewest_rows(plan.split, kind, options)
-    check_rows(experiment.attacks, fewest, kind, options.calibration.folds)
+    attacks = experiment.attacks
+    if options.calibration.halves == "stratified":  # those that fit nothing need no such rows
+        attacks = {name: attack for name, attack in attacks.items() if least_rows(attack)}
+    check_rows(attacks, fewest, kind, options.calibration.folds)
 
 
 def fetch(plan: Plan) -> None:
@@ -114,8 +117,7 @@ def check_rows(attacks: Attacks, fewest: int, kind: str, folds: int) -> None:
         folds: of the calibration.
     """
     for name, attack in attacks.items():
-        needed = attack.least_rows if isinstance(attack, FitsClassifier) else 0
-        needed = max(MIN_ROWS_PER_CLASS, needed)
+        needed = max(MIN_ROWS_PER_CLASS, least_rows(attack))
         if fewest < needed:
             raise MiaError(
                 f"attack {name}: fewer calibration rows than it needs. {needed} members and as "
@@ -125,16 +127,23 @@ def check_rows(attacks: Attacks, fewest: int, kind: str, folds: int) -> None:
             )
 
 
+def least_rows(attack: Attack) -> int:
+    """Calibration rows of each class that its classifier takes; 0 where it fits none."""
+    return attack.least_rows if isinstance(attack, FitsClassifier) else 0
+
+
 def _fewest_rows(split: Split, kind: str, options: Root) -> int:
     """Rows of the rarer class in the poorest out-of-fold calibration, as scoring will form them."""
-    from mia_bench.metrics.group_folds import calibrating, folds_of
+    from mia_bench.metrics.group_folds import calibrating, folds_of, stratified_half
 
     roles = SHADOW_ROLES if kind == "shadow" else EVALUATION_ROLES
     rows = [row for row in split.table if row.role in roles]
     is_member = np.array([row.role == roles[0] for row in rows])
     group = np.array([row.group for row in rows])
     if kind == "target":  # calibration=split: half of the rows
-        half = calibrating(group, options.data.split_seed)
+        seed = options.data.split_seed
+        stratified = options.calibration.halves == "stratified"
+        half = stratified_half(group, is_member, seed) if stratified else calibrating(group, seed)
         is_member, group = is_member[half], group[half]
     fold = folds_of(group, options.calibration.folds, options.eval.seed)
     return min((_rarer(is_member[fold != k]) for k in np.unique(fold)), default=0)

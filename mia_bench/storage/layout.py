@@ -7,6 +7,7 @@
                                                     scores.parquet roc.parquet evidence/
     utility/<model key>/<step>/<key>/               utility.json samples.png manifest.json
     controls/<data>-<key>/                          controls.json scores.parquet manifest.json
+    audits/<kind>-<key>/                            audit.json scores.parquet manifest.json
     splits/<data>-<key>.json                        failures/<key>.json
     reports/<name>/                                 cache/  hydra/  wandb/
 
@@ -25,6 +26,7 @@ UTILITY_FOLDER = "utility"
 CONTROLS_FOLDER = "controls"
 SPLITS_FOLDER = "splits"
 FAILURES_FOLDER = "failures"
+AUDITS_FOLDER = "audits"
 REPORTS_FOLDER = "reports"
 CACHE_FOLDER = "cache"
 HYDRA_FOLDER = "hydra"
@@ -50,6 +52,9 @@ SCORES_FILE = "scores.parquet"
 ROC_FILE = "roc.parquet"
 FEATURES_FILE = "features.parquet"
 CONTROLS_FILE = "controls.json"
+AUDIT_FILE = "audit.json"
+EXPOSURE_FILE = "exposure.csv"
+PLAN_FILE = "plan.json"
 HISTORY_FILE = "train.csv"
 LAST_CHECKPOINT_FILE = "last.ckpt"
 UTILITY_FILE = "utility.json"
@@ -149,6 +154,11 @@ def dashboard_file(outputs: Path) -> Path:
 def model_and_step(folder: Path) -> tuple[str, str]:
     """The model key and the step that a run's or a feature table's folder lies under."""
     return folder.parents[1].name, folder.parent.name
+
+
+def step_words(step: str) -> str:
+    """The step of a run for a person: a model that is attacked at no step was not trained here."""
+    return "as given" if step == BASE_STEP else step
 
 
 def step_number(step: str) -> int:

@@ -7,14 +7,15 @@ said to be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mia_bench.data.split.manifest import Row
 from mia_bench.data.split.roles import Role
+from mia_bench.evaluation.inputs import Labels, calibrating_half
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
-from mia_bench.metrics.group_folds import calibrating
 from mia_bench.planning.keys import METRICS_VERSION, base_key, model_key
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage import layout
@@ -109,7 +110,7 @@ def check_split(run: StoredRun) -> Finding:
 
 def check_rows(run: StoredRun) -> Finding:
     """Sample ids, groups, roles and labels of the scores are those of the split."""
-    scores, options = run.scores, run.options
+    scores = run.scores
     half = not run.shadowed
     row = {r.sample_id: r for r in run.split.table}
     differences = []
@@ -119,8 +120,7 @@ def check_rows(run: StoredRun) -> Finding:
     ):
         wanted = list(run.rows(*roles))
         if half:
-            groups = np.array([row[sid].group for sid in wanted])
-            side = calibrating(groups, options.data.split_seed)
+            side = _calibrating_side(run, [row[sid] for sid in wanted])
             wanted = [sid for sid, s in zip(wanted, side, strict=True) if s == calibration]
         stored = scores[scores.calibration == calibration]
         kind = "calibration" if calibration else "evaluation"
@@ -141,6 +141,17 @@ def check_rows(run: StoredRun) -> Finding:
                     f"{r.sample_id} is {r.role} in {r.group}, in the split {split_row.role}"
                 )
     return verdict(differences, f"{len(scores):,} sample ids, groups and roles are the split's")
+
+
+def _calibrating_side(run: StoredRun, rows: Sequence[Row]) -> Labels:
+    """(N,) which rows of the target calibrate; none where an attack without a fit is judged on all
+    of them, whose scores are computed again as such."""
+    calibration = run.options.calibration
+    if calibration.halves == "stratified" and not run.scores.calibration.any():
+        return np.zeros(len(rows), dtype=np.bool_)
+    group = np.array([row.group for row in rows])
+    is_member = np.array([row.role in MEMBER_ROLES for row in rows])
+    return calibrating_half(group, is_member, run.options.data.split_seed, calibration)
 
 
 def check_models(run: StoredRun) -> Finding:

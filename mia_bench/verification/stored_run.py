@@ -277,7 +277,8 @@ class StoredRun:
             halves=not self.shadowed,
             control=self.control,
         )
-        return arrange(self.name, self.attack, every, self.options.data.split_seed)
+        options = self.options
+        return arrange(self.name, self.attack, every, options.data.split_seed, options.calibration)
 
     def setup(self, kind: str) -> TrainingSetup:
         """How the target or the shadow was trained, as the configuration has it."""

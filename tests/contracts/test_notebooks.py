@@ -40,8 +40,8 @@ def printed(notebook) -> str:
     return "\n".join(o.get("text", "") + str(o.get("data", "")) for o in outputs)
 
 
-def test_there_are_three():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02"]
+def test_there_are_four():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02", "03"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -78,3 +78,14 @@ def test_adding_an_attack(execute):
     assert "runs    1 of 2 done" in changed
     assert "extract " not in changed
     assert "p_value" in said
+
+
+def test_an_audit(execute):
+    """The owner of a model that remembers gets a yes, who asks another model about it does not."""
+    said = printed(execute(NOTEBOOKS[3]))
+    owner, data = said.split("Model: tiny.")
+    assert "U-Net evaluations" in owner
+    assert "Yes: this model gives away" in owner
+    assert "percentile" in owner
+    assert "No evidence that your pictures were used" in data
+    assert "follow from the stored scores" in data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mia_bench.metrics.group_folds import calibrating, folds_of
+from mia_bench.metrics.group_folds import calibrating, folds_of, stratified_folds, stratified_half
 
 
 def test_folds_follow_groups_and_the_seed():
@@ -26,3 +26,23 @@ def test_the_calibrating_half_is_spread_over_all_folds(folds):
     assert (inside > half.sum() / folds / 2).all()
     assert (calibrating(group[::-1], 0)[::-1] == half).all()
     assert (calibrating(group, 1) != half).any()
+
+
+@pytest.mark.parametrize(("members", "others", "folds"), [(15, 15, 2), (7, 30, 3), (3, 5, 5)])
+def test_stratified_folds_have_as_many_of_each_class(members, others, folds):
+    is_member = np.arange(members + others) < members
+    group = np.array([f"g{i}" for i in range(members + others)])
+    fold = stratified_folds(group, is_member, folds, 0)
+    for kind in (True, False):
+        counts = np.bincount(fold[is_member == kind], minlength=folds)
+        assert counts.max() - counts.min() <= 1
+    order = np.random.default_rng(0).permutation(len(group))
+    assert (stratified_folds(group[order], is_member[order], folds, 0) == fold[order]).all()
+
+
+def test_stratified_folds_keep_groups_whole():
+    group, is_member = np.array([f"g{i // 3}" for i in range(60)]), np.arange(60) < 30
+    fold = stratified_folds(group, is_member, 4, 1)
+    assert all(len(set(fold[group == g])) == 1 for g in set(group))
+    half = stratified_half(group, is_member, 0)
+    assert half[:30].sum() == half[30:].sum() == 15

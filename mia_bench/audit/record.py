@@ -1,0 +1,203 @@
+"""What an audit leaves on disk: audit.json and scores.parquet in a sealed folder, and its check.
+
+The record is made of the scores: whatever is said follows from them by `findings`, and `verify`
+computes it again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mia_bench.audit.findings import AuditFindings, find, judge
+from mia_bench.audit.result import AuditResult, PreparedAudit
+from mia_bench.audit.sets import SetDifference
+from mia_bench.audit.variants import find_ranks
+from mia_bench.planning.keys import base_key
+from mia_bench.storage import layout
+from mia_bench.storage.artifacts import get_or_build, is_complete
+from mia_bench.storage.files import write_json
+from mia_bench.storage.hashing import hash_key
+from mia_bench.storage.stored_files import changed_files, read_frame, read_manifest, read_object
+from mia_bench.utils.errors import MiaError
+
+VERSION = 1
+PLAN_HASH = "hash"
+PLANNED = ("kind", "variants", "model", "base", "split", "captions", "attacks", "alpha", "seed")
+TOLERANCE = 1e-9  # of figures that are computed again from the same scores
+
+
+def identity(prepared: PreparedAudit) -> dict[str, Any]:
+    """Everything that decides an audit's answer, as plain JSON; its hash names the folder."""
+    request, plan = prepared.request, prepared.run.plan
+    attack: Mapping[str, Any] = plan.experiment.resolved["attack"]
+    base = prepared.run.base
+    return {
+        "version": VERSION,
+        "kind": request.kind,
+        "variants": request.variants,
+        "model": base_key(plan.experiment.model),
+        "base": None if base is None else base_key(base.experiment.model),
+        "split": plan.split.content_hash,
+        "captions": prepared.captions.words,
+        "attacks": {
+            name: {**attack[name], "version": plan.experiment.attacks[name].version}
+            for name in prepared.run.names
+        },
+        "alpha": request.alpha,
+        "seed": request.seed,
+        "features": sorted(
+            spec.folder.relative_to(plan.outputs).as_posix()
+            for some in prepared.run.plans
+            for run in some.runs
+            for spec in [run.evaluation]
+        ),
+    }
+
+
+def audit_folder(prepared: PreparedAudit, plan_hash: str | None) -> Path:
+    """outputs/audits/<kind>-<key>; one that carries out a plan is another than one without."""
+    decided = [identity(prepared), *([plan_hash] if plan_hash else [])]
+    name = layout.join_name(prepared.request.kind, hash_key(decided))
+    return prepared.request.outputs / layout.AUDITS_FOLDER / name
+
+
+def store(result: AuditResult) -> Path:
+    """Write the record, sealed; its folder. A finished one is checked and kept."""
+    folder = audit_folder(result.prepared, result.plan_hash)
+    get_or_build(folder, partial(_write, result))
+    return folder
+
+
+def _write(result: AuditResult, folder: Path) -> dict[str, Any]:
+    prepared = result.prepared
+    sets = prepared.sets
+    if result.plan_hash is not None and prepared.request.plan is not None:
+        shutil.copyfile(prepared.request.plan, folder / layout.PLAN_FILE)
+    result.scores.table.to_parquet(folder / layout.SCORES_FILE, index=False)
+    write_json(
+        folder / layout.AUDIT_FILE,
+        {
+            **identity(prepared),
+            "plan": result.plan_hash,
+            "seal": prepared.seal,
+            "model_name": prepared.model.name,
+            "model_remark": prepared.model.remark,
+            "sets": {
+                "names": list(prepared.labels),
+                "pictures": list(sets.counts),
+                "groups": list(sets.groups),
+                "overlaps": list(sets.overlaps),
+                "unreadable": [[skip.name, skip.reason] for skip in sets.unreadable],
+                "differences": [asdict(difference) for difference in prepared.differences],
+            },
+            "fitted": list(result.scores.fitted),
+            "subtracted": list(result.scores.subtracted),
+            "blind": {name: dict(entry) for name, entry in result.blind.items()},
+            "findings": plain(asdict(result.findings)),
+            "verdict": {"answer": str(result.verdict.answer), "sentence": result.verdict.sentence},
+            "reasons": list(result.reasons),
+        },
+    )
+    return {"audit": prepared.request.kind, "split": prepared.run.plan.split.content_hash}
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as JSON reads them again."""
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def check_audit(folder: Path) -> Iterator[tuple[str, bool, str]]:
+    """(name, agrees, message) of every check of a stored audit. Raises Unreadable."""
+    manifest = read_manifest(folder)
+    changed = changed_files(folder, manifest)
+    yield "files", not changed, "; ".join(changed) or "have the hashes of the manifest"
+    stored = read_object(folder / layout.AUDIT_FILE)
+    table = read_frame(folder / layout.SCORES_FILE)
+    try:
+        names = tuple(stored["sets"]["names"])
+        alpha, variants = stored["alpha"], stored["variants"]
+        attacks = list(stored["attacks"])
+        refitted = stored["findings"]["p_value"] if stored["fitted"] else None
+        found = [SetDifference(**entry) for entry in stored["sets"]["differences"]]
+        findings = find_again(table, attacks, stored, refitted)
+        verdict, _ = judge(stored["kind"], findings, found, names, alpha, variants)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MiaError(
+            f"{layout.AUDIT_FILE} is not as this version writes it: {error!r}"
+        ) from error
+    differences = _different(plain(asdict(findings)), stored["findings"])
+    message = "; ".join(differences[:3]) or "follow from the stored scores"
+    yield "numbers", not differences, message
+    same = verdict.sentence == stored["verdict"]["sentence"]
+    yield "verdict", same, verdict.sentence if same else f"the numbers say: {verdict.sentence}"
+    yield _plan_check(folder, stored)
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """A plan whose content gives its hash. Raises MiaError."""
+    plan = read_object(path)
+    content = {name: value for name, value in plan.items() if name != PLAN_HASH}
+    if hash_key(content) != plan.get(PLAN_HASH):
+        stated = plan.get(PLAN_HASH)
+        raise MiaError(f"{path} was edited: its content does not give its hash {stated}.")
+    return plan
+
+
+def _plan_check(folder: Path, stored: Mapping[str, Any]) -> tuple[str, bool, str]:
+    """Whether the stored audit is what its registered plan says."""
+    if stored["plan"] is None:
+        return "plan", True, "not registered beforehand"
+    plan = read_plan(folder / layout.PLAN_FILE)
+    if plan[PLAN_HASH] != stored["plan"]:
+        return (
+            "plan",
+            False,
+            f"has the hash {plan[PLAN_HASH]}, and the audit names {stored['plan']}",
+        )
+    differing = [name for name in PLANNED if plan.get(name) != stored.get(name)]
+    message = ", ".join(differing) + " differ from the plan" if differing else ""
+    return "plan", not differing, message or f"{stored['plan']} is what was carried out"
+
+
+def find_again(
+    table: pd.DataFrame, attacks: list[str], stored: Mapping[str, Any], refitted: float | None
+) -> AuditFindings:
+    """The findings that the stored scores give."""
+    if stored["variants"]:
+        return find_ranks(table, attacks, stored["alpha"])[0]
+    return find(
+        *(table, attacks, stored["fitted"], stored["blind"], stored["alpha"], stored["seed"]),
+        refitted_p=refitted,
+    )
+
+
+def _different(now: Any, stored: Any, name: str = "") -> list[str]:
+    """'auroc is 0.71, stored 0.83' for every leaf that differs."""
+    if isinstance(now, dict) and isinstance(stored, dict):
+        keys = [*now, *(key for key in stored if key not in now)]
+        return [
+            line
+            for key in keys
+            for line in _different(now.get(key), stored.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    if isinstance(now, list) and isinstance(stored, list) and len(now) == len(stored):
+        pairs = enumerate(zip(now, stored, strict=True))
+        return [line for i, (a, b) in pairs for line in _different(a, b, f"{name}[{i}]")]
+    numbers = isinstance(now, float | int) and isinstance(stored, float | int)
+    close = numbers and abs(now - stored) <= TOLERANCE * max(1.0, abs(now))
+    return [] if close or now == stored else [f"{name} is {now}, stored {stored}"]
+
+
+def find_audits(outputs: Path) -> list[Path]:
+    """Finished audits under `outputs`."""
+    folder = outputs / layout.AUDITS_FOLDER
+    return [path for path in sorted(folder.glob("*")) if is_complete(path)]

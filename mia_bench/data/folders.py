@@ -1,0 +1,74 @@
+"""Two folders of pictures that are told apart by whoever audits a model, captions optional.
+
+As `Given`, but the folders lie anywhere, a picture needs no caption, and one caption may be said of
+all. `mia_bench.audit` deals the roles itself, by folder, so that no picture is refused because it
+resembles another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mia_bench.data.imagefolder import add_folder
+from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.source import Item, Listing, Skip, listing
+from mia_bench.utils.errors import Missing
+
+MEMBER, NONMEMBER = "member", "nonmember"
+WITHOUT_CAPTION = ("no caption", "the caption is empty")
+"""Why a reader passes over pictures that are wanted here."""
+PLACEHOLDER = "-"
+CaptionSource = Literal["own", "none", "one"]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Pools `member` and `nonmember`.
+
+    Args:
+        captions: own (empty where a picture has none), none, or one for all, which is `caption`.
+        content: what the folders held when the audit was planned: it only keeps audits of other
+            content apart.
+    """
+
+    members: str
+    nonmembers: str
+    captions: CaptionSource = "own"
+    caption: str = ""
+    content: str = ""
+    name: str = "audit"
+    licence: str = "yours to know"
+
+    def items(self) -> Listing:
+        """Both pools. Raises Missing when a folder is not there."""
+        items: list[Item] = []
+        skipped: list[Skip] = []
+        for folder, pool in ((self.members, MEMBER), (self.nonmembers, NONMEMBER)):
+            read = read_folder(Path(folder).expanduser(), self.name)
+            items += [self._captioned(replace(item, pool=pool)) for item in read.items]
+            skipped += read.skipped
+        return listing(items, skipped)
+
+    def _captioned(self, item: Item) -> Item:
+        if self.captions == "own":
+            return item
+        return replace(item, caption=self.caption if self.captions == "one" else "")
+
+
+def read_folder(folder: Path, source: str) -> Listing:
+    """Every picture below `folder`, with its caption or "". Raises Missing when it is not there."""
+    if not folder.is_dir():
+        raise Missing(f"{folder} is not a folder: give a folder of pictures.")
+    pairs = Pairs(source, folder)
+    add_folder(pairs, folder)
+    captioned = {item.name for item in pairs.items}
+    passed_over = [skip for skip in pairs.skipped if skip.reason in WITHOUT_CAPTION]
+    pairs.skipped = [skip for skip in pairs.skipped if skip.reason not in WITHOUT_CAPTION]
+    for skip in passed_over:
+        pairs.add(folder / skip.name, PLACEHOLDER)
+    pairs.items = [
+        item if item.name in captioned else replace(item, caption="") for item in pairs.items
+    ]
+    return pairs.listing()

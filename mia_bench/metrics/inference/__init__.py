@@ -1,0 +1,1 @@
+"""Tests and intervals for one small set of pictures, whose false alarms are bounded by design."""

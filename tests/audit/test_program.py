@@ -1,0 +1,70 @@
+"""Audits from end to end, as an owner and a data owner would start them, and bad input."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from mia_bench.audit.__main__ import main, run
+from mia_bench.audit.program import run_audit
+from mia_bench.audit.verdict import Answer
+from mia_bench.utils.errors import MiaError
+
+
+@pytest.mark.usefixtures("audited")
+def test_an_audit_says_its_cost_its_answer_and_where_it_lies(ask_owner, capsys):
+    result = run_audit(ask_owner())
+    said = capsys.readouterr().out
+    assert result.verdict.answer is not Answer.YES
+    words = ("Nothing is left to ask", result.verdict.sentence[:20], "p = ", "page:", "record:")
+    places = [said.index(word) for word in words]
+    assert places == sorted(places)
+    page = ask_owner().outputs / "reports" / "audit" / "index.html"
+    assert page.is_file()
+    assert (page.parent / "exposure.csv").is_file()
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(MiaError) as error:
+        run([*words, "trainer=cpu"])
+    return str(error.value)
+
+
+@pytest.fixture
+def bad(two_sets, tmp_path):
+    """bad(first=..., second=...): why an audit of the bundled model is refused."""
+
+    def ask(first=two_sets[0], second=two_sets[1], model="tiny"):
+        words = ("owner", f"model={model}", f"members={first}", f"nonmembers={second}")
+        return refused(*words, f"paths.outputs={tmp_path / 'outputs'}")
+
+    return ask
+
+
+def test_bad_input_is_a_sentence_with_a_way_out(bad, tmp_path, two_sets):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "members=" in bad(first=empty)
+    assert "no picture" in bad(first=empty)
+    assert "is not a folder" in bad(second=tmp_path / "nowhere")
+    assert "neither a folder nor the id" in bad(model="no such model")
+    copy = tmp_path / "copy"
+    shutil.copytree(two_sets[0], copy)
+    assert "give two sets that share none" in bad(second=copy)
+
+
+def test_one_picture_cannot_answer(two_sets, tmp_path, capsys):
+    one = tmp_path / "one"
+    one.mkdir()
+    shutil.copy(two_sets[0] / "p000.png", one)
+    words = ["data", "model=tiny", f"mine={one}", f"unseen={two_sets[1]}", "attacks=sima"]
+    run([*words, "trainer=cpu", f"paths.outputs={tmp_path / 'outputs'}"])
+    said = capsys.readouterr().out
+    assert "Cannot say, because 1 pictures in question and 10 unseen pictures are too few" in said
+
+
+def test_an_error_ends_with_status_1(capsys):
+    with pytest.raises(SystemExit):
+        main(["owner", "model=tiny"])
+    assert "error: audit owner needs members=" in capsys.readouterr().err
