@@ -37,8 +37,11 @@ CaptionedRows = Sequence[tuple[str, str]]
 # --- data and models ------------------------------------------------------------------------------
 
 
-def split_key(data: Data, source: Mapping[str, Any]) -> str:
+def split_key(data: Data, source: Mapping[str, Any], labelled: bool = False) -> str:
     """The split of a source, which its yaml describes; an imported split is known by its content.
+
+    Args:
+        labelled: a column of the data says who is a member, see `membership.by_column`.
 
     Raises:
         MiaError: data.split names a file that cannot be read.
@@ -49,12 +52,16 @@ def split_key(data: Data, source: Mapping[str, Any]) -> str:
             identity.append(hash_file(Path(data.split)))
         except OSError as error:
             raise MiaError(f"data.split={data.split} cannot be read: {error.strerror}.") from error
+    if labelled:
+        identity.append({"labelled": True})
     return hash_key(identity)
 
 
-def split_file(outputs: Path, data: Data, source: Mapping[str, Any]) -> Path:
+def split_file(
+    outputs: Path, data: Data, source: Mapping[str, Any], labelled: bool = False
+) -> Path:
     """The manifest of that split. Raises MiaError as `split_key`."""
-    return layout.split_file(outputs, data.name, split_key(data, source))
+    return layout.split_file(outputs, data.name, split_key(data, source, labelled))
 
 
 def base_key(model: Model) -> str:

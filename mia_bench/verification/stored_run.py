@@ -24,6 +24,7 @@ from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
+from mia_bench.planning.membership import by_column
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
@@ -190,7 +191,10 @@ class StoredRun:
         if data.split is not None and not Path(data.split).is_file():
             return None
         try:
-            path = split_file(self.outputs, data, self.config["data"].get("source"))
+            source = self.config["data"].get("source")
+            finetune = bool(self.config["model"].get("finetune", True))
+            labelled = by_column(data, source, finetune)
+            path = split_file(self.outputs, data, source, labelled)
         except MiaError:
             return None
         return None if leads_out(path, self.outputs) else path
