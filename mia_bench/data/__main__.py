@@ -44,6 +44,7 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     from mia_bench.data.captions.attacker import with_attacker_captions
     from mia_bench.data.split.prepare import prepare
     from mia_bench.display.data_overview import overview, text, write_report
+    from mia_bench.planning.caption_remarks import caption_remarks
     from mia_bench.planning.experiment import compose
     from mia_bench.planning.keys import split_file
     from mia_bench.planning.membership import by_column
@@ -57,6 +58,8 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     items = with_attacker_captions(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
     echo(text(facts, split))
+    for remark in caption_remarks(experiment.model, [items[i].caption for i in split.sample_id]):
+        echo(f"  {remark}")
     name = layout.join_name(f"data-{data.name}", split.content_hash)
     folder = layout.report_folder(outputs, name)
     write_report(folder, facts, split, items, data.split_seed)

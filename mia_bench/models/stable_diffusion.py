@@ -6,12 +6,14 @@ model_index.json. Epsilon or v prediction comes from its scheduler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mia_bench.models import hub
+from mia_bench.models.caption_tokens import whole_ids
 from mia_bench.models.identity import network, tokenizer
 from mia_bench.models.schedule import (
     alphas_cumprod,
@@ -142,6 +144,15 @@ class StableDiffusion:
     def timesteps(self) -> int:
         """Length of the training schedule."""
         return schedule_steps(self._schedule())
+
+    def caption_tokens(self, captions: Sequence[str]) -> tuple[list[tuple[int, ...]], int]:
+        """(token ids of each caption, whole, and how many the text encoder reads of them)."""
+        part = self._encoders()[0]
+        config = read_config(self.folder / part / "config.json")
+        folder = self.folder / part.replace("text_encoder", "tokenizer")
+        settings = read_config(folder / "tokenizer_config.json")
+        most = [config.get("max_position_embeddings", 77), settings.get("model_max_length", 77)]
+        return whole_ids(folder, captions), min(most)
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""

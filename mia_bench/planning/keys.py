@@ -14,7 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.attacks import Attack, HasPlainVariant, query_fields, score_fields
+from mia_bench.attacks import (
+    Attack,
+    HasPlainVariant,
+    VersionsCaptions,
+    query_fields,
+    score_fields,
+)
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
@@ -90,16 +96,19 @@ def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, preci
 def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation) -> str:
     """The name of a feature table under its model: what an attack queries about `rows`."""
     kind = type(attack)
-    key = hash_key(
-        {
-            "attack": f"{kind.__module__}.{kind.__qualname__}",
-            "version": attack.version,
-            "fields": query_fields(attack),
-            "rows": rows,
-            "seed": options.seed,
-            "dtype": options.dtype or "float32",
-        }
-    )
+    identity: dict[str, Any] = {
+        "attack": f"{kind.__module__}.{kind.__qualname__}",
+        "version": attack.version,
+        "fields": query_fields(attack),
+        "rows": rows,
+        "seed": options.seed,
+        "dtype": options.dtype or "float32",
+    }
+    if isinstance(attack, VersionsCaptions):
+        version = attack.caption_version([caption for _, caption in rows])
+        if version is not None:
+            identity["captions"] = version
+    key = hash_key(identity)
     return f"{kind.__module__.rpartition('.')[2]}-{key}"
 
 

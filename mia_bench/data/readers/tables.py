@@ -61,7 +61,7 @@ def csv_lines(data: bytes, delimiter: str) -> Iterator[Line]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(rows.line_num, None, f"no CSV: {error}")
+            yield Line(rows.reader.line_num, None, f"no CSV: {error}")
             continue
         surplus = row.pop(None, None)  # type: ignore[call-overload]
         if surplus:

@@ -43,6 +43,7 @@ def import_split(
     if path.suffix.lower() == ".txt":  # the members: whoever is not on the list is none
         others = (item.sample_id for item in listing.items if item.sample_id not in published)
         published |= dict.fromkeys(others, Role.TARGET_NONMEMBER)
+        sizes = _fitting(sizes, published, 0)
     origin = f"imported from {path.name}"
     return _told(
         published,
