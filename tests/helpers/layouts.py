@@ -1,4 +1,4 @@
-"""Every layout of pictures and captions that is read, in small, and in the words of docs/data.md."""
+"""Every layout of pictures and captions that is read, small, in the words of docs/data.md."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mia_bench.attacks.components.caption_reductions import (
+    caption_units,
     character_thirds,
     clip_words,
     importances,
