@@ -94,6 +94,14 @@ class NeedsCaptions(Protocol):
 
 
 @runtime_checkable
+class VersionsCaptions(Protocol):
+    """An attack that reads some captions otherwise than earlier versions did."""
+
+    def caption_version(self, captions: Sequence[str]) -> int | None:
+        """How captions are read, in the key of their features; None: as they always were."""
+
+
+@runtime_checkable
 class FitsClassifier(Protocol):
     """An attack that fits a classifier, with the fewest calibration rows of each class it takes."""
 

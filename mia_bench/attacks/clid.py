@@ -13,10 +13,11 @@ importance clipping, gaussian noise on its embedding, or none but the null condi
 Access: GREY_BOX. NFE: len(timesteps) * (K + 1), 15 by default, with three reductions, and 6 with
 none (clid_null); those of a short caption that coincide run once, so a row may cost less.
 Importance also costs one text embedding a word.
-Differs: thirds are cut at word boundaries (`reduction: characters` is the released code), where the
-paper prefers importance clipping (clid_importance): it weighs words by a cross-attention tool whose
-output is not published, ours leaves each out and compares by the target's text encoder. The scale
-of the gaussian noise is not defined in the paper; ours is the standard deviation of the embedding.
+Differs: thirds are cut at word boundaries, and between characters where a language has no spaces
+(`reduction: characters` is the released code), where the paper prefers importance clipping
+(clid_importance): it weighs words by a cross-attention tool whose output is not published, ours
+leaves each out and compares by the target's text encoder. The scale of the gaussian noise is not
+defined in the paper; ours is the standard deviation of the embedding.
 S is centred on the median as in the released code, where the paper has the mean. Timesteps are the
 paper's 440, 450, 460 for every reduction; the released clipping script uses 485, 495, 505.
 """
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -35,6 +37,7 @@ from mia_bench.attacks.components.caption_reductions import (
     character_thirds,
     clip_words,
     importances,
+    is_unspaced,
     noised,
     word_thirds,
 )
@@ -102,6 +105,11 @@ class CLiD:
     def needs_captions(self) -> bool:
         """Without a caption every condition is the null one, and every D_i is 0."""
         return True
+
+    def caption_version(self, captions: Sequence[str]) -> int | None:
+        """Captions of languages without spaces were once cut as one word."""
+        cut = self.reduction in ("thirds", "importance")
+        return 2 if cut and any(map(is_unspaced, chain.from_iterable(captions))) else None
 
     @property
     def least_rows(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -44,6 +46,8 @@ def explain(error: BaseException) -> str | None:
 def _explained(error: BaseException) -> str | None:
     if isinstance(error, MiaError):
         return str(error)
+    if isinstance(error, PermissionError) and _is_there_unreadable(error.filename):
+        return f"cannot read: {error}. Make it readable, or move it out of the way."
     if problem := unwritable(error):
         return (
             f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
@@ -72,6 +76,13 @@ def _explained(error: BaseException) -> str | None:
         culprit = explain_override(current_command()[1:])
         return culprit or f"the command line cannot be read: {_first_line(error)}"
     return None
+
+
+def _is_there_unreadable(path: object) -> bool:
+    """A file that exists and may not be read: what failed was no writing."""
+    if not isinstance(path, str | os.PathLike) or not Path(path).exists():
+        return False
+    return not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

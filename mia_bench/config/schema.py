@@ -7,6 +7,7 @@ Nothing beyond this file and main.py sees a DictConfig.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,15 @@ class Data:
     pools: dict[str, str] = field(default_factory=dict)
     """Role: the part of the source that it draws on, e.g. `{target_member: train2017}`."""
     split: str | None = None
-    """A published split to import, csv or json."""
+    """A file that says who is a member: csv, tsv, json, jsonl or parquet (name or sample_id, and
+    role, is_member, member or split), a .txt of members' names, or an .npz of positions."""
+    random_labels: bool = False
+    """Where a model is audited as it is and nothing says who is a member, deal members at random: a
+    null experiment, in which there is nothing to find."""
+    duplicates: str | None = None
+    """What links near-duplicates: image, caption, both or none; null: both, but for captions that
+    say nothing of one picture (more than 5 % of the rows share it, or fewer than a fifth of the
+    rows' captions are distinct)."""
     captions: str | None = "own"
     """Captions that the attacker has: own, null, file:<path> or pseudo:<captioner>."""
     on_error: str = "skip"
@@ -48,10 +57,26 @@ class Data:
 
         Newer options are left out at their defaults, so that the keys of older splits hold.
         """
-        identity = [source, self.sizes, self.split_seed, self.max_distance]
-        newer = {"max_rmse": self.max_rmse, "pools": self.pools or None}
+        identity = [_older(source), self.sizes, self.split_seed, self.max_distance]
+        newer = {
+            "max_rmse": self.max_rmse,
+            "pools": self.pools or None,
+            "duplicates": self.duplicates,
+        }
         chosen = {name: value for name, value in newer.items() if value is not None}
         return [*identity, chosen] if chosen else identity
+
+
+LATER_SOURCE_OPTIONS: dict[str, Any] = {"member": None, "follow_links": False}
+"""Options of sources that came after splits were stored, and what they do when they are not set."""
+
+
+def _older(source: Any) -> Any:
+    """The yaml of a source without newer options that are at their defaults."""
+    if not isinstance(source, Mapping):
+        return source
+    later = LATER_SOURCE_OPTIONS
+    return {k: v for k, v in source.items() if k not in later or v != later[k]}
 
 
 # How calibration=split halves the evaluation rows (metrics/group_folds.calibrating). The first

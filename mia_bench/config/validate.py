@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mia_bench.config.schema import Data, Root, TrainerOptions
 
 
+DUPLICATES = ("image", "caption", "both", "none")
 DTYPES = ("bfloat16", "float16", "tf32")  # of feature extraction, besides the model's own
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of training: weights are kept in float32
 VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -40,6 +41,14 @@ def check_data(data: Data, finetune: bool) -> None:
     if data.on_error not in ("skip", "raise"):
         raise MiaError(
             f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
+        )
+    if data.duplicates not in (None, *DUPLICATES):
+        raise MiaError(f"data.duplicates={data.duplicates}. {nearest(data.duplicates, DUPLICATES)}")
+    if data.random_labels and finetune:
+        raise MiaError(
+            "data.random_labels=true is for a model that is audited as it is, and here one is "
+            "fine-tuned, whose members are known: leave it out, or add model.finetune=false "
+            "calibration=split."
         )
     if data.pretraining and finetune:
         raise MiaError(

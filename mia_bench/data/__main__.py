@@ -44,16 +44,22 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     from mia_bench.data.captions.attacker import with_attacker_captions
     from mia_bench.data.split.prepare import prepare
     from mia_bench.display.data_overview import overview, text, write_report
+    from mia_bench.planning.caption_remarks import caption_remarks
     from mia_bench.planning.experiment import compose
     from mia_bench.planning.keys import split_file
+    from mia_bench.planning.membership import by_column
 
     experiment = compose(*overrides)
     data, outputs = experiment.options.data, experiment.outputs
-    manifest = split_file(outputs, data, experiment.resolved["data"]["source"])
-    listing, split = prepare(data, experiment.source, manifest)
+    source = experiment.resolved["data"]["source"]
+    labelled = by_column(data, source, experiment.model.finetune)
+    manifest = split_file(outputs, data, source, labelled)
+    listing, split = prepare(data, experiment.source, manifest, labelled=labelled)
     items = with_attacker_captions(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
     echo(text(facts, split))
+    for remark in caption_remarks(experiment.model, [items[i].caption for i in split.sample_id]):
+        echo(f"  {remark}")
     name = layout.join_name(f"data-{data.name}", split.content_hash)
     folder = layout.report_folder(outputs, name)
     write_report(folder, facts, split, items, data.split_seed)

@@ -1,8 +1,9 @@
-"""Flickr30k: 31,783 photographs of people with five captions each.
+"""Flickr30k and Flickr8k: 31,783 or 8,092 photographs of people with five captions each.
 
 Under `root`: the pictures (in any subfolder) and one of results_20130124.token, results.csv or
-dataset_flickr30k.json; or parquet files; else a parquet mirror of the hub. The images are on Flickr
-under their own terms; the set is for research.
+dataset_flickr30k.json (Flickr30k), Flickr8k.token.txt, captions.txt or dataset_flickr8k.json
+(Flickr8k); or parquet files; else a parquet mirror of Flickr30k on the hub. The images are on
+Flickr under their own terms; the sets are for research.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from mia_bench.data.readers.caption_fields import CaptionRule
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.readers.hub import HubFiles, absent, cached, fetch
 from mia_bench.data.readers.parquet_rows import Columns, add_tables
+from mia_bench.data.readers.tables import csv_lines
+from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import MiaError
 
-ANNOTATIONS = ("results_20130124.token", "results.csv", "dataset_flickr30k.json")
+ANNOTATIONS = (
+    *("results_20130124.token", "results.csv", "dataset_flickr30k.json"),
+    *("Flickr8k.token.txt", "captions.txt", "dataset_flickr8k.json"),
+)
 MIRROR = HubFiles(
     "lmms-lab/flickr30k", "test", "0d6d9049be2e08261be315e731e0d8054c1d1c03", None, "4.4 GB"
 )
@@ -80,8 +86,13 @@ def _read(pairs: Pairs, path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix == ".json":
         yield from _karpathy(path)
         return
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), 1):
-        line = raw.decode("utf-8", errors="replace").strip()
+    text = decode_text(read_file(path), errors="replace")
+    first, _, _ = text.partition("\n")
+    if path.name == "captions.txt" and "," in first and "\t" not in first:
+        yield from _comma_separated(pairs, path)
+        return
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip()
         if path.suffix == ".csv":  # image_name| comment_number| comment
             parts = [part.strip() for part in line.split("|", 2)]
             if number == 1 or not line:
@@ -98,9 +109,21 @@ def _read(pairs: Pairs, path: Path) -> Iterator[tuple[str, Any]]:
             yield name, caption
 
 
+def _comma_separated(pairs: Pairs, path: Path) -> Iterator[tuple[str, Any]]:
+    """image,caption with quotes where a caption has commas: Flickr8k as Kaggle has it."""
+    for line in csv_lines(read_file(path), ","):
+        row = line.row or {}
+        name = str(row.get("image") or "").partition("#")[0]
+        if name and row.get("caption"):
+            yield name, row["caption"]
+        else:
+            reason = line.problem or "the line is no caption"
+            pairs.skip(f"{path.name}:{line.number}", reason, broken=True)
+
+
 def _karpathy(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        for image in json.loads(path.read_bytes())["images"]:
+        for image in json.loads(decode_text(read_file(path)))["images"]:
             for sentence in image["sentences"]:
                 yield str(image["filename"]), sentence["raw"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mia_bench.data.imagefolder import CAPTIONS, add_folder
 from mia_bench.data.parquet import parquet_files
 from mia_bench.data.readers.caption_fields import CaptionRule
 from mia_bench.data.readers.collector import Pairs
-from mia_bench.data.readers.parquet_rows import Columns, add_tables
+from mia_bench.data.readers.parquet_rows import Columns, add_tables, with_pictures
+from mia_bench.data.readers.picture_folder import CAPTIONS, add_folder
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import Missing
 
@@ -25,16 +25,21 @@ POOLS = {"members": "member", "nonmembers": "nonmember"}
 
 @dataclass(frozen=True)
 class Given:
-    """Pools `member` and `nonmember`, each a folder of pictures with captions, or of parquet."""
+    """Pools `member` and `nonmember`, each a folder of pictures with captions, or of parquet.
+
+    `follow_links` lets links lead out of `root`, and enters linked folders.
+    """
 
     root: str
     name: str = "given"
     licence: str = "yours to know"
     caption_choice: CaptionRule = "first"
+    follow_links: bool = False
 
     def items(self) -> Listing:
         """Both pools. Raises Missing when a folder is not there."""
-        return read_pools(Path(self.root).expanduser(), self.name, self.caption_choice, self.advice)
+        root, rule = Path(self.root).expanduser(), self.caption_choice
+        return read_pools(root, self.name, rule, self.advice, self.follow_links)
 
     def advice(self, folder: str) -> str:
         return (
@@ -46,21 +51,20 @@ class Given:
         )
 
 
-def read_pools(root: Path, name: str, rule: CaptionRule, advice: Callable[[str], str]) -> Listing:
+def read_pools(
+    root: Path,
+    name: str,
+    rule: CaptionRule,
+    advice: Callable[[str], str],
+    follow_links: bool = False,
+) -> Listing:
     """The two folders of `root`; `advice(folder)` is the message when one is not there."""
-    pairs = Pairs(name, root, rule)
+    pairs = Pairs(name, root, rule, follow_links=follow_links)
     for folder, pool in POOLS.items():
         if not (root / folder).is_dir():
             raise Missing(advice(folder))
-        if _with_pictures(files := parquet_files(root / folder)):
+        if with_pictures(files := parquet_files(root / folder)):
             add_tables(pairs, files, Columns("image", CAPTIONS), pool)
         else:
             add_folder(pairs, root / folder, CAPTIONS, pool)
     return pairs.listing()
-
-
-def _with_pictures(files: list[Path]) -> bool:
-    """img2dataset leaves a parquet log beside each shard of files: those hold no picture."""
-    from pyarrow import parquet
-
-    return bool(files) and "image" in parquet.read_schema(files[0]).names

@@ -20,6 +20,7 @@ from mia_bench.data.readers.caption_fields import CaptionRule
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.readers.hub import HubFiles, absent, cached, fetch
 from mia_bench.data.readers.parquet_rows import Columns, add_tables
+from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -124,7 +125,7 @@ def read_coco(path: Path) -> dict[str, list[str]]:
     Raises MiaError when the file is no COCO caption file.
     """
     try:
-        read = json.loads(path.read_bytes())
+        read = json.loads(decode_text(read_file(path)))
         names = {image["id"]: str(image["file_name"]) for image in read["images"]}
         captions: dict[str, list[str]] = {name: [] for name in names.values()}
         for note in sorted(read["annotations"], key=lambda note: note["id"]):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.text_file import decode_text
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import Missing
 
@@ -102,7 +103,7 @@ def _metadata(svg: Path) -> tuple[str, list[str]]:
     expanded by a parser.
     """
     try:
-        text = svg.read_text(encoding="utf-8", errors="replace")
+        text = decode_text(svg.read_bytes(), errors="replace")
     except OSError:
         return "", []
     block = re.search(r"<metadata.*?</metadata>", text, re.DOTALL)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mia_bench.data.imagefolder import add_folder
+from mia_bench.data.imagefolder import caption_columns
 from mia_bench.data.readers.caption_fields import CaptionRule
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.readers.hub import HubFiles, absent, cached, fetch
-from mia_bench.data.readers.parquet_rows import Columns, add_tables
+from mia_bench.data.readers.parquet_rows import Columns, add_tables, with_pictures
+from mia_bench.data.readers.picture_folder import add_folder
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -20,7 +21,9 @@ class Parquet:
 
     `image` is a column of encoded pictures (bytes, or {bytes, path} as the hub writes them),
     `caption` one or more columns of texts or lists of texts, `file_name` the column that names a
-    row, if any. A `root` with pictures and no parquet file is read as an image folder.
+    row, if any, `member` the column that says who is a member (None: is_member, member or split,
+    where a model is audited as it is). A `root` without a picture in a parquet file is read as an
+    image folder, in which `follow_links` lets links lead out of it.
     """
 
     name: str
@@ -32,19 +35,29 @@ class Parquet:
     files: int | None = None
     size: str = ""
     image: str = "image"
-    caption: tuple[str, ...] = ("text", "caption")
-    file_name: tuple[str, ...] = ("file_name", "filename")
+    caption: str | tuple[str, ...] = ("text", "caption")
+    file_name: str | tuple[str, ...] = ("file_name", "filename")
     caption_choice: CaptionRule = "first"
+    member: str | None = None
+    follow_links: bool = False
 
     def items(self) -> Listing:
         """Every row with a picture and a caption. Raises Missing when the files are not there."""
         root = Path(self.root).expanduser()
-        pairs = Pairs(self.name, root, self.caption_choice)
-        columns = Columns(self.image, self.caption, self.file_name)
-        if files := parquet_files(root):
+        pairs = Pairs(
+            self.name,
+            root,
+            self.caption_choice,
+            member=self.member,
+            follow_links=self.follow_links,
+        )
+        captions, names = caption_columns(self.caption), caption_columns(self.file_name)
+        columns = Columns(self.image, captions, names)
+        files = parquet_files(root)
+        if files and not _logs_of_shards(root, files):
             add_tables(pairs, files, columns)
         elif root.is_dir() and any(root.iterdir()):
-            add_folder(pairs, root, self.caption)
+            add_folder(pairs, root, captions)
         elif self.hub is None:
             raise Missing(self._advice())
         else:
@@ -70,6 +83,11 @@ class Parquet:
             f" {self.root}{get}; data.source.root=<folder> points elsewhere."
             " data=openmoji works now."
         )
+
+
+def _logs_of_shards(root: Path, files: list[Path]) -> bool:
+    """img2dataset leaves a table of addresses beside each archive, which holds no picture."""
+    return not with_pictures(files) and any(root.rglob("*.tar"))
 
 
 def parquet_files(folder: Path) -> list[Path]:

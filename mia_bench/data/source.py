@@ -23,7 +23,8 @@ class Item:
     anything a decoder raises, and should be picklable (data loader workers). `pool` is the part of
     the source an item belongs to where there are parts (val2017, members): `data.pools` restricts
     roles to them. `own_caption` is what a model is trained on, `caption` what an attacker asks
-    with; they differ only with `data.captions`.
+    with; they differ only with `data.captions`. `label` is what a column of the data says of its
+    membership: member, nonmember or validation; "" for nothing, "a+b" where it contradicts itself.
     """
 
     sample_id: str
@@ -32,6 +33,7 @@ class Item:
     load: Callable[[int], Image.Image] = field(compare=False, repr=False)
     pool: str = ""
     trained_on: str | None = None
+    label: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "caption", printable(self.caption))
@@ -60,11 +62,18 @@ class Skip:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source offers: distinct items in name order, skips, and how many copies merged."""
+    """What a source offers: distinct items in name order, skips, and how many copies merged.
+
+    `columns` are those of its tables, `label_column` the one that says who is a member.
+    `captionless` makes each picture that is skipped for want of a caption alone.
+    """
 
     items: tuple[Item, ...]
     skipped: tuple[Skip, ...] = ()
     duplicates: int = 0
+    columns: tuple[str, ...] = field(default=(), compare=False)
+    label_column: str = field(default="", compare=False)
+    captionless: tuple[Callable[[], Item], ...] = field(default=(), compare=False, repr=False)
 
 
 class Source(Protocol):
@@ -97,7 +106,8 @@ def sample_id(source: str, data: bytes) -> str:
 def listing(items: Iterable[Item], skipped: Iterable[Skip] = ()) -> Listing:
     """Sort by name and merge items with the same sample id: the first in name order is kept.
 
-    Copies in two pools belong to neither alone: their pool becomes "a+b", which no role names.
+    Copies in two pools belong to neither alone: their pool becomes "a+b", which no role names; so
+    does the label of copies that contradict each other.
     """
     kept: dict[str, Item] = {}
     total = 0
@@ -105,6 +115,9 @@ def listing(items: Iterable[Item], skipped: Iterable[Skip] = ()) -> Listing:
         first = kept.setdefault(item.sample_id, item)
         if item.pool not in first.pool.split("+"):
             kept[item.sample_id] = replace(first, pool=f"{first.pool}+{item.pool}")
+        if item.label not in ("", *first.label.split("+")):
+            both = "+".join(filter(None, (first.label, item.label)))
+            kept[item.sample_id] = replace(kept[item.sample_id], label=both)
         total += 1
     return Listing(tuple(kept.values()), tuple(skipped), total - len(kept))
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.readers.image_file import read_picture
 from mia_bench.data.readers.svg import render
+from mia_bench.data.readers.text_file import decode_text
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import Missing
 
@@ -57,6 +58,6 @@ class TuxPaint:
 
 def _first_line(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+        return decode_text(path.read_bytes(), errors="replace").partition("\n")[0].strip()
     except OSError:
         return None

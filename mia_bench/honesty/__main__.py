@@ -37,7 +37,10 @@ SETTINGS = (
 SETS, RESAMPLES = 1000, 500
 SPLITS, NULLS, PERMUTATIONS, RUNS = 1000, 200, 199, 20
 MEMBERS = 180
-DEFAULT = ("model.finetune=false", "calibration=split", "seed=0", "eval.blind_rows=false")
+DEFAULT = (
+    *("model.finetune=false", "data.random_labels=true", "calibration=split"),
+    *("seed=0", "eval.blind_rows=false"),
+)
 
 
 def coverage(count: int | None, outputs: Path) -> Iterator[Any]:

@@ -40,6 +40,7 @@ def null_runs(outputs: Path, seeds: range, *overrides: str) -> list[Run]:
     for seed in seeds:
         words = (
             "model.finetune=false",
+            "data.random_labels=true",
             "calibration=split",
             f"seed={seed}",
             *SMALL_SIZES,

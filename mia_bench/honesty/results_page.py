@@ -48,7 +48,8 @@ Promised: 5 % or less.
 RUNS = """
 ## Whole runs in which nobody is a member
 
-`model.finetune=false calibration=split`, 120 + 200 rows, half of them to calibrate on, a seed each:
+`model.finetune=false data.random_labels=true calibration=split`, 120 + 200 rows, half of them to
+calibrate on, a seed each:
 **{held} of {runs}** intervals hold 0.5. Promised: 16 of 20. AUC {least:.3f} to {most:.3f}.
 """
 AUDIT = """

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mia_bench.models import hub
+from mia_bench.models.caption_tokens import whole_ids
 from mia_bench.models.identity import network, tokenizer
 from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key, read_chosen
 from mia_bench.models.readers.parts import Parts, unet_folder
@@ -29,7 +30,7 @@ from mia_bench.models.schedule import (
     schedule_key,
     schedule_steps,
 )
-from mia_bench.models.weight_files import contents, load
+from mia_bench.models.weight_files import contents, load, read_config
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -234,6 +235,15 @@ class StableDiffusion:
             alphas = None
         levels: list[float] = equal_noise_sigmas(alphas).tolist()
         return levels
+
+    def caption_tokens(self, captions: Sequence[str]) -> tuple[list[tuple[int, ...]], int]:
+        """(token ids of each caption, whole, and how many the text encoder reads of them)."""
+        part, parts = self._encoders()[0], self.parts
+        config = parts.config(part)
+        folder = parts.folder / part.replace("text_encoder", "tokenizer")
+        settings = read_config(folder / "tokenizer_config.json")
+        most = [config.get("max_position_embeddings", 77), settings.get("model_max_length", 77)]
+        return whole_ids(folder, captions), min(most)
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from mia_bench.planning.caption_remarks import caption_remarks, cutting_remarks
 from mia_bench.storage.artifacts import is_complete
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     if plan.experiment.resolved["model"].get("resolution", 0) is None and resolution is not None:
         yield f"model.resolution={resolution}, from the model's own files"
     yield plan.split.summary()
+    if not plan.absent:
+        rows = [item.caption for item in plan.items_of(plan.split.sample_id)]
+        yield from caption_remarks(plan.experiment.model, rows)
+        yield from cutting_remarks(plan.experiment.attacks, rows)
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():

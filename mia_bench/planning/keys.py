@@ -14,7 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.attacks import Attack, HasPlainVariant, query_fields, score_fields
+from mia_bench.attacks import (
+    Attack,
+    HasPlainVariant,
+    VersionsCaptions,
+    query_fields,
+    score_fields,
+)
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
@@ -37,8 +43,11 @@ CaptionedRows = Sequence[tuple[str, str]]
 # --- data and models ------------------------------------------------------------------------------
 
 
-def split_key(data: Data, source: Mapping[str, Any]) -> str:
+def split_key(data: Data, source: Mapping[str, Any], labelled: bool = False) -> str:
     """The split of a source, which its yaml describes; an imported split is known by its content.
+
+    Args:
+        labelled: a column of the data says who is a member, see `membership.by_column`.
 
     Raises:
         MiaError: data.split names a file that cannot be read.
@@ -49,12 +58,16 @@ def split_key(data: Data, source: Mapping[str, Any]) -> str:
             identity.append(hash_file(Path(data.split)))
         except OSError as error:
             raise MiaError(f"data.split={data.split} cannot be read: {error.strerror}.") from error
+    if labelled:
+        identity.append({"labelled": True})
     return hash_key(identity)
 
 
-def split_file(outputs: Path, data: Data, source: Mapping[str, Any]) -> Path:
+def split_file(
+    outputs: Path, data: Data, source: Mapping[str, Any], labelled: bool = False
+) -> Path:
     """The manifest of that split. Raises MiaError as `split_key`."""
-    return layout.split_file(outputs, data.name, split_key(data, source))
+    return layout.split_file(outputs, data.name, split_key(data, source, labelled))
 
 
 def base_key(model: Model) -> str:
@@ -83,16 +96,19 @@ def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, preci
 def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation) -> str:
     """The name of a feature table under its model: what an attack queries about `rows`."""
     kind = type(attack)
-    key = hash_key(
-        {
-            "attack": f"{kind.__module__}.{kind.__qualname__}",
-            "version": attack.version,
-            "fields": query_fields(attack),
-            "rows": rows,
-            "seed": options.seed,
-            "dtype": options.dtype or "float32",
-        }
-    )
+    identity: dict[str, Any] = {
+        "attack": f"{kind.__module__}.{kind.__qualname__}",
+        "version": attack.version,
+        "fields": query_fields(attack),
+        "rows": rows,
+        "seed": options.seed,
+        "dtype": options.dtype or "float32",
+    }
+    if isinstance(attack, VersionsCaptions):
+        version = attack.caption_version([caption for _, caption in rows])
+        if version is not None:
+            identity["captions"] = version
+    key = hash_key(identity)
     return f"{kind.__module__.rpartition('.')[2]}-{key}"
 
 

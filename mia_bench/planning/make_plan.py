@@ -11,6 +11,7 @@ from mia_bench.data.split.prepare import prepare
 from mia_bench.models import ChecksItself, base_of
 from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.keys import split_file
+from mia_bench.planning.membership import by_column
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.preflight import precheck
 from mia_bench.storage.hashing import canonical
@@ -33,7 +34,8 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     """
     experiment = _checked(experiment)
     listed = {} if memo is None else memo.listed
-    key = canonical([experiment.resolved["data"], str(experiment.outputs)])
+    finetune = experiment.model.finetune  # otherwise the data has to say who is a member
+    key = canonical([experiment.resolved["data"], str(experiment.outputs), finetune])
     if key not in listed:
         listed[key] = _list_data(experiment)
     split, items = listed[key]
@@ -45,8 +47,10 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
 def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:
     """The split, and the items by sample id, with the captions that the attacker has."""
     data, plan_only = experiment.options.data, experiment.options.plan_only
-    path = split_file(experiment.outputs, data, experiment.resolved["data"]["source"])
-    listing, split = prepare(data, experiment.source, path, plan_only)
+    source = experiment.resolved["data"]["source"]
+    labelled = by_column(data, source, experiment.model.finetune)
+    path = split_file(experiment.outputs, data, source, labelled)
+    listing, split = prepare(data, experiment.source, path, plan_only, labelled)
     return split, with_attacker_captions(
         data.captions, listing, split, experiment.outputs, plan_only
     )

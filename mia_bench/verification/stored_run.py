@@ -25,6 +25,7 @@ from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labell
 from mia_bench.evaluation.run_controls import MODEL_CONTROLS
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
+from mia_bench.planning.membership import by_column
 from mia_bench.planning.specs import BASE, EVALUATION_ROLES, REFERENCE, SHADOW_ROLES
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
@@ -192,7 +193,10 @@ class StoredRun:
         if data.split is not None and not Path(data.split).is_file():
             return None
         try:
-            path = split_file(self.outputs, data, self.config["data"].get("source"))
+            source = self.config["data"].get("source")
+            finetune = bool(self.config["model"].get("finetune", True))
+            labelled = by_column(data, source, finetune)
+            path = split_file(self.outputs, data, source, labelled)
         except MiaError:
             return None
         return None if leads_out(path, self.outputs) else path

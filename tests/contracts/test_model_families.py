@@ -346,6 +346,7 @@ def test_a_model_is_audited_as_it_is(small, outputs, narrow, adapters):
         f"model.path={narrow('sdxl')}",
         f"model.lora={adapters}",
         "model.finetune=false",
+        "data.random_labels=true",
         "calibration=split",
         *(o for o in OVERRIDES if not o.startswith(("finetune", "data.sizes.target"))),
         "data.sizes.target_member=20",

@@ -25,6 +25,8 @@ from mia_bench.utils.errors import MiaError, Missing
 
 RECIPE = Recipe(steps=1000, batch_size=4, lr=1e-5, val_every=300, val_rows=16)
 
+AUDIT = ("model.finetune=false", "data.random_labels=true", "calibration=split")
+
 
 def test_training_is_steps_and_validations():
     pace = Pace(step=2.0, evaluation=0.5, memory=("GPU", 0))
@@ -76,7 +78,7 @@ def test_a_half_precision_model_is_measured_as_it_is_trained(small, tmp_path):
 def test_an_audit_measures_questions_alone(small, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "SMALL_UNET_BYTES", 0)
     monkeypatch.setattr(cost_estimate, "time_step", None)
-    plan = make_plan(small("model.finetune=false", "calibration=split", outputs=tmp_path))
+    plan = make_plan(small(*AUDIT, outputs=tmp_path))
     assert [line.split()[0] for line in estimate_lines(plan)] == ["measured", "extract"]
 
 

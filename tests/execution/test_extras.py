@@ -11,7 +11,12 @@ from mia_bench.planning.make_plan import make_plan
 
 
 def test_the_utility_of_a_model_is_measured_once(small, tmp_path):
-    words = ("model.finetune=false", "calibration=split", "eval.utility=true")
+    words = (
+        "model.finetune=false",
+        "data.random_labels=true",
+        "calibration=split",
+        "eval.utility=true",
+    )
     plan = make_plan(small("attack=loss", *words, "eval.utility_images=4", outputs=tmp_path))
     measure_utility(plan)
     (path,) = tmp_path.glob("utility/*/base/*/utility.json")

@@ -178,7 +178,13 @@ def test_a_timestep_the_schedule_does_not_have(finished, small):
 
 def test_auditing_a_model_as_it_is(small, tmp_path):
     results = execute(
-        small("attack=loss", "model.finetune=false", "calibration=split", outputs=tmp_path)
+        small(
+            "attack=loss",
+            "model.finetune=false",
+            "data.random_labels=true",
+            "calibration=split",
+            outputs=tmp_path,
+        )
     ).results
     assert "base" not in results[0][1]["controls"]
     assert not list(tmp_path.glob("targets/*/steps"))

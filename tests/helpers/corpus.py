@@ -101,7 +101,7 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "bomb.png": (lambda: png_of(60_000, 60_000), "larger than"),
     "wide bomb.png": (lambda: png_of(10_000, 9_000), "larger than"),
     "text bomb.png": (text_bomb, "too large"),
-    "pixel.png": (lambda: encode(Image.new("RGB", (1, 1), (200, 30, 60))), None),
+    "pixel.png": (lambda: encode(Image.new("RGB", (1, 1), (200, 30, 60))), "1x1 px is no picture"),
     "strip.png": (lambda: encode(Image.new("RGB", (20_000, 1))), "too elongated"),
     "tall.png": (lambda: encode(Image.new("RGB", (3, 400))), "too elongated"),
     "no width.png": (lambda: png_of(0, 20), "no known"),

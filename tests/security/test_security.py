@@ -288,7 +288,13 @@ def test_secrets_of_the_environment_are_in_no_file(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.chdir(tmp_path)
-    base = ["attack=loss", "model.finetune=false", "calibration=split", *small_overrides]
+    base = [
+        "attack=loss",
+        "model.finetune=false",
+        "calibration=split",
+        "data.random_labels=true",
+        *small_overrides,
+    ]
     base += ["data.sizes.target_member=40", "data.sizes.target_nonmember=40"]
     for extra in (
         ["logger=wandb", "logger.wandb=offline"],

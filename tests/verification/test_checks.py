@@ -34,6 +34,7 @@ def test_a_split_calibration_agrees(small, tmp_path) -> None:
         "attack=loss",
         "calibration=split",
         "model.finetune=false",
+        "data.random_labels=true",
         "data.sizes.target_member=40",
     )
     [(_, _, folder)] = execute(

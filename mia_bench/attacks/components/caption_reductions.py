@@ -12,6 +12,7 @@ compare by the target's own text encoder, which is the one the U-Net listens to:
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,15 +24,50 @@ from mia_bench.target import Batch, Condition, Target
 from mia_bench.utils.rng import keyed_generator
 
 DIGITS = 5  # of a weight; the sums behind it differ in the seventh with the size of a batch
+UNSPACED_SCRIPTS = (
+    *((0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF)),
+    *(
+        (0x4E00, 0x9FFF),
+        (0xF900, 0xFAFF),
+        (0xFF66, 0xFF9D),
+        (0x20000, 0x3FFFF),
+    ),  # Chinese, Japanese
+    *((0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF)),
+)
+"""First and last code points of scripts without spaces: Chinese and Japanese; Thai to Khmer."""
 POOLED = "text_embeds"  # diffusers' name for a second, pooled embedding of the same caption
+
+
+def is_unspaced(character: str) -> bool:
+    """A letter of a script without spaces between words: Chinese, Japanese, Thai and others."""
+    code = ord(character)
+    return any(low <= code <= high for low, high in UNSPACED_SCRIPTS)
+
+
+def caption_units(caption: str) -> list[str]:
+    """What a caption is cut into: words, or single characters where a script has no spaces.
+
+    Marks stay with the character before them. A unit begins with the space before it, if any, so
+    that units joined are the caption with single spaces.
+    """
+    units: list[str] = []
+    for word in caption.split():
+        start = len(units)
+        for character in word:
+            mark = unicodedata.category(character).startswith("M")
+            inside = len(units) > start and not is_unspaced(units[-1].strip()[:1] or " ")
+            if len(units) > start and (mark or (inside and not is_unspaced(character))):
+                units[-1] += character
+            else:
+                lead = " " if len(units) == start and start else ""
+                units.append(lead + character)
+    return units
 
 
 def word_thirds(caption: str) -> tuple[str, str, str]:
     """First, middle and last third of the words. A short caption leaves thirds empty."""
-    words = caption.split()
-    first, middle, last = (
-        " ".join(part) for part in np.array_split(np.array(words, dtype=object), 3)
-    )
+    parts = np.array_split(np.array(caption_units(caption), dtype=object), 3)
+    first, middle, last = ("".join(part).strip() for part in parts)
     return first, middle, last
 
 
@@ -46,17 +82,18 @@ def clip_words(caption: str, weights: Sequence[float], rate: float, blank: str) 
 
     Words that tie with the last one clipped go too, so more than `rate` of them may.
     """
-    words = caption.split()
-    if not words:
+    units = caption_units(caption)
+    if not units:
         return caption
-    threshold = sorted(weights, reverse=True)[int(rate * len(words) - 0.01)]
-    kept = (blank if w >= threshold else word for word, w in zip(words, weights, strict=True))
-    return " ".join(word for word in kept if word)
+    threshold = sorted(weights, reverse=True)[int(rate * len(units) - 0.01)]
+    clipped = f" {blank} " if blank else ""
+    kept = (clipped if w >= threshold else unit for unit, w in zip(units, weights, strict=True))
+    return " ".join("".join(kept).split())
 
 
 def importances(target: Target, captions: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """Weights of the words of each caption. Costs one text embedding a word, and no NFE."""
-    without = {c: [_without(c, i) for i in range(len(c.split()))] for c in captions}
+    without = {c: [_without(c, i) for i in range(len(caption_units(c)))] for c in captions}
     texts = dict.fromkeys(text for c, parts in without.items() for text in (c, *parts))
     state = _mean_states(target, list(texts))
     pairs = [(c, part) for c, parts in without.items() for part in parts]
@@ -96,8 +133,8 @@ def _noised(target: Target, batch: Batch, c: Tensor, rate: float, draw: int, nam
 
 
 def _without(caption: str, i: int) -> str:
-    words = caption.split()
-    return " ".join(words[:i] + words[i + 1 :])
+    units = caption_units(caption)
+    return "".join(units[:i] + units[i + 1 :]).strip()
 
 
 def _mean_states(target: Target, texts: Sequence[str]) -> Mapping[str, Tensor]:

@@ -7,13 +7,13 @@ alone). The captions used by the attacker are part of the key of every feature t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from mia_bench.data.readers.caption_fields import candidates
 from mia_bench.data.source import Item, Listing
 from mia_bench.data.split.manifest import MAX_EXAMPLES, Split
+from mia_bench.data.split.published import read_table
 from mia_bench.data.split.roles import Role
 from mia_bench.utils.errors import MiaError
 
@@ -44,12 +44,13 @@ def with_attacker_captions(
 
 
 def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
-    """Captions by sample id from a csv, jsonl or parquet file with sample_id and caption (or text).
+    """Captions by sample id from a table (csv, tsv, json, jsonl, parquet) with sample_id and
+    caption (or text).
 
     Raises MiaError when it cannot be read or a wanted row has none.
     """
     captions: dict[str, str] = {}
-    for row in _rows(path):
+    for row in read_table(path, "data.captions=file:"):
         value = row.get("caption", row.get("text"))
         try:
             captions[str(row.get("sample_id"))] = candidates(value)[0]
@@ -63,21 +64,6 @@ def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
             " sample_id and caption; mia-bench data ... export=split.json lists the ids."
         )
     return {sid: captions[sid] for sid in wanted}
-
-
-def _rows(path: Path) -> list[Mapping[str, object]]:
-    from mia_bench.data.split.imported import read_table
-
-    if path.suffix != ".parquet":
-        return list(read_table(path, "data.captions=file:"))
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        rows: list[Mapping[str, object]] = parquet.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise MiaError(f"data.captions=file:{path} cannot be read: {error}.") from error
-    return rows
 
 
 def _with_caption(item: Item, caption: str | None) -> Item:

@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from mia_bench.data.readers.text_file import BYTE_ORDER_MARK, decode_text
+
 CaptionRule = Literal["first", "longest", "random"]
 
 # Text encoders read 77 tokens; a whole article as a caption is a mistake in the data.
@@ -19,16 +21,20 @@ MAX_WORDS = 1_000
 MAX_CHARACTERS = 10_000
 
 
+class NoCaptionError(ValueError):
+    """Nothing is there, as opposed to something that is no caption."""
+
+
 def candidates(value: Any) -> list[str]:
     """Captions held by `value`: a text, a number, or a list of them, blank ones left out.
 
-    Raises ValueError with the reason when nothing usable is there.
+    Raises ValueError with the reason when nothing usable is there, NoCaptionError when nothing is.
     """
     values = value if isinstance(value, list | tuple) else [value]
     captions = [text for text in map(_text, values) if text]
     if not captions:
         empty = any(isinstance(v, str) for v in values) or (values == [] and value is not None)
-        raise ValueError("the caption is empty" if empty else "no caption")
+        raise NoCaptionError("the caption is empty" if empty else "no caption")
     return captions
 
 
@@ -48,12 +54,13 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bytes):
         try:
-            value = value.decode("utf-8")
-        except UnicodeDecodeError as error:
+            value = decode_text(value)
+        except ValueError as error:
             raise ValueError("the caption is not UTF-8") from error
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"the caption is a {type(value).__name__}, not a text")
-    text = str(value).strip()
+    # a byte-order mark at the start of a text column is as little a part of it as in a file
+    text = str(value).lstrip(BYTE_ORDER_MARK).strip()
     words = len(text.split())
     if words > MAX_WORDS or len(text) > MAX_CHARACTERS:
         raise ValueError(

@@ -8,6 +8,7 @@ ValueError with a reason.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +16,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mia_bench.data.readers.preprocessing import require_square_enough, to_rgb
+from mia_bench.data.readers.preprocessing import require_usable_size, to_rgb
 
 MAX_PIXELS = 50_000_000  # 150 MB as RGB; a header that promises more is not believed
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff")
 ) | {".webp"}
+OPTIONAL_FORMATS = ("HEIF", "JXL")  # opened by the packages of the extra `formats`
+OPTIONAL_EXTENSIONS = frozenset((".heic", ".heif", ".jxl"))
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+JXL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,8 +50,8 @@ def decode(data: bytes) -> Image.Image:
     16-bit grey keeps its range; CMYK, palette and grey are converted.
 
     Raises:
-        ValueError: empty, of no format in FORMATS, more than MAX_PIXELS, a strip longer than
-            MAX_ASPECT times its width, truncated or otherwise broken.
+        ValueError: empty, of no format in FORMATS or OPTIONAL_FORMATS, more than MAX_PIXELS, less
+            than MIN_SIDE or longer than MAX_ASPECT times its width, truncated or otherwise broken.
     """
     if not data:
         raise ValueError("the file is empty")
@@ -64,20 +69,40 @@ def decode(data: bytes) -> Image.Image:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error…
         unknown = isinstance(error, UnidentifiedImageError)  # its text names the buffer
-        why = "of no known picture format" if unknown else f"broken: {error}"
+        why = _unknown_format(data) if unknown else f"broken: {error}"
         raise ValueError(f"the file is {why}") from error
+
+
+def _unknown_format(data: bytes) -> str:
+    """What is to be said of a file that no decoder takes."""
+    heif = data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+    if heif or data.startswith(JXL_STARTS):
+        kind = "HEIF" if heif else "JPEG XL"
+        return f"a {kind} picture, which pip install 'mia_bench[formats]' lets be read"
+    return "of no known picture format"
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)  # builds may lack AVIF
+    Image.init()  # which AVIF is not a part of everywhere
+    _add_plugins()
+    return tuple(name for name in (*FORMATS, *OPTIONAL_FORMATS) if name in Image.OPEN)
+
+
+def _add_plugins() -> None:
+    """Let Pillow open the formats of the extra `formats`, where their packages are installed."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    with suppress(ImportError):
+        import pillow_jxl  # noqa: F401  registers itself
 
 
 def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} is larger than {MAX_PIXELS:,} pixels")
-    require_square_enough(image.size)
+    require_usable_size(image.size)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -1,20 +1,30 @@
-"""Pairs out of parquet files: pictures as bytes, or as the hub's {bytes, path}, with captions."""
+"""Pairs out of parquet files and of data sets that `datasets` saved: pictures as bytes, or as the
+hub's {bytes, path}, with captions."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from mia_bench.data.readers.caption_fields import candidates, choose
+from mia_bench.data.readers.caption_fields import NoCaptionError, candidates, choose
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.readers.image_file import decode
+from mia_bench.data.readers.membership import COLUMNS, SPLIT, joined, label_of
+from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Item, sample_id
 from mia_bench.utils.errors import MiaError
+
+USUAL_IMAGE, USUAL_CAPTIONS = "image", ("text", "caption")
+OTHER_IMAGES = ("jpg", "jpeg", "png", "webp", "img", "picture", "image_bytes")  # img2dataset: jpg
+OTHER_CAPTIONS = ("prompt", "captions", "txt", "sentence", "description")
+SAVED_DATASET, SAVED_SPLITS = "state.json", "dataset_dict.json"
+"""Files that `datasets` saves in the folder of a data set, and of one in splits."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +32,17 @@ class Columns:
     """Where a table keeps the picture, its captions (several columns, or lists) and its name."""
 
     image: str = "image"
-    caption: tuple[str, ...] = ("text", "caption")
+    caption: tuple[str, ...] = USUAL_CAPTIONS
     file_name: tuple[str, ...] = ("file_name", "filename")
+
+    def fitted(self, present: Sequence[str]) -> Columns:
+        """With the other usual names where those that nobody chose are not `present`."""
+        image, caption = self.image, self.caption
+        if image == USUAL_IMAGE and image not in present:
+            image = next((name for name in OTHER_IMAGES if name in present), image)
+        if caption == USUAL_CAPTIONS and not set(caption) & set(present):
+            caption = next(((name,) for name in OTHER_CAPTIONS if name in present), caption)
+        return replace(self, image=image, caption=caption)
 
 
 def add_tables(
@@ -39,33 +58,151 @@ def add_tables(
 
     Raises MiaError for a file that is no parquet, or without the columns.
     """
-    table = _open(files)
+    stem = files[0].stem if len(files) == 1 else files[0].parent.name
+    add_table(pairs, _open(files), columns, stem, str(files[0]), pool, keep)
+
+
+def add_table(
+    pairs: Pairs,
+    table: Any,
+    columns: Columns,
+    stem: str,
+    where: str,
+    pool: str = "",
+    keep: Callable[[str], bool] | None = None,
+    split: str = "",
+) -> None:
+    """Every row of an open table.
+
+    Args:
+        stem: begins the name of a row where no column names it.
+        where: the table, in messages.
+        split: of a saved data set, which may say who is a member.
+    """
+    columns = columns.fitted(table.column_names)
+    pairs.columns.update(dict.fromkeys(table.column_names))
     present = [name for name in columns.caption if name in table.column_names]
     if columns.image not in table.column_names or not present:
         raise MiaError(
-            f"{files[0]} has the columns {', '.join(table.column_names)}: a picture column"
+            f"{where} has the columns {', '.join(table.column_names)}: a picture column"
             f" '{columns.image}' and one of {', '.join(columns.caption)} are needed. Name yours"
             " with data.source.image=... and data.source.caption=..."
         )
-    names = _names(table, columns, files)
+    names = _names(table, columns, stem)
+    labels = _labels(pairs, table, split)
     texts: dict[str, list[str]] = {}
     first: dict[str, tuple[str, int]] = {}
+    told: dict[str, set[str]] = {}
     for row, record in enumerate(table.select_columns([columns.image, *present])):
         name = names[row]
         if keep is not None and not keep(name):
             continue
+        load = partial(_load, table, row, columns.image)
         try:
             data = _bytes(record[columns.image])
             captions = candidates(_several([record[column] for column in present]))
+        except NoCaptionError as error:
+            pairs.skip_captionless(
+                name, error, sample_id(pairs.source, data), load, pool, labels[row]
+            )
+            continue
         except ValueError as error:
             pairs.skip(name, str(error), broken=True)
             continue
         id_ = sample_id(pairs.source, data)
         texts.setdefault(id_, []).extend(captions)
         first.setdefault(id_, (name, row))
+        told.setdefault(id_, set()).add(labels[row])
     for id_, (name, row) in first.items():
-        load = partial(_load, table, row, columns.image)
-        pairs.items.append(Item(id_, choose(texts[id_], pairs.rule, id_), name, load, pool))
+        load, label = partial(_load, table, row, columns.image), joined(told[id_])
+        text = choose(texts[id_], pairs.rule, id_)
+        pairs.items.append(Item(id_, text, name, load, pool, label=label))
+
+
+def _labels(pairs: Pairs, table: Any, split: str) -> list[str]:
+    """member, nonmember or "" of each row."""
+    wanted = COLUMNS if pairs.member is None else (pairs.member,)
+    values = {name: list(table[name]) for name in wanted if name in table.column_names}
+    features = getattr(table, "features", {})
+    for name in values:
+        if hasattr(features.get(name), "int2str"):  # the hub's class labels are numbers with names
+            values[name] = [None if v is None else features[name].int2str(v) for v in values[name]]
+    if split and not values:
+        return [label_of(split) or ""] * len(table)
+    column = pairs.choose_label(values) if values else ""
+    return [label_of(v) or "" for v in values[column]] if column else [""] * len(table)
+
+
+# --- data sets that `datasets` saved --------------------------------------------------------------
+
+
+def saved_folders(files: Sequence[Path]) -> list[Path]:
+    """Folders of saved data sets among `files`, the outermost of nested ones."""
+    marks = {path.parent for path in files if path.name in (SAVED_DATASET, SAVED_SPLITS)}
+    return sorted(
+        f for f in marks if not any(f != other and f.is_relative_to(other) for other in marks)
+    )
+
+
+def add_saved(pairs: Pairs, folder: Path, captions: tuple[str, ...], pool: str = "") -> None:
+    """The rows of a folder that `datasets.save_to_disk` wrote, in splits or not.
+
+    Raises MiaError for a folder that cannot be read, or that names files elsewhere.
+    """
+    import datasets
+
+    for state in sorted(folder.rglob(SAVED_DATASET)):
+        _check_state(state)
+    try:
+        read = datasets.load_from_disk(str(folder))
+    except Exception as error:
+        raise MiaError(
+            f"{folder} cannot be read as a data set that `datasets` saved: "
+            f"{str(error).strip().partition(chr(10))[0]}. Save it again, or remove it."
+        ) from error
+    splits = read if isinstance(read, datasets.DatasetDict) else {"": read}
+    named = any(set(COLUMNS) & set(table.column_names) for table in splits.values())
+    by_split = (
+        not named and pairs.member in (None, SPLIT) and pairs.choose_label({SPLIT: list(splits)})
+    )
+    for split, table in splits.items():
+        inside = "" if folder == pairs.root else pairs.name(folder)
+        stem = "/".join(filter(None, (inside, split))) or folder.name
+        add_table(
+            pairs,
+            _undecoded(table),
+            Columns(caption=captions),
+            stem,
+            str(folder),
+            pool,
+            split=split if by_split else "",
+        )
+
+
+def _check_state(path: Path) -> None:
+    """The files that a saved data set consists of lie in its folder."""
+    try:
+        state = json.loads(decode_text(read_file(path)))
+        names = [str(file["filename"]) for file in state["_data_files"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MiaError(f"{path} is damaged: {error!r}. Save the data set again.") from error
+    outside = [n for n in names if Path(n).name != n or (path.parent / n).is_symlink()]
+    if outside:
+        raise MiaError(f"{path} names files out of its folder, for example {outside[0]!r}.")
+
+
+def with_pictures(files: Sequence[Path]) -> bool:
+    """The first of `files` has a column of pictures: img2dataset leaves a parquet log beside each
+    shard of other files, and tables of captions have none."""
+    from pyarrow import ArrowException, parquet
+
+    if not files:
+        return False
+    try:
+        names = parquet.read_schema(files[0]).names
+    except (OSError, ArrowException):
+        return True  # where it is opened, the message says what is wrong
+    return bool({USUAL_IMAGE, *OTHER_IMAGES} & set(names))
 
 
 def _open(files: Sequence[Path]) -> Any:
@@ -80,17 +217,23 @@ def _open(files: Sequence[Path]) -> Any:
             f" parquet: {str(error.__cause__ or error).strip().partition(chr(10))[0]}. Download it"
             " again, or remove it."
         ) from error
+    return _undecoded(table)
+
+
+def _undecoded(table: Any) -> Any:
+    """The table with encoded pictures instead of decoded ones."""
+    import datasets
+
     for name, feature in table.features.items():
         if isinstance(feature, datasets.Image):
             table = table.cast_column(name, datasets.Image(decode=False))
     return table
 
 
-def _names(table: Any, columns: Columns, files: Sequence[Path]) -> list[str]:
+def _names(table: Any, columns: Columns, stem: str) -> list[str]:
     for column in columns.file_name:
         if column in table.column_names:
             return [str(name) for name in table[column]]
-    stem = files[0].stem if len(files) == 1 else files[0].parent.name
     return [f"{stem}/{row:07d}" for row in range(len(table))]
 
 

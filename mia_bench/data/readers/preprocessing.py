@@ -12,14 +12,16 @@ if TYPE_CHECKING:
 
 # Resizing the shorter side of a thin strip to 512 px makes the longer one huge: bound it.
 MAX_ASPECT = 100
+# A side of one pixel has no neighbours: counting pixels of web pages, which show nothing.
+MIN_SIDE = 2
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB version of `image`; transparent parts become white, not the colour hidden behind them.
 
-    Raises ValueError for a strip more than MAX_ASPECT times longer than wide.
+    Raises ValueError for less than MIN_SIDE a side, or more than MAX_ASPECT times longer than wide.
     """
-    require_square_enough(image.size)
+    require_usable_size(image.size)
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -27,9 +29,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return white.convert("RGB")
 
 
-def require_square_enough(size: tuple[int, int]) -> None:
+def require_usable_size(size: tuple[int, int]) -> None:
+    """Raises ValueError for what cannot be cropped to a square with something in it."""
     if max(size) > MAX_ASPECT * min(size):
         raise ValueError(f"{size[0]}x{size[1]} px is too elongated to crop to a square")
+    if min(size) < MIN_SIDE:
+        raise ValueError(f"{size[0]}x{size[1]} px is no picture (at least {MIN_SIDE} px a side)")
 
 
 def pixels(image: Image.Image, resolution: int) -> Tensor:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mia_bench.data.readers.preprocessing import MAX_ASPECT, require_square_enough
+from mia_bench.data.readers.preprocessing import MAX_ASPECT, require_usable_size
+from mia_bench.data.readers.text_file import decode_text
 
 REMEMBERED_DRAWINGS = 2048  # with the two limits below, 50 MB at most
 REMEMBERED_CHARACTERS = 16_384
@@ -28,12 +29,12 @@ def render(path: Path, resolution: int) -> Image.Image:
     wide = _render(path, width=resolution)
     # rounded to a few pixels, a height says little of the shape: look again before it is a width
     probe = wide if wide.height > 2 else _render(path, width=10 * MAX_ASPECT)
-    require_square_enough(probe.size)
+    require_usable_size(probe.size)
     return wide if wide.height >= resolution else _render(path, height=resolution)
 
 
 def _render(path: Path, width: int | None = None, height: int | None = None) -> Image.Image:
-    text = INCLUDES.sub(r"\1\2data:,", path.read_text(encoding="utf-8"))
+    text = INCLUDES.sub(r"\1\2data:,", decode_text(path.read_bytes()))
     small = len(text) <= REMEMBERED_CHARACTERS and max(width or 0, height or 0) <= REMEMBERED_PIXELS
     return Image.open(BytesIO((_remembered_png if small else _png)(text, width, height))).convert(
         "RGB"

@@ -1,16 +1,11 @@
-"""Somebody else's split: who is a member by file name or sample id, from csv, json or jsonl.
+"""Somebody else's split: who is a member by a file (published.py) or by a column of the data.
 
-A table has a column `sample_id` or `name` (`file_name` will do) and a column `role` (one of the
-five) or `is_member` (1/0, true/false: target_member or target_nonmember). A manifest that
-`python -m mia_bench.data ... export=split.json` wrote is such a table too. Roles the table does not
-speak of are filled from the other rows, by `data.sizes` and the seed.
+A manifest that `python -m mia_bench.data ... export=split.json` wrote is such a file too. Roles of
+which nothing is said are filled from the other rows, by `data.sizes` and the seed.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,15 +14,10 @@ from typing import Any
 
 from mia_bench.data.source import Item, Listing
 from mia_bench.data.split.manifest import MAX_EXAMPLES, Split, make_table
+from mia_bench.data.split.published import NAMES, ROLE_OF_LABEL, published_rows, role_of
 from mia_bench.data.split.roles import Role, RoleSizes, assign
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
-
-TRUE, FALSE = (
-    frozenset(("1", "true", "yes", "member")),
-    frozenset(("0", "false", "no", "nonmember")),
-)
-NAMES = ("name", "file_name", "filename", "image")
 
 
 def import_split(
@@ -41,7 +31,7 @@ def import_split(
     max_distance: int,
     allowed: Mapping[Role, str] | None = None,
 ) -> Split:
-    """The split of `listing` that the table at `path` describes.
+    """The split of `listing` that the file at `path` describes.
 
     A near-duplicate group on both sides of a published split is cut (its rows keep their published
     roles, each part a group of its own) and counted in the split's note.
@@ -49,7 +39,88 @@ def import_split(
     Raises MiaError when the table cannot be read, names rows that are not in the data or have
     another caption, or gives one row two roles.
     """
-    published = _match(read_table(path), listing, path)
+    published = _match(published_rows(path, listing), listing, path)
+    if path.suffix.lower() == ".txt":  # the members: whoever is not on the list is none
+        others = (item.sample_id for item in listing.items if item.sample_id not in published)
+        published |= dict.fromkeys(others, Role.TARGET_NONMEMBER)
+        sizes = _fitting(sizes, published, 0)
+    origin = f"imported from {path.name}"
+    return _told(
+        published,
+        origin,
+        listing,
+        groups,
+        sizes,
+        source=source,
+        seed=seed,
+        max_distance=max_distance,
+        allowed=allowed,
+    )
+
+
+def labelled_split(
+    listing: Listing,
+    groups: Sequence[str],
+    sizes: RoleSizes,
+    *,
+    source: str,
+    seed: int,
+    max_distance: int,
+    allowed: Mapping[Role, str] | None = None,
+) -> Split:
+    """The split of `listing` as a column of its tables says who is a member; see `import_split`."""
+    published = labelled_roles(listing)
+    contradictory = sum("+" in item.label for item in listing.items)
+    silent = sum(not item.label for item in listing.items)
+    split = _told(
+        published,
+        f"who is a member: column {listing.label_column} of the data",
+        listing,
+        groups,
+        _fitting(sizes, published, silent),
+        source=source,
+        seed=seed,
+        max_distance=max_distance,
+        allowed=allowed,
+    )
+    counts = Counter(split.role)
+    split = replace(split, sizes=RoleSizes(**{str(role): counts[role] for role in Role}))
+    if not contradictory:
+        return split
+    return replace(split, note=f"{split.note}; {contradictory:,} rows are said to be both")
+
+
+def _fitting(sizes: RoleSizes, published: Mapping[str, Role], silent: int) -> RoleSizes:
+    """`sizes` where the rows that no label speaks of suffice; else those are the held-out ones."""
+    said = set(published.values())
+    wanted = [size for role, size in asdict(sizes).items() if Role(role) not in said and size]
+    if sum(size for size in wanted if isinstance(size, int)) <= silent:
+        return sizes
+    return RoleSizes(0, 0, 0, 0, None)
+
+
+def labelled_roles(listing: Listing) -> dict[str, Role]:
+    """Role by sample id of the rows whose membership a column of the data says."""
+    return {
+        item.sample_id: ROLE_OF_LABEL[item.label]
+        for item in listing.items
+        if item.label in ROLE_OF_LABEL
+    }
+
+
+def _told(
+    published: Mapping[str, Role],
+    origin: str,
+    listing: Listing,
+    groups: Sequence[str],
+    sizes: RoleSizes,
+    *,
+    source: str,
+    seed: int,
+    max_distance: int,
+    allowed: Mapping[Role, str] | None,
+) -> Split:
+    """The split in which rows have their `published` roles, and others what is left."""
     labels = [
         f"{group}/{published[item.sample_id]}" if item.sample_id in published else group
         for item, group in zip(listing.items, groups, strict=True)
@@ -57,7 +128,12 @@ def import_split(
     published_groups = {
         g for i, g in zip(listing.items, groups, strict=True) if i.sample_id in published
     }
-    open_rows = [i for i, group in enumerate(groups) if group not in published_groups]
+    # rows that contradict themselves are nobody's
+    open_rows = [
+        i
+        for i, (item, group) in enumerate(zip(listing.items, groups, strict=True))
+        if group not in published_groups and "+" not in item.label
+    ]
     roles: list[Role | None] = [published.get(item.sample_id) for item in listing.items]
     for i, role in zip(
         open_rows,
@@ -68,28 +144,7 @@ def import_split(
     split = make_table(
         listing, labels, roles, sizes, source=source, seed=seed, max_distance=max_distance
     )
-    return replace(split, note=_note(path, published, listing, groups))
-
-
-def read_table(path: Path, key: str = "data.split=") -> list[dict[str, Any]]:
-    """Rows of a csv, json or jsonl file. Raises MiaError when it is none of them."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
-            rows = list(csv.DictReader(io.StringIO(text)))
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            read = json.loads(text)
-            rows = read["rows"] if isinstance(read, dict) else read
-        if not rows or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("it holds no rows")
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise MiaError(
-            f"{key}{path} cannot be read: {error}. It must be csv, jsonl or json (a list of rows,"
-            " or a manifest with 'rows')."
-        ) from error
-    return rows
+    return replace(split, note=_note(origin, published, listing, groups))
 
 
 def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> dict[str, Role]:
@@ -102,7 +157,7 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
         if item is None:
             missing.append(_label(row))
             continue
-        role = _role(row, path)
+        role = role_of(row, path, _label(row))
         if published.setdefault(item.sample_id, role) is not role:
             twice.append(_label(row))
         if row.get("caption_hash") not in (None, hash_key(item.caption)):
@@ -125,14 +180,18 @@ def _finder(listing: Listing) -> Any:
     by_id = {item.sample_id: item for item in listing.items}
     by_name = {item.name: item for item in listing.items}
     short: dict[str, list[Item]] = defaultdict(list)
+    stems: dict[str, list[Item]] = defaultdict(list)
     for item in listing.items:
-        short[item.name.rpartition("/")[2]].append(item)
+        base = item.name.rpartition("/")[2]
+        short[base].append(item)
+        stems[base.rpartition(".")[0] or base].append(item)
 
     def find(row: Mapping[str, Any]) -> Item | None:
         if row.get("sample_id"):
             return by_id.get(str(row["sample_id"]))
         name = _name(row)
-        same = short.get(name.rpartition("/")[2], [])
+        base = name.rpartition("/")[2]
+        same = short.get(base) or stems.get(base, [])  # a name may lack its folder, and its ending
         return by_name.get(name) or (same[0] if len(same) == 1 else None)
 
     return find
@@ -144,21 +203,6 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _label(row: Mapping[str, Any]) -> str:
     return (str(row.get("sample_id") or "") or _name(row) or "a row without name")[:120]
-
-
-def _role(row: Mapping[str, Any], path: Path) -> Role:
-    role, member = row.get("role"), str(row.get("is_member", "")).strip().lower()
-    try:
-        if role:
-            return Role(str(role))
-    except ValueError as error:
-        raise MiaError(f"data.split={path}: {error}. Roles: {', '.join(Role)}.") from error
-    if member in TRUE | FALSE:
-        return Role.TARGET_MEMBER if member in TRUE else Role.TARGET_NONMEMBER
-    raise MiaError(
-        f"data.split={path}: {_label(row)!r} has neither role ({', '.join(Role)}) nor is_member"
-        " (1 or 0)."
-    )
 
 
 def _others(
@@ -180,7 +224,7 @@ def _others(
 
 
 def _note(
-    path: Path, published: Mapping[str, Role], listing: Listing, groups: Sequence[str]
+    origin: str, published: Mapping[str, Role], listing: Listing, groups: Sequence[str]
 ) -> str:
     sides: dict[str, set[bool]] = defaultdict(set)
     for item, group in zip(listing.items, groups, strict=True):
@@ -190,6 +234,6 @@ def _note(
     both = sum(len(members) == 2 for members in sides.values())
     counts = ", ".join(f"{n:,} {role}" for role, n in sorted(Counter(published.values()).items()))
     return (
-        f"imported from {path.name}: {counts}; {both:,} near-duplicate groups stand on both sides"
+        f"{origin}: {counts}; {both:,} near-duplicate groups stand on both sides"
         " of the published split"
     )

@@ -81,7 +81,10 @@ class Split:
         """Counts per role, groups, merged copies, what was skipped and why, for people."""
         groups = Counter(self.group)
         counts = Counter(self.role)
-        wanted = self.sizes.counts(len(self.table) + self.unused)
+        try:
+            wanted = self.sizes.counts(len(self.table) + self.unused)
+        except MiaError:  # of an imported split, which follows its file and not data.sizes
+            wanted = {}
         lines = [
             f"{len(self.table):,} {self.source} rows in {len(groups):,} near-duplicate groups, the"
             f" largest of {max(groups.values(), default=0):,} rows; {self.duplicates:,} exact"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 from typing import TypeVar
@@ -29,6 +29,8 @@ MAX_DISTANCE = 6
 # One fixed size, so that the groups, and with them the split, do not depend on the model.
 HASH_RESOLUTION = 64
 MAX_GROUP_SHARE = 0.05
+# Below this share of distinct captions they are labels: classes, or one prompt for all.
+MIN_DISTINCT_SHARE = 0.2
 FEW_COPIES = 4  # copies of one picture say nothing against a small set
 PROGRESS_FROM = 2_000
 BLOCK_ENTRIES = 1 << 22  # entries of one block of the distance matrix: 32 MiB of uint64
@@ -91,24 +93,60 @@ def group(
     max_distance: int = MAX_DISTANCE,
     small: Thumbnails | None = None,
     max_rmse: float = 0.0,
+    links: str | None = "both",
 ) -> list[str]:
     """Group label of each of N rows: the smallest sample id of its component.
 
     Labels do not depend on the order of the rows. Time O(N^2) (50,000 rows: seconds), memory O(N).
     With `small` ((N, 768) thumbnails) rows at an RMSE of at most `max_rmse` are linked as well.
+    `links`: image, caption, both or none; None: both, where captions are of one picture each, see
+    `telling_captions`.
     """
     if not len(sample_ids) == len(phash) == len(captions):
         raise ValueError(f"{len(sample_ids)} ids, {len(phash)} hashes, {len(captions)} captions")
     labels = np.arange(len(sample_ids), dtype=np.intp)
     # A caption without words says nothing: such rows are not linked by it.
     words = [normalise_caption(caption) or None for caption in captions]
-    alike = () if small is None else _alike(small, max_rmse)
-    for edges in chain([_equal(words), _equal(phash.tolist())], _near(phash, max_distance), alike):
+    if links is None:
+        words = telling_captions(words)
+    edges_of: list[Iterable[Edges]] = []
+    if links in (None, "both", "caption"):
+        edges_of.append([_equal(words)])
+    if links in (None, "both", "image"):
+        edges_of += [[_equal(phash.tolist())], _near(phash, max_distance)]
+        edges_of += [] if small is None else [_alike(small, max_rmse)]
+    for edges in chain.from_iterable(edges_of):
         labels = _link(labels, *edges)
     first: dict[int, str] = {}
     for label, id_ in zip(labels.tolist(), sample_ids, strict=True):
         first[label] = min(id_, first.get(label, id_))
     return [first[label] for label in labels.tolist()]
+
+
+def telling_captions(words: Sequence[str | None]) -> list[str | None]:
+    """Normalised captions (N) with None for those that say nothing of one picture.
+
+    One for all, a few for everything (class labels, a Dreambooth prompt), or one that more than
+    MAX_GROUP_SHARE of the rows share: pictures that have it in common need not be alike.
+    """
+    counts = Counter(word for word in words if word is not None)
+    rows = sum(counts.values())
+    if len(counts) < MIN_DISTINCT_SHARE * rows:
+        return [None] * len(words)
+    most = max(FEW_COPIES, MAX_GROUP_SHARE * len(words))
+    return [None if word is None or counts[word] > most else word for word in words]
+
+
+def caption_note(captions: Sequence[str]) -> str:
+    """What is to be said where captions are equal and link nothing, or ""."""
+    words = [normalise_caption(caption) or None for caption in captions]
+    unlinked = [w for w, told in zip(words, telling_captions(words), strict=True) if w and not told]
+    if not unlinked:
+        return ""
+    return (
+        f"{len(unlinked):,} rows share {len(set(unlinked)):,} captions, which link no"
+        " near-duplicates (data.duplicates=both links them)"
+    )
 
 
 def require_small_groups(
@@ -124,7 +162,8 @@ def require_small_groups(
         f"one near-duplicate group holds {size:,} of {len(groups):,} rows"
         f" ({size / len(groups):.1%}, at most {limit:.0%} allowed), with {distinct:,} distinct"
         f" caption(s), for example {min(inside)[:120]!r}. With few distinct"
-        " captions, captions repeat: use captions that describe each picture. With many, pictures"
+        " captions, captions repeat: use captions that describe each picture, or"
+        " data.duplicates=image, which does not link equal ones. With many, pictures"
         " look alike (blank or uniform ones, one template): remove them from the source, or lower"
         " max_distance."
     )

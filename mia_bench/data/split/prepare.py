@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mia_bench.data.source import Listing, Skip, Source, downloads
+from mia_bench.data.source import listing as merged
+from mia_bench.data.split.imported import import_split, labelled_roles, labelled_split
 from mia_bench.data.split.manifest import Split, check_split, load_split, make_split, save_split
 from mia_bench.data.split.near_duplicates import (
+    caption_note,
     group,
     perceptual_hashes,
     require_small_groups,
@@ -18,36 +23,45 @@ from mia_bench.data.split.near_duplicates import (
 from mia_bench.data.split.roles import Role, RoleSizes
 from mia_bench.utils.errors import MiaError, Missing
 
+MAX_COLUMNS = 20  # names of columns in a message
+
 if TYPE_CHECKING:
     from mia_bench.config.schema import Data
 
 
 def prepare(
-    data: Data, source: Source, path: Path, plan_only: bool = False
+    data: Data, source: Source, path: Path, plan_only: bool = False, labelled: bool = False
 ) -> tuple[Listing, Split]:
     """(what the source offers, its split).
 
     Args:
         path: the split's manifest, which is written when it is not there.
         plan_only: download nothing.
+        labelled: a column of the data says who is a member.
 
     Raises:
         Missing: the data is not here, or would have to be downloaded while only a plan is wanted.
-        MiaError: sizes that do not fit, data that no longer matches its split, or, with
-            data.on_error=raise, the first pair that cannot be used.
+        MiaError: sizes that do not fit, data that no longer matches its split, nobody says who is
+            a member, or, with data.on_error=raise, the first pair that cannot be used.
     """
     advice = downloads(source) if plan_only else ""
     if advice:
         raise Missing(advice)
     listing = source.items()
+    if not listing.items and data.captions != "own":
+        listing = _without_captions(listing)
     if not listing.items:
-        raise MiaError(_nothing(data.name, listing))
+        raise MiaError(_nothing(data, listing))
+    if labelled and not labelled_roles(listing):
+        raise MiaError(_labels_of_nobody(data, listing))
     if data.on_error == "raise":
         _raise_first(listing.skipped)
     if not path.exists():
-        save_split(_make(data, listing), path)
+        save_split(_make(data, listing, labelled), path)
     split = load_split(path)
     check_split(split, listing, path)
+    if labelled:
+        _check_labels(split, listing, path)
     return listing, split
 
 
@@ -59,21 +73,25 @@ def role_pools(pools: Mapping[str, str]) -> dict[Role, str]:
         raise MiaError(f"data.pools: {error}. Roles: {', '.join(Role)}.") from error
 
 
-def _make(data: Data, listing: Listing) -> Split:
-    from mia_bench.data.split.imported import import_split
-
+def _make(data: Data, listing: Listing, labelled: bool) -> Split:
     sizes, allowed = RoleSizes.of(data.sizes), role_pools(data.pools)
     stop = data.on_error == "raise"
     listing, hashes = perceptual_hashes(listing, stop=stop)
     if not listing.items:
-        raise MiaError(_nothing(data.name, listing))
+        raise MiaError(_nothing(data, listing))
+    if labelled:
+        _require_both(listing)
     small = None if data.max_rmse is None else thumbnails(listing)
     ids = [item.sample_id for item in listing.items]
     captions = [item.caption for item in listing.items]
-    groups = group(ids, hashes, captions, data.max_distance, small, data.max_rmse or 0.0)
+    groups = group(
+        ids, hashes, captions, data.max_distance, small, data.max_rmse or 0.0, data.duplicates
+    )
     require_small_groups(groups, captions)
-    make = make_split if data.split is None else partial(import_split, Path(data.split))
-    return make(
+    make: Callable[..., Split] = labelled_split if labelled else make_split
+    if data.split is not None:
+        make = partial(import_split, Path(data.split))
+    split = make(
         listing,
         groups,
         sizes,
@@ -82,6 +100,68 @@ def _make(data: Data, listing: Listing) -> Split:
         max_distance=data.max_distance,
         allowed=allowed,
     )
+    notes = (
+        split.note,
+        caption_note(captions) if data.duplicates is None else "",
+        _unused(listing),
+    )
+    if labelled:
+        notes = notes[:2]
+    return replace(split, note="; ".join(filter(None, notes)))
+
+
+def _unused(listing: Listing) -> str:
+    """A column that says who is a member and is not asked."""
+    if not listing.label_column:
+        return ""
+    return (
+        f"the column {listing.label_column} of the data says who is a member and is not used"
+        f" (data.source.member={listing.label_column} uses it)"
+    )
+
+
+def _without_captions(listing: Listing) -> Listing:
+    """The pictures that lack nothing but a caption, with empty ones: the attacker has none."""
+    items, lost = [], []
+    for make in listing.captionless:
+        try:
+            items.append(make())
+        except (OSError, ValueError) as error:
+            lost.append(str(error))
+    names = {item.name for item in items}
+    skipped = tuple(skip for skip in listing.skipped if skip.name not in names)
+    return replace(
+        merged(items, skipped), columns=listing.columns, label_column=listing.label_column
+    )
+
+
+def _check_labels(split: Split, listing: Listing, path: Path) -> None:
+    """Raise MiaError where the column says something else than when the split was made."""
+    now = labelled_roles(listing)
+    target = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
+    changed = [
+        row
+        for row in split.table
+        if now.get(row.sample_id, row.role) is not row.role
+        or (row.role in target and row.sample_id not in now)
+    ]
+    if changed:
+        raise MiaError(
+            f"the column {listing.label_column} of the data says something else of {len(changed):,}"
+            f" rows than when the split was made, for example {changed[0].name}. Restore it, or"
+            f" delete {path} to make a new split."
+        )
+
+
+def _require_both(listing: Listing) -> None:
+    """Raise MiaError where a column knows members alone, or non-members alone."""
+    counts = Counter(labelled_roles(listing).values())
+    members, others = counts[Role.TARGET_MEMBER], counts[Role.TARGET_NONMEMBER]
+    if not members or not others:
+        raise MiaError(
+            f"the column {listing.label_column} of the data names {members:,} members and"
+            f" {others:,} non-members: some of both are needed."
+        )
 
 
 def _raise_first(skipped: tuple[Skip, ...]) -> None:
@@ -92,8 +172,40 @@ def _raise_first(skipped: tuple[Skip, ...]) -> None:
             )
 
 
-def _nothing(name: str, listing: Listing) -> str:
+def _nothing(data: Data, listing: Listing) -> str:
+    """Nothing usable is there: what is, with an example, and the key that could help."""
     from mia_bench.data.split.manifest import reasons
 
-    why = f" Skipped: {reasons(listing.skipped)}." if listing.skipped else ""
-    return f"data={name} offers no usable image-caption pair.{why}"
+    parts = [f"data={data.name} offers no usable image-caption pair."]
+    if listing.skipped:
+        example = listing.skipped[0]
+        parts.append(
+            f"Skipped: {reasons(listing.skipped)}. For example {example.name}: {example.reason}."
+        )
+    else:
+        parts.append("Nothing is there: give data.source.root=<folder>.")
+    if listing.columns:
+        columns = ", ".join(listing.columns[:MAX_COLUMNS])
+        parts.append(
+            f"Columns of its tables: {columns}. Captions are in data.source.caption=<column>."
+        )
+    if listing.captionless:
+        parts.append(
+            "Captions are in metadata.jsonl (file_name, text), or a .txt beside each picture;"
+            " data.captions=null does without."
+        )
+    return " ".join(parts)
+
+
+def _labels_of_nobody(data: Data, listing: Listing) -> str:
+    """Why there is nothing to evaluate, and the ways to say who is a member."""
+    columns = ", ".join(listing.columns[:MAX_COLUMNS])
+    seen = f" Columns seen: {columns}." if columns else ""
+    return (
+        f"model.finetune=false trains nothing, and nothing says which rows of data={data.name} the"
+        " model was trained on: labels that are dealt at random are of nobody. Say who is a member:"
+        " data=given with the folders members/ and nonmembers/; data.split=<file> with name and"
+        " is_member; or a column is_member (1/0), member (member/nonmember) or split (train/test)"
+        f" of the data, of another name with data.source.member=<column>.{seen} For a null"
+        " experiment: data.random_labels=true."
+    )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mia_bench.attacks.components.caption_reductions import (
+    caption_units,
     character_thirds,
     clip_words,
     importances,
@@ -179,3 +180,33 @@ def test_a_pooled_embedding_is_noised_and_other_additions_are_not(
     assert not torch.isclose(found.extra["text_embeds"], pooled).any(dim=1).all()
     away = (found.extra["text_embeds"] - 0.1 * pooled).std(dim=1)
     assert torch.allclose(away, 0.9 * pooled.std(dim=1), rtol=0.6)  # 16 values
+
+
+@pytest.mark.parametrize(
+    ("caption", "thirds"),
+    [
+        ("一只黑猫坐在桌子上", ("一只黑", "猫坐在", "桌子上")),
+        ("黒い猫がいる。", ("黒い猫", "がい", "る。")),
+        ("a 黑猫 on it", ("a 黑", "猫 on", "it")),
+        ("สวัสดี", ("สวั", "ส", "ดี")),
+    ],
+)
+def test_languages_without_spaces_are_cut_between_characters(caption, thirds) -> None:
+    """Marks stay with their letter, words of other scripts stay whole."""
+    assert word_thirds(caption) == thirds
+
+
+@pytest.mark.parametrize(
+    "caption", ["a red boat", "", "one", " two  words ", "한국어 는 띄어 쓴다"]
+)
+def test_captions_with_spaces_are_cut_at_words_as_ever(caption) -> None:
+    parts = np.array_split(np.array(caption.split(), dtype=object), 3)
+    assert word_thirds(caption) == tuple(" ".join(part) for part in parts)
+    assert caption_units(caption) == [
+        word if i == 0 else f" {word}" for i, word in enumerate(caption.split())
+    ]
+
+
+def test_characters_are_clipped_by_importance() -> None:
+    assert clip_words("一只黑猫", [1.0, 0.0, 0.0, 0.5], 0.5, "<p>") == "<p> 只黑 <p>"
+    assert clip_words("一只黑猫", [1.0, 0.0, 0.0, 0.5], 0.5, "") == "只黑"

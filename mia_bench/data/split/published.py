@@ -1,0 +1,156 @@
+"""Files that say who is a member: tables, lists of names, and arrays of positions.
+
+A table (csv, tsv, json, jsonl, parquet) has a column `sample_id` or `name` (`file_name`, `image` or
+`filename` will do, and so will names without their ending) and a column `role` (one of the five),
+`is_member`, `member` or `split`, in the words of readers/membership.py. A list, .txt, holds one
+name a line: those are the members, and every other row of the data is none. An .npz holds positions
+of members and of non-members in the data, in the order of names, from 0, as the releases of attacks
+on DDPM do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mia_bench.data.readers.membership import (
+    COLUMNS,
+    MEMBER,
+    NONMEMBER,
+    VALIDATION,
+    label_of,
+)
+from mia_bench.data.readers.tables import SUFFIXES, read_lines
+from mia_bench.data.readers.text_file import decode_text, read_file, text_lines
+from mia_bench.data.source import Listing
+from mia_bench.data.split.roles import Role
+from mia_bench.utils.errors import MiaError
+
+NAMES = ("name", "file_name", "filename", "image", "file", "path")
+ROLE_OF_LABEL = {
+    MEMBER: Role.TARGET_MEMBER,
+    NONMEMBER: Role.TARGET_NONMEMBER,
+    VALIDATION: Role.VALIDATION,
+}
+ROLE_OF_ARRAY = {
+    **dict.fromkeys(("mia_train_idxs", "train_idxs", "train_idx"), Role.TARGET_MEMBER),
+    **dict.fromkeys(("mia_eval_idxs", "eval_idxs", "test_idxs", "test_idx"), Role.TARGET_NONMEMBER),
+    **{str(role): role for role in Role},
+}
+"""Names of arrays of positions, besides the words of membership."""
+
+
+def read_table(path: Path, key: str = "data.split=") -> list[dict[str, Any]]:
+    """Rows of a table. Raises MiaError that names the line where it is damaged, and how."""
+    try:
+        lines = list(read_lines(path))
+        if not lines:
+            raise ValueError("it holds no rows")
+        for line in lines:
+            if line.row is None:
+                raise ValueError(f"line {line.number}: {line.problem}")
+    except (ValueError, MiaError) as error:
+        raise MiaError(
+            f"{key}{path} cannot be read: {error}. It must be {', '.join(SUFFIXES)}: a list of"
+            " rows, or a manifest with 'rows'."
+        ) from error
+    return [dict(line.row) for line in lines if line.row is not None]
+
+
+def published_rows(path: Path, listing: Listing) -> list[dict[str, Any]]:
+    """Rows with a name or a sample id, and what says the role, whatever kind of file it is.
+
+    Raises MiaError for a file that cannot be read, or whose positions fit no row.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _positions(path, listing)
+    if suffix == ".txt":
+        return _members(path)
+    return read_table(path)
+
+
+def role_of(row: Mapping[str, Any], path: Path, label: str) -> Role:
+    """The role a row of the table gives.
+
+    Args:
+        label: the row, in messages.
+
+    Raises MiaError for a row without role or membership, or with other words.
+    """
+    role = row.get("role")
+    try:
+        if role:
+            return Role(str(role))
+    except ValueError as error:
+        raise MiaError(f"data.split={path}: {error}. Roles: {', '.join(Role)}.") from error
+    column = next((name for name in COLUMNS if name in row), None)
+    word = label_of(row[column]) if column is not None else None
+    if word:
+        return ROLE_OF_LABEL[word]
+    raise MiaError(
+        f"data.split={path}: {label!r} has neither role ({', '.join(Role)}) nor is_member (1 or 0),"
+        " member (member or nonmember) or split (train or test)."
+    )
+
+
+def _members(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [line.strip() for line in text_lines(decode_text(read_file(path)))]
+    except ValueError as error:
+        raise MiaError(f"data.split={path} cannot be read: {error}.") from error
+    names = [line for line in lines if line]
+    if not names:
+        raise MiaError(f"data.split={path} is empty: one name of a member a line is needed.")
+    return [{"name": name, "is_member": 1} for name in names]
+
+
+def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise MiaError(f"data.split={path} cannot be read: {error}.") from error
+    roles = {name: _role_of_array(name) for name in arrays}
+    used = {name: role for name, role in roles.items() if role is not None}
+    if not used:
+        raise MiaError(
+            f"data.split={path} has the arrays {', '.join(arrays) or 'none'}, and members or "
+            f"nonmembers, or {', '.join(list(ROLE_OF_ARRAY)[:4])}, are needed."
+        )
+    lost = listing.duplicates + sum(skip.broken for skip in listing.skipped)
+    if lost:
+        raise MiaError(
+            f"data.split={path} counts positions, and {lost:,} pictures of the data are copies of "
+            "others or cannot be used, so that positions say nothing certain: name the rows in a "
+            "csv (name, is_member), or remove those pictures."
+        )
+    return [
+        {"sample_id": listing.items[i].sample_id, "role": str(role)}
+        for name, role in used.items()
+        for i in _inside(arrays[name], len(listing.items), f"data.split={path}: {name}")
+    ]
+
+
+def _role_of_array(name: str) -> Role | None:
+    label = label_of(name)
+    return ROLE_OF_LABEL[label] if label else ROLE_OF_ARRAY.get(name)
+
+
+def _inside(positions: Any, rows: int, where: str) -> Sequence[int]:
+    import numpy as np
+
+    values = np.asarray(positions).ravel()
+    if values.dtype == np.bool_ and len(values) == rows:
+        values = np.flatnonzero(values)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise MiaError(f"{where} holds {values.dtype}, and positions, from 0, are needed.")
+    if len(values) and (values.min() < 0 or values.max() >= rows):
+        raise MiaError(
+            f"{where} reaches from {values.min():,} to {values.max():,}, and the data has {rows:,} "
+            "rows, from 0."
+        )
+    return [int(value) for value in values]

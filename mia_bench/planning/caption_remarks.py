@@ -1,0 +1,52 @@
+"""What a person must know of the captions that models and attacks read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mia_bench.attacks import Attack, VersionsCaptions
+from mia_bench.models.caption_tokens import CutsCaptions
+from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    from mia_bench.models import Model
+
+
+def caption_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
+    """Captions that are longer than the text encoder reads, and those that embed alike.
+
+    Nothing where the model does not say, or is not here yet.
+    """
+    distinct = set(captions)
+    if not any(distinct) or not isinstance(model, CutsCaptions):
+        return
+    try:
+        ids, most = model.caption_tokens(list(distinct))
+    except (MiaError, OSError):  # what is missing or damaged is said where it is needed
+        return
+    longer = {text for text, row in zip(distinct, ids, strict=True) if len(row) > most}
+    if longer:
+        rows = sum(caption in longer for caption in captions)
+        yield (
+            f"captions: {rows:,} of {len(captions):,} are longer than the {most} tokens that the "
+            "text encoder reads; it sees nothing of the rest"
+        )
+    # the end of a caption that is cut is the token of the end, as of every other
+    seen = {row if len(row) <= most else (*row[: most - 1], row[-1]) for row in ids}
+    if len(seen) < len(distinct):
+        yield (
+            f"captions: {len(distinct):,} distinct texts are {len(seen):,} to the text encoder: "
+            "the others embed like one of them"
+        )
+
+
+def cutting_remarks(attacks: Mapping[str, Attack], captions: Sequence[str]) -> Iterator[str]:
+    """Attacks that cut captions of languages without spaces between characters."""
+    for name, attack in attacks.items():
+        if isinstance(attack, VersionsCaptions) and attack.caption_version(captions):
+            rows = sum(attack.caption_version([caption]) is not None for caption in captions)
+            yield (
+                f"{name}: {rows:,} of {len(captions):,} captions are of a language without spaces, "
+                "and are cut between characters"
+            )
