@@ -13,3 +13,12 @@ def test_defaults_of_the_schema_are_those_of_the_default_run(experiment):
     assert options.calibration.kind == "shadow"
     assert options.trainer.devices == 1
     assert options.eval.dtype is None
+
+
+def test_halves_are_in_the_identity_only_where_they_are_stratified(experiment):
+    words = ("model.finetune=false", "eval.ensemble=false")
+    hashed = experiment(*words, "calibration=split").options.calibration
+    assert hashed.identity() == {"kind": "split", "folds": 5, "halves": 2}
+    stratified = experiment(*words, "calibration=stratified").options.calibration
+    assert stratified.identity() == {"kind": "split", "folds": 5, "halves": "stratified"}
+    assert experiment().options.calibration.identity() == {"kind": "shadow", "folds": 5}

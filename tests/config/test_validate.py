@@ -67,3 +67,16 @@ def test_names_that_cannot_be_parts_of_file_names_are_refused(name):
     with pytest.raises(MiaError, match=r"data\.name: '.*' cannot be a name"):
         check_names([("model.name", "tiny"), ("data.name", name)])
     check_names([("data.name", "my-data_1.0")])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("calibration=split", "calibration.halves=even"), r"calibration\.halves=even"),
+        (("calibration.halves=stratified",), "use calibration=stratified"),
+        (("calibration=stratified", "eval.ensemble=true"), r"add eval\.ensemble=false"),
+    ],
+)
+def test_halves_that_make_no_sense_are_refused(experiment, overrides, message):
+    with pytest.raises(MiaError, match=message):
+        experiment(*overrides)

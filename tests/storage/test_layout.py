@@ -43,3 +43,8 @@ def test_where_a_folder_lies_says_its_model_its_step_and_its_outputs() -> None:
     assert layout.outputs_of_run(Path("outputs/features/m/300/clid-1")) is None
     assert layout.outputs_of_run(Path("clid-1")) is None
     assert (layout.step_number("300"), layout.step_number("base")) == (300, 0)
+
+
+def test_the_step_of_a_model_that_was_not_trained_here_is_as_given() -> None:
+    assert layout.step_words("base") == "as given"
+    assert layout.step_words("300") == "300"
