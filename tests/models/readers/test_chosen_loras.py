@@ -1,50 +1,52 @@
-"""LoRAs by name and scale: one scale for each, and a key that changes with either."""
+"""LoRAs with their scales: one for each, each once; what they hold is the key."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from mia_bench.models.readers.chosen_loras import chosen_loras, lora_key
+from mia_bench.models.readers.chosen_loras import chosen_loras, lora_key, read_chosen
 from mia_bench.utils.errors import MiaError
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[str, str]:
-    """Two files of different weights."""
-    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    for value, path in enumerate(paths):
-        save_file({"unet.to_q.lora_A.weight": torch.full((1, 2), float(value))}, path)
-    return str(paths[0]), str(paths[1])
+def lora(tmp_path):
+    def save(name, value=1.0):
+        tensors = {
+            "unet.conv.lora_A.weight": torch.full((1, 4), value),
+            "unet.conv.lora_B.weight": torch.ones(4, 1),
+        }
+        save_file(tensors, tmp_path / name)
+        return str(tmp_path / name)
+
+    return save
 
 
-def test_every_lora_has_its_scale() -> None:
+def test_scales_belong_to_their_loras():
     assert chosen_loras(None, 1.0) == {}
     assert chosen_loras("a", 0.5) == {"a": 0.5}
+    assert chosen_loras(("a", "b"), 2.0) == {"a": 2.0, "b": 2.0}
     assert chosen_loras(("a", "b"), (1.0, 0.7)) == {"a": 1.0, "b": 0.7}
-    assert chosen_loras(("a", "b"), 0.3) == {"a": 0.3, "b": 0.3}
+    for names, scales in ((("a", "b"), (1.0,)), ("a", (1.0, 2.0)), (None, (0.5,))):
+        with pytest.raises(MiaError, match="one scale for each"):
+            chosen_loras(names, scales)
+    with pytest.raises(MiaError, match="names a twice"):
+        chosen_loras(("a", "a"), 1.0)
 
 
-@pytest.mark.parametrize(
-    ("lora", "scale", "message"),
-    [
-        (("a", "b"), (1.0,), "2 LoRAs and model.lora_scale 1 scales"),
-        (None, 0.5, "0 LoRAs"),
-        (("a", "a"), (1.0, 1.0), "names a twice"),
-    ],
-)
-def test_what_does_not_fit_is_refused(lora, scale, message) -> None:
-    with pytest.raises(MiaError, match=message):
-        chosen_loras(lora, scale)
-
-
-def test_the_key_is_of_content_and_scale(files: tuple[str, str]) -> None:
-    a, b = files
-    alone, weak, other = (lora_key(loras) for loras in ({a: 1.0}, {a: 0.5}, {b: 1.0}))
+def test_content_scale_and_order_are_the_key(lora):
+    a, b = lora("a.safetensors"), lora("b.safetensors", 2.0)
+    keys = [
+        lora_key(chosen)
+        for chosen in ({a: 1.0}, {a: 0.5}, {b: 1.0}, {a: 1.0, b: 1.0}, {b: 1.0, a: 1.0})
+    ]
+    assert len({str(key) for key in keys}) == len(keys)
+    assert lora_key({lora("copy.safetensors"): 1.0}) == keys[0]
     assert lora_key({}) is None
-    assert isinstance(alone, str)  # as it was before scales could be given
-    assert len({str(key) for key in (alone, weak, other, lora_key({a: 1.0, b: 1.0}))}) == 4
-    assert lora_key({a: 0.5}) == weak
+
+
+def test_they_are_read_with_their_scales(lora):
+    ((adapters, scale),) = read_chosen({lora("a.safetensors"): 0.7}, ("unet",))
+    assert scale == 0.7
+    assert list(adapters.layers["unet"]) == ["conv"]
