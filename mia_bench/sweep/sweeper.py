@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
 
 
-PLAN = "plan.json"
 SEVERAL_DEVICES = (
     "several devices inside a multirun would start the whole sweep once per device. Run the jobs "
     "one by one without -m, or use one device per job: trainer.devices=1 trainer.num_nodes=1, with "
@@ -99,7 +98,7 @@ def expand(arguments: Sequence[str], loader: ConfigLoader) -> list[list[str]]:
 def heading(folder: Path, number: int) -> str:
     """'job 2 of 6: attack=pia seed=1', from the plan that the sweep left in its folder."""
     try:
-        labels = read_json(folder / PLAN)["jobs"]
+        labels = read_json(folder / layout.PLAN_FILE)["jobs"]
         return f"job {number + 1} of {len(labels)}: {labels[number]}"
     except (MiaError, KeyError, IndexError):  # started by another sweeper
         return f"job {number + 1}"
@@ -138,7 +137,7 @@ def _launch(
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
-    write_json(folder / PLAN, {"jobs": [label(job.overrides, keys) for job in waiting]})
+    write_json(folder / layout.PLAN_FILE, {"jobs": [label(job.overrides, keys) for job in waiting]})
     try:
         launcher.launch([list(job.overrides) for job in waiting], initial_job_idx=0)
     except Exception as error:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -70,7 +71,7 @@ class Piece:
                 **self._layout(),
             )
 
-    def _layout(self) -> dict[str, str]:
+    def _layout(self) -> dict[str, Any]:
         if not fonts.shapes_text():
             return {}
         return {"direction": "ltr" if self.rightwards else "rtl"}
