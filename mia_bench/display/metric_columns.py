@@ -32,14 +32,28 @@ def metric_columns(level: Shown) -> list[MetricColumn]:
 
 
 def cost_columns() -> list[MetricColumn]:
-    """What the scores cost: U-Net evaluations, backward ones apart, and seconds."""
+    """What the scores cost: U-Net evaluations, backward ones behind a plus, and seconds."""
     nfe = Column("NFE", 3, footnote="NFE: U-Net evaluations per image")
     return [
-        MetricColumn(nfe, lambda m: _cost(m, "nfe_forward", ".4g"), lambda m: m.get("nfe_forward")),
+        MetricColumn(nfe, _nfe_text, evaluations),
         MetricColumn(
             Column("seconds", 7), lambda m: _cost(m, "seconds", ".0f"), lambda m: m.get("seconds")
         ),
     ]
+
+
+def evaluations(metrics: Mapping[str, Any]) -> float | None:
+    """U-Net evaluations per image, forward and backward; None where they are not recorded."""
+    if "nfe_forward" not in metrics:
+        return None
+    return float(metrics["nfe_forward"]) + float(metrics.get("nfe_backward") or 0)
+
+
+def _nfe_text(metrics: Mapping[str, Any]) -> str:
+    """'14.98', or '10 + 10' where there are backward ones."""
+    backward = metrics.get("nfe_backward")
+    behind = f" + {backward:.4g}" if backward else ""
+    return _cost(metrics, "nfe_forward", ".4g") + behind
 
 
 def _cost(metrics: Mapping[str, Any], name: str, form: str) -> str:

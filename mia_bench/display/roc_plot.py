@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mia_bench.display.attack_style import matplotlib_style
 from mia_bench.storage import layout
 
 MIN_RATE = 1e-3
@@ -16,18 +17,17 @@ MIN_RATE = 1e-3
 
 def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, title: str) -> Path:
     """Log-log ROC curves of every finished run, best first, into `path` (PNG or SVG)."""
-    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")  # leaves a notebook's backend alone
     axes = figure.subplots()
     ordered = sorted(runs, key=lambda run: -run[1]["auroc"]["value"])
-    colours = colormaps["tab20"](np.linspace(0, 1, max(len(ordered), 2)))
-    for (name, metrics, folder), colour in zip(ordered, colours, strict=False):
+    for name, metrics, folder in ordered:
         roc = pd.read_parquet(folder / layout.ROC_FILE)
         label = f"{name} ({metrics['auroc']['value']:.3f})"
         x, y = np.maximum(roc.fpr, MIN_RATE), np.maximum(roc.tpr, MIN_RATE)
-        axes.step(x, y, where="post", color=colour, label=label, linewidth=1.6)
+        style = {**matplotlib_style(name), "marker": ""}  # a step at every row has no room for one
+        axes.step(x, y, where="post", label=label, linewidth=1.6, **style)
     line = np.geomspace(MIN_RATE, 1, 50)
     axes.plot(line, line, color="grey", linestyle=":", linewidth=1, label="chance (0.500)")
     axes.set(

@@ -1,9 +1,13 @@
 """Small charts as SVG text: axes, steps, bands, points, bars.
 
-Hand-made, because a page of a thousand runs has to be drawn in seconds, to follow the reader's
-light or dark scheme, and to stay readable at the width of a phone. Marks carry classes only: the
-page gives them colours, and `standalone` adds a style sheet for a file of its own. Every text is
-escaped.
+Hand-made, and not by a chart library that draws in the browser (Vega-Lite, Plotly, Observable
+Plot), because the page must say everything without JavaScript, on paper, in a mail and in a file of
+its own: those draw nothing until their script ran. Each would add between half a megabyte and four
+to a page that has a tenth of one, and Vega compiles its expressions, which the page's content
+policy forbids for the sake of the captions on it. Here a page of a thousand runs is drawn in
+seconds, follows the reader's light or dark scheme, and stays readable at the width of a phone.
+Marks carry classes only: the page gives them colours, and `standalone` adds a style sheet for a
+file of its own. Every text is escaped.
 """
 
 from __future__ import annotations
@@ -16,9 +20,10 @@ from textwrap import wrap
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 320
-LEFT, RIGHT, TOP, BOTTOM = 60, 12, 30, 44
+LEFT, RIGHT, TOP, BOTTOM = 60, 22, 30, 44
 LINE_PIXELS = 18
 TITLE_CHARACTERS = 60  # characters of a title that fit on one line
+LABEL_GAP_PIXELS = 13  # between the baselines of two labels
 GLYPH_PIXELS = 7.2  # mean width of a character of the legend, in pixels
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07a00", "#222222", "#7d7d7d")
 """After Okabe and Ito; without their yellow and second blue, which white paper swallows."""
@@ -91,6 +96,8 @@ class Plane:
     y: Axis
     width: int = WIDTH
     height: int = HEIGHT
+    right: int = RIGHT
+    """Pixels right of the plot: more of them where lines are labelled at their ends."""
 
     def at(self, x: float, y: float) -> str:
         return f"{self._x(x):.1f},{self._y(y):.1f}"
@@ -123,6 +130,43 @@ class Plane:
         px, py = self._x(x), self._y(y)
         return f'<g class="p {paint(series)}">{_title(title)}{_shape(shape, px, py)}</g>'
 
+    def end_labels(self, ends: Sequence[tuple[float, str, int]]) -> str:
+        """Names right of the plot, each at the height (in data) where its line ends.
+
+        Where lines end close to each other the names move apart and a thin line leads to each.
+        """
+        left = self.width - self.right
+        wanted = [self._y(value) + 4 for value, _, _ in ends]
+        marks = []
+        for (value, text, series), y in zip(ends, spread(wanted, LABEL_GAP_PIXELS), strict=True):
+            lead = f"M{left + 2},{self._y(value):.1f} L{left + 9},{y - 4:.1f}"
+            marks.append(f'<path class="w {paint(series)}" d="{lead}"/>')
+            marks.append(_text(left + 12, y, text, "k"))
+        return "".join(marks)
+
+    def point_labels(self, points: Sequence[tuple[float, float, str]]) -> str:
+        """Names beside points (in data), moved up or down until none covers another or a point."""
+        taken = [(self._x(x) - 6, self._y(y) - 6, 12.0, 12.0) for x, y, _ in points]
+        marks = []
+        for x, y, text in points:
+            wide = len(text) * GLYPH_PIXELS * 0.9
+            on_left = self._x(x) + 9 + wide > self.width
+            left = self._x(x) - 9 - wide if on_left else self._x(x) + 9
+            middle = self._y(y)
+            for step in range(-1, 40):
+                lower = middle + 6 * (step // 2 + 1) * (-1 if step % 2 else 1)
+                box = (left, lower - 6, wide, 12.0)
+                inside = TOP <= lower <= self.height - BOTTOM
+                if inside and not any(_overlap(box, other) for other in taken):
+                    break
+            taken.append(box)
+            marks.append(_text(left, lower + 4, text, "k"))
+            if abs(lower - middle) > 8:
+                near = left + wide if on_left else left
+                lead = f"M{self._x(x):.1f},{middle:.1f} L{near:.1f},{lower:.1f}"
+                marks.append(f'<path class="f" d="{lead}"/>')
+        return "".join(marks)
+
     def whisker(self, x: float, lo: float, hi: float, series: int) -> str:
         return f'<path class="w {paint(series)}" d="M{self.at(x, lo)} L{self.at(x, hi)}"/>'
 
@@ -142,22 +186,24 @@ class Plane:
 
     def draw(self, title: str, marks: Iterable[str], keys: Sequence[Key] = ()) -> Markup:
         """The whole chart, with its legend below the plot."""
-        rows = _flow(keys, self.width - LEFT - RIGHT)
-        titles = wrap(title, TITLE_CHARACTERS, max_lines=3, placeholder="...") or [""]
+        body, height = self.body(title, marks, keys)
+        return _chart(title, self.width, height, body)
+
+    def body(self, title: str, marks: Iterable[str], keys: Sequence[Key] = ()) -> tuple[str, int]:
+        """What `draw` puts into its chart, and its height: a part of a larger one."""
+        rows = _flow(keys, self.width - LEFT - self.right)
+        characters = TITLE_CHARACTERS * self.width // WIDTH
+        titles = wrap(title, characters, max_lines=3, placeholder="...") or [""]
         lower = (len(titles) - 1) * LINE_PIXELS
         height = self.height + len(rows) * LINE_PIXELS + lower
         headings = [
             _text(LEFT - 46, 16 + i * LINE_PIXELS, line, "t") for i, line in enumerate(titles)
         ]
         plot = "".join([*self._grid(), *marks, *self._legend(rows)])
-        body = f'{"".join(headings)}<g transform="translate(0,{lower})">{plot}</g>'
-        return Markup(
-            f'<svg class="chart" viewBox="0 0 {self.width} {height}" role="img" '
-            f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">{body}</svg>'
-        )
+        return f'{"".join(headings)}<g transform="translate(0,{lower})">{plot}</g>', height
 
     def _grid(self) -> Iterable[str]:
-        bottom, right = self.height - BOTTOM, self.width - RIGHT
+        bottom, right = self.height - BOTTOM, self.width - self.right
         for tick in self.x.ticks:
             px = self._x(tick)
             yield f'<path class="g" d="M{px:.1f},{TOP} V{bottom}"/>'
@@ -191,11 +237,59 @@ class Plane:
         return " ".join(shown)
 
     def _x(self, value: float) -> float:
-        return LEFT + self.x.share(value) * (self.width - LEFT - RIGHT)
+        return LEFT + self.x.share(value) * (self.width - LEFT - self.right)
 
     def _y(self, value: float) -> float:
         bottom = self.height - BOTTOM
         return bottom - self.y.share(value) * (bottom - TOP)
+
+
+def panels(title: str, parts: Sequence[tuple[str, int]], width: int, columns: int) -> Markup:
+    """Small charts of `width` pixels, each (body, height) of a `Plane.body`, under one title."""
+    top = 26
+    tall = max((height for _, height in parts), default=0)
+    drawn = [_text(LEFT - 46, 16, title, "t")]
+    for i, (body, _) in enumerate(parts):
+        row, column = divmod(i, columns)
+        at = f"{column * width},{top + row * tall}"
+        drawn.append(f'<g transform="translate({at})">{body}</g>')
+    rows = -(-len(parts) // columns)
+    return _chart(
+        title, width * min(columns, max(1, len(parts))), top + rows * tall, "".join(drawn)
+    )
+
+
+def _chart(title: str, width: int, height: int, body: str) -> Markup:
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+    )
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Positions in the order of `wanted`, at least `gap` apart and as near to it as can be."""
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    groups: list[tuple[float, list[int]]] = []  # (middle, members), which are `gap` apart
+    for i in order:
+        middle, members = wanted[i], [i]
+        while groups and middle - groups[-1][0] < gap * (len(members) + len(groups[-1][1])) / 2:
+            members = [*groups.pop()[1], *members]
+            middle = sum(wanted[j] for j in members) / len(members)
+        groups.append((middle, members))
+    placed = [0.0] * len(wanted)
+    for middle, members in groups:
+        for n, i in enumerate(members):
+            placed[i] = middle + gap * (n - (len(members) - 1) / 2)
+    return placed
+
+
+Box = tuple[float, float, float, float]
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes (left, top, width, height) share a point."""
+    apart_x = a[0] + a[2] <= b[0] or b[0] + b[2] <= a[0]
+    return not (apart_x or a[1] + a[3] <= b[1] or b[1] + b[3] <= a[1])
 
 
 def paint(series: int) -> str:

@@ -45,6 +45,8 @@ class Training:
 
     steps: tuple[float, ...]
     losses: dict[str, tuple[float, ...]]
+    epochs: float | None = None
+    """At the last of the steps, where it is recorded."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def read_training(outputs: Path, model_key: str) -> Training | Problem | None:
         return Problem(path.relative_to(outputs).as_posix(), str(error))
     except KeyError as error:
         return Problem(path.relative_to(outputs).as_posix(), f"{error} is not in every row")
-    return Training(tuple(row["step"] for row in rows), losses)
+    return Training(tuple(row["step"] for row in rows), losses, rows[-1].get("epoch"))
 
 
 def read_utility(outputs: Path, model_key: str, step: str) -> Utility | Problem | None:

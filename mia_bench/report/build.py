@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
 from mia_bench.metrics import registry
-from mia_bench.report import attachments, controls, figures, tables
+from mia_bench.report import attachments, controls, figures, summary, tables
 from mia_bench.report.attachments import Evidence, Utility
 from mia_bench.report.figures import Figure, PlottedTarget
-from mia_bench.report.html import Report, Samples, TableRow
+from mia_bench.report.html import Report, TableRow
 from mia_bench.report.load import Problem, RunResult
 
 DRAWN_SOURCES = ("openmoji", "openclipart", "tuxpaint")
@@ -33,8 +34,12 @@ def build(
     suspect = {(f.data, f.split, f.seed) for f in families if f.flagged}
     rows = [_row(i, run, run.rows in suspect, all_problems) for i, run in enumerate(runs)]
     by_data = _grouped(runs)
+    cards = _cards(shown, utility, album, all_problems)
     return Report(
         name=name,
+        title=summary.title(runs),
+        sentence=summary.sentence(runs, families),
+        cards=cards,
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         rows=rows,
         families=families,
@@ -46,13 +51,14 @@ def build(
             for i, run in enumerate(_spread_over(shown, figures.MAX_HISTOGRAMS))
         ],
         costs=[
-            figures.cost_figure(_last(same), series, f"AUC per query: {where}", f"nfe-{i + 1}")
+            figures.cost_figure(
+                _plain(_last(same)), series, f"AUC per query: {where}", f"nfe-{i + 1}"
+            )
             for i, (where, same) in enumerate(by_data.items())
         ][: figures.MAX_TARGETS],
         trajectories=_trajectories(runs, series),
         losses=_losses(shown, all_problems),
         utility=_utility_figures(by_data, utility, series),
-        samples=_samples(targets, utility, album, all_problems),
         evidence=_evidence(runs, album, all_problems),
         problems=all_problems,
         licences=attachments.licences(runs),
@@ -72,7 +78,8 @@ def _row(i: int, run: RunResult, suspect: bool, problems: list[Problem]) -> Tabl
     sort = {name: float(number) for name, number in numbers.items() if number is not None}
     bar = interval_bar(registry.entry(run.metrics, "auroc"))
     flags = tuple(tables.notable(run))
-    return TableRow(f"run-{i + 1}", run, texts, sort, bar, tuple(published), flags, suspect)
+    paper = summary.arxiv_id(run)
+    return TableRow(f"run-{i + 1}", run, texts, sort, bar, tuple(published), flags, suspect, paper)
 
 
 def _compared(runs: Sequence[RunResult], problems: list[Problem]) -> list[controls.Comparison]:
@@ -81,16 +88,20 @@ def _compared(runs: Sequence[RunResult], problems: list[Problem]) -> list[contro
     return compared
 
 
-def interval_bar(entry: Mapping[str, Any], lo: float = 0.3) -> Markup:
-    """An interval on [lo, 1] with chance marked; what is lower is drawn at the left end."""
+BAR_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def interval_bar(entry: Mapping[str, Any]) -> Markup:
+    """An interval on the axis from 0 to 1, the same in every row: nothing lies outside of it."""
 
     def x(value: float) -> float:
-        return round(4 + 132 * (min(max(value, lo), 1.0) - lo) / (1 - lo), 1)
+        return round(4 + 132 * value, 1)
 
     span = ""
     if entry.get("lo") is not None:
         span = f'<path class="ci" d="M{x(entry["lo"])},6H{x(entry["hi"])}"/>'
-    chance = f'<path class="chance" d="M{x(0.5)},0V12"/>'
+    axis = "".join(f'<path class="tick" d="M{x(tick)},9V12"/>' for tick in BAR_TICKS)
+    chance = f'{axis}<path class="chance" d="M{x(0.5)},0V12"/>'
     dot = f'<circle cx="{x(entry["value"])}" cy="6" r="3"/>'
     return Markup(
         f'<svg class="bar" viewBox="0 0 140 12" aria-hidden="true">{chance}{span}{dot}</svg>'
@@ -110,6 +121,11 @@ def _last(runs: Sequence[RunResult]) -> list[RunResult]:
     for run in runs:
         latest[run.model_key] = max(latest.get(run.model_key, 0), figures.step_of(run))
     return [run for run in runs if figures.step_of(run) == latest[run.model_key]]
+
+
+def _plain(runs: Sequence[RunResult]) -> list[RunResult]:
+    """Those without mitigation, where there are any: with several, points hide each other."""
+    return [run for run in runs if run.mitigation == "none"] or list(runs)
 
 
 def _spread_over(targets: Sequence[PlottedTarget], most: int) -> list[RunResult]:
@@ -174,21 +190,26 @@ def _utility_figures(
     return [figure for figure in drawn if figure is not None][: figures.MAX_TARGETS]
 
 
-def _samples(
+def _cards(
     targets: Sequence[PlottedTarget],
     utility: Mapping[tuple[str, str], Utility],
     album: attachments.Album,
     problems: list[Problem],
-) -> list[Samples]:
-    shown = []
-    for target in targets[: figures.MAX_TARGETS]:
-        path = utility[target.first.target].samples if target.first.target in utility else None
-        picture = album.add(path) if path else None
+) -> list[summary.ModelCard]:
+    """A card for each target, with its samples where the page has room for them."""
+    cards = []
+    for target in targets:
+        run = target.first
+        training = attachments.read_training(run.ref.outputs, run.model_key)
+        known = training if isinstance(training, attachments.Training) else None
+        measured = utility.get(run.target)
+        card = summary.model_card(target, known, measured)
+        picture = album.add(measured.samples) if measured and measured.samples else None
         if isinstance(picture, Problem):
             problems.append(picture)
-        elif picture is not None:
-            shown.append(Samples(target.title, picture))
-    return shown
+            picture = None
+        cards.append(replace(card, samples=picture))
+    return cards
 
 
 def _evidence(

@@ -1,4 +1,4 @@
-"""The figures of a report. Each attack keeps its colour on the whole page."""
+"""The figures of a report. Each attack has its colour, dash and marker, as everywhere."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mia_bench.display.attack_style import marker_shape, series_number
 from mia_bench.display.charts import Curve, histogram_chart, roc_chart
-from mia_bench.display.svg import SHAPES, Axis, Key, Plane, decades, linear, padded
+from mia_bench.display.metric_columns import evaluations
+from mia_bench.display.svg import Axis, Plane, decades, linear, padded, panels
 from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.load import RunResult
 
@@ -20,6 +22,8 @@ MAX_HISTOGRAMS = 16
 MAX_TRAJECTORIES = 6
 MAX_CURVES = 14  # curves on one plane: beyond that nobody tells them apart
 
+PANEL_WIDTH, PANEL_HEIGHT = 300, 230  # pixels of a small multiple
+PANEL_COLUMNS = 2
 ENDS = ("value", "lo", "hi")
 
 Series = Mapping[str, int]
@@ -51,12 +55,12 @@ class PlottedTarget:
     @property
     def title(self) -> str:
         one = self.first
-        step = "" if one.step == "base" else f", step {one.step}"
+        step = f", step {one.step}" if one.step.isdigit() else ", not fine-tuned"
         return f"{one.model} on {one.data}, {defence(one)}, seed {one.seed}{step}"
 
 
 def series_of(runs: Sequence[RunResult]) -> dict[str, int]:
-    return {name: i for i, name in enumerate(sorted({run.attack for run in runs}))}
+    return {name: series_number(name) for name in sorted({run.attack for run in runs})}
 
 
 def targets_of(runs: Sequence[RunResult]) -> list[PlottedTarget]:
@@ -84,6 +88,11 @@ def defence(run: RunResult) -> str:
 
 def value(run: RunResult) -> float:
     return float(run.metrics["auroc"]["value"])
+
+
+def step_text(run: RunResult) -> str:
+    """The step of fine-tuning, or that there was none."""
+    return run.step if run.step.isdigit() else "not fine-tuned"
 
 
 def step_of(run: RunResult) -> int:
@@ -115,25 +124,29 @@ def cost_figure(runs: Sequence[RunResult], series: Series, title: str, name: str
     """AUC against U-Net evaluations per image, backward ones counted as well."""
     cost = {id(c): max(1.0, cost_of(c.metrics)) for c in runs}
     x = decades(min(cost.values()), max(cost.values()), "U-Net evaluations per image (NFE)")
-    plane = Plane(x, auc_axis(runs))
+    plane = Plane(x, auc_axis(runs), height=380)
     marks = [plane.rule(y=0.5)]
     for run in runs:
         entry, s = run.metrics["auroc"], series[run.attack]
         if entry["lo"] is not None:
             marks.append(plane.whisker(cost[id(run)], entry["lo"], entry["hi"], s))
-        marks.append(plane.dot(cost[id(run)], entry["value"], s, label(run)))
-    return Figure(name, plane.draw(title, marks, attack_keys(runs, series, "circle")))
+        shape = marker_shape(s)
+        marks.append(plane.dot(cost[id(run)], entry["value"], s, label(run), shape))
+    best = {run.attack: run for run in sorted(runs, key=value)}
+    named = [(cost[id(run)], value(run), attack) for attack, run in best.items()]
+    marks.append(plane.point_labels(sorted(named, key=lambda point: -point[1])))
+    return Figure(name, plane.draw(title, marks))
 
 
 def cost_of(metrics: Mapping[str, Any]) -> float:
     """U-Net evaluations per image, forward and backward."""
-    return float(metrics["nfe_forward"]) + float(metrics.get("nfe_backward") or 0)
+    return evaluations(metrics) or 0.0
 
 
 def trajectory_figure(
     runs: Sequence[RunResult], series: Series, name: str, metric: str = "auroc"
 ) -> Figure:
-    """A metric of every attack over the steps of one fine-tune, with its interval as a band."""
+    """A metric over the steps of one fine-tune, with its interval as a band; a panel an attack."""
     entries: dict[int, Mapping[str, Any]] = {
         id(c): c.metrics["auroc"] if metric == "auroc" else at_one(c) for c in runs
     }
@@ -141,20 +154,23 @@ def trajectory_figure(
     steps = [step_of(c) for c in runs]
     x = linear(min(steps), max(steps), "training step")
     y = auc_axis(runs) if metric == "auroc" else _from_zero(entries.values())
-    plane = Plane(x, y)
-    marks = [plane.rule(y=0.5)] if metric == "auroc" else []
-    for attack in dict.fromkeys(c.attack for c in shown):
+    parts = []
+    for attack in dict.fromkeys(c.attack for c in sorted(shown, key=lambda c: series[c.attack])):
+        plane = Plane(x, y, PANEL_WIDTH, PANEL_HEIGHT)
+        marks = [plane.rule(y=0.5)] if metric == "auroc" else []
         mine = sorted((c for c in shown if c.attack == attack), key=step_of)
         s = series[attack]
         middle, low, high = ([(step_of(c), entries[id(c)][e]) for c in mine] for e in ENDS)
         if all(bound is not None for _, bound in low) and len(low) > 1:
             marks.append(plane.band(low, high, s))
         marks.append(plane.line(middle, s))
-        marks += [plane.dot(t, v, s, f"{attack}, step {t}") for t, v in middle]
+        named = f"{attack} {{:.3f}}, step {{}}".format
+        marks += [plane.dot(t, v, s, named(v, t), marker_shape(s)) for t, v in middle]
+        parts.append(plane.body(attack, marks))
     what = "AUC" if metric == "auroc" else "TPR at 1 % FPR"
     one = runs[0]
     title = f"{what} over training: {one.model} on {one.data}, {defence(one)}, seed {one.seed}"
-    return Figure(name, plane.draw(title, marks, attack_keys(shown, series, "line")))
+    return Figure(name, panels(title, parts[:MAX_CURVES], PANEL_WIDTH, PANEL_COLUMNS))
 
 
 def loss_figure(training: Training, title: str, name: str) -> Figure:
@@ -164,19 +180,21 @@ def loss_figure(training: Training, title: str, name: str) -> Figure:
         linear(min(training.steps), max(training.steps), "training step"),
         padded(every or [0.0], "denoising loss"),
         height=250,
+        right=84,
     )
-    marks, keys = [], []
+    marks, ends = [], []
     for i, (loss, values) in enumerate(training.losses.items()):
         points = [(s, v) for s, v in zip(training.steps, values, strict=True) if v > 0]
         loss_name = loss.removeprefix("val_").replace("heldout", "held-out").replace("_", " ")
         marks.append(plane.line(points, i))
         marks += [plane.dot(s, v, i, f"{loss_name} {v:.4g} at {s:.0f}") for s, v in points]
-        keys.append(Key(loss_name, i))
+        if points:
+            ends.append((points[-1][1], loss_name, i))
     caption = (
         "Member and held-out losses are on fixed timesteps and noise, the train loss is a running "
         "mean over random ones."
     )
-    return Figure(name, plane.draw(title, marks, keys), caption)
+    return Figure(name, plane.draw(title, [*marks, plane.end_labels(ends)]), caption)
 
 
 def utility_figure(
@@ -186,25 +204,27 @@ def utility_figure(
     series: Series,
     name: str,
 ) -> Figure | None:
-    """AUC against what the defence costs: colour is the attack, shape the mitigation."""
+    """AUC against what each mitigation costs; a panel an attack, its points the mitigations."""
     shown = [c for c in runs if measure in utility.get(c.target, _NONE).values]
     if not shown:
         return None
     cost = {id(c): utility[c.target].values[measure] for c in shown}
-    plane = Plane(padded(cost.values(), f"{UTILITIES[measure]} (lower is better)"), auc_axis(shown))
-    kinds = sorted({c.mitigation for c in shown})
-    shape = {kind: SHAPES[i % len(SHAPES)] for i, kind in enumerate(kinds)}
-    marks = [plane.rule(y=0.5)]
-    for run in shown:
-        point_label = f"{label(run)}, {run.mitigation}, {measure} {cost[id(run)]:.4g}"
-        s = series[run.attack]
-        marks.append(plane.dot(cost[id(run)], value(run), s, point_label, shape[run.mitigation]))
-    keys = attack_keys(shown, series, "box") + [Key(k, 6, shape[k]) for k in kinds]
+    x, y = padded(cost.values(), UTILITIES[measure], 0.12), auc_axis(shown)
+    parts = []
+    for attack in dict.fromkeys(c.attack for c in sorted(shown, key=lambda c: series[c.attack])):
+        plane, s = Plane(x, y, PANEL_WIDTH, PANEL_HEIGHT), series[attack]
+        marks, named = [plane.rule(y=0.5)], {}
+        for run in (c for c in shown if c.attack == attack):
+            point_label = f"{label(run)}, {run.mitigation}, {measure} {cost[id(run)]:.4g}"
+            marks.append(plane.dot(cost[id(run)], value(run), s, point_label, marker_shape(s)))
+            named[run.mitigation] = cost[id(run)], value(run), run.mitigation
+        parts.append(plane.body(attack, [*marks, plane.point_labels(list(named.values()))]))
     title = f"Privacy and utility: {shown[0].model} on {shown[0].data}"
     used = {utility[c.target].features for c in shown} - {""}
     features = f" Features: {', '.join(sorted(used))}." if measure == "frechet" and used else ""
     caption = f"Towards the lower left: less is leaked and less is lost.{features}"
-    return Figure(name, plane.draw(title, marks, keys), caption)
+    chart = panels(title, parts[:MAX_CURVES], PANEL_WIDTH, PANEL_COLUMNS)
+    return Figure(name, chart, caption)
 
 
 _NONE = Utility({}, "", None)
@@ -216,12 +236,7 @@ def at_one(run: RunResult) -> Mapping[str, float | None]:
 
 
 def label(run: RunResult) -> str:
-    return f"{run.attack} {value(run):.3f}, seed {run.seed}, step {run.step}"
-
-
-def attack_keys(runs: Sequence[RunResult], series: Series, kind: str) -> list[Key]:
-    names = sorted({run.attack for run in runs}, key=lambda name: series[name])
-    return [Key(name, series[name], kind) for name in names]
+    return f"{run.attack} {value(run):.3f}, seed {run.seed}, step {step_text(run)}"
 
 
 def auc_axis(runs: Iterable[RunResult]) -> Axis:

@@ -24,6 +24,7 @@ from mia_bench.report import controls, figures, tables
 from mia_bench.report.attachments import Evidence
 from mia_bench.report.figures import Figure
 from mia_bench.report.load import Problem, RunResult
+from mia_bench.report.summary import ModelCard
 from mia_bench.utils.text import p_text
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -53,6 +54,8 @@ class TableRow:
     published: tuple[controls.Published, ...]
     flags: tuple[str, ...]
     suspect: bool
+    paper: str | None
+    """arXiv id of the attack's paper."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,14 @@ class LeaderboardColumn:
 
 
 @dataclass(frozen=True)
-class Samples:
-    """A grid of generated images."""
-
-    title: str
-    picture: str
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything the template shows."""
 
     name: str
+    title: str
+    sentence: str
     created: str
+    cards: list[ModelCard]
     rows: list[TableRow]
     families: list[controls.Family]
     problems: list[Problem]
@@ -90,7 +88,6 @@ class Report:
     trajectories: list[Figure]
     losses: list[Figure]
     utility: list[Figure]
-    samples: list[Samples]
     evidence: list[Evidence]
     licences: Mapping[str, str]
     drawn: list[str]
@@ -160,6 +157,7 @@ def render(report: Report) -> str:
     environment.filters["command"] = command
     environment.filters["yaml"] = _yaml
     environment.filters["p_text"] = p_text
+    environment.filters["step"] = _step
     page: str = environment.get_template("index.html.j2").render(
         report=report,
         style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
@@ -194,6 +192,11 @@ def command(manifest: Mapping[str, Any]) -> str:
     """The command of a manifest, as one would type it."""
     words = [str(word) for word in manifest.get("command") or ["unknown"]]
     return shlex.join([*OLD_PROGRAMS.get(words[0], [words[0]]), *words[1:]])
+
+
+def _step(run: RunResult) -> str:
+    """'step 300', or that the model was not fine-tuned."""
+    return f"step {run.step}" if run.step.isdigit() else figures.step_text(run)
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mia_bench.display.markdown_text import markdown, markdown_row
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
 from mia_bench.metrics import registry
 from mia_bench.metrics.registry import Shown
-from mia_bench.report.figures import at_one, cost_of, step_of, value
+from mia_bench.report.figures import at_one, step_of, step_text, value
 from mia_bench.report.load import RunResult
 from mia_bench.utils.text import sanitise, table_cell
 
@@ -25,10 +25,8 @@ TEXT_COLUMNS = 5
 
 
 def figure_columns() -> list[MetricColumn]:
-    """Metrics, then costs; NFE counts backward evaluations as well."""
-    nfe, *others = cost_columns()
-    nfe = replace(nfe, text=lambda m: f"{cost_of(m):.4g}", number=cost_of)
-    return [*metric_columns(Shown.EVERYWHERE), nfe, *others]
+    """Metrics, then costs, as on the terminal."""
+    return [*metric_columns(Shown.EVERYWHERE), *cost_columns()]
 
 
 def headings() -> tuple[str, ...]:
@@ -44,10 +42,10 @@ def notes(runs: Sequence[RunResult]) -> list[str]:
 
 
 def ordered(runs: Sequence[RunResult]) -> list[RunResult]:
-    """By data, model, mitigation, step and seed; within a target the best attack first."""
+    """By data, model, mitigation, the last step first, seed; of a target the best attack first."""
     return sorted(
         runs,
-        key=lambda c: (c.data, c.model, c.mitigation, step_of(c), c.seed, -value(c), c.attack),
+        key=lambda c: (c.data, c.model, c.mitigation, -step_of(c), c.seed, -value(c), c.attack),
     )
 
 
@@ -55,7 +53,7 @@ def row(run: RunResult) -> tuple[str, ...]:
     """One line of text per run, in the order of `headings`."""
     return (
         *map(table_cell, (run.attack, run.access, run.model, run.data, run.mitigation)),
-        *(str(run.seed), table_cell(run.step)),
+        *(str(run.seed), table_cell(step_text(run))),
         *(column.text(run.metrics) for column in figure_columns()),
         table_cell(" ".join(notable(run))),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mia_bench.display.attack_style import matplotlib_style
 from mia_bench.mitigations.early_stop import MONITOR
 
 
@@ -65,13 +66,18 @@ def _attack_panel(axes: Any, trajectory: Trajectory, field: str, label: str, cha
     for name, rows in trajectory.attacks.items():
         defined = [row for row in rows if row[field]["value"] is not None]
         steps = [row["step"] for row in defined]
-        line = axes.plot(steps, [r[field]["value"] for r in defined], marker="o", ms=3, label=name)
+        style = matplotlib_style(name)
+        values = [r[field]["value"] for r in defined]
+        axes.plot(steps, values, ms=4, label=name, **style)
+        if defined:
+            at = steps[-1], values[-1]
+            axes.annotate(f" {name}", at, color=style["color"], fontsize=8, va="center")
         band = [r for r in defined if r[field]["lo"] is not None]
         axes.fill_between(
             [r["step"] for r in band],
             [r[field]["lo"] for r in band],
             [r[field]["hi"] for r in band],
-            color=line[0].get_color(),
+            color=style["color"],
             alpha=0.15,
             linewidth=0,
         )

@@ -31,5 +31,8 @@ def test_cost_is_drawn_for_the_latest_step_alone(runs):
 def test_interval_bars_lie_where_they_should():
     bar = str(interval_bar({"value": 1.0, "lo": 0.3, "hi": 1.0}))
     assert 'cx="136.0"' in bar
-    assert "M4.0,6H136.0" in bar
+    assert "M43.6,6H136.0" in bar
+    assert bar.count('class="tick"') == 5
+    low, lower = (interval_bar({"value": v, "lo": v - 0.1, "hi": v}) for v in (0.28, 0.2))
+    assert low != lower  # nothing is moved to the edge of the axis
     assert 'class="ci"' not in str(interval_bar({"value": 0.5, "lo": None, "hi": None}))

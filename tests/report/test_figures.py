@@ -55,16 +55,21 @@ def test_a_trajectory_has_a_point_and_a_band_per_attack(runs):
     same = [c for c in runs if c.model_key.startswith("none0")]
     series = figures.series_of(runs)
     found = figures.trajectory_figure(same, series, "t")
-    assert found.chart.count("<circle") == 4
+    assert found.chart.count("<circle") == 2
+    assert found.chart.count('<g class="p ') == 4  # circles and squares
     assert found.chart.count('class="a b s') == 2
-    assert found.chart.count('class="l s') == 4  # two lines, two legend entries
+    assert found.chart.count('class="l s') == 2
+    assert all(f">{name}</text>" in found.chart for name in ("clid", "loss"))  # a panel each
     tpr = figures.trajectory_figure(same, series, "t", "tpr")
     assert "TPR at 1 % FPR" in tpr.chart
 
 
 def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
     found = figures.cost_figure(runs, figures.series_of(runs), "title", "nfe")
-    assert found.chart.count("<circle") == len(runs) + 2
+    by_attack = [sum(run.attack == name for run in runs) for name in ("clid", "loss")]
+    assert found.chart.count("<circle") == by_attack[0]
+    assert found.chart.count("<polygon") == by_attack[1]
+    assert all(found.chart.count(f">{name}</text>") == 1 for name in ("clid", "loss"))
     assert figures.cost_of(runs[0].metrics) in (0.0, 9.0)
 
 

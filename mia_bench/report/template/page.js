@@ -79,6 +79,24 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => { filter(); restore(); }));
 
+  // Columns can be hidden; without this script all are shown.
+  const chooser = document.getElementById("columns");
+  Array.from(table.tHead.rows[0].cells).forEach((cell, column) => {
+    if (column === 0) return;
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = true;
+    box.addEventListener("change", () => {
+      for (const row of [table.tHead.rows[0], ...listed]) {
+        row.cells[column].classList.toggle("off", !box.checked);
+      }
+    });
+    label.append(box, ` ${cell.textContent.trim()}`);
+    chooser.append(label);
+  });
+  chooser.hidden = false;
+
   // A link to a run opens it.
   const open = () => {
     const run = document.getElementById(location.hash.slice(1));
