@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "mia_bench.status",
     "report": "mia_bench.report.__main__",
     "evaluate": "mia_bench.evaluate",
+    "leaderboard": "mia_bench.leaderboard",
     "dataset-test": "mia_bench.dataset_test",
     "verify": "mia_bench.verify",
     "seeds": "mia_bench.seeds",
