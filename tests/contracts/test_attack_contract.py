@@ -59,6 +59,7 @@ GREY_BOX = {
         "b",
         "timesteps",
         "timesteps_with_signal",
+        "in_pixels",
         "latent_shape",
         "chunk",
         "device",
