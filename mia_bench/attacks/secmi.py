@@ -7,6 +7,11 @@ Idea: on a member's own noising path the model agrees with itself from one step 
     z'    = DDIM(DDIM(z~; t_sec -> t_sec + k); t_sec + k -> t_sec)
     statistic: score = - || z' - z~ ||_2^2
     nns:       score = ResNet-18( |z' - z~| ), fitted to the membership of calibration rows
+What is measured: with u = t_sec + k, z' - z~ = (a_t b_u / a_u - b_t) (e_t - e_u), so the error is
+how much the prediction changes from one step to the next, and not how wrong it is. A model that has
+memorised moves straight on a member's path, and the error vanishes; while it memorises, predictions
+are small near members and turn faster, so that the score may fall below an AUC of 0.5, and change
+sides with t_sec: read it with its t_sec.
 Access: GREY_BOX. NFE: t_sec/k + 2. Queries at 0, k, ..., t_sec - k (inversion), at t_sec (up) and
 at t_sec + k (down): 16 for t_sec = 140, 12 for t_sec = 100.
 Differs: t_sec = 140 is what the authors' Stable Diffusion code compares; the paper's 100 is the
