@@ -5,7 +5,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rest test-all test-real lint types check report browser seeds mitigations mitigations-full \
+.PHONY: help run test test-rest test-all test-real lint types check docs report browser seeds mitigations mitigations-full \
   faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny tiny-flow bench \
   bench-scale clean
 
@@ -59,6 +59,10 @@ reproduce: ## two clean installs, two small runs: equal to the bit (minutes; nee
 audit: .venv/installed ## known vulnerabilities of what is installed (needs a network)
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
+
+docs: .venv/installed ## the documentation as a static site in build/site, every link checked (a minute)
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet
 
 report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
 	$(BIN)/python -m mia_bench.report

@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "mia_bench.report.__main__",
     "evaluate": "mia_bench.evaluate",
     "audit": "mia_bench.audit.__main__",
+    "leaderboard": "mia_bench.leaderboard",
     "dataset-test": "mia_bench.dataset_test",
     "verify": "mia_bench.verify",
     "seeds": "mia_bench.seeds",
