@@ -25,7 +25,7 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001  mkdocs gives it by name
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001
     """Links as the site needs them."""
     uri = page.file.src_uri
     folder = (ROOT if uri in ROOT_PAGES else ROOT / "docs" / uri).parent

@@ -113,7 +113,8 @@ def add(folder: Path, scores: Sequence[Path], card_path: Path) -> Entry:
     if len(scores) == 1:
         table = read_scores(scores[0], card.negate)
     elif len(scores) == 2:
-        table = table_of_arrays(*scores, negate=card.negate)
+        members, nonmembers = scores
+        table = table_of_arrays(members, nonmembers, card.negate)
     else:
         raise MiaError("give one file of scores, or one of members and one of non-members.")
     key = hash_key([card.model_dump(), [hash_file(path) for path in scores]])

@@ -180,8 +180,8 @@ def _reduced(picture: Image.Image, skip: int) -> Image.Image:
     if scale == 1.0:
         return picture.crop((0, top, *picture.size))
     plain = picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGB")
-    size = max(1, round(plain.width * scale)), max(1, round((plain.height - top) * scale))
-    return plain.resize(size, box=(0, top, *plain.size), reducing_gap=2.0)
+    width, height = (max(1, round(side * scale)) for side in (plain.width, plain.height - top))
+    return plain.resize((width, height), box=(0, top, *plain.size), reducing_gap=2.0)
 
 
 def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[Problem]]:

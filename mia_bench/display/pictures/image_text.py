@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -56,7 +55,8 @@ class Piece:
     def width(self, size: int) -> float:
         if self.font is None:
             return size
-        return float(fonts.load(self.font, size).getlength(self.text, **self._layout()))
+        font = fonts.load(self.font, size)
+        return float(font.getlength(self.text, direction=self._direction()))
 
     def draw(self, page: Image.Image, x: float, baseline: int, colour: str, size: int) -> None:
         if self.font is None and self.picture is not None:
@@ -68,13 +68,14 @@ class Piece:
                 fill=colour,
                 font=fonts.load(self.font, size),
                 anchor="ls",
-                **self._layout(),
+                direction=self._direction(),
             )
 
-    def _layout(self) -> dict[str, Any]:
+    def _direction(self) -> str | None:
+        """As Pillow calls it; it takes none where it cannot shape text."""
         if not fonts.shapes_text():
-            return {}
-        return {"direction": "ltr" if self.rightwards else "rtl"}
+            return None
+        return "ltr" if self.rightwards else "rtl"
 
 
 def plain_line(text: str) -> str:
