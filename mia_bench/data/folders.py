@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mia_bench.data.imagefolder import add_folder
 from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.picture_folder import add_folder
 from mia_bench.data.source import Item, Listing, Skip, listing
 from mia_bench.utils.errors import Missing
 
