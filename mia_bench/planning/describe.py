@@ -25,9 +25,9 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield f"model.resolution={resolution}, from the model's own files"
     yield plan.split.summary()
     if not plan.absent:
-        rows = [item.caption for item in plan.items_of(plan.split.sample_id)]
-        yield from caption_remarks(plan.experiment.model, rows)
-        yield from cutting_remarks(plan.experiment.attacks, rows)
+        texts = [item.caption for item in plan.items_of(plan.split.sample_id)]
+        yield from caption_remarks(plan.experiment.model, texts)
+        yield from cutting_remarks(plan.experiment.attacks, texts)
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():

@@ -63,7 +63,7 @@ def csv_lines(data: bytes, delimiter: str) -> Iterator[Line]:
         except csv.Error as error:
             yield Line(rows.reader.line_num, None, f"no CSV: {error}")
             continue
-        surplus = row.pop(None, None)  # type: ignore[call-overload]
+        surplus = row.pop(None, None)
         if surplus:
             fields, wanted = len(row) + len(surplus), len(row)
             yield Line(

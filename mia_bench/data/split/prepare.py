@@ -100,13 +100,9 @@ def _make(data: Data, listing: Listing, labelled: bool) -> Split:
         max_distance=data.max_distance,
         allowed=allowed,
     )
-    notes = (
-        split.note,
-        caption_note(captions) if data.duplicates is None else "",
-        _unused(listing),
-    )
-    if labelled:
-        notes = notes[:2]
+    notes = [split.note, caption_note(captions) if data.duplicates is None else ""]
+    if not labelled:
+        notes.append(_unused(listing))
     return replace(split, note="; ".join(filter(None, notes)))
 
 

@@ -23,7 +23,7 @@ from mia_bench.data.source import Listing
 from mia_bench.data.split.roles import Role
 from mia_bench.utils.errors import MiaError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCES = {
     "imagefolder": {"_target_": "mia_bench.data.imagefolder.ImageFolder"},
     "parquet": {"_target_": "mia_bench.data.parquet.Parquet", "name": "p", "licence": "none"},

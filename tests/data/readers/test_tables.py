@@ -1,0 +1,64 @@
+"""Lines of csv, tsv, jsonl, json and parquet tables: rows as they are, or a problem by number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mia_bench.data.readers.tables import csv_lines, read_lines
+
+ROWS = [{"file_name": "a.png", "text": "a cat, on a table"}, {"file_name": "b.png", "text": "dog"}]
+
+
+def written(folder: Path, suffix: str) -> Path:
+    path = folder / f"table{suffix}"
+    if suffix in (".csv", ".tsv"):
+        pd.DataFrame(ROWS).to_csv(path, index=False, sep="," if suffix == ".csv" else "\t")
+    elif suffix == ".parquet":
+        pd.DataFrame(ROWS).to_parquet(path)
+    elif suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
+    else:
+        path.write_text(json.dumps({"rows": ROWS}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
+def test_every_kind_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
+    assert [dict(line.row or {}) for line in read_lines(written(tmp_path, suffix))] == ROWS
+
+
+def test_a_caption_with_a_comma_and_no_quotes_is_a_problem_with_its_line() -> None:
+    good, bad = csv_lines(b"file_name,text\na.png,cat\nb.png,a cat, on a table\n", ",")
+    assert good.row == {"file_name": "a.png", "text": "cat"}
+    assert bad.row is None
+    assert (bad.number, bad.problem.partition(";")[0]) == (3, "3 fields where the header has 2")
+
+
+def test_one_bad_line_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"name": "a"}\nno json\n\xff\n[1]\n{"name": "b"}\n')
+    lines = list(read_lines(path))
+    assert [line.row for line in lines] == [{"name": "a"}, None, None, None, {"name": "b"}]
+    assert [line.number for line in lines] == [1, 2, 3, 4, 5]
+
+
+def test_an_object_has_an_entry_for_each_picture(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps({"a.png": "cat", "b.png": ["x", "y"], "c.png": {"n": 1}, "d": 3}))
+    assert [line.row for line in read_lines(path)] == [
+        {"file_name": "a.png", "caption": "cat"},
+        {"file_name": "b.png", "caption": ["x", "y"]},
+        {"file_name": "c.png", "n": 1},
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("name", "data"), [("a.json", b"3"), ("a.parquet", b"no"), ("a.xls", b"")])
+def test_what_is_no_table_is_refused(name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=r"it holds neither|no parquet|a table ends in"):
+        list(read_lines(tmp_path / name))

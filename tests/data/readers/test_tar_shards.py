@@ -1,0 +1,57 @@
+"""Tar shards: one sample a key, pictures read from their place, names that are never paths."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from corpus import encode, picture
+
+from mia_bench.data.readers import tar_shards
+from mia_bench.data.readers.tar_shards import samples
+
+
+def shard(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_files_of_one_key_are_one_sample(tmp_path: Path) -> None:
+    image = encode(picture(1))
+    files = {
+        "00.png": image,
+        "00.txt": b"a cat",
+        "00.json": b'{"url": "u"}',
+        "00.cls": b"3",
+        "../01.png": image,
+        "../01.caption": b"\xef\xbb\xbfa dog",
+    }
+    first, second = samples(shard(tmp_path / "0.tar", files))
+    assert (first.name, first.caption, first.facts) == ("00", "a cat", {"url": "u"})
+    assert (second.name, second.caption) == ("../01", "a dog")
+    assert first.load().tobytes() == picture(1).convert(first.load().mode).tobytes()
+
+
+def test_a_sample_with_a_damaged_part_says_which(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tar_shards, "MAX_FILE_BYTES", 10)
+    files = {"0.json": b"{", "1.txt": b"\xff\xfe\xff", "2.txt": b"much too long a caption"}
+    problems = [sample.problem for sample in samples(shard(tmp_path / "0.tar", files))]
+    assert problems[0].startswith("its .json cannot be read")
+    assert problems[1].startswith("its .txt cannot be read")
+    assert problems[2] == "23 bytes in one file, at most 10"
+
+
+def test_what_came_before_a_break_is_kept(tmp_path: Path) -> None:
+    path = shard(tmp_path / "0.tar", {"0.txt": b"a", "1.txt": bytes(5000)})
+    path.write_bytes(path.read_bytes()[:1600])
+    read = []
+    with pytest.raises(ValueError, match="the archive is broken"):
+        read.extend(sample.name for sample in samples(path))
+    path_iterator = samples(path)
+    assert next(path_iterator).name == "0"
