@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mia_bench.models import hub
-from mia_bench.models.caption_tokens import whole_ids
 from mia_bench.models.identity import network, tokenizer
+from mia_bench.models.readers.caption_tokens import whole_ids
 from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key, read_chosen
 from mia_bench.models.readers.parts import Parts, unet_folder
 from mia_bench.models.readers.pipeline_kinds import ENCODERS, check_unet, family_of, pipeline_name
@@ -30,7 +30,7 @@ from mia_bench.models.schedule import (
     schedule_key,
     schedule_steps,
 )
-from mia_bench.models.weight_files import contents, load, read_config
+from mia_bench.models.weight_files import contents, load
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -238,10 +238,10 @@ class StableDiffusion:
 
     def caption_tokens(self, captions: Sequence[str]) -> tuple[list[tuple[int, ...]], int]:
         """(token ids of each caption, whole, and how many the text encoder reads of them)."""
-        part, parts = self._encoders()[0], self.parts
-        config = parts.config(part)
-        folder = parts.folder / part.replace("text_encoder", "tokenizer")
-        settings = read_config(folder / "tokenizer_config.json")
+        part = self._encoders()[0]
+        config = self.parts.config(part)
+        folder = self.parts.place(part.replace("text_encoder", "tokenizer"))
+        settings = self.parts.config(folder.name, "tokenizer_config.json")
         most = [config.get("max_position_embeddings", 77), settings.get("model_max_length", 77)]
         return whole_ids(folder, captions), min(most)
 

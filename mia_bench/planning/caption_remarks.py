@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import Attack, VersionsCaptions
-from mia_bench.models.caption_tokens import CutsCaptions
+from mia_bench.models.readers.caption_tokens import CutsCaptions
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:

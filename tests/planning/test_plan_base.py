@@ -13,7 +13,10 @@ from mia_bench.execution.run import execute
 from mia_bench.models.hub import BUNDLED
 from mia_bench.utils.errors import MiaError
 
-AUDIT = ("model.finetune=false", "calibration=split", "eval.blind_rows=false", "attack=[loss,mc]")
+AUDIT = (
+    *("model.finetune=false", "data.random_labels=true", "calibration=split"),
+    *("eval.blind_rows=false", "attack=[loss,mc]"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from mia_bench.models.caption_tokens import CutsCaptions, whole_ids
 from mia_bench.models.hub import BUNDLED
+from mia_bench.models.readers.caption_tokens import CutsCaptions, whole_ids
 from mia_bench.models.stable_diffusion import StableDiffusion
 
 CAPTIONS = ["a cat", "A  CAT", "drawing " * 100, "", "\u732b \u0643\u0644\u0628"]
