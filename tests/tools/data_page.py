@@ -12,9 +12,9 @@ PAGE = ROOT / "docs" / "data.md"
 INTRODUCTION = """# What is read
 
 Every line is a test (`tests/data/readers/test_picture_folder_layouts.py`), and this page is
-written from their list by `python tests/tools/data_page.py`. `data.source.root=<folder>` says where;
-options in the table are of `data.source`. What cannot be used is skipped, counted and named with
-the reason: `mia-bench data data=...` writes the list.
+written from their list by `python tests/tools/data_page.py`. `data.source.root=<folder>` says
+where; options in the table are of `data.source`. What cannot be used is skipped, counted and named
+with the reason: `mia-bench data data=...` writes the list.
 """
 CAPTIONS = """
 Text is UTF-8, or what its byte-order mark says. A line of a csv with more fields than its header is
