@@ -56,8 +56,8 @@ COMMAND = Command(
         "mia-bench audit owner model=my/model members=trained_on nonmembers=others",
         "mia-bench audit data model=owner/name mine=my/works unseen=my/unpublished",
         "mia-bench audit make-variants mine=my/works out=my/sealed",
-        "mia-bench audit plan model=owner/name mine=my/works unseen=my/others plan=plan.json",
-        "mia-bench audit data model=owner/name mine=my/works unseen=my/others plan=plan.json",
+        "mia-bench audit plan model=owner/name mine=works unseen=others plan=plan.json",
+        "mia-bench audit data model=owner/name mine=works unseen=others plan=plan.json",
     ),
 )
 

@@ -22,7 +22,7 @@ FORMATS = ("table", "csv", "markdown")
 DROPPED_FIRST = (
     *("captions", "paper", "weights", "members", "data", "model", "pixels", "access", "NFE"),
 )
-MIN_SENTENCE_COLUMNS = 30
+MIN_SENTENCE_COLUMNS = 28
 GAP = "  "
 COMMAND = Command(
     "list",

@@ -31,6 +31,7 @@ class Folders:
         captions: own (empty where a picture has none), none, or one for all, which is `caption`.
         content: what the folders held when the audit was planned: it only keeps audits of other
             content apart.
+        follow_links: links may lead out of the folders, and linked folders are read.
     """
 
     members: str
@@ -40,13 +41,14 @@ class Folders:
     content: str = ""
     name: str = "audit"
     licence: str = "yours to know"
+    follow_links: bool = False
 
     def items(self) -> Listing:
         """Both pools. Raises Missing when a folder is not there."""
         items: list[Item] = []
         skipped: list[Skip] = []
         for folder, pool in ((self.members, MEMBER), (self.nonmembers, NONMEMBER)):
-            read = read_folder(Path(folder).expanduser(), self.name)
+            read = read_folder(Path(folder).expanduser(), self.name, self.follow_links)
             items += [self._captioned(replace(item, pool=pool)) for item in read.items]
             skipped += read.skipped
         return listing(items, skipped)
@@ -57,11 +59,11 @@ class Folders:
         return replace(item, caption=self.caption if self.captions == "one" else "")
 
 
-def read_folder(folder: Path, source: str) -> Listing:
+def read_folder(folder: Path, source: str, follow_links: bool = False) -> Listing:
     """Every picture below `folder`, with its caption or "". Raises Missing when it is not there."""
     if not folder.is_dir():
         raise Missing(f"{folder} is not a folder: give a folder of pictures.")
-    pairs = Pairs(source, folder)
+    pairs = Pairs(source, folder, follow_links=follow_links)
     add_folder(pairs, folder)
     captioned = {item.name for item in pairs.items}
     passed_over = [skip for skip in pairs.skipped if skip.reason in WITHOUT_CAPTION]

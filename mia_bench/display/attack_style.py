@@ -1,6 +1,6 @@
 """One colour, dash and marker for each attack, in every figure, of a page, a run or a study alike.
 
-Those most often shown together come first and have colours of their own; with seven colours, five
+Those most often shown together come first and have colours of their own; with seven colours, seven
 dashes and six markers, what shares a colour differs by the other two.
 """
 
@@ -15,7 +15,8 @@ FIRST = (
     *("gsa", "gradient_masking", "ensemble", "clid_vec", "pian", "secmi_nns", "gsa2", "mc15"),
     *("loss5", "clid_importance", "clid_gaussian", "clid_null", "pfami_paired", "pfami_nns"),
     *("noise_agg_null", "noise_agg_ii", "noise_agg_iii", "drc_mse", "drc_cheap", "drc_full"),
-    *("drc_tasks", "drc_face", "secmi100", "mc_full"),
+    *("drc_tasks", "drc_face", "secmi100", "mc_full", "noise_agg_size", "noise_agg_relative"),
+    *("noise_agg_tuned", "drc_hole", "drc_whole", "drc_spread", "rf_mc", "rf_mc_cal", "rf_curve"),
 )
 OTHERS = 97  # numbers that attacks without a place of their own are spread over
 MATPLOTLIB_MARKERS = ("o", "s", "D", "^", "v", "P")

@@ -29,7 +29,7 @@ from mia_bench.storage.stored_files import read_frame, read_manifest
 from mia_bench.utils.errors import MiaError
 
 ENTRIES = "entries"
-SCORES, CARD, MEASURED = "scores.parquet", "card.json", "metrics.json"
+SCORES, CARD, MEASURED = layout.SCORES_FILE, "card.json", layout.METRICS_FILE
 SEED = 0
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -28,6 +28,7 @@ from transformers import CLIPTextModel, PreTrainedTokenizerBase, T5Config, T5Enc
 
 from mia_bench.models.dit.flux import FluxVelocity
 from mia_bench.models.hub import BUNDLED
+from mia_bench.models.weight_files import load
 from mia_bench.pretrain.corpus import Corpus
 from mia_bench.pretrain.denoiser import (
     FINAL_AVERAGE_DECAY,
@@ -100,10 +101,9 @@ def train_flow(
     folder.mkdir(parents=True, exist_ok=True)
     state_path = folder / "flow.pt"
     tokenizer = build_tokenizer(TOKENS)
-    vae = AutoencoderKL.from_pretrained(BUNDLED / "tiny" / "vae", torch_dtype=torch.float32).eval()
-    clip = CLIPTextModel.from_pretrained(
-        BUNDLED / "tiny" / "text_encoder", torch_dtype=torch.float32
-    ).eval()
+    tiny = BUNDLED / "tiny"
+    vae = load(AutoencoderKL, tiny / "vae", exact=True, torch_dtype=torch.float32).eval()
+    clip = load(CLIPTextModel, tiny / "text_encoder", exact=True, torch_dtype=torch.float32).eval()
     latents, scale = encode_corpus(vae, corpus)
     vae.register_to_config(scaling_factor=scale, shift_factor=0.0)
     captions, null = tokenise_variants(corpus, tokenizer), tokens(tokenizer, [""])[0]

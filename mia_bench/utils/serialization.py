@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mia_bench.utils.errors import MiaError
 
@@ -27,12 +28,21 @@ def check_tensors(path: Path) -> None:
     Raises:
         MiaError: it cannot be read, or it names anything to run.
     """
+    load_tensors(path)
+
+
+def load_tensors(path: Path) -> Any:
+    """What a pickle of tensors holds, on the CPU; nothing in it is run.
+
+    Raises:
+        MiaError: it cannot be read, or it names anything to run.
+    """
     import pickle
 
     import torch
 
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except pickle.UnpicklingError as error:
         raise MiaError(f"{path} holds more than tensors. {refusal(path)}") from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:

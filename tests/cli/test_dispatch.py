@@ -52,7 +52,7 @@ def test_who_is_started_with_what(started, words, expected):
         (["dataset_test"], "Did you mean 'dataset-test'?"),
         (["help", "seed"], "Did you mean 'seeds'?"),
         (["clid"], "Did you mean attack=clid?"),
-        (["xyzzy"], "Known: bench, dashboard"),
+        (["xyzzy"], "Known: audit, bench, dashboard"),
         (["../../etc/passwd"], "no command '../../etc/passwd'"),
     ],
 )

@@ -73,8 +73,8 @@ def outcome(plan: Plan, into: Path) -> dict[str, tuple[pd.DataFrame, dict[str, A
 
 
 def relabel(plan: Plan, known: set[str], seed: int) -> Any:
-    """`scoring._known` with the labels of all rows but the `known` ones dealt again."""
-    real = inputs._known
+    """`inputs._labelled` with the labels of all rows but the `known` ones dealt again."""
+    real = inputs._labelled
     roles = {r.sample_id: str(r.role) for r in plan.split.table if str(r.role).startswith("target")}
     open_ones = sorted(set(roles) - known)
     dealt = np.random.default_rng(seed).permutation([roles[sid] for sid in open_ones])
@@ -101,7 +101,7 @@ def test_evaluation_labels_decide_nothing_but_metrics(
     honest = outcome(plan, tmp_path / "honest")
     table = honest["clid"][0]
     known = set(table.sample_id[table.calibration])
-    monkeypatch.setattr(inputs, "_known", relabel(plan, known, 1))
+    monkeypatch.setattr(inputs, "_labelled", relabel(plan, known, 1))
     # groups hold one class only: rows whose label moved are groups of their own
     monkeypatch.setattr(score_table, "evaluate", ungrouped(score_table.evaluate))
     for module in (score_table, ensemble_comparison):

@@ -10,7 +10,6 @@ or is named in an error.
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.serialization import load_tensors
 
 EMA = "ema_model"
 TABLE = "time_embedding.timembedding.0.weight"
@@ -89,15 +89,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         MiaError: it cannot be read, holds more than tensors, or has no `ema_model`.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise MiaError(
-            f"{path} holds more than tensors, and opening that would run it: it is not loaded."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise MiaError(f"{path} cannot be read: {first} Fetch it again.") from error
+    content = load_tensors(path)
     weights = content.get(EMA) if isinstance(content, dict) else None
     if not isinstance(weights, Mapping) or not all(isinstance(v, Tensor) for v in weights.values()):
         there = ", ".join(map(str, content)) if isinstance(content, dict) else "no dictionary"
