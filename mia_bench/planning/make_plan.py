@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mia_bench.data.captions.attacker import with_attacker_captions
@@ -9,11 +10,13 @@ from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.prepare import prepare
 from mia_bench.models import ChecksItself, base_of
-from mia_bench.planning.experiment import Experiment
+from mia_bench.planning.applicable import SKIP, left_out_without_captions
+from mia_bench.planning.experiment import Experiment, leave_out
 from mia_bench.planning.keys import split_file
 from mia_bench.planning.membership import by_column
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.preflight import precheck
+from mia_bench.planning.specs import EVALUATION_ROLES
 from mia_bench.storage.hashing import canonical
 from mia_bench.utils.errors import Missing
 
@@ -39,9 +42,23 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
     if key not in listed:
         listed[key] = _list_data(experiment)
     split, items = listed[key]
+    experiment = _with_captions_needed(experiment, split, items)
     plan = Plan(experiment, split, items, experiment.outputs)
     precheck(plan)
     return plan
+
+
+def _with_captions_needed(
+    experiment: Experiment, split: Split, items: Mapping[str, Item]
+) -> Experiment:
+    """The experiment without attacks that compare captions, where the data have none and
+    eval.inapplicable=skip leaves such attacks out; `precheck` refuses them otherwise."""
+    rows = split.rows(*EVALUATION_ROLES)
+    captioned = any(items[split.sample_id[i]].caption.strip() for i in rows)
+    if captioned or experiment.options.eval.inapplicable != SKIP:
+        return experiment
+    reason = "no row to be scored has one"
+    return leave_out(experiment, left_out_without_captions(experiment.attacks, SKIP, reason))
 
 
 def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:

@@ -55,6 +55,14 @@ def test_attacks_that_compare_captions_are_refused_in_the_plan_by_name(
         run_or_plan(run)
 
 
+def test_all_attacks_are_those_that_do_without(folder_run, tmp_path) -> None:
+    root = album(tmp_path / "album", lambda _: None)
+    words = ("attack=[loss,clid]", "data.captions=null", "eval.inapplicable=skip")
+    plan = make_plan(folder_run(*words, outputs=tmp_path, root=root))
+    assert [run.name for run in plan.runs] == ["loss"]
+    assert plan.experiment.left_out == {"clid": "no row to be scored has one"}
+
+
 def test_pictures_without_captions_take_those_of_a_file(folder_run, tmp_path) -> None:
     root = album(tmp_path / "album", lambda _: None)
     ids = [
