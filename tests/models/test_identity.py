@@ -62,12 +62,12 @@ def otherwise(value):
     return {None: ["a", 2, True], "silu": ["gelu"], "quick_gelu": ["gelu"]}.get(value, ["!"])
 
 
-CONFIGS = [
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
+CONFIGS = [  # every option of one asks the model again: minutes for the larger ones
+    pytest.param("scheduler/scheduler_config.json", marks=pytest.mark.long),
+    pytest.param("text_encoder/config.json", marks=pytest.mark.long),
     "tokenizer/tokenizer_config.json",
-    "unet/config.json",
-    "vae/config.json",
+    pytest.param("unet/config.json", marks=pytest.mark.long),
+    pytest.param("vae/config.json", marks=pytest.mark.long),
 ]
 
 
