@@ -4,6 +4,7 @@ it says."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
+from mia_bench.attacks.drc import DRC
 from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.models.dit.builder import DiffusionTransformer
@@ -64,6 +66,8 @@ def test_every_grey_box_attack_runs(
     name: str, target: Target, random_batch: Callable[..., Batch]
 ) -> None:
     attack: Attack = build(NODES[name], name)
+    if isinstance(attack, DRC) and attack.tasks == DRC().tasks and target.latent_shape[-1] <= 8:
+        attack = replace(attack, tasks=("inpaint:0.05",))  # a larger hole leaves no latent cell
     pixels = target.decode(torch.zeros(1, *target.latent_shape)).shape[-1]
     drawn = random_batch(2, 0, pixels)
     batch = Batch(drawn.sample_id, drawn.image, ("a small red boat on the image", ""))
