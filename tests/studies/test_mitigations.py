@@ -36,7 +36,7 @@ def test_every_cell_has_attacks_utility_and_what_was_spent(study):
 @pytest.mark.long
 def test_tables_and_figures_are_written(study, tmp_path):
     text = report(study, tmp_path, "0 small=true").read_text()
-    assert "mitigation_study 0 small=true`, seeds 0" in text
+    assert "`mia-bench mitigations 0 small=true`, seeds 0" in text
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[1] for line in lines if line.startswith("| loss")] == ["none", "dp"]
     assert any(line.startswith("| (base)") for line in lines)

@@ -37,14 +37,14 @@ def test_a_fine_tune_leaves_no_network_behind(small, tmp_path, monkeypatch):
     from mia_bench.execution import stages
 
     seen = []
-    load = stages.load_model
+    load = stages.load_untrained
 
     def watched(*arguments, **options):
         target = load(*arguments, **options)
         seen.append(weakref.ref(target.unet))
         return target
 
-    monkeypatch.setattr(stages, "load_model", watched)
+    monkeypatch.setattr(stages, "load_untrained", watched)
     train_models(make_plan(small(outputs=tmp_path)))
     assert len(seen) == 2
     assert [ref() for ref in seen] == [None, None]

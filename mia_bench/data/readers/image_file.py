@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mia_bench.data.readers.preprocessing import require_usable_size, to_rgb
 
@@ -59,6 +59,8 @@ def decode(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             # harmless oddities of old files (EXIF, palettes) and the size we check ourselves
             warnings.simplefilter("ignore")
+            # a library may have let Pillow make up what a truncated file lacks (WeasyPrint does)
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
             with Image.open(BytesIO(data), formats=_formats()) as image:
                 _check_size(image)
                 image.seek(0)

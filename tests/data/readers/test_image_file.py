@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import IMAGES, encode, exif, picture, png_of, sixteen_bit
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mia_bench.data.readers.image_file import decode, read_picture
 
@@ -22,6 +22,14 @@ def test_every_file_of_the_corpus_is_read_or_refused_with_a_reason(name: str) ->
     else:
         with pytest.raises(ValueError, match=reason):
             decode(build())
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name.startswith("truncated")])
+def test_a_library_that_asks_pillow_to_complete_files_changes_nothing(name, monkeypatch) -> None:
+    """Importing WeasyPrint does so for the whole process."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(ValueError, match="broken"):
+        decode(IMAGES[name][0]())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
