@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -36,8 +35,8 @@ from mia_bench.attacks import Access, Calibration, Features, Floats, later_field
 from mia_bench.attacks.components.caption_reductions import (
     character_thirds,
     clip_words,
+    has_unspaced,
     importances,
-    is_unspaced,
     noised,
     word_thirds,
 )
@@ -109,7 +108,7 @@ class CLiD:
     def caption_version(self, captions: Sequence[str]) -> int | None:
         """Captions of languages without spaces were once cut as one word."""
         cut = self.reduction in ("thirds", "importance")
-        return 2 if cut and any(map(is_unspaced, chain.from_iterable(captions))) else None
+        return 2 if cut and any(map(has_unspaced, captions)) else None
 
     @property
     def least_rows(self) -> int:

@@ -12,6 +12,7 @@ compare by the target's own text encoder, which is the one the U-Net listens to:
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -24,24 +25,20 @@ from mia_bench.target import Batch, Condition, Target
 from mia_bench.utils.rng import keyed_generator
 
 DIGITS = 5  # of a weight; the sums behind it differ in the seventh with the size of a batch
-UNSPACED_SCRIPTS = (
-    *((0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF)),
-    *(
-        (0x4E00, 0x9FFF),
-        (0xF900, 0xFAFF),
-        (0xFF66, 0xFF9D),
-        (0x20000, 0x3FFFF),
-    ),  # Chinese, Japanese
-    *((0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF)),
+UNSPACED_LETTER = re.compile(
+    # Chinese and Japanese
+    "[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
+    # Thai and Lao, Tibetan, Burmese, Khmer
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]"
 )
-"""First and last code points of scripts without spaces: Chinese and Japanese; Thai to Khmer."""
+"""A letter of a script without spaces between words."""
 POOLED = "text_embeds"  # diffusers' name for a second, pooled embedding of the same caption
 
 
-def is_unspaced(character: str) -> bool:
-    """A letter of a script without spaces between words: Chinese, Japanese, Thai and others."""
-    code = ord(character)
-    return any(low <= code <= high for low, high in UNSPACED_SCRIPTS)
+def has_unspaced(text: str) -> bool:
+    """Whether any letter is of a script without spaces between words: Chinese, Thai and others."""
+    return UNSPACED_LETTER.search(text) is not None
 
 
 def caption_units(caption: str) -> list[str]:
@@ -55,8 +52,8 @@ def caption_units(caption: str) -> list[str]:
         start = len(units)
         for character in word:
             mark = unicodedata.category(character).startswith("M")
-            inside = len(units) > start and not is_unspaced(units[-1].strip()[:1] or " ")
-            if len(units) > start and (mark or (inside and not is_unspaced(character))):
+            inside = len(units) > start and not has_unspaced(units[-1].strip()[:1])
+            if len(units) > start and (mark or (inside and not has_unspaced(character))):
                 units[-1] += character
             else:
                 lead = " " if len(units) == start and start else ""
