@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -11,16 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mia_bench.pretrain.corpus import Corpus
-from mia_bench.pretrain.loop import (
-    learning_rate,
-    load_state,
-    save_state,
-    set_learning_rate,
-    step_generator,
-    update_average,
-)
+from mia_bench.pretrain.loop import Progress, Stage, train_averaged
 
 KL_WEIGHT = 1e-4
+AVERAGE_DECAY = 0.995
+SAVE_EVERY_STEPS = 200
 GRADIENT_WEIGHT = 0.5
 
 
@@ -44,52 +38,31 @@ def train_autoencoder(
     corpus: Corpus, folder: Path, steps: int, batch_size: int = 16, peak_lr: float = 1.5e-3
 ) -> AutoencoderKL:
     """The averaged autoencoder after `steps` steps; resumes from `folder`/autoencoder.pt."""
-    state_path = folder / "autoencoder.pt"
     torch.manual_seed(0)
     model, average = (build_autoencoder(corpus.images.shape[1]) for _ in range(2))
     average.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True, weight_decay=1e-4)
-    start = 0
-    if state := load_state(state_path):
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
     images = torch.from_numpy(corpus.images[~corpus.held_out]).permute(0, 3, 1, 2)
-    began = time.monotonic()
-    for step in range(start, steps):
-        generator = step_generator(step)
+    held_out = torch.from_numpy(corpus.images[corpus.held_out]).permute(0, 3, 1, 2)
+
+    def loss_of(generator: torch.Generator) -> Tensor:
         x = augment(
             images[torch.randint(len(images), (batch_size,), generator=generator)], generator
         )
         x = x.contiguous(memory_format=torch.channels_last)
         posterior = model.encode(x).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator)
-        loss = reconstruction_loss(model.decode(posterior.mean + posterior.std * noise).sample, x)
-        loss = loss + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
-        set_learning_rate(optimizer, learning_rate(step, steps, peak_lr))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        update_average(average, model, min(0.995, (1 + step) / (10 + step)))
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            save_state(
-                state_path,
-                {
-                    "model": model.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step + 1,
-                },
-            )
-            held_out = torch.from_numpy(corpus.images[corpus.held_out]).permute(0, 3, 1, 2)
-            seconds = (time.monotonic() - began) / (step + 1 - start)
-            print(
-                f"autoencoder {step + 1}/{steps} loss {loss.item():.4f} "
-                f"held-out PSNR {psnr(average, held_out):.2f} dB {seconds:.2f} s/step",
-                flush=True,
-            )
+        decoded = model.decode(posterior.mean + posterior.std * noise).sample
+        divergence: Tensor = posterior.kl().mean() / posterior.mean[0].numel()
+        return reconstruction_loss(decoded, x) + KL_WEIGHT * divergence
+
+    def log_line(now: Progress) -> str:
+        return (
+            f"autoencoder {now.step}/{steps} loss {now.loss:.4f} "
+            f"held-out PSNR {psnr(average, held_out):.2f} dB {now.seconds:.2f} s/step"
+        )
+
+    stage = Stage(peak_lr, 1e-4, AVERAGE_DECAY, SAVE_EVERY_STEPS)
+    train_averaged(stage, model, average, folder / "autoencoder.pt", steps, loss_of, log_line)
     return average.eval()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +13,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
 
 from mia_bench.pretrain.corpus import Corpus
-from mia_bench.pretrain.loop import (
-    learning_rate,
-    load_state,
-    save_state,
-    set_learning_rate,
-    step_generator,
-    update_average,
-)
+from mia_bench.pretrain.loop import Progress, Stage, train_averaged
 from mia_bench.pretrain.tokenizer import build_tokenizer
 
 TOKENS = 32
@@ -30,6 +22,7 @@ P_UNCOND = 0.1
 P_FULL_CAPTION = 0.6
 VARIANTS = 8
 FINAL_AVERAGE_DECAY = 0.9995
+SAVE_EVERY_STEPS, JUDGE_EVERY_STEPS = 250, 1000
 
 
 @dataclass(frozen=True)
@@ -132,7 +125,6 @@ def train_denoiser(
     peak: float = 1e-3,
 ) -> Denoiser:
     """The averaged denoiser after `steps` steps; resumes from `folder`/denoiser.pt."""
-    state_path = folder / "denoiser.pt"
     tokenizer = build_tokenizer(TOKENS)
     scheduler = build_scheduler()
     latents, scale = encode_corpus(vae, corpus)
@@ -147,57 +139,45 @@ def train_denoiser(
         {"unet": build_unet(latents.shape[-1]), "text": build_text_encoder(tokenizer)}
     )
     average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True, weight_decay=1e-3)
-    start = 0
-    if state := load_state(state_path):
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-    began = time.monotonic()
-    running = 0.0
-    for step in range(start, steps):
-        g = step_generator(step)
+
+    def loss_of(g: torch.Generator) -> Tensor:
         rows = train[torch.randint(len(train), (batch,), generator=g)]
         mirror = torch.randint(2, (batch,), generator=g)
-        variant = torch.randint(VARIANTS, (batch,), generator=g)
-        variant[torch.rand(batch, generator=g) < P_FULL_CAPTION] = 0
-        ids = captions[rows, variant]
-        ids[torch.rand(batch, generator=g) < P_UNCOND] = null
+        ids = drawn_captions(captions[rows], null, g)
         z0 = latents[mirror, rows]
         t = torch.randint(1000, (batch,), generator=g)
         eps = torch.randn(z0.shape, generator=g)
         z_t = scheduler.add_noise(z0, eps, t).contiguous(memory_format=torch.channels_last)
-        loss = F.mse_loss(model["unet"](z_t, t, model["text"](ids)[0]).sample, eps)
-        set_learning_rate(optimizer, learning_rate(step, steps, peak))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        update_average(average, model, min(FINAL_AVERAGE_DECAY, (1 + step) / (10 + step)))
-        running += loss.item()
-        if (step + 1) % 250 == 0 or step + 1 == steps:
-            save_state(
-                state_path,
-                {
-                    "model": model.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step + 1,
-                },
-            )
-            seconds = (time.monotonic() - began) / (step + 1 - start)
-            line = f"denoiser {step + 1}/{steps} loss {running / 250:.4f} {seconds:.2f} s/step"
-            if (step + 1) % 1000 == 0 or step + 1 == steps:
-                rows = torch.nonzero(held_out).squeeze(1)
-                ids = captions[rows, 0]
-                conditional = evaluate(average, scheduler, latents[0, rows], ids)
-                null_error = evaluate(average, scheduler, latents[0, rows], null.expand_as(ids))
-                line += f" held-out conditional {conditional:.4f} null {null_error:.4f}"
-            print(line, flush=True)
-            running = 0.0
+        return F.mse_loss(model["unet"](z_t, t, model["text"](ids)[0]).sample, eps)
+
+    def log_line(now: Progress) -> str:
+        line = f"denoiser {now.step}/{steps} loss {now.mean_loss:.4f} {now.seconds:.2f} s/step"
+        if now.step % JUDGE_EVERY_STEPS and not now.last:
+            return line
+        rows = torch.nonzero(held_out).squeeze(1)
+        ids = captions[rows, 0]
+        own = evaluate(average, scheduler, latents[0, rows], ids)
+        without = evaluate(average, scheduler, latents[0, rows], null.expand_as(ids))
+        return f"{line} held-out conditional {own:.4f} null {without:.4f}"
+
+    stage = Stage(peak, 1e-3, FINAL_AVERAGE_DECAY, SAVE_EVERY_STEPS)
+    train_averaged(stage, model, average, folder / "denoiser.pt", steps, loss_of, log_line)
     average.eval()
     return Denoiser(average["unet"], average["text"], tokenizer, scheduler)
+
+
+def drawn_captions(variants: Tensor, null: Tensor, g: torch.Generator) -> Tensor:
+    """(B, tokens) ids: mostly the full caption, else a shorter one, sometimes none.
+
+    Args:
+        variants: (B, VARIANTS, tokens), the full caption first.
+    """
+    batch = len(variants)
+    chosen = torch.randint(VARIANTS, (batch,), generator=g)
+    chosen[torch.rand(batch, generator=g) < P_FULL_CAPTION] = 0
+    ids = variants[torch.arange(batch), chosen]
+    ids[torch.rand(batch, generator=g) < P_UNCOND] = null
+    return ids
 
 
 @torch.no_grad()

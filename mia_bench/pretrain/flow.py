@@ -10,10 +10,8 @@ the bundled U-Net.
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import (
@@ -32,25 +30,17 @@ from mia_bench.models.weight_files import load
 from mia_bench.pretrain.corpus import Corpus
 from mia_bench.pretrain.denoiser import (
     FINAL_AVERAGE_DECAY,
-    P_FULL_CAPTION,
-    P_UNCOND,
-    VARIANTS,
+    JUDGE_EVERY_STEPS,
+    SAVE_EVERY_STEPS,
+    drawn_captions,
     encode_corpus,
     tokenise_variants,
     tokens,
 )
-from mia_bench.pretrain.loop import (
-    learning_rate,
-    load_state,
-    save_state,
-    set_learning_rate,
-    step_generator,
-    update_average,
-)
+from mia_bench.pretrain.loop import Progress, Stage, train_averaged
 from mia_bench.pretrain.tokenizer import build_tokenizer
 
 TOKENS, WIDTH, TEXT_WIDTH = 32, 128, 64
-SAVE_EVERY_STEPS, JUDGE_EVERY_STEPS = 250, 1000
 CALL = FluxVelocity(None)
 
 
@@ -99,7 +89,6 @@ def train_flow(
 ) -> FlowParts:
     """The averaged model after `steps` steps; resumes from `folder`/flow.pt."""
     folder.mkdir(parents=True, exist_ok=True)
-    state_path = folder / "flow.pt"
     tokenizer = build_tokenizer(TOKENS)
     tiny = BUNDLED / "tiny"
     vae = load(AutoencoderKL, tiny / "vae", exact=True, torch_dtype=torch.float32).eval()
@@ -113,60 +102,28 @@ def train_flow(
     torch.manual_seed(0)
     model = nn.ModuleDict({"transformer": build_transformer(), "text": build_text(tokenizer)})
     average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True, weight_decay=1e-3)
-    start = 0
-    if state := load_state(state_path):
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-    began, running = time.monotonic(), 0.0
-    for step in range(start, steps):
-        g = step_generator(step)
+
+    def loss_of(g: torch.Generator) -> Tensor:
         rows = train[torch.randint(len(train), (batch,), generator=g)]
         mirror = torch.randint(2, (batch,), generator=g)
-        ids = _captions(captions[rows], null, g)
+        ids = drawn_captions(captions[rows], null, g)
         sigma = torch.randn(batch, generator=g).sigmoid()
         z0 = latents[mirror, rows]
         eps = torch.randn(z0.shape, generator=g)
-        loss = F.mse_loss(velocity(model, clip, mixed(z0, eps, sigma), sigma, ids), eps - z0)
-        set_learning_rate(optimizer, learning_rate(step, steps, peak))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        update_average(average, model, min(FINAL_AVERAGE_DECAY, (1 + step) / (10 + step)))
-        running += loss.item()
-        last = step + 1 == steps
-        if (step + 1) % SAVE_EVERY_STEPS == 0 or last:
-            states: dict[str, Any] = {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-            }
-            save_state(state_path, states)
-            seconds = (time.monotonic() - began) / (step + 1 - start)
-            line = f"flow {step + 1}/{steps} loss {running / SAVE_EVERY_STEPS:.4f}"
-            line += f" {seconds:.2f} s/step"
-            if (step + 1) % JUDGE_EVERY_STEPS == 0 or last:
-                rows = torch.nonzero(held_out).squeeze(1)
-                own = judge(average, clip, latents[0, rows], captions[rows, 0])
-                without = judge(average, clip, latents[0, rows], null.expand(len(rows), -1))
-                line += f" held-out conditional {own:.4f} null {without:.4f}"
-            print(line, flush=True)
-            running = 0.0
+        return F.mse_loss(velocity(model, clip, mixed(z0, eps, sigma), sigma, ids), eps - z0)
+
+    def log_line(now: Progress) -> str:
+        line = f"flow {now.step}/{steps} loss {now.mean_loss:.4f} {now.seconds:.2f} s/step"
+        if now.step % JUDGE_EVERY_STEPS and not now.last:
+            return line
+        rows = torch.nonzero(held_out).squeeze(1)
+        own = judge(average, clip, latents[0, rows], captions[rows, 0])
+        without = judge(average, clip, latents[0, rows], null.expand(len(rows), -1))
+        return f"{line} held-out conditional {own:.4f} null {without:.4f}"
+
+    stage = Stage(peak, 1e-3, FINAL_AVERAGE_DECAY, SAVE_EVERY_STEPS)
+    train_averaged(stage, model, average, folder / "flow.pt", steps, loss_of, log_line)
     return FlowParts(average.eval(), clip, tokenizer, vae)
-
-
-def _captions(variants: Tensor, null: Tensor, g: torch.Generator) -> Tensor:
-    """(B, tokens) ids: mostly the full caption, else a shorter one, sometimes none."""
-    batch = len(variants)
-    chosen = torch.randint(VARIANTS, (batch,), generator=g)
-    chosen[torch.rand(batch, generator=g) < P_FULL_CAPTION] = 0
-    ids = variants[torch.arange(batch), chosen]
-    ids[torch.rand(batch, generator=g) < P_UNCOND] = null
-    return ids
 
 
 def mixed(z0: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:

@@ -1,13 +1,16 @@
-"""What both training stages share: a schedule, a resumable state, a log line."""
+"""What all training stages share: the loop with its schedule, average and resumable state."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def learning_rate(
@@ -51,3 +54,72 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage trains: `average_decay` is reached from below, states are saved `save_every`."""
+
+    peak: float
+    weight_decay: float
+    average_decay: float
+    save_every: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stage is when it saves. `mean_loss` is over `save_every` steps, seconds a step's."""
+
+    step: int
+    last: bool
+    loss: float
+    mean_loss: float
+    seconds: float
+
+
+def train_averaged(
+    stage: Stage,
+    model: nn.Module,
+    average: nn.Module,
+    state_path: Path,
+    steps: int,
+    loss_of: Callable[[torch.Generator], Tensor],
+    log_line: Callable[[Progress], str],
+) -> None:
+    """Train `model`, and `average` along with it, up to `steps`; resumes from `state_path`.
+
+    Args:
+        loss_of: the loss of one step, from the random numbers of that step.
+        log_line: what is printed whenever a state was saved.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True, weight_decay=stage.weight_decay)
+    start = 0
+    if state := load_state(state_path):
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+    began, running = time.monotonic(), 0.0
+    for step in range(start, steps):
+        loss = loss_of(step_generator(step))
+        set_learning_rate(optimizer, learning_rate(step, steps, stage.peak))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        update_average(average, model, min(stage.average_decay, (1 + step) / (10 + step)))
+        running += loss.item()
+        done, last = step + 1, step + 1 == steps
+        if done % stage.save_every and not last:
+            continue
+        states: dict[str, Any] = {
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": done,
+        }
+        save_state(state_path, states)
+        seconds = (time.monotonic() - began) / (done - start)
+        mean = running / stage.save_every
+        print(log_line(Progress(done, last, loss.item(), mean, seconds)), flush=True)
+        running = 0.0
