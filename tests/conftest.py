@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import hypothesis  # noqa: F401  before the freeze, which hides objects from its start-up check
@@ -154,28 +153,6 @@ def random_batch() -> Callable[..., Batch]:
         return draw_batch(n, seed, size)
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def pipelines() -> ModuleType:
-    """The module that saves random pipelines of every family."""
-    import pipelines
-
-    return pipelines
-
-
-@pytest.fixture(scope="session")
-def narrow(pipelines: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """narrow("sd1" | "sd2" | "sdxl"): a folder with a random pipeline, not to be written to."""
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            path = tmp_path_factory.mktemp("pipelines") / family
-            made[family] = pipelines.save_pipeline(path, family)
-        return made[family]
-
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -277,10 +276,3 @@ def exposure(table: pd.DataFrame) -> pd.DataFrame:
         percentile=100 * below / max(1, second.size),
         p_value=(1 + second.size - below) / (second.size + 1),
     ).reset_index(drop=True)
-
-
-def to_json(value: Any) -> Any:
-    """Findings as plain JSON."""
-    from dataclasses import asdict
-
-    return asdict(value)

@@ -30,11 +30,12 @@ from mia_bench.audit.verdict import Answer
 from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.data.split.near_duplicates import Thumbnails, thumbnails
+from mia_bench.display.page_template import page_templates
 from mia_bench.display.svg import Key, Plane, linear, standalone
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.text import safe_name
+from mia_bench.utils.text import safe_name, table_cell
 
 TEMPLATE = Path(__file__).parent / "template"
 THUMBNAIL_PIXELS = 160
@@ -45,7 +46,6 @@ EVIDENCE_EACH = 3  # pictures at either end that are shown as the model sees the
 BINS = 20
 CHART_HEIGHT = 240
 COLOURS = {Answer.YES: "bad", Answer.NO_EVIDENCE: "good", Answer.CANNOT_SAY: "warn"}
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
 
 @dataclass(frozen=True)
@@ -145,15 +145,7 @@ def _evidence(result: AuditResult) -> list[ShownEvidence]:
 
 def render(page: AuditPage, print_style: bool = False) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATE)
     styles = ["page.css", *(["print.css"] if print_style else [])]
     style = "\n".join((TEMPLATE / name).read_text(encoding="utf-8") for name in styles)
     text: str = environment.get_template("audit.html.j2").render(
@@ -297,5 +289,4 @@ def as_csv(rows: pd.DataFrame) -> str:
 def _spreadsheet(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return table_cell(value)

@@ -19,6 +19,7 @@ from mia_bench.audit.findings import AuditFindings, find, judge
 from mia_bench.audit.result import AuditResult, PreparedAudit
 from mia_bench.audit.sets import SetDifference
 from mia_bench.audit.variants import find_ranks
+from mia_bench.evaluation.json_differences import json_differences
 from mia_bench.planning.keys import base_key
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import get_or_build, is_complete
@@ -30,7 +31,6 @@ from mia_bench.utils.errors import MiaError
 VERSION = 1
 PLAN_HASH = "hash"
 PLANNED = ("kind", "variants", "model", "base", "split", "captions", "attacks", "alpha", "seed")
-TOLERANCE = 1e-9  # of figures that are computed again from the same scores
 
 
 def identity(prepared: PreparedAudit) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def check_audit(folder: Path) -> Iterator[tuple[str, bool, str]]:
         raise MiaError(
             f"{layout.AUDIT_FILE} is not as this version writes it: {error!r}"
         ) from error
-    differences = _different(plain(asdict(findings)), stored["findings"])
+    differences = json_differences(stored["findings"], plain(asdict(findings)))
     message = "; ".join(differences[:3]) or "follow from the stored scores"
     yield "numbers", not differences, message
     same = verdict.sentence == stored["verdict"]["sentence"]
@@ -178,23 +178,6 @@ def find_again(
         *(table, attacks, stored["fitted"], stored["blind"], stored["alpha"], stored["seed"]),
         refitted_p=refitted,
     )
-
-
-def _different(now: Any, stored: Any, name: str = "") -> list[str]:
-    """'auroc is 0.71, stored 0.83' for every leaf that differs."""
-    if isinstance(now, dict) and isinstance(stored, dict):
-        keys = [*now, *(key for key in stored if key not in now)]
-        return [
-            line
-            for key in keys
-            for line in _different(now.get(key), stored.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    if isinstance(now, list) and isinstance(stored, list) and len(now) == len(stored):
-        pairs = enumerate(zip(now, stored, strict=True))
-        return [line for i, (a, b) in pairs for line in _different(a, b, f"{name}[{i}]")]
-    numbers = isinstance(now, float | int) and isinstance(stored, float | int)
-    close = numbers and abs(now - stored) <= TOLERANCE * max(1.0, abs(now))
-    return [] if close or now == stored else [f"{name} is {now}, stored {stored}"]
 
 
 def find_audits(outputs: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Where recomputed figures leave the stored ones: one answer for the report and for verify."""
+"""Where recomputed figures leave the stored ones: one answer for report, verify and audits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ OTHER_METRICS = Tolerances(random=math.inf)  # another METRICS_VERSION draws in 
 def json_differences(
     stored: Any, recomputed: Any, tolerances: Tolerances = SAME_VERSIONS, name: str = ""
 ) -> list[str]:
-    """'auroc.value 0.81, stored 0.79' for every leaf of two JSON values that differs."""
+    """'auroc.value 0.81, stored 0.79' for every leaf of two JSON values that differs.
+
+    Lists of objects are compared object by object; a list of plain values is one leaf.
+    """
     if isinstance(stored, Mapping) and isinstance(recomputed, Mapping):
         return [
             difference
@@ -40,6 +43,12 @@ def json_differences(
             for difference in json_differences(
                 stored.get(key), recomputed.get(key), tolerances, f"{name}.{key}" if name else key
             )
+        ]
+    if _objects(stored) and _objects(recomputed) and len(stored) == len(recomputed):
+        return [
+            difference
+            for i, (old, new) in enumerate(zip(stored, recomputed, strict=True))
+            for difference in json_differences(old, new, tolerances, f"{name}[{i}]")
         ]
     if _agree(stored, recomputed, tolerances.value):
         return []
@@ -60,6 +69,10 @@ def _merged(recomputed: Any, stored: Any, keys: frozenset[str]) -> Any:
         return recomputed
     merged = {key: _merged(value, stored.get(key), keys) for key, value in recomputed.items()}
     return merged | {key: value for key, value in stored.items() if key in keys}
+
+
+def _objects(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value)
 
 
 def _agree(a: Any, b: Any, tolerance: float) -> bool:

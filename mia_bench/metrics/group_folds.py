@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 def folds_of(group: npt.NDArray[np.str_], folds: int, seed: int) -> npt.NDArray[np.intp]:
     """Fold of each row, decided by its group alone."""
-    hashes = (hashlib.blake2b(f"{seed}|{g}".encode(), digest_size=8).digest() for g in group)
-    return np.array([int.from_bytes(h, "little") % folds for h in hashes], dtype=np.intp)
+    draws = (int.from_bytes(_draw(g, seed), "little") for g in group)
+    return np.array([draw % folds for draw in draws], dtype=np.intp)
 
 
 def calibrating(group: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.bool_]:
@@ -54,4 +54,5 @@ def stratified_half(
 
 
 def _draw(group: str, seed: int) -> bytes:
+    """A group's random bytes, by its name and the seed alone."""
     return hashlib.blake2b(f"{seed}|{group}".encode(), digest_size=8).digest()

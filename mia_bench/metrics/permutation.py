@@ -1,4 +1,4 @@
-"""Permutation p-values, and Holm's step-down procedure over several of them."""
+"""Permutation p-values, and which of several controls Holm's adjustment flags."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from mia_bench.metrics.inference.multiple_tests import holm_adjusted
 from mia_bench.metrics.roc import Floats, auroc
 from mia_bench.utils.rng import keyed_generator
 
@@ -40,14 +41,9 @@ def sequential_p_value(value: float, null: Iterator[float]) -> float:
 
 
 def holm(p_values: Mapping[str, float], level: float = CONTROL_LEVEL) -> list[str]:
-    """Names of the controls that are flagged at family-wise `level` (Holm 1979)."""
-    flagged = []
-    ordered = sorted(p_values.items(), key=lambda item: item[1])
-    for rank, (name, p) in enumerate(ordered):
-        if p > level / (len(ordered) - rank):
-            break
-        flagged.append(name)
-    return flagged
+    """Names of the controls that are flagged at family-wise `level`, the smallest p first."""
+    adjusted = holm_adjusted(p_values)
+    return [name for name in sorted(p_values, key=p_values.__getitem__) if adjusted[name] <= level]
 
 
 def permuted_labels(is_member: Labels, group: Groups, seed: int) -> Iterator[Labels]:

@@ -18,6 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
+from mia_bench.display.page_template import page_templates
 from mia_bench.display.svg import standalone
 from mia_bench.metrics.registry import Shown
 from mia_bench.report import controls, figures, tables
@@ -143,17 +144,9 @@ class Report:
 
 def render(report: Report) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     script = (TEMPLATE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATE)
     environment.filters["command"] = command
     environment.filters["yaml"] = _yaml
     environment.filters["p_text"] = p_text

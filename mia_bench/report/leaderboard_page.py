@@ -10,6 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from mia_bench.display.metric_columns import metric_columns
+from mia_bench.display.page_template import page_templates
 from mia_bench.evaluation.leaderboard_entries import Entry
 from mia_bench.metrics.registry import METRICS, Shown
 from mia_bench.report.html import TEMPLATE
@@ -29,15 +30,7 @@ def grouped(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
 
 def render(entries: Sequence[Entry], problems: Sequence[str]) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATE)
     environment.tests["web"] = lambda text: bool(text and WEB.fullmatch(text))
     page: str = environment.get_template("leaderboard.html.j2").render(
         groups=grouped(entries),

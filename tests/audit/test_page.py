@@ -5,43 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_tags import tags
 
 from mia_bench.audit.findings import exposure
 from mia_bench.audit.page import as_csv, page_of, render, write_pdf
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}'
-VOID = {"meta", "link", "img", "br"}
-
-
-class Tags(HTMLParser):
-    """Every start tag with its attributes; fails on a tag that closes what is not open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
-    parser = Tags()
-    parser.feed(page)
-    assert parser.open == []
-    return parser.found
 
 
 @pytest.fixture(scope="module")

@@ -54,18 +54,8 @@ ROWS_AGREE = 2e-3
 GREY_BOX = {
     *("encode", "decode", "view", "embed", "pad_token", "null", "noise", "add_noise"),
     *("predict_noise", "predict_grid", "move", "denoise"),
-    *(
-        "a",
-        "b",
-        "timesteps",
-        "timesteps_with_signal",
-        "in_pixels",
-        "latent_shape",
-        "chunk",
-        "device",
-        "seed",
-        "queries",
-    ),
+    *("a", "b", "timesteps", "timesteps_with_signal", "in_pixels", "latent_shape"),
+    *("chunk", "device", "seed", "queries"),
 }
 ALLOWED = {Access.BLACK_BOX: {"generate", "device", "seed", "queries"}, Access.GREY_BOX: GREY_BOX}
 

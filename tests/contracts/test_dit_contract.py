@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from dit_pipelines import FAMILIES, SIDE, save_dit
+from dit_pipelines import FAMILIES, SIDE
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -41,9 +41,9 @@ EVERY = ["sd3", "z_image", *(pytest.param(f, marks=pytest.mark.long) for f in sl
 
 
 @pytest.fixture(scope="module", params=EVERY)
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Target:
+def target(request: pytest.FixtureRequest, saved_dit: Callable[[str], Path]) -> Target:
     family = str(request.param)
-    folder: Path = save_dit(tmp_path_factory.mktemp("contract") / family, family)
+    folder = saved_dit(family)
     guidance = 1.0 if family == "flux_dev" else None
     model = DiffusionTransformer(str(folder), SIDE.get(family, 16), chunk=64, guidance=guidance)
     return model.build(model.load_unet(), seed=0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 import torch
+from html_tags import tags
 
 from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.evaluation.score_table import score_table_metrics
@@ -19,34 +19,6 @@ from mia_bench.utils.errors import MiaError
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 FOLDER = HOSTILE.replace("/", "")  # what a folder may be called
-VOID = {"meta", "link", "img", "input", "br"}
-
-
-class Tags(HTMLParser):
-    """Every start tag with its attributes; fails on a tag that closes what is not open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
-    parser = Tags()
-    parser.feed(page)
-    assert parser.open == []
-    return parser.found
 
 
 def report(outputs, *words) -> str:

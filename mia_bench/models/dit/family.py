@@ -95,6 +95,11 @@ def pack(z: Tensor) -> Tensor:
     return squares.reshape(b, (h // 2) * (w // 2), 4 * c)
 
 
+def guidance_input(guidance: float | None, time: Tensor) -> Tensor | None:
+    """(B,) what a distilled network is told as its guidance; None where it has no such input."""
+    return None if guidance is None else torch.full_like(time, guidance)
+
+
 def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     """The inverse of `pack`: (B, h/2 * w/2, 4 C) -> (B, C, height, width)."""
     b, _, c = tokens.shape

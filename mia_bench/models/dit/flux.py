@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, pack, unpack
+from mia_bench.models.dit.family import (
+    PartConfig,
+    TransformerFamily,
+    guidance_input,
+    kl_units,
+    pack,
+    unpack,
+)
 from mia_bench.target.noise_predictor import NetworkCall
 
 
@@ -41,13 +48,10 @@ class FluxVelocity:
         self, network: Any, z_t: Tensor, time: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
     ) -> Tensor:
         height, width = z_t.shape[-2:]
-        guidance = None
-        if self.guidance is not None:
-            guidance = torch.full_like(time, self.guidance)
         output = network(
             hidden_states=pack(z_t),
             timestep=time.to(z_t.dtype),
-            guidance=guidance,
+            guidance=guidance_input(self.guidance, time),
             pooled_projections=extra["pooled"],
             encoder_hidden_states=hidden,
             txt_ids=hidden.new_zeros(hidden.shape[1], 3),

@@ -18,6 +18,7 @@ from mia_bench.models.dit.family import (
     LatentUnits,
     PartConfig,
     TransformerFamily,
+    guidance_input,
     pack,
     padded,
     unpack,
@@ -58,11 +59,10 @@ class QwenVelocity:
     ) -> Tensor:
         height, width = z_t.shape[-2:]
         longest = int(extra["mask"].sum(1).max())
-        guidance = None if self.guidance is None else torch.full_like(time, self.guidance)
         output = network(
             hidden_states=pack(z_t),
             timestep=time.to(z_t.dtype),
-            guidance=guidance,
+            guidance=guidance_input(self.guidance, time),
             encoder_hidden_states=hidden[:, :longest],
             encoder_hidden_states_mask=extra["mask"][:, :longest],
             img_shapes=[[(1, height // 2, width // 2)]] * len(z_t),

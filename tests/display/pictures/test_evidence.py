@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from evidence_rows import pictures, shown
 from PIL import Image
 
 from mia_bench.attacks import ProducesEvidence
@@ -12,7 +13,6 @@ from mia_bench.attacks.drc import DRC
 from mia_bench.attacks.loss import Loss
 from mia_bench.display.pictures.evidence import (
     PANELS,
-    EvidenceRow,
     choose,
     enlarge,
     save_strips,
@@ -21,22 +21,6 @@ from mia_bench.display.pictures.evidence import (
 )
 from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.utils.text import safe_name
-
-
-def shown(i: int = 0, **changes) -> EvidenceRow:
-    row = {
-        "sample_id": f"openmoji:{i:012x}",
-        "caption": "a red hat",
-        "score": 0.5,
-        "is_member": i % 2 == 0,
-        "why": "top",
-    }
-    return EvidenceRow(**(row | changes))
-
-
-def pictures(n: int, size: int = 8) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.rand(n, 3, size, size, generator=generator) * 2 - 1 for name in PANELS}
 
 
 def test_rows_worth_a_look():

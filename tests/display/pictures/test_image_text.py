@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from evidence_rows import pictures, shown
 from PIL import Image, ImageDraw
 
 from mia_bench.display.pictures import fonts
-from mia_bench.display.pictures.evidence import (
-    PANELS,
-    EvidenceRow,
-    save_strips,
-)
+from mia_bench.display.pictures.evidence import save_strips
 from mia_bench.display.pictures.image_text import (
     FONT_PIXELS,
     LINE_PIXELS,
@@ -31,22 +27,6 @@ HOSTILE = (
     "x" * 100_000,
     "",
 )
-
-
-def shown(i: int = 0, **changes) -> EvidenceRow:
-    row = {
-        "sample_id": f"openmoji:{i:012x}",
-        "caption": "a red hat",
-        "score": 0.5,
-        "is_member": i % 2 == 0,
-        "why": "top",
-    }
-    return EvidenceRow(**(row | changes))
-
-
-def pictures(n: int, size: int = 8) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.rand(n, 3, size, size, generator=generator) * 2 - 1 for name in PANELS}
 
 
 @pytest.mark.parametrize("caption", HOSTILE, ids=["markup", "control", "scripts", "long", "empty"])

@@ -13,7 +13,7 @@ import diffusers
 import pandas as pd
 import pytest
 import torch
-from dit_pipelines import FAMILIES, SIDE, save_dit
+from dit_pipelines import FAMILIES, SIDE
 from safetensors.torch import save_file
 
 from mia_bench.execution.run import execute
@@ -25,18 +25,6 @@ from mia_bench.utils.errors import MiaError
 Folder = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    made: dict[str, Path] = {}
-
-    def build(family: str) -> Path:
-        if family not in made:
-            made[family] = save_dit(tmp_path_factory.mktemp("dit") / family, family)
-        return made[family]
-
-    return build
-
-
 def model_of(path: Path, family: str = "sd3", **options: Any) -> DiffusionTransformer:
     guidance = 1.0 if family == "flux_dev" else None
     return DiffusionTransformer(
@@ -45,9 +33,9 @@ def model_of(path: Path, family: str = "sd3", **options: Any) -> DiffusionTransf
 
 
 @pytest.fixture
-def copied(folder: Folder, tmp_path: Path) -> Callable[[str], Path]:
+def copied(saved_dit: Folder, tmp_path: Path) -> Callable[[str], Path]:
     """A copy of a family's folder that may be written to."""
-    return lambda family: Path(shutil.copytree(folder(family), tmp_path / "copy" / family))
+    return lambda family: Path(shutil.copytree(saved_dit(family), tmp_path / "copy" / family))
 
 
 def edit(path: Path, **options: Any) -> None:
@@ -56,9 +44,9 @@ def edit(path: Path, **options: Any) -> None:
 
 
 def test_the_key_follows_everything_that_decides_an_answer(
-    folder: Folder, copied: Callable[[str], Path]
+    saved_dit: Folder, copied: Callable[[str], Path]
 ) -> None:
-    own, path = model_of(folder("sd3")), copied("sd3")
+    own, path = model_of(saved_dit("sd3")), copied("sd3")
     moved = model_of(path)
     assert moved.base_hash() == own.base_hash()
     assert moved.encoder_hash() == own.encoder_hash()
@@ -76,8 +64,8 @@ def test_the_key_follows_everything_that_decides_an_answer(
 
 
 @pytest.mark.parametrize("family", ["sd3", "z_image", "sana"])
-def test_text_comes_back_to_the_cpu(family: str, folder: Folder) -> None:
-    own, offloaded = (model_of(folder(family), family, offload_text=f) for f in (False, True))
+def test_text_comes_back_to_the_cpu(family: str, saved_dit: Folder) -> None:
+    own, offloaded = (model_of(saved_dit(family), family, offload_text=f) for f in (False, True))
     targets = [m.build(m.load_unet(), seed=0) for m in (own, offloaded)]
     conditions = [t.embed(["two dogs", ""]) for t in targets]
     assert torch.equal(conditions[0].hidden, conditions[1].hidden)
@@ -87,10 +75,10 @@ def test_text_comes_back_to_the_cpu(family: str, folder: Folder) -> None:
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_adapters_are_those_that_diffusers_reads(
-    family: str, folder: Folder, tmp_path: Path
+    family: str, saved_dit: Folder, tmp_path: Path
 ) -> None:
     """Saved here, read by diffusers' pipeline where it reads LoRAs, and by `model.lora`."""
-    model = model_of(folder(family), family)
+    model = model_of(saved_dit(family), family)
     network = model.load_unet(train=True)
     targets = ("to_q", "to_k", "to_v", "to_out.0")
     add_lora(network, 2, targets)
@@ -110,7 +98,7 @@ def test_adapters_are_those_that_diffusers_reads(
         assert torch.allclose(one, two)
         changed += not torch.equal(one, base[name])
     assert changed >= 4
-    pipe = diffusers.DiffusionPipeline.from_pretrained(folder(family))
+    pipe = diffusers.DiffusionPipeline.from_pretrained(saved_dit(family))
     if not hasattr(pipe, "load_lora_weights"):
         return
     pipe.load_lora_weights(tmp_path)
@@ -124,9 +112,9 @@ def test_adapters_are_those_that_diffusers_reads(
         assert torch.allclose(value, theirs[name], atol=1e-5), name
 
 
-def test_kohyas_words_for_flux_are_converted_and_checked(folder: Folder, tmp_path: Path) -> None:
+def test_kohyas_words_for_flux_are_converted_and_checked(saved_dit: Folder, tmp_path: Path) -> None:
     """A fused projection of kohya's file is cut into diffusers' three."""
-    model = model_of(folder("flux_dev"), "flux_dev")
+    model = model_of(saved_dit("flux_dev"), "flux_dev")
     width, stem = 32, "lora_unet_double_blocks_0_img_attn_qkv"
     down, up = torch.randn(2, width), torch.randn(3 * width, 2)
     file = tmp_path / "kohya.safetensors"
@@ -148,27 +136,27 @@ def test_kohyas_words_for_flux_are_converted_and_checked(folder: Folder, tmp_pat
         replace(model, lora=str(file)).load_unet()
 
 
-def test_a_lora_of_another_family_is_refused(folder: Folder, tmp_path: Path) -> None:
-    network = model_of(folder("z_image"), "z_image").load_unet(train=True)
+def test_a_lora_of_another_family_is_refused(saved_dit: Folder, tmp_path: Path) -> None:
+    network = model_of(saved_dit("z_image"), "z_image").load_unet(train=True)
     add_lora(network, 2)
     save_lora(network, tmp_path)
     with pytest.raises(MiaError, match=r"is a LoRA of another transformer: \d+ of its \d+ layers"):
-        model_of(folder("sd3"), lora=str(tmp_path)).load_unet()
+        model_of(saved_dit("sd3"), lora=str(tmp_path)).load_unet()
     unet_keys = {"unet.mid.to_q.lora_A.weight": torch.ones(1, 4)}
     unet_keys["unet.mid.to_q.lora_B.weight"] = torch.ones(4, 1)
     save_file(unet_keys, tmp_path / "pytorch_lora_weights.safetensors")
     with pytest.raises(MiaError, match="holds adapters of a unet"):
-        model_of(folder("sd3"), lora=str(tmp_path)).load_unet()
+        model_of(saved_dit("sd3"), lora=str(tmp_path)).load_unet()
 
 
 def test_the_whole_pipeline_on_a_rectified_flow(
-    folder: Folder, tmp_path: Path, experiment: Any, small_overrides: tuple[str, ...]
+    saved_dit: Folder, tmp_path: Path, experiment: Any, small_overrides: tuple[str, ...]
 ) -> None:
     """Fine-tuned by adapters with SD3's loss, attacked and scored; levels in the manifest."""
     run = experiment(
         *small_overrides,
         "model=sd3",
-        f"model.path={folder('sd3')}",
+        f"model.path={saved_dit('sd3')}",
         "model.resolution=16",
         "model.chunk=16",
         "finetune.epochs=null",

@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from dit_pipelines import FAMILIES, FLOW, SIDE, save_dit
+from dit_pipelines import FAMILIES, FLOW, SIDE
 from torch import Tensor
 
 from mia_bench.config.recipe import Recipe
@@ -28,13 +28,13 @@ Made = tuple[Target, Any, DiffusionTransformer]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+def made(saved_dit: Callable[[str], Path]) -> Callable[[str], Made]:
     """made(family): (our target, diffusers' pipeline, our builder), of one folder."""
     cache: dict[str, Made] = {}
 
     def build(family: str) -> Made:
         if family not in cache:
-            folder = save_dit(tmp_path_factory.mktemp("dit") / family, family)
+            folder = saved_dit(family)
             model = builder(folder, family)
             model.base_hash()
             pipe = diffusers.DiffusionPipeline.from_pretrained(folder)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from dit_pipelines import SIDE, save_dit
+from dit_pipelines import SIDE
 from safetensors.torch import load_file, save_file
 
 from mia_bench.models.dit.builder import DiffusionTransformer
@@ -22,21 +22,9 @@ from mia_bench.utils.errors import MiaError
 Saved = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    made: dict[str, Path] = {}
-
-    def build(family: str) -> Path:
-        if family not in made:
-            made[family] = save_dit(tmp_path_factory.mktemp("dit") / family, family)
-        return made[family]
-
-    return build
-
-
 @pytest.fixture
-def saved(originals: Saved, tmp_path: Path) -> Saved:
-    return lambda family: Path(shutil.copytree(originals(family), tmp_path / family))
+def saved(saved_dit: Saved, tmp_path: Path) -> Saved:
+    return lambda family: Path(shutil.copytree(saved_dit(family), tmp_path / family))
 
 
 def model_of(path: Path, family: str = "sd3", **options: Any) -> DiffusionTransformer:
