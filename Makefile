@@ -61,7 +61,6 @@ audit: .venv/installed ## known vulnerabilities of what is installed (needs a ne
 	$(BIN)/python -m pip_audit --skip-editable
 
 docs: .venv/installed ## the documentation as a static site in build/site, every link checked (a minute)
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet
 
 report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
