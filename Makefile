@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rest test-all test-real lint types check docs report browser seeds mitigations mitigations-full \
-  faults faults-short fuzz reproduce audit honesty mutants coverage launchers dashboard tiny tiny-flow bench \
+  faults faults-short fuzz reproduce vulnerabilities honesty mutants coverage launchers dashboard tiny tiny-flow bench \
   bench-scale clean
 
 help: ## this list
@@ -56,7 +56,7 @@ reproduce: ## two clean installs, two small runs: equal to the bit (minutes; nee
 	done
 	$(PYTHON) tests/helpers/same.py .reproduce/one-outputs .reproduce/two-outputs
 
-audit: .venv/installed ## known vulnerabilities of what is installed (needs a network)
+vulnerabilities: .venv/installed ## known vulnerabilities of what is installed (needs a network)
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
 

@@ -35,6 +35,7 @@ def test_runs_of_another_version_or_cut_short_are_named(outputs, capsys):
     assert "failure: unreadable: " in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_ten_thousand_runs_take_seconds(outputs, capsys):
     """2,000 here, in a fifth of 20 s. metrics.json and manifest.json are read, validated and
     compared with their seal, which takes longer than reading metrics.json alone did."""

@@ -121,6 +121,7 @@ def test_flags_of_hydra_reach_it(run_python):
     assert "mia_bench.attacks.loss.Loss" in shown
 
 
+@pytest.mark.long
 def test_manifests_record_the_command_of_a_run_and_of_a_study(
     run_python, small_overrides, tmp_path
 ):

@@ -60,6 +60,7 @@ def test_a_first_run(execute):
     assert "image/png" in said
 
 
+@pytest.mark.long
 def test_reading_results(execute):
     said = printed(execute(NOTEBOOKS[1]))
     line = next(line for line in said.splitlines() if line.startswith("AUC "))
@@ -70,6 +71,7 @@ def test_reading_results(execute):
     assert "| clid |" in said
 
 
+@pytest.mark.long
 def test_adding_an_attack(execute):
     """One file and one yaml outside the package give a row like any other."""
     said = printed(execute(NOTEBOOKS[2]))
@@ -80,6 +82,7 @@ def test_adding_an_attack(execute):
     assert "p_value" in said
 
 
+@pytest.mark.long
 def test_an_audit(execute):
     """The owner of a model that remembers gets a yes, who asks another model about it does not."""
     said = printed(execute(NOTEBOOKS[3]))

@@ -110,6 +110,7 @@ def test_a_disk_that_grows_megabyte_by_megabyte(tmp_path, whole):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.long
 def test_outputs_that_became_read_only(disk, whole, again):
     """Root may write anywhere but to a read-only file system, or below a file."""
     outputs = Path(shutil.copytree(whole, disk.folder / "outputs"))

@@ -36,6 +36,7 @@ def test_null_runs_are_flagged_as_rarely_as_promised(monkeypatch: pytest.MonkeyP
     assert permutation.PERMUTATIONS == 999
 
 
+@pytest.mark.long
 def test_a_base_that_knows_the_split_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permutation, "PERMUTATIONS", 99)
     monkeypatch.setattr(permutation, "ENOUGH_AS_GOOD", 3)

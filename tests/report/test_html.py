@@ -174,6 +174,7 @@ def test_the_command_is_one_a_person_can_type():
     assert command({}) == "unknown"
 
 
+@pytest.mark.long
 def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, monkeypatch):
     monkeypatch.setattr("mia_bench.storage.provenance._git", dict)
     monkeypatch.setattr("mia_bench.report.load.MIN_RUNS_FOR_PROCESSES", 1000)

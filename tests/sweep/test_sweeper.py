@@ -94,6 +94,7 @@ def test_what_is_finished_is_not_run_again(broken, sweep):
     assert again.returncode == 0
 
 
+@pytest.mark.long
 def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep, tmp_path, run_python):
     """The other jobs go on; the record goes when the same job can be planned."""
     album = make_album(tmp_path / "album", 70)
