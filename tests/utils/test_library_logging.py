@@ -22,3 +22,27 @@ print(transformers_logging.is_progress_bar_enabled())
     assert "many workers" not in printed
     assert "this argument is ignored" in printed
     assert "an error of Lightning" in printed
+
+
+def test_a_machine_with_slurm_is_no_reason_to_warn(run_python, tmp_path) -> None:
+    """Lightning warns wherever `srun` is on PATH; a run outside it starts its own ranks."""
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    srun.chmod(0o755)
+    code = f"""
+import os, warnings
+os.environ["PATH"] = {str(tmp_path)!r} + os.pathsep + os.environ["PATH"]
+warnings.simplefilter("error")
+from lightning.pytorch import Trainer
+try:
+    Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+except UserWarning as warning:
+    print("srun" in str(warning))
+from mia_bench.utils.library_logging import silence_libraries
+silence_libraries()
+from mia_bench.config.schema import TrainerOptions
+from mia_bench.utils.lightning_tools import make_trainer
+trainer = make_trainer(TrainerOptions(accelerator="cpu"), [])
+print(type(trainer._accelerator_connector.cluster_environment).__name__)
+"""
+    assert run_python("-c", code).stdout.split() == ["True", "LightningEnvironment"]
