@@ -60,7 +60,7 @@ vulnerabilities: .venv/installed ## known vulnerabilities of what is installed (
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
 
-docs: .venv/installed ## the documentation as a static site in build/site, every link checked (a minute)
+docs: .venv/installed ## the documentation as a static site in build/site, every link checked (seconds)
 	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet
 
 report: .venv/installed ## outputs/ as one HTML page: outputs/reports/report/index.html
