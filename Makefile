@@ -5,7 +5,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rest test-all test-real lint types check docs report browser seeds mitigations mitigations-full \
+.PHONY: help run test test-rest test-all test-real test-gpu lint types check docs report browser seeds mitigations mitigations-full \
   faults faults-short fuzz reproduce vulnerabilities honesty mutants coverage launchers dashboard tiny tiny-flow bench \
   bench-scale clean
 
@@ -31,6 +31,9 @@ test-all: test test-rest ## every test but those that take minutes each or need 
 
 test-real: .venv/installed ## models of the real size with random weights (15 minutes, 16 GB of memory)
 	$(BIN)/python -m pytest -m slow -s tests/contracts/test_real_size.py
+
+test-gpu: .venv/installed ## one CUDA device: scores, noise, precisions, memory, graphs, whole runs
+	$(BIN)/python -m pytest -m gpu -rs tests/contracts/test_gpu.py
 
 lint: .venv/installed ## ruff: lint and format; import-linter: layers
 	$(BIN)/ruff check .
