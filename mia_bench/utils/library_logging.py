@@ -16,7 +16,7 @@ def silence_libraries() -> None:
     # uses a private torch API that torch has deprecated.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-    # A run outside srun starts its own ranks, on machines that have Slurm too; under srun Slurm does.
+    # A run outside srun starts its own ranks, on machines that have Slurm too.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system but")
     # Opacus hooks layers whose inputs are data (latents, text), which need no gradient.
     warnings.filterwarnings("ignore", message="Full backward hook is firing.*")

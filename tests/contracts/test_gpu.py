@@ -1,7 +1,7 @@
 """A GPU answers as the CPU does: scores, noise, precisions, real out-of-memory, graphs, whole runs.
 
-`make test-gpu` runs all of it on a machine with CUDA and says why it is skipped elsewhere. The rehearsals
-on a CPU, at the same sizes and for few attacks, run with every `make test`.
+`make test-gpu` runs all of it on a machine with CUDA and says why it is skipped elsewhere. The
+rehearsals on a CPU, at the same sizes and for few attacks, run with every `make test`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ CUDA = pytest.param(
 )
 DEVICES = ["cpu", CUDA]
 REHEARSED = ("clid_vec", "drc_cheap", "gsa")  # residuals, restorations, gradients
-# The largest difference of a feature between devices, relative to the feature's own size: kernels sum
-# in other orders, and chains of evaluations multiply the last digits.
+# The largest difference of a feature between devices, relative to the feature's own size: kernels
+# sum in other orders, and chains of evaluations multiply the last digits.
 DEVICES_AGREE = 5e-3
 # Spearman's correlation of residuals in a lower precision with those in float32.
 RANKS_AGREE = {"tf32": 0.999, "bfloat16": 0.95, "float16": 0.99}
@@ -165,7 +165,7 @@ RECIPES = {
 @pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.long), CUDA])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_whole_run_trains_and_scores(recipe, device, run_python, small_overrides, tmp_path):
-    """Fine-tuning in bfloat16 where there is a GPU, scores in float32, and the run again for nothing."""
+    """Fine-tuning in bfloat16 where there is a GPU; the same command again asks nothing."""
     trainer = "trainer=gpu" if device == "cuda" else "trainer=cpu"
     words = [trainer, *small_overrides[1:], *RECIPES[recipe], "attack=[loss,pia]"]
     words += ["eval.base_rows=[]", "eval.blind_rows=false", f"paths.outputs={tmp_path}"]
