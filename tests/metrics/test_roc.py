@@ -142,7 +142,19 @@ def test_false_positive_budget(n: int, fpr: float, k: int, null: bool, low: bool
     assert (found.k, found.value is None, found.low_resolution) == (k, null, low)
     assert (found.reason is not None) == null
     if null:
-        assert f"at least {round(1 / fpr)} are needed" in str(found.reason)
+        assert found.reason == (
+            f"{n} non-members allow no false positive at FPR {fpr:g}:"
+            f" at least {round(1 / fpr)} are needed"
+        )
+
+
+def test_a_cut_between_neighbouring_floats_is_the_lower_one() -> None:
+    """Their mean rounds to one of them; `>` must still split them, whichever way it went."""
+    for exponent in range(2):
+        low, high = 1 + np.finfo(float).eps * (np.arange(2.0) + exponent)
+        cuts = roc.ScoreCuts.of([high, low], [True, False])
+        assert cuts.tau(1) == low
+        assert cuts.at(cuts.tau(1)) == 1
 
 
 @given(labelled())

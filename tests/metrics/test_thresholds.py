@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
 from mia_bench.metrics import (
+    UNCALIBRATED,
     Thresholds,
     auroc,
     balanced_accuracy,
@@ -156,3 +157,22 @@ def test_found_values_say_what_they_rest_on() -> None:
     assert Thresholds(0.0, None, 0).reason is None
     few = f"{(~y[:20]).sum()} non-members allow no false positive at FPR 0.01"
     assert tpr_at_fpr(s[:20], y[:20], 0.01).reason == f"{few}: at least 100 are needed"
+
+
+@pytest.mark.parametrize("name", ["tau_acc", "tau_fpr01"])
+@pytest.mark.parametrize("tau", [np.nan, np.inf])
+def test_a_threshold_that_is_not_finite_is_named(name: str, tau: float) -> None:
+    given = {"tau_acc": 0.0, "tau_fpr01": 0.0, name: tau}
+    with pytest.raises(ValueError, match=f"^{name} is {tau}: fit it on finite scores"):
+        Thresholds(**given, fpr01_k=1)
+
+
+def test_without_calibration_rows_there_are_no_thresholds() -> None:
+    assert UNCALIBRATED == Thresholds(
+        None, None, 0, "no calibration rows: no threshold can be fixed honestly"
+    )
+
+
+def test_no_permutation_is_refused() -> None:
+    with pytest.raises(ValueError, match="^n is 0: ask for at least one permutation"):
+        permuted_oracle(HAND_SCORES, HAND_LABELS, seed=0, n=0)

@@ -14,6 +14,7 @@ from mia_bench.target.diffusion import (
     clean_estimate,
     ddim_step,
     eps_from_v,
+    eps_from_velocity,
     keyed_noise,
     signal_and_noise,
 )
@@ -195,3 +196,12 @@ def test_the_noise_stream_is_frozen() -> None:
         [-0.6682896018028259, -0.6198017001152039],
         [-0.504161536693573, -0.33255621790885925],
     ]
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.256, 0.5, 1.0])
+def test_a_velocity_says_the_noise_it_was_made_of(sigma: float) -> None:
+    """Flow matching: z_t = (1 - sigma) z0 + sigma eps, and the network learns eps - z0."""
+    z0, eps = latents(2), latents(3)
+    z_t = (1 - sigma) * z0 + sigma * eps
+    a = torch.tensor(1 - sigma)
+    torch.testing.assert_close(eps_from_velocity(eps - z0, z_t, a), eps, **CLOSE)

@@ -143,6 +143,16 @@ def test_the_summary_by_hand() -> None:
     assert (none.skipped, none.note) == ((), "")
 
 
+def test_the_summary_of_an_imported_split_asks_for_nothing() -> None:
+    """Its rows are those of its file, whatever data.sizes could not have been met by them."""
+    made, groups = data(6)
+    roles = [Role.TARGET_MEMBER] * 3 + [Role.TARGET_NONMEMBER] * 3
+    sizes = RoleSizes(300, 200, 100, 100)
+    split = make_table(made, groups, roles, sizes, source="x", seed=0, max_distance=6)
+    assert "  target_member          3 rows in 1 groups\n" in split.summary()
+    assert "requested" not in split.summary()
+
+
 def test_groups_between_pools_are_noted() -> None:
     """Rows 0 and 1 are one group in two pools, as is row 4, of which either pool has a copy."""
     pools = ["train", "val", "train", "val", "train+val", "val"]
