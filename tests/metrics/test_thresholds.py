@@ -168,11 +168,12 @@ def test_a_threshold_that_is_not_finite_is_named(name: str, tau: float) -> None:
 
 
 def test_without_calibration_rows_there_are_no_thresholds() -> None:
-    assert UNCALIBRATED == Thresholds(
-        None, None, 0, "no calibration rows: no threshold can be fixed honestly"
+    assert (
+        Thresholds(None, None, 0, "no calibration rows: no threshold can be fixed honestly")
+        == UNCALIBRATED
     )
 
 
 def test_no_permutation_is_refused() -> None:
-    with pytest.raises(ValueError, match="^n is 0: ask for at least one permutation"):
+    with pytest.raises(ValueError, match=r"^n is 0: ask for at least one permutation"):
         permuted_oracle(HAND_SCORES, HAND_LABELS, seed=0, n=0)
