@@ -6,9 +6,11 @@ import errno
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,6 +34,9 @@ PLUGINS = {
     ("hydra/launcher", "ray"): "ray",
 }
 """Options that Hydra's plugins bring, and our extras that install them."""
+
+SEARCH_PATH = "hydra.searchpath"
+"""Hydra's key for further folders of yamls."""
 
 READERS = ("hydra", "omegaconf", "antlr4", "yaml")
 """Packages that read the command line and conf/; not all that they raise is of their own kind."""
@@ -166,11 +171,31 @@ def _unknown_key(key: str) -> str:
 
 
 def _groups() -> list[str]:
-    return [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    return [path.name for folder in _folders() for path in folder.iterdir() if path.is_dir()]
 
 
 def _options(group: str) -> list[str]:
-    return [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+    return [path.stem for folder in _folders() for path in (folder / group).glob("*.yaml")]
+
+
+def _folders() -> list[Path]:
+    """The package's conf/, and the folders that hydra.searchpath on the command line adds."""
+    added = [
+        Path(place.removeprefix("file://"))
+        for override in _overrides()
+        if override.key_or_group == SEARCH_PATH and isinstance(override.value(), list)
+        for place in map(str, override.value())  # type: ignore[arg-type]
+    ]
+    return [conf_dir(), *(folder for folder in added if folder.is_dir())]
+
+
+def _overrides() -> list[Override]:
+    """The words of the command line that Hydra can read."""
+    parser, readable = OverridesParser.create(), []
+    for argument in current_command()[1:]:
+        with suppress(HydraException):
+            readable.append(parser.parse_override(argument))
+    return readable
 
 
 def _all_keys() -> list[str]:
@@ -178,14 +203,12 @@ def _all_keys() -> list[str]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    choices = []
-    for argument in current_command()[1:]:
-        try:
-            override = OverridesParser.create().parse_override(argument)
-        except HydraException:
-            continue
-        if override.key_or_group in _groups() and not override.is_sweep_override():
-            choices.append(argument)
+    chosen = {*_groups(), SEARCH_PATH}
+    choices = [
+        str(override.input_line)
+        for override in _overrides()
+        if override.key_or_group in chosen and not override.is_sweep_override()
+    ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", overrides=choices)

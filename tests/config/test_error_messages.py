@@ -50,6 +50,24 @@ def test_configuration_mistakes_name_the_nearest(override, message, monkeypatch)
     assert message in explain(composing(override))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("attack=ratio", "attack.ratio.tt=3"), "Did you mean 'attack.ratio.t'"),
+        (("attack=ratoi",), "Did you mean 'ratio'"),
+        (("ratoi=1",), "there is no configuration key 'ratoi'"),
+    ],
+)
+def test_yamls_of_another_folder_are_known_by_name(words, message, monkeypatch, tmp_path):
+    """What hydra.searchpath adds has the nearest word like everything else."""
+    yaml = tmp_path / "attack" / "ratio.yaml"
+    yaml.parent.mkdir()
+    yaml.write_text("ratio: {_target_: mine.Ratio, t: 5}\n")
+    words = (*words, f"hydra.searchpath=[file://{tmp_path}]")
+    monkeypatch.setattr("sys.argv", ["mia_bench", *words])
+    assert message in explain(composing(*words))
+
+
 def test_a_full_disk_is_not_a_bug():
     explanation = explain(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
     assert "/data/x" in explanation
