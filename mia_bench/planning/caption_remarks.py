@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mia_bench.attacks import Attack, VersionsCaptions
+from mia_bench.attacks import VersionsCaptions
 from mia_bench.models.readers.caption_tokens import CutsCaptions
 from mia_bench.utils.errors import MiaError
 
@@ -41,11 +41,11 @@ def caption_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
         )
 
 
-def cutting_remarks(attacks: Mapping[str, Attack], captions: Sequence[str]) -> Iterator[str]:
-    """Attacks that cut captions of languages without spaces between characters."""
-    for name, attack in attacks.items():
-        if isinstance(attack, VersionsCaptions) and attack.caption_version(captions):
-            rows = sum(attack.caption_version([caption]) is not None for caption in captions)
+def cutting_remarks(parts: Mapping[str, object], captions: Sequence[str]) -> Iterator[str]:
+    """Attacks and mitigations that cut captions of languages without spaces between characters."""
+    for name, part in parts.items():
+        if isinstance(part, VersionsCaptions) and part.caption_version(captions):
+            rows = sum(part.caption_version([caption]) is not None for caption in captions)
             yield (
                 f"{name}: {rows:,} of {len(captions):,} captions are of a language without spaces, "
                 "and are cut between characters"

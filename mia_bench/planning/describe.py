@@ -28,6 +28,7 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         texts = [item.caption for item in plan.items_of(plan.split.sample_id)]
         yield from caption_remarks(plan.experiment.model, texts)
         yield from cutting_remarks(plan.experiment.attacks, texts)
+        yield from cutting_remarks(plan.experiment.mitigations, texts)
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():
