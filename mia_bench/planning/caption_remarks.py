@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import VersionsCaptions
-from mia_bench.models.readers.caption_tokens import CutsCaptions
+from mia_bench.models.readers.caption_tokens import CutsCaptions, HasLearnedWords
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -39,6 +39,23 @@ def caption_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
             f"captions: {len(distinct):,} distinct texts are {len(seen):,} to the text encoder: "
             "the others embed like one of them"
         )
+
+
+def unused_word_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
+    """Learned words (model.embeddings) that no caption holds, in upper or lower case."""
+    if not isinstance(model, HasLearnedWords):
+        return
+    try:
+        words = model.learned_words()
+    except (MiaError, OSError):  # what is missing or damaged is said where it is needed
+        return
+    lower = [caption.lower() for caption in captions]
+    for word in words:
+        if not any(word.lower() in caption for caption in lower):
+            yield (
+                f"model.embeddings: none of {len(captions):,} captions holds the learned word "
+                f"{word!r}, so it changes no answer; put it into the captions, or leave it out"
+            )
 
 
 def cutting_remarks(parts: Mapping[str, object], captions: Sequence[str]) -> Iterator[str]:
