@@ -35,13 +35,13 @@ from mia_bench.attacks import Access, Calibration, Features, Floats, later_field
 from mia_bench.attacks.components.caption_reductions import (
     character_thirds,
     clip_words,
-    has_unspaced,
     importances,
     noised,
     word_thirds,
 )
 from mia_bench.metrics import auroc
 from mia_bench.target import Batch, Condition, Query, Target, grid_mse
+from mia_bench.utils.text import has_unspaced
 
 REDUCED = {"thirds": 3, "characters": 3, "none": 0}  # conditions between caption and null
 MIN_ROWS_PER_CLASS = 4  # with fewer no tree can split (log-loss, min_child_weight 1)

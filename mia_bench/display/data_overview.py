@@ -16,7 +16,7 @@ from mia_bench.data.split.near_duplicates import normalise_caption, tracked
 from mia_bench.data.split.roles import Role
 from mia_bench.display.pictures.contact_sheet import contact_sheet
 from mia_bench.storage.files import write_json
-from mia_bench.utils.text import table_cell
+from mia_bench.utils.text import caption_units, table_cell
 
 MAX_SIZED_PICTURES = 400  # pictures whose size is looked at: each must be decoded
 SHEET_PICTURES = 40  # pictures on a contact sheet
@@ -26,7 +26,7 @@ VECTOR_SIDE = 512  # at which drawings without a size of their own are rendered
 def overview(source: Source, split: Split, items: Mapping[str, Item], seed: int) -> dict[str, Any]:
     """Everything the report says, as numbers; a picture's size is taken from a random sample."""
     rows = [items[sid] for sid in split.sample_id]
-    words = [len(item.caption.split()) for item in rows]
+    words = [len(caption_units(item.caption)) for item in rows]
     groups = Counter(split.group)
     sample = draw(rows, MAX_SIZED_PICTURES, seed)
     sizes = [item.load(VECTOR_SIDE).size for item in tracked(sample, "sizes")]

@@ -10,6 +10,7 @@ asks the same of the attack on weights that never saw a member.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.metrics import auroc
 from mia_bench.metrics.permutation import Groups, Labels, permuted_labels, sequential_p_value
+from mia_bench.utils.text import caption_units, has_unspaced
 
 BLIND_FOLDS = 5
 
@@ -146,6 +148,19 @@ def _prepare(train: Labels, image: Floats | None, captions: list[str] | None) ->
     return finished
 
 
+def caption_words(caption: str) -> list[str]:
+    """Runs of letters and digits; single characters where a script has no spaces."""
+    if not has_unspaced(caption):
+        return re.findall(r"\w+", caption)
+    return [
+        word
+        for unit in map(str.strip, caption_units(caption))
+        # marks such as Thai vowels stay with their letter
+        for word in ([unit] if has_unspaced(unit) else re.findall(r"\w+", unit))
+        if any(map(str.isalnum, word))
+    ]
+
+
 def _words(train: Labels, captions: list[str]) -> Floats:
     """Components of the words (N, F); a constant where the training rows say one word, or one
     caption."""
@@ -153,7 +168,7 @@ def _words(train: Labels, captions: list[str]) -> Floats:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     learned = [caption for caption, kept in zip(captions, train, strict=True) if kept]
-    vocabulary = TfidfVectorizer(token_pattern=r"(?u)\w+")
+    vocabulary = TfidfVectorizer(tokenizer=caption_words, token_pattern=None)
     words = {word for text in learned for word in vocabulary.build_analyzer()(text)}
     if len(words) < 2 or len(set(learned)) < 2:
         return np.zeros((len(captions), 1))

@@ -17,13 +17,14 @@ from mia_bench.mitigations import Captions
 from mia_bench.storage.hashing import hash_file
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.rng import keyed_generator
-from mia_bench.utils.text import printable
+from mia_bench.utils.text import caption_units, has_unspaced, printable
 
 
 @dataclass(frozen=True)
 class DeleteWords:
     """Delete a share of the words (10 and 30 % in arXiv 2405.14800); at least one word stays.
 
+    Characters stand for words in languages without spaces.
     `versions` deletions per caption; 1 deletes once and for all, as the paper does.
     """
 
@@ -33,6 +34,10 @@ class DeleteWords:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1 or self.versions < 1:
             raise ValueError("share lies between 0 and 1, versions is 1 or more")
+
+    def caption_version(self, captions: Sequence[str]) -> int | None:
+        """Captions of languages without spaces were once one word, and stayed whole."""
+        return 2 if any(map(has_unspaced, captions)) else None
 
     def captions(self, sample_id: Sequence[str], captions: Captions, seed: int) -> Captions:
         return [
@@ -46,12 +51,12 @@ class DeleteWords:
 
 
 def _delete(text: str, share: float, *key: int | str) -> str:
-    words = text.split()
+    words = caption_units(text)
     draw = keyed_generator("delete", *key)
     wanted = share * len(words)
     count = int(wanted) + int(draw.random() < wanted % 1)  # the share holds on average
     dropped = set(draw.permutation(len(words))[: min(count, len(words) - 1)].tolist())
-    return " ".join(word for i, word in enumerate(words) if i not in dropped)
+    return "".join(word for i, word in enumerate(words) if i not in dropped).strip()
 
 
 @dataclass(frozen=True)

@@ -245,6 +245,12 @@ class StableDiffusion:
         most = [config.get("max_position_embeddings", 77), settings.get("model_max_length", 77)]
         return whole_ids(folder, captions), min(most)
 
+    def learned_words(self) -> list[str]:
+        """The words of model.embeddings, in its order."""
+        if self.embeddings is None:
+            return []
+        return [word for word, _ in self._embeddings_key()]
+
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""
         return sum(file.stat().st_size for file in self.parts.weights("unet"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mia_bench.attacks import Attack, VersionsCaptions
-from mia_bench.models.readers.caption_tokens import CutsCaptions
+from mia_bench.attacks import VersionsCaptions
+from mia_bench.models.readers.caption_tokens import CutsCaptions, HasLearnedWords
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -41,11 +41,28 @@ def caption_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
         )
 
 
-def cutting_remarks(attacks: Mapping[str, Attack], captions: Sequence[str]) -> Iterator[str]:
-    """Attacks that cut captions of languages without spaces between characters."""
-    for name, attack in attacks.items():
-        if isinstance(attack, VersionsCaptions) and attack.caption_version(captions):
-            rows = sum(attack.caption_version([caption]) is not None for caption in captions)
+def unused_word_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
+    """Learned words (model.embeddings) that no caption holds, in upper or lower case."""
+    if not isinstance(model, HasLearnedWords):
+        return
+    try:
+        words = model.learned_words()
+    except (MiaError, OSError):  # what is missing or damaged is said where it is needed
+        return
+    lower = [caption.lower() for caption in captions]
+    for word in words:
+        if not any(word.lower() in caption for caption in lower):
+            yield (
+                f"model.embeddings: none of {len(captions):,} captions holds the learned word "
+                f"{word!r}, so it changes no answer; put it into the captions, or leave it out"
+            )
+
+
+def cutting_remarks(parts: Mapping[str, object], captions: Sequence[str]) -> Iterator[str]:
+    """Attacks and mitigations that cut captions of languages without spaces between characters."""
+    for name, part in parts.items():
+        if isinstance(part, VersionsCaptions) and part.caption_version(captions):
+            rows = sum(part.caption_version([caption]) is not None for caption in captions)
             yield (
                 f"{name}: {rows:,} of {len(captions):,} captions are of a language without spaces, "
                 "and are cut between characters"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from mia_bench.planning.caption_remarks import caption_remarks, cutting_remarks
+from mia_bench.planning.caption_remarks import (
+    caption_remarks,
+    cutting_remarks,
+    unused_word_remarks,
+)
 from mia_bench.storage.artifacts import is_complete
 
 if TYPE_CHECKING:
@@ -27,7 +31,9 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     if not plan.absent:
         texts = [item.caption for item in plan.items_of(plan.split.sample_id)]
         yield from caption_remarks(plan.experiment.model, texts)
+        yield from unused_word_remarks(plan.experiment.model, texts)
         yield from cutting_remarks(plan.experiment.attacks, texts)
+        yield from cutting_remarks(plan.experiment.mitigations, texts)
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():

@@ -29,6 +29,7 @@ from mia_bench.mitigations import TrainingSetup
 from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import has_unspaced
 
 if TYPE_CHECKING:
     from mia_bench.models import Model
@@ -143,6 +144,8 @@ def blind_key(rows: CaptionedRows, split: str, resolution: int, options: Evaluat
     }
     if options.blind_encoder is not None:
         identity["encoder"] = options.blind_encoder
+    if any(has_unspaced(caption) for _, caption in rows):  # once told apart as whole captions
+        identity["words"] = 2
     return hash_key(identity)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from mia_bench.attacks import Access, Attack
+from mia_bench.attacks import Access, Attack, VersionsCaptions
 from mia_bench.config.recipe import check_checkpoint
 from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
@@ -153,13 +154,25 @@ class Plan:
         unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
         return apply_mitigations(
             {} if unaware else experiment.mitigations,
-            experiment.resolved["mitigation"],
+            self._mitigation_nodes(member),
             options.finetune,
             len(self.rows(member)),
             len(self.rows(Role.VALIDATION)),
             options.trainer.ranks,
             options.trainer.precision,
         )
+
+    def _mitigation_nodes(self, member: Role) -> Mapping[str, Any]:
+        """The yaml of mitigations, with the version of those that rewrite these captions anew."""
+        nodes = dict(self.experiment.resolved["mitigation"])
+        captions = [caption for _, caption in self._captioned(self.rows(member))]
+        for name, mitigation in self.experiment.mitigations.items():
+            version = None
+            if isinstance(mitigation, VersionsCaptions):
+                version = mitigation.caption_version(captions)
+            if version is not None:
+                nodes[name] = {**nodes[name], "caption_version": version}
+        return nodes
 
     # --- rows -------------------------------------------------------------------------------------
 

@@ -48,6 +48,41 @@ def safe_name(sample_id: str) -> str:
     return name or "sample"
 
 
+UNSPACED_LETTER = re.compile(
+    # Chinese and Japanese
+    "[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
+    # Thai and Lao, Tibetan, Burmese, Khmer
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]"
+)
+"""A letter of a script without spaces between words."""
+
+
+def has_unspaced(text: str) -> bool:
+    """Whether any letter is of a script without spaces between words: Chinese, Thai and others."""
+    return UNSPACED_LETTER.search(text) is not None
+
+
+def caption_units(caption: str) -> list[str]:
+    """What a caption is cut into: words, or single characters where a script has no spaces.
+
+    Marks stay with the character before them. A unit begins with the space before it, if any, so
+    that units joined are the caption with single spaces.
+    """
+    units: list[str] = []
+    for word in caption.split():
+        start = len(units)
+        for character in word:
+            mark = unicodedata.category(character).startswith("M")
+            inside = len(units) > start and not has_unspaced(units[-1].strip()[:1])
+            if len(units) > start and (mark or (inside and not has_unspaced(character))):
+                units[-1] += character
+            else:
+                lead = " " if len(units) == start and start else ""
+                units.append(lead + character)
+    return units
+
+
 KEPT_CHARACTERS = frozenset("\u200c\u200d")  # joiners, which emoji and several scripts need
 MAX_LINE_CHARACTERS = 1_000  # characters of a line; the middle of a longer one is left out
 MAX_LINES = 200

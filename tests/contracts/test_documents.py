@@ -9,6 +9,7 @@ import re
 import runpy
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,36 @@ def test_every_file_is_documented(outputs):
 def test_every_block_of_a_guide_has_a_language():
     for document in (ROOT / "docs" / "extending").glob("*.md"):
         assert all(block.language.isalpha() for block in blocks_of(document)), document
+
+
+MODELS_TABLE = re.compile(r"^\| what there is \|.*\n(?:\|.*\n)+", re.MULTILINE)
+TUNING = {  # options of a model that choose no file
+    *("resolution", "chunk", "revision", "variant", "dtype", "family", "attention_slicing"),
+    *("vae_slicing", "vae_tiling"),
+}
+WORDS_OF_TASKS = {"Img2Img": "image-to-image", "Inpaint": "in-painting", "PAG": "PAG"}
+
+
+def test_the_guide_to_models_lists_what_the_readers_accept():
+    """Every option that names a file, kind of pipeline and undecided configuration; no other."""
+    from mia_bench.models.readers.pipeline_kinds import TASKS
+    from mia_bench.models.readers.single_file import config_folder
+    from mia_bench.models.stable_diffusion import StableDiffusion
+
+    page = (ROOT / "docs/extending/model.md").read_text(encoding="utf-8")
+    table = MODELS_TABLE.search(page)
+    assert table is not None
+    options = set(re.findall(r"`model\.(\w+)=", table[0]))
+    assert options == {field.name for field in fields(StableDiffusion)} - TUNING
+
+    pipelines = next(line for line in table[0].splitlines() if "pipeline" in line)
+    kinds = set(re.findall(r"\w+-to-image|in-painting|\bPAG\b", pipelines))
+    rest = {re.sub("|".join(WORDS_OF_TASKS), "", task) for task in TASKS}
+    assert rest == {""}, "a kind of pipeline that the guide has no word for"
+    accepted = {word for name, word in WORDS_OF_TASKS.items() if any(name in t for t in TASKS)}
+    assert kinds == accepted | {"text-to-image"}
+
+    configs = re.findall(r"`model\.config=(\w+)`|`(sd2_\w+)`", table[0])
+    for name in filter(None, (word for pair in configs for word in pair)):
+        assert (config_folder(ROOT / "absent.safetensors", name) / "model_index.json").is_file()
+    assert len(configs) == 2

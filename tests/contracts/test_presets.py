@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from importlib import import_module
 
 import pytest
 import yaml
 
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.schema import LATER_SOURCE_OPTIONS
 from mia_bench.models.hub import PINNED_COMMITS, names
 
 CONF = conf_dir()
@@ -151,3 +154,18 @@ def test_every_model_yaml_says_the_same_words():
     assert {"mia_bench.models.dit.builder.DiffusionTransformer"} < found.keys()
     for variants in found.values():
         assert len(variants) == 1, variants
+
+
+def test_data_yamls_offer_who_is_a_member_and_links_where_their_source_reads_them():
+    """Without the key in the yaml, Hydra refuses data.source.member=<column>."""
+    checked, absent = set(), []
+    for path in (CONF / "data").glob("*.yaml"):
+        source = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
+        module, _, name = source["_target_"].rpartition(".")
+        fields = {field.name for field in dataclasses.fields(getattr(import_module(module), name))}
+        for option in fields & set(LATER_SOURCE_OPTIONS):
+            checked.add(path.stem)
+            if source.get(option, ...) != LATER_SOURCE_OPTIONS[option]:
+                absent.append(f"{path.stem}: {option}")
+    assert {"celeba_hq", "ffhq", "given", "imagefolder", "parquet", "pokemon"} <= checked
+    assert absent == []

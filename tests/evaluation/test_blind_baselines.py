@@ -12,7 +12,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mia_bench.data.source import Item
-from mia_bench.evaluation.blind_baselines import blind_rows, image_embeddings, image_statistics
+from mia_bench.evaluation.blind_baselines import (
+    blind_rows,
+    caption_words,
+    image_embeddings,
+    image_statistics,
+)
 from mia_bench.metrics import permutation
 from mia_bench.metrics.permutation import holm
 
@@ -114,3 +119,28 @@ def test_images_can_be_seen_through_open_clip(labels, tiny_clip, monkeypatch):
     plain = found(items, labels)
     assert (rows["blind_image"].scores != plain["blind_image"].scores).any()
     assert rows["blind_caption"].auroc == plain["blind_caption"].auroc
+
+
+def test_a_word_inside_a_caption_without_spaces_is_seen(labels):
+    """Every caption is one run of letters, and members' hold one character more often."""
+    rng = np.random.default_rng(3)
+    items = []
+    for plain, is_member in zip(pairs(np.zeros(N), np.zeros(N)), labels, strict=True):
+        text = [*rng.choice(list("山水天地人木火土金石"), 5), "猫" if is_member else "犬"]
+        caption = "".join(rng.permutation(text))
+        items.append(Item(plain.sample_id, caption, plain.name, plain.load))
+    rows = found(items, labels)
+    assert rows["blind_caption"].auroc > 0.9
+    assert rows["blind_image"].p_value > 0.05
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("a red-brown cat, no. 7", ["a", "red", "brown", "cat", "no", "7"]),
+        ("一只猫。a red-brown cat", ["一", "只", "猫", "a", "red", "brown", "cat"]),
+        ("ที่นี่", ["ที่", "นี่"]),
+    ],
+)
+def test_captions_as_words(caption, words):
+    assert caption_words(caption) == words

@@ -33,6 +33,17 @@ def test_deleting_leaves_a_word_and_is_keyed_by_sample_and_seed():
     assert delete.captions(IDS, CAPTIONS, 1) != both
 
 
+def test_characters_are_deleted_where_a_language_has_no_spaces():
+    caption = "桌子上的一只黑猫在睡觉 cat"  # 11 characters and a word
+    (texts,) = DeleteWords(share=0.5, versions=20).captions(["a"], [(caption,)], 0)
+    assert {len(text.replace("cat", "c").replace(" ", "")) for text in texts} == {6}
+    for text in texts:
+        characters = iter(caption)
+        assert all(character in characters for character in text)  # in order, nothing new
+    assert DeleteWords().caption_version(["a cat", caption]) == 2
+    assert DeleteWords().caption_version(["a cat", "한국어 는"]) is None
+
+
 @pytest.mark.parametrize(("share", "moved"), [(0.5, 20), (1.0, 40)])
 def test_shuffling_exchanges_a_share_and_loses_none(share, moved):
     found = ShuffleCaptions(share).captions(IDS, CAPTIONS, 0)

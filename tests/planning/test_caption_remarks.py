@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mia_bench.attacks.clid import CLiD
 from mia_bench.attacks.loss import Loss
+from mia_bench.mitigations.captions import DeleteWords
 from mia_bench.planning.caption_remarks import caption_remarks, cutting_remarks
 from mia_bench.utils.errors import MiaError
 
@@ -35,3 +36,5 @@ def test_attacks_that_cut_captions_name_languages_without_spaces() -> None:
     captions = ["\u684c\u5b50\u4e0a\u7684\u4e00\u53ea\u732b", "a cat on a table"]
     (remark,) = cutting_remarks({"clid": CLiD(), "loss": Loss()}, captions)
     assert remark.startswith("clid: 1 of 2 captions")
+    (remark,) = cutting_remarks({"caption_delete": DeleteWords(), "dropout": object()}, captions)
+    assert remark.startswith("caption_delete: 1 of 2 captions")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mia_bench.config.schema import Data
@@ -71,6 +73,16 @@ def test_what_controls_see_of_images_decides_their_folder(plan_of):
     plain, seen = plan_of("attack=loss"), plan_of("attack=loss", "eval.blind_encoder=a/b")
     assert plain.blind != seen.blind
     assert plan_of("attack=loss", "eval.blind_encoder=null").blind == plain.blind
+
+
+def test_captions_without_spaces_that_are_read_anew_are_part_of_it(plan_of, monkeypatch):
+    plan = plan_of("attack=loss", "mitigation=caption_delete")
+    items = {sid: replace(item, caption="桌子上的一只猫") for sid, item in plan.items.items()}
+    anew = replace(plan, items=items)
+    assert anew.target.key != plan.target.key
+    assert anew.blind != plan.blind
+    monkeypatch.setattr("mia_bench.mitigations.captions.has_unspaced", lambda _: False)
+    assert replace(anew).target.key == plan.target.key  # else the split alone tells captions
 
 
 def test_the_order_of_mitigations_does_not_matter(plan_of):

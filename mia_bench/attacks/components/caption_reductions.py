@@ -12,8 +12,6 @@ compare by the target's own text encoder, which is the one the U-Net listens to:
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,42 +21,10 @@ from torch import Tensor
 
 from mia_bench.target import Batch, Condition, Target
 from mia_bench.utils.rng import keyed_generator
+from mia_bench.utils.text import caption_units
 
 DIGITS = 5  # of a weight; the sums behind it differ in the seventh with the size of a batch
-UNSPACED_LETTER = re.compile(
-    # Chinese and Japanese
-    "[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
-    # Thai and Lao, Tibetan, Burmese, Khmer
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]"
-)
-"""A letter of a script without spaces between words."""
 POOLED = "text_embeds"  # diffusers' name for a second, pooled embedding of the same caption
-
-
-def has_unspaced(text: str) -> bool:
-    """Whether any letter is of a script without spaces between words: Chinese, Thai and others."""
-    return UNSPACED_LETTER.search(text) is not None
-
-
-def caption_units(caption: str) -> list[str]:
-    """What a caption is cut into: words, or single characters where a script has no spaces.
-
-    Marks stay with the character before them. A unit begins with the space before it, if any, so
-    that units joined are the caption with single spaces.
-    """
-    units: list[str] = []
-    for word in caption.split():
-        start = len(units)
-        for character in word:
-            mark = unicodedata.category(character).startswith("M")
-            inside = len(units) > start and not has_unspaced(units[-1].strip()[:1])
-            if len(units) > start and (mark or (inside and not has_unspaced(character))):
-                units[-1] += character
-            else:
-                lead = " " if len(units) == start and start else ""
-                units.append(lead + character)
-    return units
 
 
 def word_thirds(caption: str) -> tuple[str, str, str]:

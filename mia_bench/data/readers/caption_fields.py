@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from mia_bench.data.readers.text_file import BYTE_ORDER_MARK, decode_text
+from mia_bench.utils.text import caption_units
 
 CaptionRule = Literal["first", "longest", "random"]
 
@@ -41,7 +42,7 @@ def candidates(value: Any) -> list[str]:
 def choose(captions: Sequence[str], rule: CaptionRule, key: str) -> str:
     """One of `captions` by `rule`; `key` (the picture's id) fixes the random one."""
     if rule == "longest":
-        return max(captions, key=lambda text: len(text.split()))
+        return max(captions, key=lambda text: len(caption_units(text)))
     if rule == "random":
         digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
         return captions[int.from_bytes(digest, "big") % len(captions)]

@@ -15,6 +15,14 @@ class CutsCaptions(Protocol):
         """(token ids of each caption, whole, and how many the text encoder reads of them)."""
 
 
+@runtime_checkable
+class HasLearnedWords(Protocol):
+    """A model that may have learned words, which change nothing but captions that hold them."""
+
+    def learned_words(self) -> list[str]:
+        """The words of model.embeddings."""
+
+
 def whole_ids(folder: Path, captions: Sequence[str]) -> list[tuple[int, ...]]:
     """Token ids of captions by the tokenizer in `folder`, start and end included, none cut off."""
     if (folder / "tokenizer.json").is_file():  # read without transformers, which takes seconds

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from mia_bench.attacks.components.caption_reductions import (
-    caption_units,
     character_thirds,
     clip_words,
     importances,
@@ -18,6 +17,7 @@ from mia_bench.attacks.components.caption_reductions import (
 )
 from mia_bench.target import Batch
 from mia_bench.utils.rng import keyed_generator
+from mia_bench.utils.text import caption_units
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,7 @@ def test_one_of_several_by_the_stated_rule() -> None:
     drawn = [choose(several, "random", f"x:{i}") for i in range(60)]
     assert set(drawn) == set(several)
     assert drawn == [choose(several, "random", f"x:{i}") for i in range(60)]
+
+
+def test_the_longest_caption_has_the_most_characters_without_spaces() -> None:
+    assert choose(["一只猫", "一只黑猫在睡觉"], "longest", "") == "一只黑猫在睡觉"

@@ -10,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
 from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.planning.caption_remarks import unused_word_remarks
 from mia_bench.utils.errors import MiaError
 
 CAPTIONS = ["a photo of <toy> on a table", "<toy>", "no such word", ""]
@@ -96,3 +97,12 @@ def test_files_that_are_not_read(name, narrow):
     model = StableDiffusion(str(narrow("sd1")), 64, embeddings=name)
     with pytest.raises(MiaError, match=r"model\.embeddings"):
         model.base_hash()
+
+
+def test_a_word_that_no_caption_holds_is_spoken_of(word, narrow):
+    model = StableDiffusion(str(narrow("sd1")), 64, embeddings=(word(3), word(1, "zzq", "zzq")))
+    (remark,) = unused_word_remarks(model, ["a photo of <TOY>s", "a cat"])
+    assert "none of 2 captions holds the learned word 'zzq'" in remark
+    assert len(list(unused_word_remarks(model, ["", ""]))) == 2
+    for silent in (replace(model, embeddings=None), replace(model, embeddings="absent")):
+        assert list(unused_word_remarks(silent, ["a cat"])) == []
