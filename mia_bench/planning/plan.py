@@ -165,12 +165,11 @@ class Plan:
     def _mitigation_nodes(self, member: Role) -> Mapping[str, Any]:
         """The yaml of mitigations, with the version of those that rewrite these captions anew."""
         nodes = dict(self.experiment.resolved["mitigation"])
-        captions = [caption for _, caption in self._captioned(self.rows(member))]
         for name, mitigation in self.experiment.mitigations.items():
-            version = None
-            if isinstance(mitigation, VersionsCaptions):
-                version = mitigation.caption_version(captions)
-            if version is not None:
+            if not isinstance(mitigation, VersionsCaptions):
+                continue
+            captions = [caption for _, caption in self._captioned(self.rows(member))]
+            if (version := mitigation.caption_version(captions)) is not None:
                 nodes[name] = {**nodes[name], "caption_version": version}
         return nodes
 

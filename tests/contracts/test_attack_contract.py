@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -12,21 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
+from attack_nodes import FILES, NODES
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Attack
-from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.target import Batch, Target
-
-FILES = sorted((conf_dir() / "attack").glob("*.yaml"))
-NODES: dict[str, Any] = {
-    name: node
-    for path in FILES
-    for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
-    if isinstance(node, Mapping) and "_target_" in node
-}
 
 # Attacks that are slow to ask or to fit get fewer rows; everything is checked all the same.
 FEW_ROWS = {

@@ -3,30 +3,22 @@ it says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from attack_nodes import NODES
 from dit_pipelines import FAMILIES, SIDE
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
 from mia_bench.attacks.drc import DRC
-from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.models.dit.builder import DiffusionTransformer
 from mia_bench.target import Batch, Target
 
-NODES: dict[str, Any] = {
-    name: node
-    for path in sorted((conf_dir() / "attack").glob("*.yaml"))
-    for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
-    if isinstance(node, Mapping) and "_target_" in node
-}
 DEAR = {"drc_full", "drc_tasks", "pfami_nns", "secmi_nns", "drc_face", "mc_full", "pfami_paired"}
 NAMES = sorted(
     name

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from attack_nodes import NODES
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
-from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.target import Batch, Query, Target, grid_mse
 from mia_bench.target.precision import scoring_in
 
-NODES: dict[str, Any] = {
-    name: node
-    for path in sorted((conf_dir() / "attack").glob("*.yaml"))
-    for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
-    if isinstance(node, Mapping) and "_target_" in node
-}
 CUDA = pytest.param(
     "cuda",
     marks=[
