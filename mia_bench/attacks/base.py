@@ -129,6 +129,15 @@ class NeedsLatentSize(Protocol):
 
 
 @runtime_checkable
+class RepeatsFeatures(Protocol):
+    """An attack that stores some of what it measures a second time, arranged for its own score."""
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Names of such features, which an ensemble leaves out."""
+
+
+@runtime_checkable
 class HasPlainVariant(Protocol):
     """An attack that claims more than a plain one on the same features, and has to show it."""
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.clid import CLiD, Scaling, fit_scaling, terms_of
 from mia_bench.attacks.frequency.low_pass import (
+    PASSED,
     LowPass,
     check_filter,
     check_options,
@@ -68,6 +69,11 @@ class CLiDF:
     def asks_at(self, schedule: int) -> Sequence[int]:
         return self.timesteps
 
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Energies that are in `rings` in another order."""
+        return (PASSED,)
+
     def check_latents(self, side: int) -> None:
         """Raises MiaError for a filter larger than the latents."""
         check_filter(self.radius, side)
@@ -85,7 +91,9 @@ class CLiDF:
 
     def _by_condition(self, energy: Tensor) -> Tensor:
         """Queries (Q, B, ...) to (B, K + 1, ...), the mean over timesteps."""
-        return energy.unflatten(0, (-1, len(self.timesteps))).mean(1).transpose(0, 1)
+        conditions = len(energy) // len(self.timesteps)
+        spread = energy.reshape(conditions, len(self.timesteps), *energy.shape[1:])
+        return spread.mean(1).transpose(0, 1)
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         """CLiD's threshold score on filtered losses."""

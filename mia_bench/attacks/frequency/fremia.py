@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.frequency.low_pass import (
+    PASSED,
     LowPass,
     check_filter,
     check_options,
@@ -56,6 +57,11 @@ class FreMIA:
 
     def asks_at(self, schedule: int) -> Sequence[int]:
         return (self.t,)
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Energies that are in `rings` in another order."""
+        return (PASSED,)
 
     def check_latents(self, side: int) -> None:
         """Raises MiaError for a filter larger than the latents."""

@@ -31,12 +31,14 @@ from torch import Tensor
 from mia_bench.attacks import Calibration, Features, Floats
 from mia_bench.metrics import auroc
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.precision import exactly
 
 Shape = Literal["square", "circle"]
 
 RADIUS_PER_SIDE = 5 / 64  # of the released code
 MULTIPLES = (1.0, 0.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # of the radius; the first is the fixed one
 FLOORS = (0.0, 0.2, 0.5, 1.0)  # to choose from; 1 is the attack without a filter
+RINGS, PASSED = "rings", "passed"  # names of the features
 CIRCLE, SQUARE, SQUARE_HALF = range(3)  # energies of one radius in `passed`
 
 
@@ -50,8 +52,8 @@ class LowPass:
 
     def __call__(self, features: Features) -> Floats:
         """|| F(x) ||^2, (N, ...), of `rings` (N, ..., rings) and `passed` (N, ..., radii, 3)."""
-        total = np.asarray(features["rings"], dtype=np.float64).sum(axis=-1)
-        passed = np.asarray(features["passed"], dtype=np.float64)[..., self.multiple, :]
+        total = np.asarray(features[RINGS], dtype=np.float64).sum(axis=-1)
+        passed = np.asarray(features[PASSED], dtype=np.float64)[..., self.multiple, :]
         whole, half = passed[..., CIRCLE], np.zeros_like(total)
         if self.shape == "square":
             whole, half = passed[..., SQUARE], passed[..., SQUARE_HALF]
@@ -94,7 +96,7 @@ def _every_filter() -> Iterator[LowPass]:
 
 
 def low_pass_features(x: Tensor, radius: int | None) -> dict[str, Tensor]:
-    """What `LowPass` reads, and what an ensemble may.
+    """What `LowPass` reads; an ensemble gets the rings.
 
     Args:
         x: differences (..., C, h, w).
@@ -111,11 +113,12 @@ def low_pass_features(x: Tensor, radius: int | None) -> dict[str, Tensor]:
     side = min(x.shape[-2:])
     require_fitting(radius, side)
     radii = radii_of(default_radius(side) if radius is None else radius, side)
-    power = torch.fft.fft2(x.float()).abs().square().sum(-3) / (x.shape[-2] * x.shape[-1])
-    weights = _masks(tuple(x.shape[-2:]), radii).to(power)
-    passed = torch.einsum("...hw,rmhw->...rm", power, weights)
-    rings = torch.einsum("...hw,rhw->...r", power, _rings(tuple(x.shape[-2:]), radii).to(power))
-    return {"rings": rings, "passed": passed}
+    size = (x.shape[-2], x.shape[-1])
+    with exactly(x.device):
+        power = torch.fft.fft2(x.float()).abs().square().sum(-3) / (size[0] * size[1])
+        passed = torch.einsum("...hw,rmhw->...rm", power, _masks(size, radii).to(power))
+        rings = torch.einsum("...hw,rhw->...r", power, _rings(size, radii).to(power))
+    return {RINGS: rings, PASSED: passed}
 
 
 def default_radius(side: int) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.frequency.fremia import clean_per_noise
 from mia_bench.attacks.frequency.low_pass import (
+    PASSED,
     LowPass,
     check_filter,
     check_options,
@@ -54,6 +55,11 @@ class PIAF:
 
     def asks_at(self, schedule: int) -> Sequence[int]:
         return (0, self.t)
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Energies that are in `rings` in another order."""
+        return (PASSED,)
 
     def check_latents(self, side: int) -> None:
         """Raises MiaError for a filter larger than the latents."""
