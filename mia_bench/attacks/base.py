@@ -121,6 +121,23 @@ class HasRequirements(Protocol):
 
 
 @runtime_checkable
+class NeedsLatentSize(Protocol):
+    """An attack with options that must fit the size of the latents."""
+
+    def check_latents(self, side: int) -> None:
+        """Raises MiaError for options that do not fit latents of `side` cells a side."""
+
+
+@runtime_checkable
+class RepeatsFeatures(Protocol):
+    """An attack that stores some of what it measures a second time, arranged for its own score."""
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Names of such features, which an ensemble leaves out."""
+
+
+@runtime_checkable
 class HasPlainVariant(Protocol):
     """An attack that claims more than a plain one on the same features, and has to show it."""
 

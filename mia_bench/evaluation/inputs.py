@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.attacks import Attack
+from mia_bench.attacks import Attack, Features, RepeatsFeatures
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.attacks.components.ensemble_features import columns
 from mia_bench.config.schema import CalibrationOptions
@@ -41,15 +41,24 @@ class Inputs:
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
-    """The features of several runs side by side, for the ensemble."""
+    """The features of several runs side by side, each stored number once, for the ensemble."""
     evaluation, calibration = (
         replace(first[0], table=Table(first[0].table.sample_id, columns(by_attack)))
         for first, by_attack in (
-            (tables, {i.name: t.table.features for i, t in zip(runs, tables, strict=True)})
+            (
+                tables,
+                {i.name: _once(i, t.table.features) for i, t in zip(runs, tables, strict=True)},
+            )
             for tables in ([i.evaluation for i in runs], [i.calibration for i in runs])
         )
     )
     return Inputs("ensemble", Ensemble(), evaluation, calibration)
+
+
+def _once(run: Inputs, features: Features) -> Features:
+    """The features without those that repeat others."""
+    repeated = run.attack.repeated if isinstance(run.attack, RepeatsFeatures) else ()
+    return {name: values for name, values in features.items() if name not in repeated}
 
 
 def load_inputs(plan: Plan, run: RunSpec) -> Inputs:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mia_bench.attacks import Attack, FitsClassifier, HasRequirements
-from mia_bench.models import base_of
+from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsLatentSize
+from mia_bench.models import TellsLatentSide, base_of
 from mia_bench.planning.applicable import needing_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
@@ -77,6 +77,8 @@ def check_schedule(attacks: Attacks, model: Model) -> None:
                 )
             if isinstance(attack, HasRequirements):
                 attack.check(schedule, model.resolution)
+            if isinstance(attack, NeedsLatentSize) and isinstance(model, TellsLatentSide):
+                attack.check_latents(model.latent_side())
 
 
 def check_base(model: Model) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 from samples import known
 
 from mia_bench.attacks.clid import CLiD
+from mia_bench.attacks.frequency.fremia import FreMIA
 from mia_bench.attacks.loss import Loss
 from mia_bench.config.schema import CalibrationOptions
 from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
+from mia_bench.storage.feature_table import Table
 
 
 def test_base_features_are_subtracted_before_anything_is_fitted() -> None:
@@ -67,3 +69,13 @@ def test_the_ensemble_sees_the_features_of_every_run_side_by_side() -> None:
     names = set(combined.evaluation.table.features)
     assert {name.partition(".")[0] for name in names} == {"one", "two"}
     assert names == set(combined.calibration.table.features)
+
+
+def test_the_ensemble_leaves_out_what_an_attack_stores_twice() -> None:
+    rows, others = known(20, seed=1), known(20, seed=2)
+    energies = {"rings": np.ones((20, 3)), "passed": np.ones((20, 2, 3))}
+    filtered = replace(rows, table=Table(rows.table.sample_id, energies))
+    one = Inputs("fremia", FreMIA(), filtered, filtered)
+    combined = combine([one, Inputs("loss", Loss(), rows, others)])
+    assert set(combined.evaluation.table.features) == {"fremia.rings", "loss.loss"}
+    assert set(combined.calibration.table.features) == {"fremia.rings", "loss.loss"}

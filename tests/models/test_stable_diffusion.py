@@ -50,6 +50,7 @@ def test_target_of_the_bundle_agrees_with_diffusers_parts():
     assert torch.allclose(cond.hidden, hidden, atol=1e-5)
     assert torch.allclose(found, eps, atol=1e-4)
     assert target.latent_shape == tuple(z0.shape[1:])
+    assert TINY.latent_side() == z0.shape[-1]
 
 
 def test_base_hash_is_of_the_content(copy):

@@ -63,6 +63,11 @@ def no_weights(monkeypatch):
         (["attack=mc", "attack.mc.timesteps=[2000]"], "schedule of 1000 steps. Change attack.mc"),
         (["attack=gsa", "attack.gsa.n_timesteps=1001"], "attack gsa: n_timesteps=1001 do not fit"),
         (["attack=drc", "+attack.drc.start=0.001"], "attack drc: 20 restoration steps do not fit"),
+        (
+            ["attack=fremia", "attack.fremia.radius=9"],
+            "attack fremia: radius=9 is a filter of 18 .* larger than the 16 x 16 latents: .* 8",
+        ),
+        (["attack=clid_f", "attack.clid_f.radius=9"], "attack clid_f: radius=9 .* 16 x 16 latents"),
         (["attack=drc", "attack.drc.tasks=[inpaint:0.99]"], "attack drc: a mask ratio of 0.99"),
         (["attack=drc_tasks", "attack.drc_tasks.tasks=[sr:5]"], "sr:5 does not divide 64 x 64"),
         (

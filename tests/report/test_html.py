@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 
 import pytest
 import torch
 from html_tags import tags
 
 from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
+from mia_bench.display.svg import COLOURS, DASHES
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
 from mia_bench.report.html import command
@@ -198,3 +200,12 @@ def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, mon
     assert sizes[1] < 2.1 * sizes[0]
     assert sizes[1] < 1_500_000
     assert "12 of 20 targets are drawn" in re.sub(r"\s+", " ", page)
+
+
+def test_the_style_sheet_draws_every_dash_and_colour():
+    style = (files("mia_bench.report") / "template/page.css").read_text(encoding="utf-8")
+    for i, dash in enumerate(DASHES[1:], 1):
+        assert f".d{i} {{ stroke-dasharray: {dash}; }}" in style
+    assert f".d{len(DASHES)} " not in style
+    for i in range(len(COLOURS)):
+        assert f".s{i} {{ color: var(--s{i}); }}" in style

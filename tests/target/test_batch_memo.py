@@ -25,9 +25,11 @@ def test_what_is_remembered_does_not_stay_on_another_device(
 def test_only_the_null_condition_outlives_a_batch(random_target: Build, random_batch: Draw) -> None:
     target, batch = random_target(), random_batch(2)
     target.null(batch)
-    grid_mse(target, target.view(batch), grid_queries(target, batch.caption))
+    view = target.view(batch)
+    grid_mse(target, view, grid_queries(target, batch.caption))
+    target.remember("a walk", view, target.null(batch), lambda: view.z0)
     memo = target.engine.memo
-    results = (memo.predictions, memo.requested, memo.noise, memo.views)
+    results = (memo.predictions, memo.walks, memo.requested, memo.noise, memo.views)
     assert all(results)
     assert len(memo.embeddings) == 3
     target.forget()

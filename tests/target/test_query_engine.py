@@ -9,7 +9,7 @@ import torch
 from target_queries import CLOSE, Build, Draw, grid_queries, literal_grid, nfe, rows_of
 from torch import Tensor, nn
 
-from mia_bench.target import Batch, Query
+from mia_bench.target import Batch, Condition, Query
 
 
 @torch.no_grad()
@@ -130,6 +130,34 @@ def test_a_second_attack_pays_nothing_but_is_told_its_own_cost(
     assert nfe(target) == (18, 21)
     assert target.queries["encode"] == 6
     assert target.queries["backward"] == 0
+
+
+@torch.no_grad()
+def test_a_walk_is_taken_once_for_every_attack_on_the_batch(
+    random_target: Build, random_batch: Draw
+) -> None:
+    target, batch = random_target(), random_batch(3)
+    view, full, null = target.view(batch), target.embed(batch.caption), target.null(batch)
+
+    def walk(cond: Condition) -> Tensor:
+        return target.denoise(target.denoise(view.z0, 0, 10, cond), 10, 20, cond)
+
+    for _ in range(2):
+        target.start_attack()
+        end = target.remember("to 20", view, full, lambda: walk(full))
+        assert torch.equal(end, target.remember("to 20", view, full, lambda: walk(full)))
+    assert nfe(target) == (6, 12)  # each attack is told its own cost, once
+    torch.testing.assert_close(end, walk(full))
+    assert nfe(target) == (12, 18)
+    # another name, condition or view is another walk
+    other = target.view(batch, "flip", lambda x: x.flip(3))
+    target.remember("elsewhere", view, full, lambda: walk(full))
+    assert not torch.equal(target.remember("to 20", view, null, lambda: walk(null)), end)
+    target.remember("to 20", other, full, lambda: walk(full))
+    assert nfe(target) == (30, 36)
+    target.forget()
+    target.remember("to 20", view, full, lambda: walk(full))
+    assert nfe(target) == (36, 42)
 
 
 @torch.no_grad()

@@ -146,7 +146,7 @@ def test_pixart_samples_as_its_pipeline_by_ddim(family: str, made: Callable[[str
 def test_latents_are_the_autoencoders_in_the_units_of_training(
     family: str, made: Callable[[str], Made]
 ) -> None:
-    target, pipe, _ = made(family)
+    target, pipe, model = made(family)
     side = SIDE.get(family, 16)
     image = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
     vae, config = pipe.vae, pipe.vae.config
@@ -165,6 +165,7 @@ def test_latents_are_the_autoencoders_in_the_units_of_training(
         decoded = vae.decode(mode).sample
     z0 = target.encode(image)
     assert z0.shape[1:] == SHAPE == target.latent_shape
+    assert model.latent_side() == SHAPE[-1]
     assert torch.allclose(z0, expected, atol=1e-5)
     assert torch.allclose(target.decode(z0), decoded.clamp(-1, 1), atol=1e-5)
 
