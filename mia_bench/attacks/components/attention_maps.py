@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mia_bench.attacks.components.saliency import blurred
 from mia_bench.target import Batch, Query, Target
 from mia_bench.utils.errors import MiaError
 
@@ -102,7 +103,7 @@ def fetch_vision_transformer(encoder: str) -> None:
 
 
 def caption_difference(target: Target, batch: Batch) -> Tensor:
-    """What the caption changes: DiffEdit's map (arXiv 2210.11427), without its clipping.
+    """What the caption changes: DiffEdit's map (arXiv 2210.11427), smoothed in place of clipped.
 
         M = mean over draws and channels of | eps_hat(z_t, t, c) - eps_hat(z_t, t, "") |
 
@@ -113,7 +114,7 @@ def caption_difference(target: Target, batch: Batch) -> Tensor:
     queries = [Query(t, cond, draw) for cond in conditions for draw in range(CAPTION_DRAWS)]
     own, without = target.predict_grid(target.view(batch), queries).float().chunk(2)
     change = (own - without).abs().mean((0, 2))
-    return to_size(change.flatten(1), batch.image.to(target.device))
+    return blurred(to_size(change.flatten(1), batch.image.to(target.device)))
 
 
 def mapped_timestep(schedule: int) -> int:
