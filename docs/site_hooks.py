@@ -1,5 +1,7 @@
-"""What the site does beside rendering docs/: pages of the root folder, and links out of docs/.
+"""What the site does beside rendering docs/: pages made from other files, and links out of docs/.
 
+Pages of the root folder and notebooks are taken as they are; a reference of what others build upon
+is made from docstrings, a page for each package.
 Links between documents are written for the repository. On the site those to a page lead there, and
 those to code, which the site does not hold, become plain text.
 """
@@ -11,18 +13,54 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 ROOT_PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+NOTEBOOKS = "notebooks"
+REFERENCE = "reference"
+# packages that plugins, notebooks and scripts import from
+PACKAGES = ("attacks", "target", "models", "data", "mitigations", "metrics", "evaluation")
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages of the root folder."""
+    """Add the pages of the root folder, of notebooks and of docstrings."""
     for name in ROOT_PAGES:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    for path in sorted((ROOT / NOTEBOOKS).glob("*.ipynb")):
+        uri = f"{NOTEBOOKS}/{path.stem}.md"
+        files.append(File.generated(config, uri, content=notebook_page(path)))
+    for package in PACKAGES:
+        uri = f"{REFERENCE}/{package}.md"
+        files.append(File.generated(config, uri, content=reference_page(package)))
     return files
+
+
+def notebook_page(path: Path) -> str:
+    """Text and code of a notebook, as Markdown."""
+    parts = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        code = cell.cell_type == "code"
+        parts.append(f"```python\n{cell.source}\n```" if code else cell.source)
+    where = f"`{NOTEBOOKS}/{path.name}`: open it in Jupyter, or read on."
+    title, *rest = parts
+    heading, _, text = title.partition("\n")
+    return "\n\n".join((heading, where, text.strip(), *rest))
+
+
+def reference_page(package: str) -> str:
+    """Every module of a package by its docstrings, those that begin with _ left out."""
+    folder = ROOT / "mia_bench" / package
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted(folder.rglob("*.py"))
+        if not path.name.startswith("_")
+    ]
+    lines = (f"::: {module}\n    options:\n      heading_level: 2" for module in modules)
+    about = f"::: mia_bench.{package}\n    options:\n      heading_level: 1\n      members: false"
+    return "\n\n".join((about, *lines)) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001

@@ -12,7 +12,7 @@ Known latents are encoded from the image with its hole filled by the colour arou
 reach the comparison alone. There, both images went through the decoder, cropped to the hole, 1.2
 times as wide.
 Access: GREY_BOX. NFE: steps * n_restore * (n_mask per in-painting task, 1 per other task), 40 by
-default; `sr` and `gray` also decode and encode at every step.
+default; `sr` and `gray` also decode and encode at every step; six more with mask=caption.
 Differs: to degrade, restore and compare is the paper's; every operational detail is our choice, as
 neither its full text nor code could be had: sampler, steps, start, eta, mask ratio (0.3) and shape,
 prompt (the caption, no guidance), averaging, aggregation and calibration.
@@ -20,9 +20,10 @@ Differs: the paper compares CLIP or face-recognition embeddings. The default `va
 the target's own posterior means and needs no other model; `open_clip` and a `face_encoder` hook are
 there, each to be listed in `measures`.
 Differs: measures of the hidden pixels alone, of whole pictures, and of how far restorations differ
-are in region_measures.py; `mask` may hide what stands out in the picture (saliency.py), where the
-paper is thought to hide what a self-supervised transformer attends to. In pixel space nothing but
-the hole is hidden, and estimates of the clean image are clipped.
+are in region_measures.py. `mask` may hide what matters in the picture: what a self-supervised
+transformer attends to, as the paper is thought to (`self_attention`), what the caption is about to
+the target itself (`caption`, attention_maps.py), or what stands out (saliency.py). In pixel space
+nothing but the hole is hidden, and estimates of the clean image are clipped.
 Differs: which face detector the paper uses is not known; `face_box` is a hook, for which
 face_detection.py has scikit-image's frontal cascade (drc_face). Without it, or where it finds
 nothing, the hole is where aligned faces have theirs; `face_found` records which.
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -47,6 +48,13 @@ from mia_bench.attacks import (
     later_field,
     moved_field,
     score_field,
+)
+from mia_bench.attacks.components.attention_maps import (
+    CAPTION_DRAWS,
+    caption_difference,
+    fetch_vision_transformer,
+    mapped_timestep,
+    self_attention,
 )
 from mia_bench.attacks.components.degradations import (
     AveragePool,
@@ -81,7 +89,7 @@ from mia_bench.attacks.components.restoration import (
     restoration_path,
     restore,
 )
-from mia_bench.attacks.components.saliency import saliency_map
+from mia_bench.attacks.components.saliency import Saliency, saliency_map
 from mia_bench.metrics import false_positive_budget
 from mia_bench.target import Batch, Target
 
@@ -92,8 +100,10 @@ class DRC:
     tasks: "inpaint:<ratio>", "sr:<factor>", "gray"; several are aggregated.
     place: where holes are; n_mask: positions averaged, where they are random.
     steps, start, eta: of the restoration; start < 1 begins at the noised degraded image.
-    mask: what is hidden: a square, or the pixels that a map of saliency.py names, as many as the
-        square would have; then `place` plays no role.
+    mask: what is hidden: a square, or the pixels that a map of saliency.py or attention_maps.py
+        names, as many as the square would have; then `place` plays no role.
+    mask_encoder: of mask=self_attention, folder or hub id of a vision transformer, as
+        facebook/dino-vitb8.
     paste: known pixels of the original replace the restored ones before anything is compared.
     n_restore: restorations averaged; condition: the text they are conditioned on.
     measures: similarities computed and stored; compare: the one that scores.
@@ -115,7 +125,8 @@ class DRC:
     clip: str = "ViT-B-32/laion2b_s34b_b79k"
     face_box: str | None = moved_field(None, MOVED_CALLABLES)
     face_encoder: str | None = None
-    mask: Literal["square", "edges", "spectral_residual"] = later_field("square")
+    mask: Literal["square", "self_attention", "caption", Saliency] = later_field("square")
+    mask_encoder: str | None = later_field(None)
     paste: bool = later_field(False)
     compare: Literal[CropMeasure, RegionMeasure] = score_field("vae")
     aggregate: Literal["mean", "agree"] = score_field("mean")
@@ -145,6 +156,8 @@ class DRC:
             raise ValueError("measure spread compares restorations: n_restore must be at least 2")
         if self.mask != "square" and self.place != "centre":
             raise ValueError(f"mask={self.mask} says what is hidden: leave out place={self.place}")
+        if (self.mask == "self_attention") != (self.mask_encoder is not None):
+            raise ValueError("mask=self_attention and mask_encoder=<folder or hub id> go together")
         if "face" in self.measures and self.face_encoder is None:
             raise ValueError("measure face needs face_encoder=<dotted path of a callable>")
 
@@ -154,11 +167,18 @@ class DRC:
 
     @property
     def nfe(self) -> tuple[int, int]:
-        masks = sum(self.n_mask if task.kind == "inpaint" else 1 for task in self._tasks)
-        return masks * self.n_restore * self.steps, 0
+        holes = sum(task.kind == "inpaint" for task in self._tasks)
+        masks = holes * self.n_mask + len(self.tasks) - holes
+        maps = 2 * CAPTION_DRAWS if holes and self.needs_captions else 0
+        return masks * self.n_restore * self.steps + maps, 0
+
+    @property
+    def needs_captions(self) -> bool:
+        return self.mask == "caption"
 
     def asks_at(self, schedule: int) -> Sequence[int]:
-        return restoration_path(schedule, self.steps, self.start)
+        path = restoration_path(schedule, self.steps, self.start)
+        return [*path, mapped_timestep(schedule)] if self.needs_captions else path
 
     def check(self, schedule: int, resolution: int) -> None:
         """Raises MiaError where holes or blocks do not fit an image, or the path the schedule."""
@@ -175,6 +195,8 @@ class DRC:
             require(name, self.clip, self.face_encoder)
         if self.face_box:
             hook(self.face_box, "face_box")
+        if self.mask_encoder:
+            fetch_vision_transformer(self.mask_encoder)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """Each measure (B, tasks); with place=face also `face_found` (B, 1), 1 where a box was."""
@@ -293,15 +315,25 @@ class DRC:
             require_blocks(task, height, width)
             yield damage_pixels(target, batch, AveragePool(int(task.value)))
         elif self.mask != "square":
-            keep = most(saliency_map(self.mask, batch.image), task.value)
+            keep = most(self._map(target, batch), task.value)
             whole = [Box(0, 0, min(height, width))] * len(batch)
-            view = f"drc{self.version}-{task.value:g}-{self.mask}"
+            # the latent cache cannot know what another network attends to
+            drawn = self.mask in get_args(Saliency)
+            view = f"drc{self.version}-{task.value:g}-{self.mask}" if drawn else None
             yield hide(target, batch, keep, whole, view)
         else:
             side = side_of(task.value, height, width)
             for k in range(self.n_mask):
                 boxes = self._boxes(target, batch, side, k)
                 yield cut_holes(target, batch, boxes, self._view(target, task, k))
+
+    def _map(self, target: Target, batch: Batch) -> Tensor:
+        """(B, 1, H, W), larger where more matters."""
+        if self.mask == "caption":
+            return caption_difference(target, batch)
+        if self.mask_encoder is not None:
+            return self_attention(batch.image.to(target.device), self.mask_encoder)
+        return saliency_map(cast(Saliency, self.mask), batch.image)
 
     def _boxes(self, target: Target, batch: Batch, side: int, k: int) -> list[Box]:
         size = height, width = batch.image.shape[-2:]

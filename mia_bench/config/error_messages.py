@@ -131,7 +131,7 @@ def _configuration(error: BaseException) -> str:
     text = _first_line(error)
     if match := re.search(r"Could not find '([\w-]+)/'", text):
         group = match.group(1)
-        return f"{group}= has no value. Known: {', '.join(sorted(_options(group)))}."
+        return f"{group}= has no value. Known: {', '.join(sorted(group_options(group)))}."
     if match := re.match(r"Error merging override (.+)", text):
         reason = _first_line(error.__cause__) if error.__cause__ is not None else "no such value"
         return f"{match.group(1)} is not valid: {reason}."
@@ -142,7 +142,7 @@ def _configuration(error: BaseException) -> str:
         if (group, option) in PLUGINS:
             extra = PLUGINS[group, option]
             return f"{group}={option} is an extra: pip install 'mia_bench[{extra}]'."
-        return f"there is no {group}={option}. {nearest(option, _options(group))}"
+        return f"there is no {group}={option}. {nearest(option, group_options(group))}"
     if match := re.search(r"Could not override '([^']+)'", str(error)):
         return _unknown_key(match.group(1))
     if match := re.search(r"full_key: (\S+)", str(error)):
@@ -174,7 +174,7 @@ def _groups() -> list[str]:
     return [path.name for folder in _folders() for path in folder.iterdir() if path.is_dir()]
 
 
-def _options(group: str) -> list[str]:
+def group_options(group: str) -> list[str]:
     return [path.stem for folder in _folders() for path in (folder / group).glob("*.yaml")]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from mia_bench.attacks import Attack, NeedsCaptions
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.instantiate import build
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import nearest
 
@@ -51,11 +52,11 @@ def check_mode(inapplicable: str) -> None:
 def attacks_without_captions() -> list[str]:
     """Names of all attacks in conf/ that need no captions."""
     import yaml
-    from hydra.utils import get_object
 
-    names = []
-    for path in sorted((conf_dir() / "attack").glob("*.yaml")):
-        node = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(path.stem)
-        if node and not hasattr(get_object(node["_target_"]), "needs_captions"):
-            names.append(path.stem)
-    return names
+    nodes = {
+        path.stem: (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(path.stem)
+        for path in sorted((conf_dir() / "attack").glob("*.yaml"))
+    }
+    attacks = {name: build(node, f"attack.{name}") for name, node in nodes.items() if node}
+    needing = needing_captions(attacks)
+    return [name for name in attacks if name not in needing]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from mia_bench.config.error_messages import group_options
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
@@ -53,6 +54,8 @@ class Experiment:
     resolved: dict[str, Any]
     left_out: dict[str, str] = field(default_factory=dict)
     """Why attacks of the configuration are not carried out, by name."""
+    unselected: tuple[str, ...] = ()
+    """Attacks of which an experiment sets options, though they are not selected."""
 
     @property
     def outputs(self) -> Path:
@@ -71,6 +74,9 @@ def to_experiment(cfg: DictConfig) -> Experiment:
         raise MiaError(secret_advice(problem))
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
+    unselected = _unselected(resolved["attack"])
+    for name in unselected:
+        del resolved["attack"][name]
     model = build(resolved["model"], "model")
     attacks = {
         name: build(at_timesteps(node, f"attack.{name}", model), f"attack.{name}")
@@ -83,7 +89,31 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     # what is stored and handed to worker processes has the present names of the options alone
     resolved["trainer"].pop("beside", None)
     resolved["trainer"]["parallel_models"] = options.trainer.parallel_models
-    return _served(Experiment(model, source, attacks, mitigations, options, resolved))
+    return _served(
+        Experiment(model, source, attacks, mitigations, options, resolved, unselected=unselected)
+    )
+
+
+def _unselected(nodes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Known attacks of which there are options alone.
+
+    An experiment sets options for all its attacks, and the command line selects some of these.
+
+    Raises:
+        MiaError: no attack is left.
+    """
+    known = set(group_options("attack"))
+    bare = tuple(
+        name
+        for name, node in nodes.items()
+        if name in known and isinstance(node, Mapping) and "_target_" not in node
+    )
+    if len(bare) == len(nodes):
+        raise MiaError(
+            f"no attack is selected: there are options of {', '.join(bare)} alone; add "
+            f"attack={bare[0]}."
+        )
+    return bare
 
 
 def _served(experiment: Experiment) -> Experiment:

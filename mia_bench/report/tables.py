@@ -42,11 +42,14 @@ def notes(runs: Sequence[RunResult]) -> list[str]:
 
 
 def ordered(runs: Sequence[RunResult]) -> list[RunResult]:
-    """By data, model, mitigation, the last step first, seed; of a target the best attack first."""
-    return sorted(
-        runs,
-        key=lambda c: (c.data, c.model, c.mitigation, -step_of(c), c.seed, -value(c), c.attack),
-    )
+    """By data, model, mitigation (none before the others), the last step first, seed; of a target
+    the best attack first."""
+
+    def key(c: RunResult) -> tuple[object, ...]:
+        target = c.data, c.model, c.mitigation != "none", c.mitigation, -step_of(c), c.seed
+        return *target, -value(c), c.attack
+
+    return sorted(runs, key=key)
 
 
 def row(run: RunResult) -> tuple[str, ...]:

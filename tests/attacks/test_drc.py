@@ -16,7 +16,8 @@ import torch.nn.functional as F
 
 from mia_bench.attacks import Calibration, query_fields
 from mia_bench.attacks.components import image_similarity
-from mia_bench.attacks.components.degradations import Box, random_box
+from mia_bench.attacks.components.attention_maps import caption_difference
+from mia_bench.attacks.components.degradations import Box, most, random_box
 from mia_bench.attacks.components.restoration import restoration_path, restore
 from mia_bench.attacks.drc import DRC
 from mia_bench.models.memorizer import scaled_linear
@@ -627,6 +628,21 @@ def test_saliency_says_what_is_hidden(mask, random_batch, measure):
     assert changed.flatten(1).sum(1).tolist() == [51, 51]
 
 
+def test_what_the_caption_is_about_is_hidden(build, random_batch, measure):
+    target, batch = build(), random_batch(2, size=32)
+    attack = DRC(("inpaint:0.2",), steps=2, mask="caption", paste=True,
+                 measures=("hole_mse", "spread"), compare="spread")  # fmt: skip
+    found = measure(attack, target, batch)
+    assert target.queries["forward"] == 2 * attack.nfe[0] == 2 * (2 * 2 + 6)
+    images = attack.evidence(target, batch)
+    changed = (images["restored"] != images["original"]).any(1)
+    assert changed.flatten(1).sum(1).tolist() == [205, 205]  # a fifth of 32 x 32
+    hidden = ~most(caption_difference(target, batch), 0.2)[:, 0]
+    assert torch.equal(changed, hidden)
+    other = measure(replace(attack, mask="edges"), target, batch)
+    assert not np.allclose(found["hole_mse"], other["hole_mse"])
+
+
 def test_pasting_leaves_the_hole_alone(random_batch, measure):
     target, batch = in_pixels(None), random_batch(2)
     plain = DRC(("sr:4", "inpaint:0.3"), steps=2, measures=("hole_mse", "whole_mse"),
@@ -641,9 +657,13 @@ def test_pasting_leaves_the_hole_alone(random_batch, measure):
 
 
 def test_newer_options_are_in_no_older_key():
-    assert not {"mask", "paste"} & set(query_fields(DRC()))
+    assert not {"mask", "paste", "mask_encoder"} & set(query_fields(DRC()))
     assert query_fields(DRC(mask="edges", paste=True))["mask"] == "edges"
     with pytest.raises(ValueError, match="n_restore must be at least 2"):
         DRC(n_restore=1, measures=("spread",), compare="spread")
     with pytest.raises(ValueError, match="leave out place=face"):
         DRC(mask="edges", place="face")
+    with pytest.raises(ValueError, match="mask_encoder=<folder or hub id> go together"):
+        DRC(mask="self_attention")
+    with pytest.raises(ValueError, match="mask_encoder=<folder or hub id> go together"):
+        DRC(mask_encoder="somewhere")

@@ -41,6 +41,11 @@ def test_the_plan_says_what_is_spent(plan_of):
     assert "epsilon 70 at delta 1e-05 for one pair in 4 steps" in said
 
 
+def test_options_of_attacks_that_are_not_selected_are_named(plan_of):
+    lines = described(plan_of("attack=loss", "+attack.mc.timesteps=[1]")).splitlines()
+    assert lines[0] == "options of mc are not used: not among the attacks selected"
+
+
 def test_every_model_pass_and_result_has_its_line(plan_of):
     lines = described(plan_of("attack=[clid,loss]", "eval.utility=true")).splitlines()
     heads = [line.partition(":")[0].split()[0] for line in lines if not line.startswith("  ")]

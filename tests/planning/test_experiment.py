@@ -72,6 +72,18 @@ def test_no_attack_at_all_is_refused(experiment):
         experiment("attack=[]")
 
 
+def test_some_of_an_experiments_attacks_can_be_selected(experiment):
+    """The experiment's options of the others are named as unused; a misspelt name is no attack."""
+    built = experiment("experiment=ddpm_openmoji", "attack=[noise_agg,loss]")
+    assert list(built.attacks) == list(built.resolved["attack"]) == ["noise_agg", "loss"]
+    assert built.attacks["loss"].t == 200
+    assert built.unselected == ("mc", "secmi", "pia", "pian")
+    with pytest.raises(MiaError, match=r"attack\.nc has no _target_"):
+        experiment("attack=loss", "+attack.nc.timesteps=[1]")
+    with pytest.raises(MiaError, match="options of mc alone; add attack=mc"):
+        experiment("attack=[]", "+attack.mc.timesteps=[1]")
+
+
 def test_the_resolved_configuration_has_no_interpolations_left(experiment):
     text = OmegaConf.to_yaml(OmegaConf.create(experiment().resolved))
     assert "${" not in text
