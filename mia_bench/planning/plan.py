@@ -308,7 +308,7 @@ class Plan:
         folder = self.folder(
             layout.RUNS_FOLDER, model.key, model.where, layout.join_name(name, key)
         )
-        return RunSpec(name, attack, *specs, folder, complexity)
+        return RunSpec(name, attack, *specs, folder, complexity=complexity)
 
     # --- what comes with the runs -----------------------------------------------------------------
 
