@@ -121,6 +121,14 @@ class HasRequirements(Protocol):
 
 
 @runtime_checkable
+class NeedsLatentSize(Protocol):
+    """An attack with options that must fit the size of the latents."""
+
+    def check_latents(self, side: int) -> None:
+        """Raises MiaError for options that do not fit latents of `side` cells a side."""
+
+
+@runtime_checkable
 class HasPlainVariant(Protocol):
     """An attack that claims more than a plain one on the same features, and has to show it."""
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, later_field, score_field
@@ -119,14 +120,15 @@ class CLiD:
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`loss` (B, K + 1, timesteps): the full caption, the reductions, the null condition."""
-        conditions = [
-            target.embed(batch.caption),
-            *self._reduced(target, batch),
-            target.null(batch),
-        ]
-        queries = [Query(t, c) for c in conditions for t in self.timesteps]
+        queries = self.queries(target, batch)
         losses = grid_mse(target, target.view(batch), queries)
-        return {"loss": losses.view(len(batch), len(conditions), len(self.timesteps))}
+        return {"loss": losses.view(len(batch), -1, len(self.timesteps))}
+
+    def queries(self, target: Target, batch: Batch) -> list[Query]:
+        """Every condition in the order of `features`, at every timestep."""
+        captions, null = target.embed(batch.caption), target.null(batch)
+        conditions = [captions, *self._reduced(target, batch), null]
+        return [Query(t, c) for c in conditions for t in self.timesteps]
 
     def _reduced(self, target: Target, batch: Batch) -> list[Condition]:
         """c*_1 ... c*_{K-1}."""
@@ -151,8 +153,8 @@ class CLiD:
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         if self.decision == "threshold":
-            return self._scaling(calibration)(_terms(features))
-        probability = _boosted(calibration).predict_proba(_vector(features))[:, 1]
+            return self._scaling(calibration)(terms_of(_losses(features)))
+        probability = _boosted(calibration).predict_proba(_vector(_losses(features)))[:, 1]
         return np.asarray(probability, dtype=np.float64)
 
     def chosen(self, calibration: Calibration) -> dict[str, float]:
@@ -160,27 +162,37 @@ class CLiD:
         return {"alpha": self._scaling(calibration).alpha} if self.decision == "threshold" else {}
 
     def _scaling(self, calibration: Calibration) -> Scaling:
-        terms = _terms(calibration.features)
-        low, centre, high = np.percentile(terms, [25, 50, 75], axis=0)
-        spread = np.where(high > low, high - low, 1.0)
-        if self.alpha is not None:
-            return Scaling(centre, spread, self.alpha)
-        options = [Scaling(centre, spread, float(alpha)) for alpha in ALPHAS]
-        areas = [auroc(option(terms), calibration.is_member) for option in options]
-        best = [o for o, area in zip(options, areas, strict=True) if area >= max(areas) - 1e-12]
-        return best[len(best) // 2]  # of alphas equally good, neither extreme
+        terms = terms_of(_losses(calibration.features))
+        return fit_scaling(terms, calibration.is_member, self.alpha)
 
 
-def _vector(features: Features) -> Floats:
-    """(N, K + 1): D_1 ... D_K and L."""
-    loss = np.asarray(features["loss"], dtype=np.float64).mean(axis=2)
-    return np.column_stack([loss[:, 1:] - loss[:, :1], -loss[:, 0]])
+def fit_scaling(terms: Floats, is_member: NDArray[np.bool_], alpha: float | None) -> Scaling:
+    """S from the calibration rows' terms (N, 2), and alpha: given, or the best of ALPHAS there."""
+    low, centre, high = np.percentile(terms, [25, 50, 75], axis=0)
+    spread = np.where(high > low, high - low, 1.0)
+    if alpha is not None:
+        return Scaling(centre, spread, alpha)
+    options = [Scaling(centre, spread, float(alpha)) for alpha in ALPHAS]
+    areas = [auroc(option(terms), is_member) for option in options]
+    best = [o for o, area in zip(options, areas, strict=True) if area >= max(areas) - 1e-12]
+    return best[len(best) // 2]  # of alphas equally good, neither extreme
 
 
-def _terms(features: Features) -> Floats:
-    """(N, 2): the mean of D_i over i, and L."""
-    vector = _vector(features)
+def terms_of(losses: Floats) -> Floats:
+    """(N, 2), the mean of D_i over i, and L, of losses (N, K + 1) of every condition."""
+    vector = _vector(losses)
     return np.column_stack([vector[:, :-1].mean(axis=1), vector[:, -1]])
+
+
+def _losses(features: Features) -> Floats:
+    """(N, K + 1): l of every condition."""
+    losses: Floats = np.asarray(features["loss"], dtype=np.float64).mean(axis=2)
+    return losses
+
+
+def _vector(losses: Floats) -> Floats:
+    """(N, K + 1): D_1 ... D_K and L."""
+    return np.column_stack([losses[:, 1:] - losses[:, :1], -losses[:, 0]])
 
 
 def _boosted(calibration: Calibration) -> Any:
@@ -199,4 +211,4 @@ def _boosted(calibration: Calibration) -> Any:
         random_state=calibration.seed,
         n_jobs=1,
     )
-    return trees.fit(_vector(calibration.features), calibration.is_member.astype(int))
+    return trees.fit(_vector(_losses(calibration.features)), calibration.is_member.astype(int))

@@ -53,12 +53,8 @@ class PIA:
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`distance` (B,): R."""
-        z0, c = target.view(batch).z0, target.embed(batch.caption)
-        e0 = target.predict_noise(z0, 0, c).float()
-        if self.normalise:
-            e0 = normalised(e0)
-        e_t = target.predict_noise(target.add_noise(z0, e0, self.t), self.t, c)
-        difference = (e0 - e_t.float()).flatten(1)
+        e0, e_t = proximal_pair(target, batch, self.t, self.normalise)
+        difference = (e0 - e_t).flatten(1)
         return {"distance": torch.linalg.vector_norm(difference, ord=self.p, dim=1)}
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
@@ -66,6 +62,23 @@ class PIA:
         del calibration
         scores: Floats = -np.asarray(features["distance"], dtype=np.float64)
         return scores
+
+
+def proximal_pair(target: Target, batch: Batch, t: int, normalise: bool) -> tuple[Tensor, Tensor]:
+    """e0 and eps(a_t z0 + b_t e0, t, c), each (B, *latent); attacks on one batch share them."""
+    view, c = target.view(batch), target.embed(batch.caption)
+
+    def first() -> Tensor:
+        return target.predict_noise(view.z0, 0, c).float()
+
+    e0 = target.remember("prediction at the clean latent, t=0", view, c, first)
+    if normalise:
+        e0 = normalised(e0)
+
+    def second() -> Tensor:
+        return target.predict_noise(target.add_noise(view.z0, e0, t), t, c).float()
+
+    return e0, target.remember(f"proximal t={t} normalise={normalise}", view, c, second)
 
 
 def normalised(e: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class SecMI:
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`error` (B,) or, for nns, `map` (B, *latent)."""
-        difference = self._round_trip(target, batch)
+        difference = round_trip(target, batch, self.t_sec, self.k)
         if self.decision == "nns":
             return {"map": difference.abs()}
         return {"error": difference.square().flatten(1).sum(1)}
@@ -91,14 +91,6 @@ class SecMI:
             return self._classify(features["map"], calibration)
         scores: Floats = -np.asarray(features["error"], dtype=np.float64)
         return scores
-
-    def _round_trip(self, target: Target, batch: Batch) -> Tensor:
-        """z' - z~ (B, *latent)."""
-        z, c, up = target.view(batch).z0, target.embed(batch.caption), self.t_sec + self.k
-        for t in range(0, self.t_sec, self.k):
-            z = target.denoise(z, t, t + self.k, c)
-        there = target.denoise(z, self.t_sec, up, c)
-        return (target.denoise(there, up, self.t_sec, c) - z).float()
 
     def _classify(self, maps: Maps, calibration: Calibration) -> Floats:
         calibration_maps = calibration.features["map"]
@@ -114,3 +106,17 @@ class SecMI:
         return classify(
             maps / unit, calibration_maps / unit, calibration.is_member, calibration.seed, recipe
         )
+
+
+def round_trip(target: Target, batch: Batch, t_sec: int, k: int) -> Tensor:
+    """z' - z~ (B, *latent); attacks on one batch share it."""
+    view, c, up = target.view(batch), target.embed(batch.caption), t_sec + k
+
+    def walk() -> Tensor:
+        z = view.z0
+        for t in range(0, t_sec, k):
+            z = target.denoise(z, t, t + k, c)
+        there = target.denoise(z, t_sec, up, c)
+        return (target.denoise(there, up, t_sec, c) - z).float()
+
+    return target.remember(f"round trip t_sec={t_sec} k={k}", view, c, walk)

@@ -48,6 +48,14 @@ class ChecksItself(Protocol):
 
 
 @runtime_checkable
+class TellsLatentSide(Protocol):
+    """A model that says how large its latents are before it is loaded."""
+
+    def latent_side(self) -> int:
+        """Cells per side of the latents at its resolution, read without loading weights."""
+
+
+@runtime_checkable
 class HasBase(Protocol):
     """A model that may be a finished fine-tune of another one that is here too."""
 

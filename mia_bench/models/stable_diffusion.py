@@ -167,6 +167,10 @@ class StableDiffusion:
         assert resolution is not None
         return resolution
 
+    def latent_side(self) -> int:
+        """Cells per side of the latents."""
+        return self.side // self._shrink()
+
     # --- what it is -------------------------------------------------------------------------------
 
     def check(self) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_bench.attacks import Attack, FitsClassifier, HasRequirements
+from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsLatentSize
 from mia_bench.attacks.components.image_complexity import COVARIATES
 from mia_bench.metrics.complexity import SPARE_ROWS
-from mia_bench.models import base_of
+from mia_bench.models import TellsLatentSide, base_of
 from mia_bench.planning.applicable import needing_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
@@ -96,6 +96,8 @@ def check_schedule(attacks: Attacks, model: Model) -> None:
                 )
             if isinstance(attack, HasRequirements):
                 attack.check(schedule, model.resolution)
+            if isinstance(attack, NeedsLatentSize) and isinstance(model, TellsLatentSide):
+                attack.check_latents(model.latent_side())
 
 
 def check_base(model: Model) -> None:

@@ -230,6 +230,18 @@ class Target(nn.Module):
         """
         return self.engine.predict_grid(view, queries)
 
+    def remember(
+        self, name: str, view: View, cond: Condition, walk: Callable[[], Tensor]
+    ) -> Tensor:
+        """What `walk` returns (B, ...), computed once for every attack that runs on the batch.
+
+        For chains of queries, whose latents follow from earlier answers, where several attacks need
+        the same: the round trip of SecMI, the two predictions of PIA. `name` must identify it: all
+        that decides the result besides view and condition. It carries no gradient.
+        NFE: that of `walk`, once.
+        """
+        return self.engine.remember(name, view, cond, walk)
+
     def with_gradients(self, n: int, work: Callable[[slice], T], size: int = 1) -> Iterator[T]:
         """Results of `work`, forward and backward, on slices of n groups of `size` rows.
 

@@ -137,6 +137,21 @@ class QueryEngine:
         )
         return self.predictor(z_t, t, cond)
 
+    def remember(
+        self, name: str, view: View, cond: Condition, walk: Callable[[], Tensor]
+    ) -> Tensor:
+        """Where `walk` ends, walked once per batch; see `Target`."""
+        memo, key = self.memo, (name, view.name, view.sample_id, cond.key)
+        if key not in memo.walks:
+            before = self.queries["asked"]
+            end = walk().detach()
+            memo.walks[key] = end, self.queries["asked"] - before
+        elif key not in memo.requested:
+            # the attack's own cost counts what an earlier attack has paid for
+            self.queries["asked"] += memo.walks[key][1]
+        memo.requested.add(key)
+        return memo.walks[key][0]
+
     # --- gradients ---------------------------------------------------------------------------
 
     def with_gradients(self, n: int, work: Callable[[slice], T], group: int = 1) -> Iterator[T]:

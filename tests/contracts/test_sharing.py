@@ -17,12 +17,19 @@ ALONE = {
     "ReDiffuse": [20],
     "DRC": [40],
     "GSA": [10],
+    "FreMIA": [1],
+    "PIAF": [2],
+    "SecMIF": [16],
+    "CLiDF": [15],
+    "ResidualBias": [10],
+    "CaptionMismatch": [8],
 }
-SUM = 161
+SUM = 213
 # CLiD's three tables have caption and null condition in common. Loss's question and MC's three are
 # CLiD's; PFAMI's clean loss at t = 450 is too; ReDiffuse's first prediction at t = 100 is PFAMI's
-# clean one.
-UNION = 143
+# clean one. PIA and PIAN begin with one prediction. PIA+F, SecMI+F and CLiD+F ask what their hosts
+# do, the bias what ReDiffuse does first; of the mismatch six captions are new, of FreMIA t = 500.
+UNION = 149
 
 
 def test_all_attacks_together_ask_each_question_once(

@@ -12,7 +12,8 @@ constant, where the mean of e_n is zero; which it is exactly, because draws come
 Access: GREY_BOX. NFE: n_noise (8 by default).
 Differs: pairs are ours, the papers draw independently and let the mean vanish in expectation. N is
 not known to us: 8 [ASSUME]. T_mc is evaluated at sigma = .5, which is t = 354 of Stable Diffusion's
-schedule; its VP form at the same level [ours]. C is that of Pillow's encoder on 8-bit pixels.
+schedule; its VP form at the same level [ours]; mc_bias.py has other levels. C is that of Pillow's
+encoder on 8-bit pixels.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ import torch
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+<<<<<<< HEAD
 from mia_bench.attacks.components.image_complexity import png_bytes
 from mia_bench.target import Batch, Query, Target
+=======
+from mia_bench.attacks.residuals.mean_residual import mean_residuals, require_draws
+from mia_bench.target import Batch, Target
+>>>>>>> e954926 (FreMIA, Monte-Carlo bias and mismatched captions at six evaluations more)
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,7 @@ class MonteCarloBias:
     statistics: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.n_noise < 2 or self.n_noise % 2:
-            raise ValueError(f"n_noise={self.n_noise}: draws come in pairs e, -e; use 2, 4, ...")
+        require_draws(self.n_noise, antithetic=True)
 
     @property
     def nfe(self) -> tuple[int, int]:
@@ -54,15 +59,8 @@ class MonteCarloBias:
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`bias` (B,): T; `log_bytes` (B,): log C."""
-        view, c, draws = target.view(batch), target.embed(batch.caption), range(self.n_noise // 2)
-        total = torch.zeros_like(view.z0)
-        predictions = target.predict_grid(view, [Query(self.t, c, draw) for draw in draws])
-        for draw, eps_hat in zip(draws, predictions, strict=True):
-            e = target.noise(view.sample_id, self.t, draw)
-            mirrored = target.add_noise(view.z0, -e, self.t)
-            # the residuals (eps_hat - e) + (eps_hat' + e) of a pair
-            total += eps_hat.float() + target.predict_noise(mirrored, self.t, c).float()
-        bias = (total / self.n_noise).square().flatten(1).mean(1)
+        means = mean_residuals(target, batch, (self.t,), self.n_noise, antithetic=True)
+        bias = means.square().flatten(1).mean(1)
         return {"bias": bias, "log_bytes": png_bytes(batch.image).log().to(bias.device)}
 
     def score(self, features: Features, calibration: Calibration) -> Floats:

@@ -110,6 +110,10 @@ class DDPM:
     def timesteps(self) -> int:
         return schedule_steps(self._schedule())
 
+    def latent_side(self) -> int:
+        """Pixels per side: the latents are the image."""
+        return self.resolution
+
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights."""
         if self.path is not None:

@@ -227,6 +227,10 @@ class DiffusionTransformer:
     def _weights(self, part: str) -> list[Path]:
         return weights(self.folder, part, self.variant)
 
+    def latent_side(self) -> int:
+        """Cells per side of the latents. Raises MiaError as `build` does."""
+        return self._latent_shape()[-1]
+
     # --- the target ----------------------------------------------------------------------------
 
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:

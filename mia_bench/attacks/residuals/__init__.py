@@ -1,0 +1,1 @@
+"""Losses in other forms: of averaged residuals, and under captions of other images."""
