@@ -45,6 +45,7 @@ ROWS_AGREE = 2e-3
 GREY_BOX = {
     *("encode", "decode", "view", "embed", "pad_token", "null", "noise", "add_noise"),
     *("predict_noise", "predict_grid", "move", "denoise", "remember"),
+    *("decoder_influence", "base"),
     *("a", "b", "timesteps", "timesteps_with_signal", "in_pixels", "latent_shape"),
     *("chunk", "device", "seed", "queries"),
 }

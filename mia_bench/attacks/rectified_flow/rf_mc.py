@@ -23,17 +23,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
-<<<<<<< HEAD
 from mia_bench.attacks.components.image_complexity import png_bytes
-from mia_bench.target import Batch, Query, Target
-=======
 from mia_bench.attacks.residuals.mean_residual import mean_residuals, require_draws
 from mia_bench.target import Batch, Target
->>>>>>> e954926 (FreMIA, Monte-Carlo bias and mismatched captions at six evaluations more)
 
 
 @dataclass(frozen=True)
