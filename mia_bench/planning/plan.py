@@ -237,7 +237,8 @@ class Plan:
 
     def _features(self, attack: Attack, model: ModelSpec, *roles: Role) -> FeatureSpec:
         rows = self.rows(*roles)
-        name = feature_name(attack, self._captioned(rows), self.experiment.options.eval)
+        options = self.experiment.options.eval
+        name = feature_name(attack, self._captioned(rows), options, self.base.key)
         folder = self.folder(layout.FEATURES_FOLDER, model.key, model.where, name)
         return FeatureSpec(attack, model, rows, folder)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsLatentSize
+from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsBase, NeedsLatentSize
 from mia_bench.attacks.components.image_complexity import COVARIATES
 from mia_bench.metrics.complexity import SPARE_ROWS
-from mia_bench.models import TellsLatentSide, base_of
+from mia_bench.models import TellsLatentSide, base_of, starts_untrained
 from mia_bench.planning.applicable import needing_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
@@ -40,6 +40,7 @@ def precheck(plan: Plan) -> None:
         check_base(experiment.model)
     captions = [item.caption for item in plan.items_of(plan.rows(*EVALUATION_ROLES))]
     check_captions(experiment.attacks, captions, plan.split.source)
+    check_comparable(experiment.attacks, plan.has_base and not starts_untrained(experiment.model))
     kind = "shadow" if plan.shadow else "target"
     members, nonmembers = _fewest_rows(plan.split, kind, options)
     attacks = experiment.attacks
@@ -114,6 +115,17 @@ def check_base(model: Model) -> None:
                 f"model.base has {theirs} {name} and the model has {ours}: it is not what the "
                 "model was fine-tuned from."
             )
+
+
+def check_comparable(attacks: Attacks, has_base: bool) -> None:
+    """Attacks that query the model before its fine-tuning too have one, with weights of its own."""
+    needing = [n for n, a in attacks.items() if isinstance(a, NeedsBase) and a.needs_base]
+    if needing and not has_base:
+        raise MiaError(
+            f"attack {', '.join(needing)}: the model before its fine-tuning is queried too, and "
+            "none is known, or it has random weights. Name it, as in model.base=<folder or hub "
+            "id>, or leave the attack out."
+        )
 
 
 def check_captions(attacks: Attacks, captions: Sequence[str], source: str) -> None:

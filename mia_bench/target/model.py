@@ -86,6 +86,7 @@ class Target(nn.Module):
         self.tunable = chunk is None
         rows = chunk or UNTUNED_CHUNK_ROWS
         self.engine = QueryEngine(self.predictor, seed, latent_shape, rows)
+        self._base: list[Target] = []  # hidden from nn.Module: no part of this model
 
     # --- what the model is ---------------------------------------------------------------------
 
@@ -134,6 +135,19 @@ class Target(nn.Module):
     def pad_token(self) -> str:
         """The literal text that is read as padding: of the tokenizer, else what CLIP uses."""
         return str(getattr(self.text, "pad_token", CLIP_PAD_TOKEN))
+
+    # --- the model before fine-tuning ----------------------------------------------------------
+
+    @property
+    def base(self) -> Target:
+        """The model before its fine-tuning, for attacks that say `needs_base`; itself where it is
+        its own base. Its queries are counted with this model's."""
+        return self._base[0] if self._base else self
+
+    def put_beside(self, base: Target) -> None:
+        """Give attacks `base`, which is on the same device."""
+        self._base = [base]
+        base.engine.queries = self.engine.queries
 
     # --- images and captions -------------------------------------------------------------------
 
@@ -336,6 +350,8 @@ class Target(nn.Module):
     def forget(self) -> None:
         """Drop what was remembered for the current batch (the null condition stays)."""
         self.engine.memo.forget_batch()
+        for base in self._base:
+            base.forget()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Target:
         """Moved to a device: what is remembered would stay on the one before."""
