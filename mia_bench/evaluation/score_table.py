@@ -174,7 +174,7 @@ def measure(
     seed, folds = options.eval.seed, options.calibration.folds
     evaluation, calibration = rows.evaluation, rows.calibration
     fitted_on = calibration.calibration(seed)
-    parts = Scores(*_score(rows, fitted_on))
+    parts = RowScores(*_score(rows, fitted_on))
     if not rows.uncalibrated:
         calibration_scores = out_of_fold(rows.attack, calibration, folds, seed)
         calibration_scores = _finite(rows.name, calibration_scores, calibration)
@@ -206,7 +206,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Scores:
+class RowScores:
     """Scores (N,) of evaluation rows, the same on the control's model, and of calibration rows."""
 
     evaluation: Floats
@@ -215,8 +215,8 @@ class Scores:
 
 
 def without_complexity(
-    scores: Scores, rows: Inputs, folds: int, seed: int
-) -> tuple[Scores, dict[str, float]]:
+    scores: RowScores, rows: Inputs, folds: int, seed: int
+) -> tuple[RowScores, dict[str, float]]:
     """What the complexity of images does not explain, and the line that was taken out.
 
     The line is fitted on the out-of-fold scores of calibration non-members. The control's scores
@@ -241,7 +241,7 @@ def without_complexity(
     base = None if scores.base is None else line.residuals(scores.base, evaluated)
     slopes = {f"slope_{name}": float(w) for name, w in zip(names, line.slopes, strict=True)}
     fit = {"complexity_r2": line.r2, **slopes}
-    return Scores(line.residuals(scores.evaluation, evaluated), base, left), fit
+    return RowScores(line.residuals(scores.evaluation, evaluated), base, left), fit
 
 
 def compare_plain(

@@ -119,6 +119,6 @@ class RunSpec:
         return control_of(self.base.model.kind) if self.base is not None else BASE
 
     def feature_specs(self) -> Iterator[FeatureSpec]:
-        specs = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        specs += self.complexity or ()
+        own = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        specs = (*own, *(self.complexity or ()))
         return (spec for spec in specs if spec is not None)

@@ -56,8 +56,8 @@ class StoredTables:
 
     def named(self) -> list[tuple[str, int | str | None, str] | None]:
         """As `planning.keys.run_key` wants them."""
-        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        every += self.complexity
+        own = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        every = (*own, *self.complexity)
         return [None if folder is None else _table_name(folder) for folder in every]
 
 
