@@ -110,8 +110,11 @@ class RunSpec:
     @property
     def attack_name(self) -> str:
         """The attack's name in the configuration, without the suffix of a derived row."""
-        derived = self.base_calibration is not None or self.complexity is not None
-        return self.name.rpartition("-")[0] if derived else self.name
+        if self.complexity is not None:
+            return self.name.removesuffix(f"-{COMPLEXITY}")
+        if self.base_calibration is not None:
+            return self.name.removesuffix(f"-{self.control}")
+        return self.name
 
     @property
     def control(self) -> str:

@@ -32,6 +32,11 @@ SIZE = {"drc_tasks": 32}
 # Attacks that face the memorizer with other options, and why; None asks for no AUROC at all.
 ON_THE_MEMORIZER: dict[str, tuple[str, dict[str, Any] | None]] = {
     "noise_agg_null": ("the memorizer has no memory under the null caption, by construction", None),
+    "structural": (
+        "a member's path is straight there and only shrinks the latent, an unseen image keeps its "
+        "contrast, so that the similarity turns round",
+        None,
+    ),
     "noise_probe": ("it compares a model with its base, and the memorizer has none", None),
     "gradient_masking": (
         "at small t the noise put into a memorised latent leads out of its narrow component",
