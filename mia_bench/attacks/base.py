@@ -94,6 +94,22 @@ class NeedsCaptions(Protocol):
 
 
 @runtime_checkable
+class NeedsDecoder(Protocol):
+    """An attack that may need the gradients of a decoder, which a model in pixel space lacks."""
+
+    @property
+    def needs_decoder(self) -> bool: ...
+
+
+@runtime_checkable
+class NeedsBase(Protocol):
+    """An attack that may query the model before its fine-tuning too, as `target.base`."""
+
+    @property
+    def needs_base(self) -> bool: ...
+
+
+@runtime_checkable
 class VersionsCaptions(Protocol):
     """An attack that reads some captions otherwise than earlier versions did."""
 

@@ -45,11 +45,21 @@ class SimA:
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`norm` (B,): ||eps(z0, t, c)||_p^p. Raises ValueError for t outside the schedule."""
-        eps = target.predict_noise(target.view(batch).z0, self.t, target.embed(batch.caption))
-        return {"norm": eps.float().abs().pow(self.p).flatten(1).sum(1)}
+        eps = clean_prediction(target, batch, self.t)
+        return {"norm": eps.abs().pow(self.p).flatten(1).sum(1)}
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         """Minus the norm; nothing is fitted."""
         del calibration
         scores: Floats = -np.asarray(features["norm"], dtype=np.float64)
         return scores
+
+
+def clean_prediction(target: Target, batch: Batch, t: int) -> Tensor:
+    """eps(z0, t, c) (B, *latent); attacks on one batch share it."""
+    view, c = target.view(batch), target.embed(batch.caption)
+
+    def predict() -> Tensor:
+        return target.predict_noise(view.z0, t, c).float()
+
+    return target.remember(f"prediction at the clean latent, t={t}", view, c, predict)

@@ -169,6 +169,9 @@ class Evaluation:
     """Attacks that also run on the untouched base, as a control; null: all, []: none."""
     base_calibrated: bool = False
     """Add rows `<attack>-base`, whose features have the base model's subtracted before any fit."""
+    complexity: bool = False
+    """Add rows `<attack>-complexity`: scores without what image complexity explains of them among
+    calibration non-members, for everyone who has no base model."""
     blind_rows: bool = True
     """Run the blind baselines: classifiers that never query the model, as controls."""
     blind_encoder: str | None = None

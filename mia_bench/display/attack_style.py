@@ -19,6 +19,8 @@ FIRST = (
     *("noise_agg_tuned", "drc_hole", "drc_whole", "drc_spread", "rf_mc", "rf_mc_cal", "rf_curve"),
     *("fremia", "fremia_tuned", "pia_f", "secmi_f", "clid_f", "mc_bias", "mc15_bias", "mismatch"),
     "drc_attention",
+    *("sima_pullback", "sima_randommask", "loss_pullback", "loss_randommask", "pia_pullback"),
+    *("pia_randommask", "secmi_pullback", "secmi_randommask", "structural", "noise_probe"),
 )
 OTHERS = 97  # numbers that attacks without a place of their own are spread over
 MATPLOTLIB_MARKERS = ("o", "s", "D", "^", "v", "P")

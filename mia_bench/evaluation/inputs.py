@@ -25,6 +25,10 @@ Groups = npt.NDArray[np.str_]
 Labels = npt.NDArray[np.bool_]
 
 
+Complexity = tuple[LabelledFeatures, LabelledFeatures]
+"""How complex the images of evaluation and of calibration rows are."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a run is scored from: rows to judge, rows to calibrate on, and the control's rows."""
@@ -38,6 +42,9 @@ class Inputs:
     """The kind of the control: BASE or REFERENCE."""
     uncalibrated: bool = False
     """Nothing is fitted on labels, so every row is judged; `calibration` are the same rows."""
+    complexity: Complexity | None = None
+    """Covariates of the evaluation and the calibration rows, where scores are what these do not
+    explain."""
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
@@ -68,7 +75,10 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
     if run.base_calibration is not None:
         subtracted = _labelled(plan, run.base_calibration)
     halves = run.calibration.folder == run.evaluation.folder
-    every = Tables(evaluation, calibration, base, subtracted, halves, run.control)
+    complexity = None
+    if run.complexity is not None:
+        complexity = _labelled(plan, run.complexity[0]), _labelled(plan, run.complexity[1])
+    every = Tables(evaluation, calibration, base, subtracted, halves, run.control, complexity)
     options = plan.experiment.options
     return arrange(run.name, run.attack, every, options.data.split_seed, options.calibration)
 
@@ -77,7 +87,8 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
 class Tables:
     """The feature tables of a run. `halves`: evaluation and calibration are one table, of which
     calibration gets half; `base`: of the model of the control, which is of the kind `control`;
-    `base_calibration`: such features are subtracted before any fit."""
+    `base_calibration`: such features are subtracted before any fit; `complexity`: what it explains
+    is taken out of the scores."""
 
     evaluation: LabelledFeatures
     calibration: LabelledFeatures
@@ -85,6 +96,7 @@ class Tables:
     base_calibration: LabelledFeatures | None
     halves: bool
     control: str = BASE
+    complexity: Complexity | None = None
 
 
 def arrange(
@@ -96,8 +108,11 @@ def arrange(
         evaluation = evaluation.minus(base)
         calibration = calibration.minus(tables.base_calibration)
         base = None
+    complexity = tables.complexity
     if tables.halves:
-        if options.halves == "stratified" and not fits_labels(attack, evaluation, split_seed):
+        fits = complexity is not None  # on who is no member
+        fits = fits or options.halves != "stratified" or fits_labels(attack, evaluation, split_seed)
+        if not fits:
             return Inputs(
                 name, attack, evaluation, evaluation, base, tables.control, uncalibrated=True
             )
@@ -106,7 +121,11 @@ def arrange(
         calibration = evaluation.take(np.flatnonzero(half))
         base = base.take(kept) if base is not None else None
         evaluation = evaluation.take(kept)
-    return Inputs(name, attack, evaluation, calibration, base, tables.control)
+        if complexity is not None:
+            complexity = complexity[0].take(kept), complexity[0].take(np.flatnonzero(half))
+    return Inputs(
+        name, attack, evaluation, calibration, base, tables.control, complexity=complexity
+    )
 
 
 def calibrating_half(

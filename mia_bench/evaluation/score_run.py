@@ -24,10 +24,12 @@ from mia_bench.storage.files import read_json, write_json, write_yaml
 def score_run(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     """Write config, scores, ROC and metrics into `folder`; return the facts of the manifest."""
     _measure(plan, load_inputs(plan, run), _cost(run), folder)
-    nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
-    node = nodes.get(run.name) or nodes[run.name.removesuffix(f"-{run.control}")]
+    node = plan.experiment.resolved["attack"][run.attack_name]
     _write_config(plan, {run.name: node}, folder)
-    return _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
+    about = _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
+    if run.complexity is not None:
+        about["complexity"] = [str(q.folder.relative_to(plan.outputs)) for q in run.complexity]
+    return about
 
 
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:

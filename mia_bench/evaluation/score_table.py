@@ -21,6 +21,7 @@ from mia_bench.evaluation.inputs import Inputs
 from mia_bench.evaluation.json_differences import with_stored_draws
 from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics import UNCALIBRATED, Roc, Thresholds, auroc, fit_thresholds, roc_curve
+from mia_bench.metrics.complexity import fit_complexity, out_of_fold_residuals
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws
 from mia_bench.metrics.permutation import base_p_value, holm
 from mia_bench.metrics.summary import evaluate, paired_difference
@@ -173,24 +174,74 @@ def measure(
     seed, folds = options.eval.seed, options.calibration.folds
     evaluation, calibration = rows.evaluation, rows.calibration
     fitted_on = calibration.calibration(seed)
-    scores, base_scores = _score(rows, fitted_on)
-    first = _frame(evaluation, scores).assign(calibration=False)
-    if base_scores is not None:
-        first[CONTROL_COLUMNS[rows.control]] = base_scores
-    table = first
+    parts = RowScores(*_score(rows, fitted_on))
     if not rows.uncalibrated:
         calibration_scores = out_of_fold(rows.attack, calibration, folds, seed)
         calibration_scores = _finite(rows.name, calibration_scores, calibration)
-        second = _frame(calibration, calibration_scores).assign(calibration=True)
+        parts = replace(parts, calibration=calibration_scores)
+    fit = None
+    if rows.complexity is not None:
+        parts, fit = without_complexity(parts, rows, folds, seed)
+    first = _frame(evaluation, parts.evaluation).assign(calibration=False)
+    if parts.base is not None:
+        first[CONTROL_COLUMNS[rows.control]] = parts.base
+    table = first
+    if parts.calibration is not None:
+        second = _frame(calibration, parts.calibration).assign(calibration=True)
         table = pd.concat([first, second], ignore_index=True)
     measured = score_table_metrics(table, blind, seed, options.eval.resamples)
     metrics = dict(measured.metrics)
-    if isinstance(rows.attack, HasPlainVariant) and (other := rows.attack.plain()) is not None:
+    # against the plain attack only scores of the same kind say anything, not what is left of them
+    other = rows.attack.plain() if isinstance(rows.attack, HasPlainVariant) else None
+    if other is not None and fit is None:
         name, plain, remark = other
         plain_scores, _ = _score(replace(rows, attack=plain, base=None), fitted_on)
-        metrics["plain"] = compare_plain(scores, plain_scores, evaluation, seed, name, remark)
+        metrics["plain"] = compare_plain(
+            parts.evaluation, plain_scores, evaluation, seed, name, remark
+        )
     metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, ReportsFit) else {}
+    if fit is not None:
+        metrics["chosen"] |= fit
     return table, replace(measured, metrics=metrics)
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores (N,) of evaluation rows, the same on the control's model, and of calibration rows."""
+
+    evaluation: Floats
+    base: Floats | None = None
+    calibration: Floats | None = None
+
+
+def without_complexity(
+    scores: RowScores, rows: Inputs, folds: int, seed: int
+) -> tuple[RowScores, dict[str, float]]:
+    """What the complexity of images does not explain, and the line that was taken out.
+
+    The line is fitted on the out-of-fold scores of calibration non-members. The control's scores
+    lose the same line: they are scores of the same rows.
+
+    Raises:
+        MiaError: too few calibration non-members.
+    """
+    assert rows.complexity is not None
+    assert scores.calibration is not None
+    names = sorted(rows.complexity[0].table.features)
+    evaluated, known = (
+        np.stack([part.table.features[name].astype(np.float64) for name in names], axis=1)
+        for part in rows.complexity
+    )
+    is_member, group = rows.calibration.is_member, rows.calibration.group
+    try:
+        line = fit_complexity(scores.calibration, known, is_member)
+        left = out_of_fold_residuals(scores.calibration, known, is_member, group, folds, seed)
+    except ValueError as error:
+        raise MiaError(f"{rows.name}: {error}. Use larger data.sizes or fewer folds.") from error
+    base = None if scores.base is None else line.residuals(scores.base, evaluated)
+    slopes = {f"slope_{name}": float(w) for name, w in zip(names, line.slopes, strict=True)}
+    fit = {"complexity_r2": line.r2, **slopes}
+    return RowScores(line.residuals(scores.evaluation, evaluated), base, left), fit
 
 
 def compare_plain(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mia_bench.attacks import Attack, NeedsBase
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.planning.specs import ModelSpec
@@ -59,6 +60,20 @@ def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]
         options.eval.dtype,
         plan.folder(layout.CACHE_FOLDER),
     )
+
+
+@contextmanager
+def with_base(
+    plan: Plan, spec: ModelSpec, target: Target, attacks: Sequence[Attack]
+) -> Iterator[None]:
+    """The base of the plan beside `target`, where one of `attacks` queries both."""
+    needed = any(isinstance(attack, NeedsBase) and attack.needs_base for attack in attacks)
+    if not needed or spec.key == plan.base.key:
+        yield
+        return
+    with scoring_model(plan, plan.base) as base:
+        target.put_beside(base)
+        yield
 
 
 def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorCache:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.split.roles import Role
 from mia_bench.execution import parallel
-from mia_bench.execution.loading import encode_rows, load_untrained, scoring_model
+from mia_bench.execution.loading import encode_rows, load_untrained, scoring_model, with_base
 from mia_bench.planning.noise_levels import queried_levels
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import FeatureSpec, ModelSpec
@@ -138,7 +138,8 @@ def _extract(
     """One predict pass, and the tables that are made of its shards."""
     from mia_bench.extraction.predict import run_pass
 
-    with scoring_model(plan, model) as target:
+    attacks = [spec.attack for spec in features]
+    with scoring_model(plan, model) as target, with_base(plan, model, target, attacks):
         run_pass(
             target,
             {s.folder.name: (s.attack, layout.build_folder(s.folder)) for s in features},

@@ -77,6 +77,14 @@ class SaysText(Protocol):
 
 
 @runtime_checkable
+class SaysDecoder(Protocol):
+    """A model that says whether a decoder makes its images; those that do not say so have one."""
+
+    @property
+    def has_decoder(self) -> bool: ...
+
+
+@runtime_checkable
 class StartsUntrained(Protocol):
     """A model whose base may be random weights, to be trained with finetune.from_scratch."""
 
@@ -95,3 +103,8 @@ def has_text(model: Model) -> bool:
 def starts_untrained(model: Model) -> bool:
     """The base of the model is random weights, which nothing is to be compared with."""
     return isinstance(model, StartsUntrained) and model.untrained
+
+
+def has_decoder(model: Model) -> bool:
+    """Images come from latents by a decoder, through which gradients flow."""
+    return model.has_decoder if isinstance(model, SaysDecoder) else True

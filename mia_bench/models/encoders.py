@@ -55,6 +55,9 @@ class KlCodec(Anchored):
 
     @torch.no_grad()
     def decode(self, z0: Tensor) -> Tensor:
+        return self.decode_with_gradients(z0)
+
+    def decode_with_gradients(self, z0: Tensor) -> Tensor:
         if self.decoder is None:
             self.decoder = self._half("encoder", "quant_conv")
         with exactly(z0.device):

@@ -31,6 +31,7 @@ def refuse(
     check_contracts(attacks, model, source)
     check_access(options.eval.access, attacks)
     check_scratch(options, model)
+    check_decoder(attacks, model)
 
 
 def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
@@ -98,4 +99,19 @@ def check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
         raise MiaError(
             f"eval.access={allowed} does not allow {', '.join(above)}, which need more: leave them "
             "out of attack=[...], or raise eval.access."
+        )
+
+
+def check_decoder(attacks: Mapping[str, Attack], model: Model) -> None:
+    """Attacks that mask latents by the gradients of a decoder have one."""
+    from mia_bench.attacks import NeedsDecoder
+    from mia_bench.models import has_decoder
+
+    needing = [n for n, a in attacks.items() if isinstance(a, NeedsDecoder) and a.needs_decoder]
+    if needing and not has_decoder(model):
+        raise MiaError(
+            f"attack {', '.join(needing)}: the gradients of a decoder are needed, and a "
+            f"{type(model).__name__} works in pixel space, where decoding is the identity and "
+            "every entry has the same influence. Use the attack without its mask, as in "
+            "attack=sima."
         )

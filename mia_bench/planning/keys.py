@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.attacks import (
     Attack,
     HasPlainVariant,
+    NeedsBase,
     VersionsCaptions,
     query_fields,
     score_fields,
@@ -94,8 +95,12 @@ def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, preci
 # --- what is measured on a model ------------------------------------------------------------------
 
 
-def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation) -> str:
-    """The name of a feature table under its model: what an attack queries about `rows`."""
+def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation, base: str = "") -> str:
+    """The name of a feature table under its model: what an attack queries about `rows`.
+
+    Args:
+        base: the key of the base, where the attack queries it too.
+    """
     kind = type(attack)
     identity: dict[str, Any] = {
         "attack": f"{kind.__module__}.{kind.__qualname__}",
@@ -109,6 +114,8 @@ def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation) -> st
         version = attack.caption_version([caption for _, caption in rows])
         if version is not None:
             identity["captions"] = version
+    if isinstance(attack, NeedsBase) and attack.needs_base:
+        identity["base"] = base
     key = hash_key(identity)
     return f"{kind.__module__.rpartition('.')[2]}-{key}"
 
@@ -161,7 +168,8 @@ def run_key(
 
     Args:
         tables: (model key, step, folder name) of the feature tables of evaluation rows, of
-            calibration rows, and of both on the base.
+            calibration rows, and of both on the base; then, for a run without what complexity
+            explains, of the complexity of both.
         split: the split's content hash.
         metrics: the version of the metrics.
     """

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.attacks import Access, Attack, VersionsCaptions
+from mia_bench.attacks.components.image_complexity import ImageComplexity
 from mia_bench.config.recipe import check_checkpoint
 from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
@@ -32,6 +33,7 @@ from mia_bench.planning.keys import (
 )
 from mia_bench.planning.specs import (
     BEST_STEP,
+    COMPLEXITY,
     EVALUATION_ROLES,
     SHADOW_ROLES,
     ControlModels,
@@ -206,8 +208,8 @@ class Plan:
 
     @cached_property
     def grey_box(self) -> list[RunSpec]:
-        """Runs that need no more than a grey box, without those that subtract the base's."""
-        runs = [run for run in self.runs if run.base_calibration is None]
+        """Runs that need no more than a grey box, without rows derived from another's."""
+        runs = [run for run in self.runs if run.name == run.attack_name]
         return [run for run in runs if run.attack.access <= Access.GREY_BOX]
 
     @cached_property
@@ -235,30 +237,59 @@ class Plan:
 
     def _features(self, attack: Attack, model: ModelSpec, *roles: Role) -> FeatureSpec:
         rows = self.rows(*roles)
-        name = feature_name(attack, self._captioned(rows), self.experiment.options.eval)
+        options = self.experiment.options.eval
+        name = feature_name(attack, self._captioned(rows), options, self.base.key)
         folder = self.folder(layout.FEATURES_FOLDER, model.key, model.where, name)
         return FeatureSpec(attack, model, rows, folder)
 
     def _runs(self, name: str, attack: Attack) -> Iterator[RunSpec]:
-        """The run of an attack and, with eval.base_calibrated, the one that subtracts a control."""
+        """The run of an attack and those derived from it: with eval.base_calibrated, the one that
+        subtracts a control; with eval.complexity, the one without what complexity explains."""
         options, models = self.experiment.options.eval, self.control_models
         calibration_roles = SHADOW_ROLES if self.shadow else EVALUATION_ROLES
         evaluation = self._features(attack, self.target, *EVALUATION_ROLES)
         calibration = self._features(attack, self.shadow or self.target, *calibration_roles)
         if models is None:
-            yield self._run(name, attack, evaluation, calibration, None)
+            yield from self._with_complexity(name, attack, evaluation, calibration, None)
             return
         has_control = options.base_rows is None or name in options.base_rows
         subtracts = options.base_calibrated and attack.statistics
         on_base = None
         if has_control or subtracts:
             on_base = self._features(attack, models.evaluation, *EVALUATION_ROLES)
-        yield self._run(name, attack, evaluation, calibration, on_base if has_control else None)
+        control = on_base if has_control else None
+        yield from self._with_complexity(name, attack, evaluation, calibration, control)
         if subtracts:
             base_calibration = self._features(attack, models.calibration, *calibration_roles)
             subtracting = (evaluation, calibration, on_base, base_calibration)
             suffix = control_of(models.evaluation.kind)
             yield self._run(f"{name}-{suffix}", attack, *subtracting)
+
+    def _with_complexity(
+        self,
+        name: str,
+        attack: Attack,
+        evaluation: FeatureSpec,
+        calibration: FeatureSpec,
+        control: FeatureSpec | None,
+    ) -> Iterator[RunSpec]:
+        """The run itself and, with eval.complexity, `<name>-complexity` beside it."""
+        yield self._run(name, attack, evaluation, calibration, control)
+        if self.experiment.options.eval.complexity:
+            tables = (evaluation, calibration, control, None)
+            yield self._run(f"{name}-{COMPLEXITY}", attack, *tables, self.complexity)
+
+    @cached_property
+    def complexity(self) -> tuple[FeatureSpec, FeatureSpec]:
+        """How complex the images of evaluation and calibration rows are. Stored under the base,
+        whose codec decides it, so that all models fine-tuned from it share the tables."""
+        calibration_roles = SHADOW_ROLES if self.shadow else EVALUATION_ROLES
+        measures = ImageComplexity()
+        evaluation, calibration = (
+            self._features(measures, self.base, *roles)
+            for roles in (EVALUATION_ROLES, calibration_roles)
+        )
+        return evaluation, calibration
 
     def _run(
         self,
@@ -268,15 +299,17 @@ class Plan:
         calibration: FeatureSpec,
         base: FeatureSpec | None,
         base_calibration: FeatureSpec | None = None,
+        complexity: tuple[FeatureSpec, FeatureSpec] | None = None,
     ) -> RunSpec:
         specs = (evaluation, calibration, base, base_calibration)
-        tables = [None if s is None else (s.model.key, s.model.step, s.folder.name) for s in specs]
+        every = specs + (complexity or ())
+        tables = [None if s is None else (s.model.key, s.model.step, s.folder.name) for s in every]
         key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
         model = evaluation.model
         folder = self.folder(
             layout.RUNS_FOLDER, model.key, model.where, layout.join_name(name, key)
         )
-        return RunSpec(name, attack, *specs, folder)
+        return RunSpec(name, attack, *specs, folder, complexity=complexity)
 
     # --- what comes with the runs -----------------------------------------------------------------
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsLatentSize
-from mia_bench.models import TellsLatentSide, base_of
+from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsBase, NeedsLatentSize
+from mia_bench.attacks.components.image_complexity import COVARIATES
+from mia_bench.metrics.complexity import SPARE_ROWS
+from mia_bench.models import TellsLatentSide, base_of, starts_untrained
 from mia_bench.planning.applicable import needing_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
@@ -39,12 +40,31 @@ def precheck(plan: Plan) -> None:
         check_base(experiment.model)
     captions = [item.caption for item in plan.items_of(plan.rows(*EVALUATION_ROLES))]
     check_captions(experiment.attacks, captions, plan.split.source)
+    check_comparable(experiment.attacks, plan.has_base and not starts_untrained(experiment.model))
     kind = "shadow" if plan.shadow else "target"
-    fewest = _fewest_rows(plan.split, kind, options)
+    members, nonmembers = _fewest_rows(plan.split, kind, options)
     attacks = experiment.attacks
     if options.calibration.halves == "stratified":  # those that fit nothing need no such rows
         attacks = {name: attack for name, attack in attacks.items() if least_rows(attack)}
-    check_rows(attacks, fewest, kind, options.calibration.folds)
+    check_rows(attacks, min(members, nonmembers), kind, options.calibration.folds)
+    if options.eval.complexity:
+        check_complexity(nonmembers, kind)
+
+
+def check_complexity(fewest: int, kind: str) -> None:
+    """Every out-of-fold line of `<attack>-complexity` has the rows it needs.
+
+    Args:
+        fewest: non-members that the poorest fit has.
+        kind: the model that calibration rows belong to, "shadow" or "target".
+    """
+    needed = len(COVARIATES) + SPARE_ROWS
+    if fewest < needed:
+        raise MiaError(
+            f"eval.complexity=true fits a line on calibration non-members, of which {needed} must "
+            f"be left when a fold is kept back, and only {fewest} are. Use larger data.sizes for "
+            f"the {kind} roles, or eval.complexity=false."
+        )
 
 
 def fetch(plan: Plan) -> None:
@@ -97,6 +117,17 @@ def check_base(model: Model) -> None:
             )
 
 
+def check_comparable(attacks: Attacks, has_base: bool) -> None:
+    """Attacks that query the model before its fine-tuning too have one, with weights of its own."""
+    needing = [n for n, a in attacks.items() if isinstance(a, NeedsBase) and a.needs_base]
+    if needing and not has_base:
+        raise MiaError(
+            f"attack {', '.join(needing)}: the model before its fine-tuning is queried too, and "
+            "none is known, or it has random weights. Name it, as in model.base=<folder or hub "
+            "id>, or leave the attack out."
+        )
+
+
 def check_captions(attacks: Attacks, captions: Sequence[str], source: str) -> None:
     """Attacks that compare captions have some to compare; `captions`: of the evaluation rows."""
     needing = needing_captions(attacks)
@@ -134,8 +165,9 @@ def least_rows(attack: Attack) -> int:
     return attack.least_rows if isinstance(attack, FitsClassifier) else 0
 
 
-def _fewest_rows(split: Split, kind: str, options: Root) -> int:
-    """Rows of the rarer class in the poorest out-of-fold calibration, as scoring will form them."""
+def _fewest_rows(split: Split, kind: str, options: Root) -> tuple[int, int]:
+    """Members, and non-members, that the poorest out-of-fold calibration has of each, as scoring
+    will form them."""
     from mia_bench.metrics.group_folds import calibrating, folds_of, stratified_half
 
     roles = SHADOW_ROLES if kind == "shadow" else EVALUATION_ROLES
@@ -148,11 +180,11 @@ def _fewest_rows(split: Split, kind: str, options: Root) -> int:
         half = stratified_half(group, is_member, seed) if stratified else calibrating(group, seed)
         is_member, group = is_member[half], group[half]
     fold = folds_of(group, options.calibration.folds, options.eval.seed)
-    return min((_rarer(is_member[fold != k]) for k in np.unique(fold)), default=0)
-
-
-def _rarer(is_member: npt.NDArray[np.bool_]) -> int:
-    return int(min(is_member.sum(), (~is_member).sum()))
+    left = [is_member[fold != k] for k in np.unique(fold)]
+    members, nonmembers = (
+        min((int((rows == side).sum()) for rows in left), default=0) for side in (True, False)
+    )
+    return members, nonmembers
 
 
 @contextmanager

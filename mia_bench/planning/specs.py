@@ -15,6 +15,8 @@ from mia_bench.storage.artifacts import is_complete
 BEST_STEP = "best"
 BASE = "base"
 REFERENCE = "reference"
+COMPLEXITY = "complexity"
+"""Suffixes of rows that are derived from an attack's own: `<attack>-base`, and so on."""
 EVALUATION_ROLES = (Role.TARGET_MEMBER, Role.TARGET_NONMEMBER)
 SHADOW_ROLES = (Role.SHADOW_MEMBER, Role.SHADOW_NONMEMBER)
 
@@ -97,10 +99,22 @@ class RunSpec:
     """Calibration rows on a model that saw none of them: set for a run that subtracts the control's
     features before anything is fitted."""
     folder: Path
+    complexity: tuple[FeatureSpec, FeatureSpec] | None = None
+    """How complex the images of evaluation and of calibration rows are: set for a run whose scores
+    are what complexity does not explain."""
 
     @property
     def ready(self) -> bool:
         return is_complete(self.folder)
+
+    @property
+    def attack_name(self) -> str:
+        """The attack's name in the configuration, without the suffix of a derived row."""
+        if self.complexity is not None:
+            return self.name.removesuffix(f"-{COMPLEXITY}")
+        if self.base_calibration is not None:
+            return self.name.removesuffix(f"-{self.control}")
+        return self.name
 
     @property
     def control(self) -> str:
@@ -108,5 +122,6 @@ class RunSpec:
         return control_of(self.base.model.kind) if self.base is not None else BASE
 
     def feature_specs(self) -> Iterator[FeatureSpec]:
-        specs = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        own = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        specs = (*own, *(self.complexity or ()))
         return (spec for spec in specs if spec is not None)

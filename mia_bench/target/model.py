@@ -16,12 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from mia_bench.target import generation
+from mia_bench.target.decoder_influence import decoder_influence
 from mia_bench.target.diffusion import add_noise, ddim_step
 from mia_bench.target.flow_schedule import FlowSchedule
 from mia_bench.target.noise_predictor import NetworkCall, NoisePredictor, call_unet
-from mia_bench.target.query import Batch, Condition, Latents, LatentStore, Query, Text, View
+from mia_bench.target.query import (
+    Batch,
+    Condition,
+    DecodesWithGradients,
+    Latents,
+    LatentStore,
+    Query,
+    Text,
+    View,
+)
 from mia_bench.target.query_engine import QueryEngine
 from mia_bench.target.schedule import NoiseLevels, Schedule
+from mia_bench.utils.errors import MiaError
 from mia_bench.utils.precision import exactly
 
 T = TypeVar("T")
@@ -75,6 +86,7 @@ class Target(nn.Module):
         self.tunable = chunk is None
         rows = chunk or UNTUNED_CHUNK_ROWS
         self.engine = QueryEngine(self.predictor, seed, latent_shape, rows)
+        self._base: list[Target] = []  # hidden from nn.Module: no part of this model
 
     # --- what the model is ---------------------------------------------------------------------
 
@@ -124,6 +136,19 @@ class Target(nn.Module):
         """The literal text that is read as padding: of the tokenizer, else what CLIP uses."""
         return str(getattr(self.text, "pad_token", CLIP_PAD_TOKEN))
 
+    # --- the model before fine-tuning ----------------------------------------------------------
+
+    @property
+    def base(self) -> Target:
+        """The model before its fine-tuning, for attacks that say `needs_base`; itself where it is
+        its own base. Its queries are counted with this model's."""
+        return self._base[0] if self._base else self
+
+    def put_beside(self, base: Target) -> None:
+        """Give attacks `base`, which is on the same device."""
+        self._base = [base]
+        base.engine.queries = self.engine.queries
+
     # --- images and captions -------------------------------------------------------------------
 
     def encode(self, image: Tensor) -> Tensor:
@@ -149,19 +174,59 @@ class Target(nn.Module):
 
         Rows that the store holds are not encoded again; where it holds all, no image is read.
         """
-        views, key = self.engine.memo.views, (name, batch.sample_id)
+
+        def encode(rows: list[int]) -> Tensor:
+            image = batch.image.to(self.device)
+            return self.encode((transform(image) if transform else image)[rows])
+
+        return self._kept(name, batch.sample_id, encode)
+
+    def decoder_influence(self, batch: Batch, probes: int = 8) -> Tensor:
+        """(B, *latent) how much each entry of the clean latents moves the decoded image, as the
+        logarithm of a root mean square over `probes`; see decoder_influence.py. NFE: 0.
+
+        Gradients are the decoder's alone. Kept per image and codec, beside the latents.
+
+        Raises:
+            MiaError: a model in pixel space, or a codec without gradients.
+        """
+        codec = self.latents
+        if self.in_pixels or not isinstance(codec, DecodesWithGradients):
+            raise MiaError(
+                f"the codec {type(codec).__name__} has no decoder whose gradients could tell the "
+                "influence of latents: in pixel space every entry moves the image alike. Use the "
+                "attack without its mask."
+            )
+        z0 = self.view(batch).z0
+
+        def measure(rows: list[int]) -> Tensor:
+            def influence(part: slice) -> Tensor:
+                chosen = rows[part]
+                ids = [batch.sample_id[i] for i in chosen]
+                decode = codec.decode_with_gradients
+                with exactly(self.device):
+                    return decoder_influence(decode, z0[chosen], ids, self.seed, probes)
+
+            return torch.cat(list(self.with_gradients(len(rows), influence)))
+
+        name = f"influence of {probes} probes, seed {self.seed}"
+        return self._kept(name, batch.sample_id, measure).z0
+
+    def _kept(
+        self, name: str, sample_id: tuple[str, ...], make: Callable[[list[int]], Tensor]
+    ) -> View:
+        """Rows of the memo or the store; others are made, from their places in the batch."""
+        views, key = self.engine.memo.views, (name, sample_id)
         if key not in views:
-            stored = self.store.get(name, batch.sample_id) if self.store else {}
-            new = [i for i, sid in enumerate(batch.sample_id) if sid not in stored]
+            stored = self.store.get(name, sample_id) if self.store else {}
+            new = [i for i, sid in enumerate(sample_id) if sid not in stored]
             if new:
-                image = batch.image.to(self.device)
-                z0 = self.encode((transform(image) if transform else image)[new])
-                ids = [batch.sample_id[i] for i in new]
+                made, ids = make(new), [sample_id[i] for i in new]
                 if self.store:
-                    self.store.put(name, ids, z0)
-                stored = stored | dict(zip(ids, z0, strict=True))
-            rows = torch.stack([stored[sid].to(self.device) for sid in batch.sample_id])
-            views[key] = View(name, batch.sample_id, rows)
+                    self.store.put(name, ids, made)
+                stored = stored | dict(zip(ids, made, strict=True))
+            rows = torch.stack([stored[sid].to(self.device) for sid in sample_id])
+            views[key] = View(name, sample_id, rows)
         return views[key]
 
     def embed(self, captions: Sequence[str], remember: bool = True) -> Condition:
@@ -285,6 +350,8 @@ class Target(nn.Module):
     def forget(self) -> None:
         """Drop what was remembered for the current batch (the null condition stays)."""
         self.engine.memo.forget_batch()
+        for base in self._base:
+            base.forget()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Target:
         """Moved to a device: what is remembered would stay on the one before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -124,6 +124,14 @@ class Latents(Protocol):
 
     def encode(self, image: Tensor) -> Tensor: ...
     def decode(self, z0: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class DecodesWithGradients(Protocol):
+    """A codec whose decoder gradients can flow through."""
+
+    def decode_with_gradients(self, z0: Tensor) -> Tensor:
+        """As `Latents.decode`, with a gradient at z0 where it requires one."""
 
 
 class Text(Protocol):

@@ -51,10 +51,13 @@ class StoredTables:
     calibration: Path
     base: Path | None
     base_calibration: Path | None
+    complexity: tuple[Path, ...] = ()
+    """Of evaluation and of calibration rows, where scores are what complexity does not explain."""
 
     def named(self) -> list[tuple[str, int | str | None, str] | None]:
         """As `planning.keys.run_key` wants them."""
-        every = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        own = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        every = (*own, *self.complexity)
         return [None if folder is None else _table_name(folder) for folder in every]
 
 
@@ -220,7 +223,10 @@ class StoredRun:
         """Which of the manifest's feature tables is which, by their models and their rows."""
         target, shadow = self.entry("models", "target"), self.entry("models", "shadow")
         of_model: dict[str, list[Path]] = {"target": [], "shadow": [], "base": []}
+        complexity = self.complexity
         for folder in self.tables:
+            if folder in complexity:
+                continue
             key, _ = layout.model_and_step(folder)
             kind = "target" if key == target else "shadow" if key == shadow else "base"
             of_model[kind].append(folder)
@@ -237,7 +243,25 @@ class StoredRun:
         if evaluation is None or calibration is None or bool(others) != self.shadowed:
             names = ", ".join(folder.name for folder in self.tables)
             raise MiaError(f"the tables {names} are not those of one run")
-        return StoredTables(evaluation, calibration, base, base_calibration)
+        return StoredTables(evaluation, calibration, base, base_calibration, complexity)
+
+    @cached_property
+    def complexity(self) -> tuple[Path, ...]:
+        """The tables of how complex the images of evaluation and of calibration rows are.
+
+        Empty where scores keep what complexity explains. Raises MiaError for anything but two of
+        the run's tables.
+        """
+        names = self.manifest.get("complexity")
+        if names is None:
+            return ()
+        folders = tuple(inside(self.outputs, self.outputs / str(name)) for name in names)
+        if len(folders) != 2 or not {*folders} <= {*self.tables}:
+            raise MiaError(
+                f"{layout.MANIFEST_FILE} names {len(folders)} tables of complexity: two of its "
+                "features are expected, those of evaluation and of calibration rows"
+            )
+        return folders
 
     def _by_rows(self, folders: Sequence[Path]) -> tuple[Path | None, Path | None]:
         """The table of evaluation rows, and the one of other rows."""
@@ -273,6 +297,10 @@ class StoredRun:
             return load_labelled(folder / layout.FEATURES_FILE, rows, self.split)
 
         base, base_calibration = folders.base, folders.base_calibration
+        complexity = None
+        if folders.complexity:
+            evaluated, known = folders.complexity
+            complexity = load(evaluated, evaluation_rows), load(known, calibration_rows)
         every = Tables(
             load(folders.evaluation, evaluation_rows),
             load(folders.calibration, calibration_rows),
@@ -280,6 +308,7 @@ class StoredRun:
             None if base_calibration is None else load(base_calibration, calibration_rows),
             halves=not self.shadowed,
             control=self.control,
+            complexity=complexity,
         )
         options = self.options
         return arrange(self.name, self.attack, every, options.data.split_seed, options.calibration)

@@ -21,6 +21,7 @@ from mia_bench.target import Batch, Target
 
 # Attacks that are slow to ask or to fit get fewer rows; everything is checked all the same.
 FEW_ROWS = {
+    "noise_probe": 24,  # 300 evaluations per row
     "drc_full": 24,  # 200 evaluations per row
     "drc_tasks": 24,  # 100, at four times the pixels
     "gsa2": 24,  # ten gradients per row, one by one
@@ -31,6 +32,12 @@ SIZE = {"drc_tasks": 32}
 # Attacks that face the memorizer with other options, and why; None asks for no AUROC at all.
 ON_THE_MEMORIZER: dict[str, tuple[str, dict[str, Any] | None]] = {
     "noise_agg_null": ("the memorizer has no memory under the null caption, by construction", None),
+    "structural": (
+        "a member's path is straight there and only shrinks the latent, an unseen image keeps its "
+        "contrast, so that the similarity turns round",
+        None,
+    ),
+    "noise_probe": ("it compares a model with its base, and the memorizer has none", None),
     "gradient_masking": (
         "at small t the noise put into a memorised latent leads out of its narrow component",
         {"timesteps": (500, 600, 700, 800, 900)},
@@ -45,6 +52,7 @@ ROWS_AGREE = 2e-3
 GREY_BOX = {
     *("encode", "decode", "view", "embed", "pad_token", "null", "noise", "add_noise"),
     *("predict_noise", "predict_grid", "move", "denoise", "remember"),
+    *("decoder_influence", "base"),
     *("a", "b", "timesteps", "timesteps_with_signal", "in_pixels", "latent_shape"),
     *("chunk", "device", "seed", "queries"),
 }

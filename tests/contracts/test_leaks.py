@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mia_bench.attacks.components.image_complexity import COVARIATES, ImageComplexity
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation import ensemble_comparison, inputs, score_run, score_table
 from mia_bench.planning.make_plan import make_plan
@@ -35,6 +36,8 @@ def features(plan: Plan, questions: Any) -> dict[str, np.ndarray]:
     member = np.array([row[sid].role in MEMBERS for sid in questions.sample_id])
     shapes = {"CLiD": ("loss", (5, 3)), "Loss": ("loss", (1,)), "PIA": ("distance", ())}
     shapes["GSA"] = ("log_norm", (20,))
+    if isinstance(questions.attack, ImageComplexity):
+        return {name: rng.normal(size=n).astype(np.float32) for name in COVARIATES}
     name, shape = shapes[type(questions.attack).__name__]
     gap = member.reshape(n, *[1] * len(shape))
     return {name: np.exp(rng.normal(0, 0.3, (n, *shape)) - 0.4 * gap).astype(np.float32)}
@@ -94,6 +97,7 @@ def test_evaluation_labels_decide_nothing_but_metrics(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calibration: str
 ) -> None:
     words = [ATTACKS, *SIZES, "eval.blind_rows=false", "eval.ensemble=true", "eval.resamples=100"]
+    words += ["eval.complexity=true"]
     if calibration == "split":  # of the target's rows a half calibrates: 110 non-members there
         words += ["calibration=split", "data.sizes.target_member=90"]
         words += ["data.sizes.target_nonmember=250"]
@@ -122,6 +126,8 @@ def test_evaluation_labels_decide_nothing_but_metrics(
         assert before[1]["chosen"] == after[1]["chosen"]
         assert before[1]["auroc"]["value"] != after[1]["auroc"]["value"]
     assert honest["clid"][1]["chosen"].keys() == {"alpha"}
+    slopes = {f"slope_{name}" for name in COVARIATES}
+    assert honest["clid-complexity"][1]["chosen"].keys() == {"alpha", "complexity_r2", *slopes}
     best = [
         of[1]["compared"]["best_by_calibration"]["attack"]
         for of in (honest["ensemble"], other["ensemble"])

@@ -18,17 +18,15 @@ encoder on 8-bit pixels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks.components.image_complexity import png_bytes
 from mia_bench.attacks.residuals.mean_residual import mean_residuals, require_draws
 from mia_bench.target import Batch, Target
 
@@ -68,14 +66,3 @@ class MonteCarloBias:
             return -bias
         scores: Floats = -bias / np.exp(np.asarray(features["log_bytes"], dtype=np.float64))
         return scores
-
-
-def png_bytes(image: Tensor) -> Tensor:
-    """(B,) bytes of each image (3, H, W) in [-1, 1] as a lossless file of 8 bits a channel."""
-    pixels = ((image.detach().cpu().float() + 1) * 127.5).round().clamp(0, 255).byte()
-    sizes = []
-    for picture in pixels.permute(0, 2, 3, 1).numpy():
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG")
-        sizes.append(file.tell())
-    return torch.tensor(sizes, dtype=torch.float32)

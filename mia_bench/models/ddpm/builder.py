@@ -69,6 +69,7 @@ class DDPM:
     finetune: bool = True
     dtype: str = "float32"
     has_text: ClassVar[bool] = False
+    has_decoder: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.path is None:

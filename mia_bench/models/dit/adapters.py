@@ -52,6 +52,9 @@ class UnitCodec(Anchored):
 
     @torch.no_grad()
     def decode(self, z0: Tensor) -> Tensor:
+        return self.decode_with_gradients(z0)
+
+    def decode_with_gradients(self, z0: Tensor) -> Tensor:
         vae = self._loaded()
         frames = type(vae).__name__ == ONE_FRAME
         z = (z0 / self.scale + self.shift).to(vae.dtype)

@@ -12,7 +12,8 @@ from flow_fixtures import flow_target
 from PIL import Image
 
 from mia_bench.attacks import Calibration
-from mia_bench.attacks.rectified_flow.rf_mc import MonteCarloBias, png_bytes
+from mia_bench.attacks.components.image_complexity import png_bytes
+from mia_bench.attacks.rectified_flow.rf_mc import MonteCarloBias
 from mia_bench.target.diffusion import keyed_noise
 
 NOBODY = Calibration({}, np.array([], dtype=bool), np.array([], dtype=str))

@@ -1,0 +1,1 @@
+"""Attacks that walk from the image towards noise by DDIM, and look at what becomes of it."""

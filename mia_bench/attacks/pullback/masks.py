@@ -1,0 +1,56 @@
+"""Which entries of a latent count: those that move the decoded image most, or as many at random.
+
+Paper: arXiv 2511.20592 (CVPR 2026), code mx-ethan-rao/VAE2Diffusion, tables [S]: read second hand.
+Idea: a latent has directions that the decoder ignores; what a model predicts there is noise to an
+attack, whose statistic r therefore sums over the others alone.
+    mask_i = 1 if Infl_i > percentile_{100 drop}(Infl) of this image, else 0        drop = .4
+    S      = sum_i mask_i |r_i|^p
+Infl: mia_bench/target/decoder_influence.py, by n = 8 probes. The control leaves out the same number
+of entries, drawn at random: it says what is owed to the influence and not to leaving out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mia_bench.attacks.base import Features, Floats
+from mia_bench.target import Batch, Target
+
+Mask = Literal["influence", "random"]
+REMARK = "the influence of the decoder says no more than a mask drawn at random"
+
+
+def check_mask(drop: float, probes: int) -> None:
+    """Raises ValueError for options that make no mask."""
+    if not 0 <= drop < 1 or probes < 1:
+        raise ValueError(f"drop={drop} must be at least 0 and below 1, probes={probes} at least 1")
+
+
+def masked_sums(
+    target: Target, batch: Batch, residual: Tensor, p: int, drop: float, probes: int
+) -> dict[str, Tensor]:
+    """S (B,) of a statistic (B, *latent) under either mask, by the mask's name."""
+    power = residual.float().abs().pow(p)
+    noise = target.noise([f"random mask|{sid}" for sid in batch.sample_id], None)
+    ranked = {"influence": target.decoder_influence(batch, probes), "random": noise}
+    return {
+        name: (power * largest(values, drop)).flatten(1).sum(1) for name, values in ranked.items()
+    }
+
+
+def largest(values: Tensor, drop: float) -> Tensor:
+    """(B, *f) of 0 and 1: the entries of each row above the row's own quantile `drop`."""
+    rows = values.flatten(1)
+    # row by row, as torch.quantile takes no more than 16 million entries
+    level = torch.stack([torch.quantile(row, drop) for row in rows])
+    return (rows > level[:, None]).view_as(values).to(values.dtype)
+
+
+def masked_score(features: Features, mask: Mask) -> Floats:
+    """Minus S under `mask`; nothing is fitted."""
+    scores: Floats = -np.asarray(features[mask], dtype=np.float64)
+    return scores
