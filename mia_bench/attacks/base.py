@@ -136,6 +136,15 @@ class ReportsFit(Protocol):
     def chosen(self, calibration: Calibration) -> dict[str, float]: ...
 
 
+@runtime_checkable
+class HasRemark(Protocol):
+    """An attack with something to say beside its numbers: what it generates, what compares it."""
+
+    @property
+    def remark(self) -> str:
+        """One clause, printed in the plan before anything runs, and stored with every run."""
+
+
 def score_field(default: Any = MISSING) -> Any:
     """A dataclass field that only `score` reads; it is left out of the identity of features."""
     return field(default=default, metadata={"stage": "score"})

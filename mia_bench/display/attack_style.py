@@ -17,6 +17,7 @@ FIRST = (
     *("noise_agg_null", "noise_agg_ii", "noise_agg_iii", "drc_mse", "drc_cheap", "drc_full"),
     *("drc_tasks", "drc_face", "secmi100", "mc_full", "noise_agg_size", "noise_agg_relative"),
     *("noise_agg_tuned", "drc_hole", "drc_whole", "drc_spread", "rf_mc", "rf_mc_cal", "rf_curve"),
+    *("gen_sim", "gen_sim_views", "gen_sim_vec", "img2img", "img2img_vec", "mofit_lite"),
 )
 OTHERS = 97  # numbers that attacks without a place of their own are spread over
 MATPLOTLIB_MARKERS = ("o", "s", "D", "^", "v", "P")

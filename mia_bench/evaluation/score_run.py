@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mia_bench.attacks import Access
+from mia_bench.attacks import Access, HasRemark
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.evaluation.blind_baselines import blind_rows, to_json
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
@@ -27,7 +27,8 @@ def score_run(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
     node = nodes.get(run.name) or nodes[run.name.removesuffix(f"-{run.control}")]
     _write_config(plan, {run.name: node}, folder)
-    return _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
+    about = _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
+    return about | ({"remark": run.attack.remark} if isinstance(run.attack, HasRemark) else {})
 
 
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:

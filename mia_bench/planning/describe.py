@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from mia_bench.attacks import HasRemark
 from mia_bench.planning.caption_remarks import (
     caption_remarks,
     cutting_remarks,
@@ -13,6 +14,7 @@ from mia_bench.planning.caption_remarks import (
 from mia_bench.storage.artifacts import is_complete
 
 if TYPE_CHECKING:
+    from mia_bench.attacks import Attack
     from mia_bench.planning.plan import Plan
     from mia_bench.planning.specs import FeatureSpec, ModelSpec
 
@@ -34,6 +36,7 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield from unused_word_remarks(plan.experiment.model, texts)
         yield from cutting_remarks(plan.experiment.attacks, texts)
         yield from cutting_remarks(plan.experiment.mitigations, texts)
+    yield from remarks(plan.experiment.attacks)
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():
@@ -46,6 +49,13 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     yield f"runs    {sum(run.ready for run in plan.runs)} of {len(plan.runs)} done"
     if plan.absent:
         yield f"missing: {plan.absent}"
+
+
+def remarks(attacks: Mapping[str, Attack]) -> Iterator[str]:
+    """What attacks say of themselves: what they generate, and by which encoder they compare."""
+    for name, attack in attacks.items():
+        if isinstance(attack, HasRemark):
+            yield f"{name}: {attack.remark}"
 
 
 def _left_out(reasons: Mapping[str, str]) -> dict[str, list[str]]:
