@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_flow_matching_begins_at_the_samplers_own_level(random_batch):
     key = [f"image_to_image:{sid}" for sid in batch.sample_id]
     noise = torch.stack([keyed_noise(0, k, None, 0, target.latent_shape) for k in key])
     z, c = (1 - sigmas[0]) * target.view(batch).z0 + sigmas[0] * noise, target.embed(batch.caption)
-    for s, u in zip(sigmas, sigmas[1:], strict=False):
+    for s, u in itertools.pairwise(sigmas):
         z = z + (u - s) * target.predict_velocity(z, s, c)
     torch.testing.assert_close(found, target.decode(z), rtol=1e-4, atol=1e-4)
 
@@ -122,8 +123,10 @@ def test_it_says_what_it_costs_and_by_what_it_compares():
 
 @pytest.mark.parametrize(
     "options",
-    [{"strengths": ()}, {"strengths": (0.5, 0.3)}, {"strengths": (0.0,)}, {"steps": 0}]
-    + [{"strengths": (1.1,)}, {"compare": "open_clip"}],
+    [
+        *({"strengths": ()}, {"strengths": (0.5, 0.3)}, {"strengths": (0.0,)}, {"steps": 0}),
+        *({"strengths": (1.1,)}, {"compare": "open_clip"}),
+    ],
 )
 def test_refused(options):
     with pytest.raises(ValueError, match=r"needed|lie in|at least|not measured"):
