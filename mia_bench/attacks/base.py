@@ -94,6 +94,14 @@ class NeedsCaptions(Protocol):
 
 
 @runtime_checkable
+class NeedsText(Protocol):
+    """An attack on what a model does with text, which may do without captions of the images."""
+
+    @property
+    def needs_text(self) -> bool: ...
+
+
+@runtime_checkable
 class VersionsCaptions(Protocol):
     """An attack that reads some captions otherwise than earlier versions did."""
 

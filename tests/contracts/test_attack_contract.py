@@ -23,6 +23,7 @@ from mia_bench.target import Batch, Target
 FEW_ROWS = {
     "drc_full": 24,  # 200 evaluations per row
     "drc_tasks": 24,  # 100, at four times the pixels
+    "mofit_lite": 24,  # 60 gradients per row
     "gsa2": 24,  # ten gradients per row, one by one
     "pfami_nns": 24,  # 110 evaluations per row, 110 steps of a ResNet
 }
@@ -34,6 +35,11 @@ ON_THE_MEMORIZER: dict[str, tuple[str, dict[str, Any] | None]] = {
     "gradient_masking": (
         "at small t the noise put into a memorised latent leads out of its narrow component",
         {"timesteps": (500, 600, 700, 800, 900)},
+    ),
+    "mofit_lite": (
+        "the memorizer has no memory under the null caption, by construction, and conditions of "
+        "unit norm, which large steps leave",
+        {"against": "caption", "lr": 0.002, "steps": 60},
     ),
     "pfami_nns": ("a third of the steps is enough to tell these rows apart", {"steps": 40}),
 }
