@@ -27,7 +27,12 @@ def score_run(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     nodes: Mapping[str, Any] = plan.experiment.resolved["attack"]
     node = nodes.get(run.name) or nodes[run.name.removesuffix(f"-{run.control}")]
     _write_config(plan, {run.name: node}, folder)
-    about = _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
+    about = _about(plan, run.name, run.attack.access, [q.folder for q in run.scored_specs()])
+    if run.own_outputs is not None and plan.own_outputs is not None:
+        folders = {"features": run.own_outputs.folder, "pictures": plan.own_outputs.folder}
+        about["own_outputs"] = {
+            name: str(path.relative_to(plan.outputs)) for name, path in folders.items()
+        }
     return about | ({"remark": run.attack.remark} if isinstance(run.attack, HasRemark) else {})
 
 
@@ -46,7 +51,7 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     metrics["compared"] = compare_ensemble(scores, frames, plan.experiment.options.eval.seed)
     write_json(folder / layout.METRICS_FILE, metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
-    folders = [q.folder for run in runs for q in run.feature_specs()]
+    folders = [q.folder for run in runs for q in run.scored_specs()]
     about = _about(plan, "ensemble", Access.GREY_BOX, folders)
     return about | {
         "cells": [run.folder.name for run in runs],
@@ -60,6 +65,8 @@ def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) 
     table, measured = measure(rows, controls, options)
     metrics = {**measured.metrics, **cost}
     table.to_parquet(folder / layout.SCORES_FILE, index=False)
+    if measured.own_outputs is not None:
+        measured.own_outputs.to_parquet(folder / layout.OWN_OUTPUTS_FILE, index=False)
     pd.DataFrame(vars(measured.roc)).to_parquet(folder / layout.ROC_FILE, index=False)
     write_json(folder / layout.METRICS_FILE, metrics)
     return metrics

@@ -39,10 +39,17 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     yield from remarks(plan.experiment.attacks)
     for spec in plan.trained:
         yield from model_lines(spec)
+    own = plan.own_outputs
+    if own is not None and not own.ready:
+        yield (
+            f"generate target: {len(own.source_id)} pictures from captions of non-members; "
+            f"{own.evaluations:,} U-Net evaluations"
+        )
     for (model, rows), features in plan.missing().items():
         folders = {spec.folder for spec in features}
         attacks = [r.name for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
-        yield extraction_line(model, len(rows), features, attacks)
+        kind = "images" if own is None or rows != own.sample_id else "own outputs"
+        yield extraction_line(model, len(rows), features, attacks, kind)
     if plan.utility:
         measured = sum(map(is_complete, plan.utility.values()))
         yield f"utility {measured} of {len(plan.utility)} done"
@@ -86,11 +93,15 @@ def model_lines(spec: ModelSpec) -> Iterator[str]:
 
 
 def extraction_line(
-    model: ModelSpec, images: int, features: list[FeatureSpec], attacks: list[str]
+    model: ModelSpec,
+    images: int,
+    features: list[FeatureSpec],
+    attacks: list[str],
+    kind: str = "images",
 ) -> str:
     """A predict pass: its model and rows, the attacks it serves, U-Net evaluations at most."""
     evaluations = sum(spec.evaluations for spec in features)
     return (
-        f"extract {model.kind}: {images} images, {', '.join(attacks)}; "
+        f"extract {model.kind}: {images} {kind}, {', '.join(attacks)}; "
         f"at most {evaluations:,} U-Net evaluations"
     )

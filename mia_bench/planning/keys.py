@@ -161,7 +161,8 @@ def run_key(
 
     Args:
         tables: (model key, step, folder name) of the feature tables of evaluation rows, of
-            calibration rows, and of both on the base.
+            calibration rows, and of both on the base; where the target's own outputs are attacked,
+            of these as the last.
         split: the split's content hash.
         metrics: the version of the metrics.
     """

@@ -97,6 +97,8 @@ class RunSpec:
     """Calibration rows on a model that saw none of them: set for a run that subtracts the control's
     features before anything is fitted."""
     folder: Path
+    own_outputs: FeatureSpec | None = None
+    """Pictures that the target generated, with eval.own_outputs."""
 
     @property
     def ready(self) -> bool:
@@ -107,6 +109,12 @@ class RunSpec:
         """The kind of the control."""
         return control_of(self.base.model.kind) if self.base is not None else BASE
 
-    def feature_specs(self) -> Iterator[FeatureSpec]:
+    def scored_specs(self) -> Iterator[FeatureSpec]:
+        """What the scores of data rows are made of."""
         specs = (self.evaluation, self.calibration, self.base, self.base_calibration)
         return (spec for spec in specs if spec is not None)
+
+    def feature_specs(self) -> Iterator[FeatureSpec]:
+        yield from self.scored_specs()
+        if self.own_outputs is not None:
+            yield self.own_outputs
