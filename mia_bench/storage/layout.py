@@ -6,7 +6,7 @@
     runs/<model key>/<step>/<attack>-<key>/         config.yaml manifest.json metrics.json
                                                     scores.parquet roc.parquet evidence/
     utility/<model key>/<step>/<key>/               utility.json samples.png manifest.json
-    own_outputs/<model key>/<step>/<key>/           00000.png ... manifest.json
+    generated/<model key>/<step>/<key>/             00000.png ... manifest.json
     controls/<data>-<key>/                          controls.json scores.parquet manifest.json
     audits/<kind>-<key>/                            audit.json scores.parquet manifest.json
     splits/<data>-<key>.json                        failures/<key>.json
@@ -24,7 +24,7 @@ TARGETS_FOLDER = "targets"
 FEATURES_FOLDER = "features"
 RUNS_FOLDER = "runs"
 UTILITY_FOLDER = "utility"
-OWN_OUTPUTS_FOLDER = "own_outputs"
+OWN_OUTPUTS_FOLDER = "generated"
 CONTROLS_FOLDER = "controls"
 SPLITS_FOLDER = "splits"
 FAILURES_FOLDER = "failures"

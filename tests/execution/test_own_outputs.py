@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -118,3 +119,18 @@ def test_a_second_run_generates_and_asks_nothing(asked, small, monkeypatch):
     )
     again = execute(small(*ASKED, outputs=asked.plan.outputs))
     assert again.metrics == asked.metrics
+
+
+def test_verify_sees_what_was_changed(asked, tmp_path):
+    outputs = tmp_path / "outputs"
+    shutil.copytree(asked.plan.outputs, outputs)
+    folder = outputs / asked.folders["loss"].relative_to(asked.plan.outputs)
+    path = folder / "own_outputs.parquet"
+    stored = pd.read_parquet(path)
+    stored.assign(score=stored.score[::-1].to_numpy()).to_parquet(path, index=False)
+    found = states(folder)
+    assert found["files"][0] == found["scores"][0] == "differs"
+    assert "the target's own outputs" in found["scores"][1]
+    member = asked.plan.rows(Role.TARGET_MEMBER)[0]
+    stored.assign(source_id=member).to_parquet(path, index=False)
+    assert f"{member} is no evaluation non-member" in states(folder)["scores"][1]
