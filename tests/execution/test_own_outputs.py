@@ -22,6 +22,7 @@ from mia_bench.planning.own_outputs import STEPS
 from mia_bench.storage.index import runs
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.verification.checks import checks
+from mia_bench.verification.result import DIFFERS
 from mia_bench.verification.stored_run import StoredRun
 
 ATTACKS = ("attack=[loss,clid,gsa]", "attack.gsa.n_timesteps=1", "eval.base_rows=[]")
@@ -129,7 +130,7 @@ def test_verify_sees_what_was_changed(asked, tmp_path):
     stored = pd.read_parquet(path)
     stored.assign(score=stored.score[::-1].to_numpy()).to_parquet(path, index=False)
     found = states(folder)
-    assert found["files"][0] == found["scores"][0] == "differs"
+    assert found["files"][0] == found["scores"][0] == DIFFERS
     assert "the target's own outputs" in found["scores"][1]
     member = asked.plan.rows(Role.TARGET_MEMBER)[0]
     stored.assign(source_id=member).to_parquet(path, index=False)
