@@ -110,6 +110,14 @@ class NeedsBase(Protocol):
 
 
 @runtime_checkable
+class NeedsText(Protocol):
+    """An attack on what a model does with text, which may do without captions of the images."""
+
+    @property
+    def needs_text(self) -> bool: ...
+
+
+@runtime_checkable
 class VersionsCaptions(Protocol):
     """An attack that reads some captions otherwise than earlier versions did."""
 
@@ -167,6 +175,15 @@ class ReportsFit(Protocol):
     """An attack that can report what it chose on the calibration rows."""
 
     def chosen(self, calibration: Calibration) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class HasRemark(Protocol):
+    """An attack with something to say beside its numbers: what it generates, what compares it."""
+
+    @property
+    def remark(self) -> str:
+        """One clause, printed in the plan before anything runs, and stored with every run."""
 
 
 def score_field(default: Any = MISSING) -> Any:

@@ -184,6 +184,11 @@ class Evaluation:
     none: refuse, or skip and say so, as attack=all does."""
     ensemble: bool = False
     """Add a classifier over the features of all grey-box attacks, fitted on calibration rows."""
+    own_outputs: bool = False
+    """Carry out every grey-box attack on pictures that the target itself generated, as a control:
+    how many does it call members?"""
+    own_outputs_images: int = 200
+    """How many of them at most, each from the caption of an evaluation non-member."""
     utility: bool = False
     """Measure what target and base are good for: held-out loss, distances, samples."""
     utility_images: int = 200

@@ -85,6 +85,11 @@ def check_options(
         check_recipe(options.finetune, options.trainer.precision)
         if options.finetune.epochs is None and not mitigations:
             check_checkpoint(options.checkpoint, options.finetune)
+    if options.eval.own_outputs_images < 1:
+        raise MiaError(
+            f"eval.own_outputs_images={options.eval.own_outputs_images}: at least 1 is needed; "
+            "eval.own_outputs=false generates none."
+        )
     if options.eval.utility_images < 2:
         raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
     if options.eval.resamples < 100 or options.eval.batch_size < 1:

@@ -21,6 +21,7 @@ FIRST = (
     "drc_attention",
     *("sima_pullback", "sima_randommask", "loss_pullback", "loss_randommask", "pia_pullback"),
     *("pia_randommask", "secmi_pullback", "secmi_randommask", "structural", "noise_probe"),
+    *("gen_sim", "gen_sim_views", "gen_sim_vec", "img2img", "img2img_vec", "mofit_lite"),
 )
 OTHERS = 97  # numbers that attacks without a place of their own are spread over
 MATPLOTLIB_MARKERS = ("o", "s", "D", "^", "v", "P")

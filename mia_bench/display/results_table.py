@@ -42,6 +42,10 @@ def rows(
             mark = _mark(Control(kind, name, 0.0, None, None, 1.0).label, flagged)
             heading = f"{CONTROL_INDENT}{kind} control{mark}"
             lines.append((heading, *(column.text(control) for column in columns())))
+    if (own := metrics.get("own_outputs")) is not None:
+        cells = {"AUC": f"{own['auroc']:.3f}", "TPR@1%FPR": interval(own["called_members"]["0.01"])}
+        texts = (cells.get(column.heading, "") for column in columns())
+        lines.append((f"{CONTROL_INDENT}own outputs", *texts))
     return lines
 
 
@@ -85,12 +89,33 @@ def comparisons(results: Results) -> list[str]:
                 f"{name}: AUC minus that of {best['attack']} {difference}; features with the most "
                 f"weight: {features}."
             )
+        if (own := metrics.get("own_outputs")) is not None:
+            lines.append(f"{name}: {own_outputs_sentence(own)}")
         plain = metrics.get("plain")
         if plain is not None:
             both = f"{metrics['auroc']['value']:.3f}, {plain['name']} {plain['auroc']:.3f}"
             difference = interval(plain["difference"])
             lines.append(f"{name}: AUC {both}, difference {difference}. {plain['remark']}")
     return lines
+
+
+def own_outputs_sentence(own: Mapping[str, Any]) -> str:
+    """How many of the target's own outputs are called members, beside members and non-members."""
+    parts = []
+    for fpr, share in own["called_members"].items():
+        if share["value"] is None:
+            parts.append(f"no threshold at {float(fpr):.0%} FPR ({share['reason']})")
+            continue
+        called = (f"{share[key]:.1%}" for key in ("value", "members", "nonmembers"))
+        own_share, members, nonmembers = called
+        parts.append(
+            f"{own_share} at the threshold of {float(fpr):.0%} FPR (members {members}, non-members "
+            f"{nonmembers})"
+        )
+    return (
+        f"of {own['n']} pictures that the target generated from non-members' captions, it calls "
+        f"members {', '.join(parts)}."
+    )
 
 
 def _mark(label: str, flagged: Collection[str]) -> str:
@@ -108,6 +133,7 @@ def show(results: Results, title: str) -> None:
             lines.append(row)
             styles.append("dim" if row[0].startswith(CONTROL_INDENT) else None)
     notes += [kind for kind in MODEL_CONTROLS if any(kind in m["controls"] for _, m, _ in results)]
+    notes += ["own"] if any("own_outputs" in metrics for _, metrics, _ in results) else []
     headings = [Column("attack", left=True), *(column.column for column in columns())]
     table(title, headings, lines, "metrics.json of each run", styles, notes)
     first = results[0][1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from mia_bench.attacks import Attack, Features, RepeatsFeatures
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.attacks.components.ensemble_features import columns
 from mia_bench.config.schema import CalibrationOptions
+from mia_bench.data.split.manifest import Split
 from mia_bench.evaluation.cross_fitting import fits_labels
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.metrics.group_folds import calibrating, stratified_half
@@ -19,7 +21,7 @@ from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import BASE, FeatureSpec, RunSpec
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
-from mia_bench.storage.feature_table import Table
+from mia_bench.storage.feature_table import Table, read_table
 
 Groups = npt.NDArray[np.str_]
 Labels = npt.NDArray[np.bool_]
@@ -27,6 +29,16 @@ Labels = npt.NDArray[np.bool_]
 
 Complexity = tuple[LabelledFeatures, LabelledFeatures]
 """How complex the images of evaluation and of calibration rows are."""
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """Features of pictures that the target generated, with the rows whose captions were drawn, and
+    their near-duplicate groups."""
+
+    table: Table
+    source_id: tuple[str, ...]
+    group: Groups
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Inputs:
     complexity: Complexity | None = None
     """Covariates of the evaluation and the calibration rows, where scores are what these do not
     explain."""
+    own_outputs: OwnTable | None = None
+    """Pictures that the target generated itself, with eval.own_outputs."""
 
 
 def combine(runs: Sequence[Inputs]) -> Inputs:
@@ -80,7 +94,22 @@ def load_inputs(plan: Plan, run: RunSpec) -> Inputs:
         complexity = _labelled(plan, run.complexity[0]), _labelled(plan, run.complexity[1])
     every = Tables(evaluation, calibration, base, subtracted, halves, run.control, complexity)
     options = plan.experiment.options
-    return arrange(run.name, run.attack, every, options.data.split_seed, options.calibration)
+    rows = arrange(run.name, run.attack, every, options.data.split_seed, options.calibration)
+    if run.own_outputs is None or plan.own_outputs is None:
+        return rows
+    checked_manifest(run.own_outputs.folder)
+    path = run.own_outputs.folder / layout.FEATURES_FILE
+    source = plan.own_outputs.source_id
+    return replace(rows, own_outputs=load_own(path, run.own_outputs.sample_id, source, plan.split))
+
+
+def load_own(
+    features: Path, sample_id: Sequence[str], source_id: Sequence[str], split: Split
+) -> OwnTable:
+    """The rows `sample_id` of a feature table, drawn from the captions of `source_id`."""
+    group = {row.sample_id: row.group for row in split.table}
+    groups = np.array([group[sid] for sid in source_id])
+    return OwnTable(read_table(features).select(sample_id), tuple(source_id), groups)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mia_bench.attacks import Access
+from mia_bench.attacks import Access, HasRemark
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.evaluation.blind_baselines import blind_rows, to_json
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
@@ -26,10 +26,15 @@ def score_run(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     _measure(plan, load_inputs(plan, run), _cost(run), folder)
     node = plan.experiment.resolved["attack"][run.attack_name]
     _write_config(plan, {run.name: node}, folder)
-    about = _about(plan, run.name, run.attack.access, [q.folder for q in run.feature_specs()])
+    about = _about(plan, run.name, run.attack.access, [q.folder for q in run.scored_specs()])
     if run.complexity is not None:
         about["complexity"] = [str(q.folder.relative_to(plan.outputs)) for q in run.complexity]
-    return about
+    if run.own_outputs is not None and plan.own_outputs is not None:
+        folders = {"features": run.own_outputs.folder, "pictures": plan.own_outputs.folder}
+        about["own_outputs"] = {
+            name: str(path.relative_to(plan.outputs)) for name, path in folders.items()
+        }
+    return about | ({"remark": run.attack.remark} if isinstance(run.attack, HasRemark) else {})
 
 
 def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
     metrics["compared"] = compare_ensemble(scores, frames, plan.experiment.options.eval.seed)
     write_json(folder / layout.METRICS_FILE, metrics)
     _write_config(plan, plan.experiment.resolved["attack"], folder)
-    folders = [q.folder for run in runs for q in run.feature_specs()]
+    folders = [q.folder for run in runs for q in run.scored_specs()]
     about = _about(plan, "ensemble", Access.GREY_BOX, folders)
     return about | {
         "cells": [run.folder.name for run in runs],
@@ -61,6 +66,8 @@ def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) 
     table, measured = measure(rows, controls, options)
     metrics = {**measured.metrics, **cost}
     table.to_parquet(folder / layout.SCORES_FILE, index=False)
+    if measured.own_outputs is not None:
+        measured.own_outputs.to_parquet(folder / layout.OWN_OUTPUTS_FILE, index=False)
     pd.DataFrame(vars(measured.roc)).to_parquet(folder / layout.ROC_FILE, index=False)
     write_json(folder / layout.METRICS_FILE, metrics)
     return metrics

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mia_bench.attacks import Calibration, Floats, HasPlainVariant, ReportsFit
+from mia_bench.attacks import Attack, Calibration, Floats, HasPlainVariant, ReportsFit
+from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.config.schema import Root
 from mia_bench.evaluation.cross_fitting import out_of_fold
 from mia_bench.evaluation.ensemble_comparison import compare
-from mia_bench.evaluation.inputs import Inputs
+from mia_bench.evaluation.inputs import Inputs, OwnTable
 from mia_bench.evaluation.json_differences import with_stored_draws
 from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics import UNCALIBRATED, Roc, Thresholds, auroc, fit_thresholds, roc_curve
+from mia_bench.metrics.called_members import called_members
 from mia_bench.metrics.complexity import fit_complexity, out_of_fold_residuals
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws
 from mia_bench.metrics.permutation import base_p_value, holm
@@ -28,6 +30,8 @@ from mia_bench.metrics.summary import evaluate, paired_difference
 from mia_bench.planning.specs import BASE, REFERENCE
 from mia_bench.utils.errors import MiaError
 
+OWN_COLUMNS = ("sample_id", "source_id", "group", "score")
+"""Of own_outputs.parquet: a picture, the row whose caption was drawn, and its group."""
 COLUMNS = ("sample_id", "group", "is_member", "calibration", "score")
 CONTROL_COLUMNS = {BASE: "score_base", REFERENCE: "score_reference"}
 """Columns of the scores on a model that saw no evaluation row, by the kind of the control."""
@@ -35,11 +39,13 @@ CONTROL_COLUMNS = {BASE: "score_base", REFERENCE: "score_reference"}
 
 @dataclass(frozen=True)
 class TableMetrics:
-    """`metrics` as metrics.json holds them; `rows` are the evaluation rows of the table."""
+    """`metrics` as metrics.json holds them; `rows` are the evaluation rows of the table,
+    `own_outputs` the scores of pictures that the target generated, see OWN_COLUMNS."""
 
     metrics: dict[str, Any]
     roc: Roc
     rows: pd.DataFrame
+    own_outputs: pd.DataFrame | None = None
 
 
 def score_table_metrics(
@@ -202,7 +208,34 @@ def measure(
     metrics["chosen"] = rows.attack.chosen(fitted_on) if isinstance(rows.attack, ReportsFit) else {}
     if fit is not None:
         metrics["chosen"] |= fit
-    return table, replace(measured, metrics=metrics)
+    own = None
+    if rows.own_outputs is not None:
+        own = _score_own(rows.name, rows.attack, rows.own_outputs, fitted_on)
+        metrics["own_outputs"] = own_output_metrics(table, own)
+    return table, replace(measured, metrics=metrics, own_outputs=own)
+
+
+def _score_own(
+    name: str, attack: Attack | Ensemble, own: OwnTable, fitted_on: Calibration
+) -> pd.DataFrame:
+    scores = attack.score(own.table.features, fitted_on)
+    if not np.isfinite(scores).all():
+        raise MiaError(f"attack {name} gave the target's own outputs scores that are not finite.")
+    columns = (own.table.sample_id, own.source_id, own.group, scores)
+    return pd.DataFrame(dict(zip(OWN_COLUMNS, columns, strict=True)))
+
+
+def own_output_metrics(table: pd.DataFrame, own: pd.DataFrame) -> dict[str, Any]:
+    """How many of the target's own outputs are called members; `table`: scores.parquet's."""
+    rows = evaluation_rows(table)
+    calibration = table[table.calibration & ~table.is_member.astype(bool)]
+    return called_members(
+        own.score.to_numpy(),
+        own.group.to_numpy(dtype=np.str_),
+        rows.score[rows.is_member].to_numpy(),
+        rows.score[~rows.is_member].to_numpy(),
+        calibration.score.to_numpy(),
+    )
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ def estimate_lines(plan: Plan) -> Iterator[str]:
     model, trainer = plan.experiment.model, plan.experiment.options.trainer
     waiting = [spec for spec in plan.trained if not spec.ready]
     evaluations = sum(spec.evaluations for specs in plan.missing().values() for spec in specs)
+    if plan.own_outputs is not None and not plan.own_outputs.ready:
+        evaluations += plan.own_outputs.evaluations
     nothing_left = not (waiting or evaluations)
     if nothing_left or model.unet_bytes() < SMALL_UNET_BYTES or trainer.ranks > 1:
         return

@@ -106,11 +106,13 @@ def occupied(plan: Plan) -> Iterator[None]:
 def carry_out(plan: Plan) -> RunOutcome:
     """Every stage in turn, then the figure, the verdict on the controls, and the mirror on W&B."""
     from mia_bench.execution import extras, stages
+    from mia_bench.execution.own_outputs import generate_own_outputs
     from mia_bench.planning.preflight import fetch
 
     fetch(plan)
     stages.train_models(plan)
     plan = plan.settled()
+    generate_own_outputs(plan)
     stages.extract_features(plan)
     stages.score_runs(plan)
     extras.illustrate(plan)

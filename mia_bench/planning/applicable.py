@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mia_bench.attacks import Attack, NeedsCaptions
+from mia_bench.attacks import Attack, NeedsCaptions, NeedsText
 from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.utils.errors import MiaError
@@ -19,6 +19,23 @@ REFUSE, SKIP = "refuse", "skip"
 def needing_captions(attacks: Mapping[str, Attack]) -> list[str]:
     """Names of the attacks that measure nothing where there are no captions."""
     return [n for n, a in attacks.items() if isinstance(a, NeedsCaptions) and a.needs_captions]
+
+
+def needing_text(attacks: Mapping[str, Attack]) -> list[str]:
+    """Names of the attacks that measure nothing on a model without text."""
+    captioned = needing_captions(attacks)
+    return [
+        n
+        for n, a in attacks.items()
+        if n in captioned or (isinstance(a, NeedsText) and a.needs_text)
+    ]
+
+
+def left_out_without_text(
+    attacks: Mapping[str, Attack], inapplicable: str, reason: str
+) -> dict[str, str]:
+    """Attacks that a model without text cannot serve; as `left_out_without_captions`."""
+    return _left_out(attacks, needing_text(attacks), inapplicable, reason)
 
 
 def left_out_without_captions(
@@ -33,7 +50,12 @@ def left_out_without_captions(
     Raises:
         MiaError: there are such attacks, and they are to be refused, or there is no other attack.
     """
-    needing = needing_captions(attacks)
+    return _left_out(attacks, needing_captions(attacks), inapplicable, reason)
+
+
+def _left_out(
+    attacks: Mapping[str, Attack], needing: list[str], inapplicable: str, reason: str
+) -> dict[str, str]:
     others = [name for name in attacks if name not in needing]
     if needing and (inapplicable == REFUSE or not others):
         working = others or attacks_without_captions()

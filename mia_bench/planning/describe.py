@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from mia_bench.attacks import HasRemark
 from mia_bench.planning.caption_remarks import (
     caption_remarks,
     cutting_remarks,
@@ -13,6 +14,7 @@ from mia_bench.planning.caption_remarks import (
 from mia_bench.storage.artifacts import is_complete
 
 if TYPE_CHECKING:
+    from mia_bench.attacks import Attack
     from mia_bench.planning.plan import Plan
     from mia_bench.planning.specs import FeatureSpec, ModelSpec
 
@@ -37,18 +39,33 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield from unused_word_remarks(plan.experiment.model, texts)
         yield from cutting_remarks(plan.experiment.attacks, texts)
         yield from cutting_remarks(plan.experiment.mitigations, texts)
+    yield from remarks(plan.experiment.attacks)
     for spec in plan.trained:
         yield from model_lines(spec)
+    own = plan.own_outputs
+    if own is not None and not own.ready:
+        yield (
+            f"generate target: {len(own.source_id)} pictures from captions of non-members; "
+            f"{own.evaluations:,} U-Net evaluations"
+        )
     for (model, rows), features in plan.missing().items():
         folders = {spec.folder for spec in features}
         attacks = [r.name for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
-        yield extraction_line(model, len(rows), features, attacks)
+        kind = "images" if own is None or rows != own.sample_id else "own outputs"
+        yield extraction_line(model, len(rows), features, attacks, kind)
     if plan.utility:
         measured = sum(map(is_complete, plan.utility.values()))
         yield f"utility {measured} of {len(plan.utility)} done"
     yield f"runs    {sum(run.ready for run in plan.runs)} of {len(plan.runs)} done"
     if plan.absent:
         yield f"missing: {plan.absent}"
+
+
+def remarks(attacks: Mapping[str, Attack]) -> Iterator[str]:
+    """What attacks say of themselves: what they generate, and by which encoder they compare."""
+    for name, attack in attacks.items():
+        if isinstance(attack, HasRemark):
+            yield f"{name}: {attack.remark}"
 
 
 def _left_out(reasons: Mapping[str, str]) -> dict[str, list[str]]:
@@ -79,11 +96,15 @@ def model_lines(spec: ModelSpec) -> Iterator[str]:
 
 
 def extraction_line(
-    model: ModelSpec, images: int, features: list[FeatureSpec], attacks: list[str]
+    model: ModelSpec,
+    images: int,
+    features: list[FeatureSpec],
+    attacks: list[str],
+    kind: str = "images",
 ) -> str:
     """A predict pass: its model and rows, the attacks it serves, U-Net evaluations at most."""
     evaluations = sum(spec.evaluations for spec in features)
     return (
-        f"extract {model.kind}: {images} images, {', '.join(attacks)}; "
+        f"extract {model.kind}: {images} {kind}, {', '.join(attacks)}; "
         f"at most {evaluations:,} U-Net evaluations"
     )

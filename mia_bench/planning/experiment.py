@@ -13,7 +13,7 @@ from mia_bench.config.error_messages import group_options
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
-from mia_bench.planning.applicable import check_mode, left_out_without_captions
+from mia_bench.planning.applicable import check_mode, left_out_without_text
 from mia_bench.planning.contracts import refuse
 from mia_bench.planning.noise_levels import at_timesteps
 from mia_bench.utils.errors import MiaError
@@ -120,7 +120,7 @@ def _served(experiment: Experiment) -> Experiment:
     """The experiment without the attacks that a model without text cannot serve.
 
     Raises:
-        MiaError: as `applicable.left_out_without_captions`.
+        MiaError: as `applicable.left_out_without_text`.
     """
     from mia_bench.models import has_text
 
@@ -129,7 +129,7 @@ def _served(experiment: Experiment) -> Experiment:
     if has_text(model):
         return experiment
     reason = f"a {type(model).__name__} has no text"
-    return leave_out(experiment, left_out_without_captions(experiment.attacks, mode, reason))
+    return leave_out(experiment, left_out_without_text(experiment.attacks, mode, reason))
 
 
 def leave_out(experiment: Experiment, reasons: Mapping[str, str]) -> Experiment:

@@ -169,7 +169,8 @@ def run_key(
     Args:
         tables: (model key, step, folder name) of the feature tables of evaluation rows, of
             calibration rows, and of both on the base; then, for a run without what complexity
-            explains, of the complexity of both.
+            explains, of the complexity of both; where the target's own outputs are attacked, of
+            these as the last.
         split: the split's content hash.
         metrics: the version of the metrics.
     """

@@ -31,6 +31,7 @@ from mia_bench.planning.keys import (
     run_key,
     utility_key,
 )
+from mia_bench.planning.own_outputs import OwnOutputs, own_outputs_key
 from mia_bench.planning.specs import (
     BEST_STEP,
     COMPLEXITY,
@@ -182,10 +183,27 @@ class Plan:
         return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
 
     def items_of(self, sample_ids: Sequence[str]) -> list[Item]:
-        return [self.items[sid] for sid in sample_ids]
+        return [self.items[sid] if sid in self.items else self._own_item(sid) for sid in sample_ids]
+
+    def _own_item(self, sample_id: str) -> Item:
+        assert self.own_outputs is not None
+        return self.own_outputs.items[sample_id]
 
     def _captioned(self, sample_ids: Sequence[str]) -> list[tuple[str, str]]:
-        return [(sid, self.items[sid].caption) for sid in sample_ids]
+        return [(item.sample_id, item.caption) for item in self.items_of(sample_ids)]
+
+    @cached_property
+    def own_outputs(self) -> OwnOutputs | None:
+        """With eval.own_outputs, the pictures that the target generates."""
+        options = self.experiment.options.eval
+        if not options.own_outputs:
+            return None
+        rows = self.rows(Role.TARGET_NONMEMBER)[: options.own_outputs_images]
+        captions = tuple(self.items[sid].caption for sid in rows)
+        key = own_outputs_key(list(zip(rows, captions, strict=True)), options)
+        target = self.target
+        folder = self.folder(layout.OWN_OUTPUTS_FOLDER, target.key, target.where, key)
+        return OwnOutputs(target, rows, captions, folder)
 
     # --- feature tables and runs ------------------------------------------------------------------
 
@@ -236,7 +254,9 @@ class Plan:
         return rows if self.ensemble is None else [*rows, ("ensemble", self.ensemble)]
 
     def _features(self, attack: Attack, model: ModelSpec, *roles: Role) -> FeatureSpec:
-        rows = self.rows(*roles)
+        return self._features_of(attack, model, self.rows(*roles))
+
+    def _features_of(self, attack: Attack, model: ModelSpec, rows: tuple[str, ...]) -> FeatureSpec:
         options = self.experiment.options.eval
         name = feature_name(attack, self._captioned(rows), options, self.base.key)
         folder = self.folder(layout.FEATURES_FOLDER, model.key, model.where, name)
@@ -301,15 +321,19 @@ class Plan:
         base_calibration: FeatureSpec | None = None,
         complexity: tuple[FeatureSpec, FeatureSpec] | None = None,
     ) -> RunSpec:
+        own = None
+        plain = base_calibration is None and complexity is None
+        if self.own_outputs and plain and attack.access is Access.GREY_BOX:
+            own = self._features_of(attack, self.target, self.own_outputs.sample_id)
         specs = (evaluation, calibration, base, base_calibration)
-        every = specs + (complexity or ())
+        every = (*specs, *(complexity or ()), *([own] if own else []))
         tables = [None if s is None else (s.model.key, s.model.step, s.folder.name) for s in every]
         key = run_key(name, attack, tables, self.experiment.options, self.split.content_hash)
         model = evaluation.model
         folder = self.folder(
             layout.RUNS_FOLDER, model.key, model.where, layout.join_name(name, key)
         )
-        return RunSpec(name, attack, *specs, folder, complexity=complexity)
+        return RunSpec(name, attack, *specs, folder, complexity=complexity, own_outputs=own)
 
     # --- what comes with the runs -----------------------------------------------------------------
 

@@ -102,6 +102,8 @@ class RunSpec:
     complexity: tuple[FeatureSpec, FeatureSpec] | None = None
     """How complex the images of evaluation and of calibration rows are: set for a run whose scores
     are what complexity does not explain."""
+    own_outputs: FeatureSpec | None = None
+    """Pictures that the target generated, with eval.own_outputs."""
 
     @property
     def ready(self) -> bool:
@@ -121,7 +123,13 @@ class RunSpec:
         """The kind of the control."""
         return control_of(self.base.model.kind) if self.base is not None else BASE
 
-    def feature_specs(self) -> Iterator[FeatureSpec]:
+    def scored_specs(self) -> Iterator[FeatureSpec]:
+        """What the scores of data rows are made of."""
         own = (self.evaluation, self.calibration, self.base, self.base_calibration)
         specs = (*own, *(self.complexity or ()))
         return (spec for spec in specs if spec is not None)
+
+    def feature_specs(self) -> Iterator[FeatureSpec]:
+        yield from self.scored_specs()
+        if self.own_outputs is not None:
+            yield self.own_outputs

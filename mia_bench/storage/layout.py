@@ -6,6 +6,7 @@
     runs/<model key>/<step>/<attack>-<key>/         config.yaml manifest.json metrics.json
                                                     scores.parquet roc.parquet evidence/
     utility/<model key>/<step>/<key>/               utility.json samples.png manifest.json
+    generated/<model key>/<step>/<key>/             00000.png ... manifest.json
     controls/<data>-<key>/                          controls.json scores.parquet manifest.json
     audits/<kind>-<key>/                            audit.json scores.parquet manifest.json
     splits/<data>-<key>.json                        failures/<key>.json
@@ -23,6 +24,7 @@ TARGETS_FOLDER = "targets"
 FEATURES_FOLDER = "features"
 RUNS_FOLDER = "runs"
 UTILITY_FOLDER = "utility"
+OWN_OUTPUTS_FOLDER = "generated"
 CONTROLS_FOLDER = "controls"
 SPLITS_FOLDER = "splits"
 FAILURES_FOLDER = "failures"
@@ -33,7 +35,7 @@ HYDRA_FOLDER = "hydra"
 WANDB_FOLDER = "wandb"
 MEASURED_FOLDERS = (
     *(TARGETS_FOLDER, FEATURES_FOLDER, RUNS_FOLDER, CACHE_FOLDER, UTILITY_FOLDER, REPORTS_FOLDER),
-    *(HYDRA_FOLDER, WANDB_FOLDER),
+    *(HYDRA_FOLDER, WANDB_FOLDER, OWN_OUTPUTS_FOLDER),
 )
 """Those whose size on disk `status` prints."""
 
@@ -50,6 +52,7 @@ CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
 SCORES_FILE = "scores.parquet"
 ROC_FILE = "roc.parquet"
+OWN_OUTPUTS_FILE = "own_outputs.parquet"
 FEATURES_FILE = "features.parquet"
 CONTROLS_FILE = "controls.json"
 AUDIT_FILE = "audit.json"
@@ -128,6 +131,11 @@ def run_folder(outputs: Path, model_key: str, step: str, name: str) -> Path:
 def utility_folder(outputs: Path, model_key: str, step: str) -> Path:
     """Holds one folder per set of options."""
     return outputs / UTILITY_FOLDER / model_key / step
+
+
+def own_output_file(folder: Path, row: int) -> Path:
+    """One of the pictures that a model generated into `folder`."""
+    return folder / f"{row:05d}.png"
 
 
 def split_file(outputs: Path, data_name: str, key: str) -> Path:

@@ -1,4 +1,5 @@
-"""Images from captions by deterministic DDIM or Euler steps, from noise that a seed decides."""
+"""Images from captions, or from images and captions, by deterministic DDIM or Euler steps, from
+noise that a seed decides."""
 
 from __future__ import annotations
 
@@ -22,41 +23,76 @@ class TextToImage(Protocol):
     schedule: NoiseLevels
 
     @property
-    def timesteps(self) -> int: ...
+    def timesteps_with_signal(self) -> int: ...
     @property
     def device(self) -> torch.device: ...
     def embed(self, captions: Sequence[str]) -> Condition: ...
     def predict_noise(self, z_t: Tensor, t: int, cond: Condition) -> Tensor: ...
     def predict_velocity(self, z_t: Tensor, sigma: float, cond: Condition) -> Tensor: ...
+    def add_noise(self, z0: Tensor, eps: Tensor, t: int) -> Tensor: ...
     def move(self, z_t: Tensor, eps: Tensor, t: int, s: int) -> Tensor: ...
     def decode(self, z0: Tensor) -> Tensor: ...
 
 
 @torch.no_grad()
 def generate(
-    target: TextToImage, captions: Sequence[str], seed: int, steps: int, guidance: float
+    target: TextToImage,
+    captions: Sequence[str],
+    seed: int,
+    steps: int,
+    guidance: float,
+    keys: Sequence[tuple[str, int]] | None = None,
 ) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1]; NFE: steps per image, twice that with guidance other than 1.
 
     Args:
         captions: one per image.
-        seed: noise is keyed by (seed, row).
-        steps: DDIM moves from the noisiest timestep to the clean image.
+        seed: noise is keyed by (seed, row), or by (seed, key) where there are keys.
+        steps: DDIM moves from the noisiest timestep with any signal to the clean image.
         guidance: scale of classifier-free guidance (Ho & Salimans 2022); 1 is none.
+        keys: (sample id, draw) of each image, so that no other row matters to it.
     """
-    keys = [f"generate:{i}" for i in range(len(captions))]
-    z = torch.stack([keyed_noise(seed, key, None, 0, target.latent_shape) for key in keys])
-    z, cond, null = z.to(target.device), target.embed(captions), target.embed([""] * len(captions))
+    every = [(str(i), 0) for i in range(len(captions))] if keys is None else keys
+    shape = target.latent_shape
+    noise = [keyed_noise(seed, f"generate:{name}", None, draw, shape) for name, draw in every]
+    return sampled(target, torch.stack(noise).to(target.device), captions, steps, steps, guidance)
+
+
+def sampled(
+    target: TextToImage,
+    z: Tensor,
+    captions: Sequence[str],
+    steps: int,
+    last: int,
+    guidance: float,
+) -> Tensor:
+    """Images from latents z (B, *latent) by the `last` of `steps` moves, which begin at the level
+    that `noised` gives them. NFE: last per image, twice that with guidance other than 1."""
+    cond, null = target.embed(captions), target.embed([""] * len(captions))
     if isinstance(target.schedule, FlowSchedule):
         sigmas: list[float] = target.schedule.sampler(steps).tolist()
-        return target.decode(euler(target, z, sigmas, cond, null, guidance))
-    for t, s in ddim_moves(target.timesteps, steps):
+        return target.decode(euler(target, z, sigmas[-last - 1 :], cond, null, guidance))
+    for t, s in ddim_moves(target.timesteps_with_signal, steps)[-last:]:
         eps = target.predict_noise(z, t, cond)
         if guidance != 1.0:
             eps_null = target.predict_noise(z, t, null)
             eps = eps_null + guidance * (eps - eps_null)
         z = target.move(z, eps, t, s)
     return target.decode(z)
+
+
+def noised(target: TextToImage, z0: Tensor, eps: Tensor, steps: int, last: int) -> Tensor:
+    """z0 (B, *latent) with the noise eps at the level where the `last` of `steps` moves begin."""
+    if isinstance(target.schedule, FlowSchedule):
+        sigma = float(target.schedule.sampler(steps)[-last - 1])
+        return (1 - sigma) * z0 + sigma * eps
+    t = ddim_moves(target.timesteps_with_signal, steps)[-last][0]
+    return target.add_noise(z0, eps, t)
+
+
+def moves_of(steps: int, strength: float) -> int:
+    """How many of `steps` moves change an image by `strength` in (0, 1], at least one; 1: all."""
+    return max(1, round(steps * strength))
 
 
 def euler(

@@ -320,14 +320,41 @@ class Target(nn.Module):
         return self.engine.uncounted_on_failure()
 
     def generate(
-        self, captions: Sequence[str], seed: int, steps: int = 50, guidance: float = 1.0
+        self,
+        captions: Sequence[str],
+        seed: int,
+        steps: int = 50,
+        guidance: float = 1.0,
+        keys: Sequence[tuple[str, int]] | None = None,
     ) -> Tensor:
-        """Images (B, 3, H, W) by deterministic DDIM from noise keyed by (seed, row); on flow
-        matching by Euler steps along the sigmas of the model's own sampler.
+        """Images (B, 3, H, W) by deterministic DDIM from noise keyed by (seed, row), or by (seed,
+        sample id, draw) where `keys` has these; on flow matching by Euler steps along the sigmas of
+        the model's own sampler.
 
         NFE: steps per image, twice that with guidance other than 1 (Ho & Salimans 2022).
         """
-        return generation.generate(self, captions, seed, steps, guidance)
+        return generation.generate(self, captions, seed, steps, guidance, keys)
+
+    def image_to_image(
+        self,
+        batch: Batch,
+        captions: Sequence[str],
+        strength: float,
+        steps: int = 50,
+        guidance: float = 1.0,
+        draw: int = 0,
+    ) -> Tensor:
+        """Images (B, 3, H, W) made from those of the batch (SDEdit, Meng et al. 2022): noised to
+        the level at which the last strength * steps of `steps` moves begin, and sampled from there.
+
+        Noise is keyed by (seed, sample id, draw). NFE: round(strength * steps) per image, at least
+        1, twice that with guidance other than 1.
+        """
+        last = generation.moves_of(steps, strength)
+        eps = self.noise([f"image_to_image:{sid}" for sid in batch.sample_id], None, draw)
+        with torch.no_grad():
+            z = generation.noised(self, self.view(batch).z0, eps, steps, last)
+            return generation.sampled(self, z, captions, steps, last, guidance)
 
     def predict_velocity(self, z_t: Tensor, sigma: float, cond: Condition) -> Tensor:
         """v_hat (B, *latent) = eps_hat - z0_hat at noise fraction sigma, of flow matching. NFE: B.

@@ -210,7 +210,8 @@ def _base_key(run: StoredRun) -> str | None:
 def check_features(run: StoredRun) -> Finding:
     """Feature tables are unchanged and hold every row they should."""
     differences, absent = [], []
-    tables = run.tables
+    own = [] if run.own_table is None else [run.own_table]
+    tables = [*run.tables, *own]
     for folder in tables:
         if not folder.is_dir():
             absent.append(folder.name)

@@ -19,6 +19,7 @@ from mia_bench.evaluation.json_differences import (
 )
 from mia_bench.evaluation.score_table import (
     CONTROL_COLUMNS,
+    OWN_COLUMNS,
     TableMetrics,
     compare_ensemble,
     evaluation_rows,
@@ -46,12 +47,12 @@ from mia_bench.verification.untrusted import NotHere
 SCORE_TOLERANCE = 1e-6
 NOT_THE_CURVE = "the curve is not that of the scores"
 COST_KEYS = frozenset(("nfe_forward", "nfe_declared", "nfe_paid", "nfe_backward", "seconds"))
-FEATURE_KEYS = frozenset(("plain", "chosen", "left_out", "compared"))
+FEATURE_KEYS = frozenset(("plain", "chosen", "left_out", "compared", "own_outputs"))
 
 
 def check_scores(run: StoredRun) -> Finding:
     """Scores, and what was chosen on the way, from the stored features with the stored options."""
-    for folder in run.tables:
+    for folder in filter(None, (*run.tables, run.own_table)):
         if not folder.is_dir():
             raise NotHere(f"the features {folder.name} are not here any more")
     stored = run.scores
@@ -59,7 +60,9 @@ def check_scores(run: StoredRun) -> Finding:
     table, measured = measure(inputs, run.blind, run.options)
     differences = _score_differences(stored, table)
     stored_metrics, metrics = run.metrics, measured.metrics
-    for name in ("chosen", "plain"):
+    if measured.own_outputs is not None:
+        differences += _own_differences(run.own_scores, measured.own_outputs)
+    for name in ("chosen", "plain", "own_outputs"):
         differences += json_differences(stored_metrics.get(name), metrics.get(name), name=name)
     if isinstance(inputs.attack, Ensemble):
         left_out = inputs.attack.left_out(inputs.calibration.table.features)
@@ -97,6 +100,15 @@ def _score_differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
                     f"{other[name].iloc[first]:.6g}, stored {one[name].iloc[first]:.6g}"
                 )
     return differences
+
+
+def _own_differences(stored: pd.DataFrame, own: pd.DataFrame) -> list[str]:
+    """Where the scores of the target's own outputs are not those of its features."""
+    if list(stored) != list(OWN_COLUMNS) or stored.group.tolist() != own.group.tolist():
+        return [f"{layout.OWN_OUTPUTS_FILE} has other columns or groups than the features give"]
+    spread = float(np.ptp(own.score)) or 1.0
+    off = np.abs(stored.score.to_numpy() - own.score.to_numpy()) > SCORE_TOLERANCE * spread
+    return [f"scores of {off.sum()} of the target's own outputs"] if off.any() else []
 
 
 def _comparison_differences(run: StoredRun, stored: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ package are built, and only those that cost nothing. Nothing is downloaded and n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ from mia_bench.attacks import Attack
 from mia_bench.config.schema import Root
 from mia_bench.data.split.manifest import Split, load_split
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation.inputs import Inputs, Tables, arrange, combine
+from mia_bench.evaluation.inputs import Inputs, OwnTable, Tables, arrange, combine, load_own
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.evaluation.run_controls import MODEL_CONTROLS
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
@@ -53,11 +53,13 @@ class StoredTables:
     base_calibration: Path | None
     complexity: tuple[Path, ...] = ()
     """Of evaluation and of calibration rows, where scores are what complexity does not explain."""
+    own_outputs: Path | None = None
 
     def named(self) -> list[tuple[str, int | str | None, str] | None]:
         """As `planning.keys.run_key` wants them."""
-        own = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        every = (*own, *self.complexity)
+        tables = (self.evaluation, self.calibration, self.base, self.base_calibration)
+        own = () if self.own_outputs is None else (self.own_outputs,)
+        every = (*tables, *self.complexity, *own)
         return [None if folder is None else _table_name(folder) for folder in every]
 
 
@@ -243,7 +245,8 @@ class StoredRun:
         if evaluation is None or calibration is None or bool(others) != self.shadowed:
             names = ", ".join(folder.name for folder in self.tables)
             raise MiaError(f"the tables {names} are not those of one run")
-        return StoredTables(evaluation, calibration, base, base_calibration, complexity)
+        four = (evaluation, calibration, base, base_calibration)
+        return StoredTables(*four, complexity, self.own_table)
 
     @cached_property
     def complexity(self) -> tuple[Path, ...]:
@@ -282,6 +285,18 @@ class StoredRun:
         """Every feature table the run stands on."""
         return [inside(self.outputs, self.outputs / name) for name in self.entry("features")]
 
+    @property
+    def own_table(self) -> Path | None:
+        """The feature table of pictures that the target generated, with eval.own_outputs."""
+        own = self.manifest.get("own_outputs")
+        if own is None:
+            return None
+        return inside(self.outputs, self.outputs / str(self.entry("own_outputs", "features")))
+
+    @cached_property
+    def own_scores(self) -> pd.DataFrame:
+        return read_frame(self.folder / layout.OWN_OUTPUTS_FILE)
+
     def rows(self, *roles: Role) -> tuple[str, ...]:
         return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
 
@@ -311,7 +326,21 @@ class StoredRun:
             complexity=complexity,
         )
         options = self.options
-        return arrange(self.name, self.attack, every, options.data.split_seed, options.calibration)
+        rows = arrange(self.name, self.attack, every, options.data.split_seed, options.calibration)
+        return rows if folders.own_outputs is None else replace(rows, own_outputs=self._own())
+
+    def _own(self) -> OwnTable:
+        """What was scored of the target's own outputs: the table's rows, with their sources.
+
+        Raises:
+            MiaError: a source is none of the evaluation non-members.
+        """
+        assert self.own_table is not None
+        stored, allowed = self.own_scores, set(self.rows(Role.TARGET_NONMEMBER))
+        if strangers := [sid for sid in stored.source_id if sid not in allowed]:
+            raise MiaError(f"{layout.OWN_OUTPUTS_FILE}: {strangers[0]} is no evaluation non-member")
+        path = self.own_table / layout.FEATURES_FILE
+        return load_own(path, stored.sample_id.tolist(), stored.source_id.tolist(), self.split)
 
     def setup(self, kind: str) -> TrainingSetup:
         """How the target or the shadow was trained, as the configuration has it."""

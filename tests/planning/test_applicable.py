@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from mia_bench.attacks.caption_free.mofit_lite import MoFitLite
 from mia_bench.attacks.clid import CLiD
 from mia_bench.attacks.loss import Loss
 from mia_bench.planning.applicable import (
     attacks_without_captions,
     check_mode,
     left_out_without_captions,
+    left_out_without_text,
     needing_captions,
+    needing_text,
 )
 from mia_bench.utils.errors import MiaError
 
@@ -28,6 +31,16 @@ def test_attacks_named_are_refused_and_the_others_suggested():
         left_out_without_captions(ATTACKS, "refuse", "the model has no text")
     with pytest.raises(MiaError, match=r"\[drc,.*sima\]"):  # nothing is left of these
         left_out_without_captions({"clid": CLiD()}, "skip", "the model has no text")
+
+
+def test_a_model_without_text_serves_no_attack_on_conditions():
+    attacks = {**ATTACKS, "mofit_lite": MoFitLite()}
+    assert needing_captions(attacks) == ["clid"]
+    assert needing_text(attacks) == ["clid", "mofit_lite"]
+    assert left_out_without_text(attacks, "skip", "none").keys() == {"clid", "mofit_lite"}
+    with pytest.raises(MiaError, match=r"attack mofit_lite: .* has no text\. .*img2img") as caught:
+        left_out_without_text({"mofit_lite": MoFitLite()}, "refuse", "a DDPM has no text")
+    assert str(caught.value).count("mofit_lite") == 1
 
 
 def test_those_that_work_need_no_captions():

@@ -52,3 +52,10 @@ def test_every_model_pass_and_result_has_its_line(plan_of):
     assert heads[-7:] == ["target", "shadow", "extract", "extract", "extract", "utility", "runs"]
     assert "extract target: 36 images, clid, loss; at most 576 U-Net evaluations" in lines
     assert lines[-2:] == ["utility 0 of 2 done", "runs    0 of 2 done"]
+
+
+def test_what_generates_says_what_it_costs_before_it_runs(plan_of):
+    lines = described(plan_of("attack=[img2img,loss]")).splitlines()
+    (remark,) = (line for line in lines if line.startswith("img2img: "))
+    assert "30 U-Net evaluations; compared by latents of the bundled tiny autoencoder" in remark
+    assert not [line for line in lines if line.startswith("loss: ")]

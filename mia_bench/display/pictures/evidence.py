@@ -1,4 +1,4 @@
-"""Pictures a person can judge an attack by: original | degraded | restored | difference.
+"""Pictures a person can judge an attack by: the original, what the attack made, the difference.
 
 Rows are chosen from finished scores; an attack with an `evidence` method paints them. Captions come
 from data sets and are not trusted: they are drawn as plain text, cut to the width of the picture,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 PANELS = ("original", "degraded", "restored")
+"""Of attacks that restore; others name their own, the original first and what it is compared with
+last."""
 MIN_PANEL_PIXELS = 192  # pixels per panel; smaller images are enlarged by whole factors
 MAX_PANEL_PIXELS = 256  # pixels per panel on the sheet
 
@@ -74,14 +76,15 @@ def save_strips(
     `index.json` beside them says in the same order what is known of each row.
 
     Args:
-        images: (len(rows), 3, H, W) in [-1, 1] under each name of `PANELS`.
+        images: (len(rows), 3, H, W) in [-1, 1] by the name of the panel, three, in their order; the
+            difference is that of the first and the last.
     """
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / layout.EVIDENCE_SHEET_FILE
     paths: list[Path] = []
     strips = []
     for i, row in enumerate(rows):
-        panels = {name: to_pixels(images[name][i]) for name in PANELS}
+        panels = {name: to_pixels(image[i]) for name, image in images.items()}
         strips.append(strip(panels, row))
         name, copy = safe_name(row.sample_id), 1
         while (path := folder / f"{name}{f'-{copy}' if copy > 1 else ''}.png") in (page, *paths):
@@ -95,10 +98,12 @@ def save_strips(
 
 
 def strip(panels: Mapping[str, Pixels], row: EvidenceRow) -> Image.Image:
-    """original | degraded | restored | difference, with what is known of the row above them."""
-    apart = np.abs(panels["original"].astype(np.int16) - panels["restored"].astype(np.int16))
+    """The panels and the difference of the first and the last, with what is known of the row above
+    them."""
+    first_panel, *_, last_panel = panels.values()
+    apart = np.abs(first_panel.astype(np.int16) - last_panel.astype(np.int16))
     difference = np.minimum(apart * DIFFERENCE_GAIN, 255).astype(np.uint8)
-    pictures = [enlarge(Image.fromarray(panels[name])) for name in PANELS]
+    pictures = [enlarge(Image.fromarray(panel)) for panel in panels.values()]
     pictures.append(enlarge(Image.fromarray(difference)))
     width, height = pictures[0].size
     canvas = Image.new(
@@ -112,7 +117,7 @@ def strip(panels: Mapping[str, Pixels], row: EvidenceRow) -> Image.Image:
         draw_line(canvas, at, text, canvas.width - 2 * GAP_PIXELS)
     top = GAP_PIXELS + 3 * LINE_PIXELS
     for i, (name, picture) in enumerate(
-        zip((*PANELS, f"|difference| x {DIFFERENCE_GAIN}"), pictures, strict=True)
+        zip((*panels, f"|difference| x {DIFFERENCE_GAIN}"), pictures, strict=True)
     ):
         left = GAP_PIXELS + i * (width + GAP_PIXELS)
         draw_line(canvas, (left, GAP_PIXELS + 2 * LINE_PIXELS), name, width, "dimgray")

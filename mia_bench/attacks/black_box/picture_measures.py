@@ -1,0 +1,128 @@
+"""How alike two pictures are to somebody who has no access to the target, not even its encoder.
+
+tiny_vae   cosine of the latents of the autoencoder that ships with this package, at 64 px; the
+           attacker's own encoder, whatever the target is
+open_clip  cosine of open_clip image embeddings, where its weights are there
+mse, ssim, lpips   as image_similarity.py has them
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mia_bench.attacks import Calibration
+from mia_bench.attacks.components.image_similarity import (
+    Compare,
+    Encoder,
+    by_embedding,
+    lpips,
+    mse,
+    open_clip_encoder,
+    require,
+    resize,
+    ssim,
+)
+from mia_bench.metrics import Floats
+from mia_bench.utils.precision import exactly
+
+PictureMeasure = Literal["tiny_vae", "open_clip", "mse", "ssim", "lpips"]
+SIGN: dict[str, int] = {"tiny_vae": 1, "open_clip": 1, "mse": -1, "ssim": 1, "lpips": -1}
+"""+1 where a larger value means more alike."""
+TINY_VAE_FOLDER = Path(__file__).parents[2] / "assets" / "tiny" / "vae"
+TINY_VAE_PIXELS = 64  # per side, as the autoencoder was trained
+
+
+def picture_measure(name: PictureMeasure, device: torch.device, clip: str) -> Compare:
+    """The measure `name`: pairs of images (B, 3, h, w) in [-1, 1] -> (B,).
+
+    Args:
+        clip: "<model>/<pretrained tag>" of open_clip, or "local-dir:<folder>".
+
+    Raises:
+        MiaError: weights are missing.
+    """
+    match name:
+        case "tiny_vae":
+            return by_embedding(tiny_vae_encoder(device))
+        case "open_clip":
+            return by_embedding(open_clip_encoder(clip, device))
+        case "mse":
+            return mse
+        case "ssim":
+            return ssim
+        case "lpips":
+            return lpips(device)
+
+
+def fetch_measure(name: PictureMeasure, clip: str) -> None:
+    """Weights that the measure `name` takes from outside are here afterwards.
+
+    Raises:
+        MiaError: they are neither here nor to be had.
+    """
+    if name != "tiny_vae":
+        require(name, clip, None)
+
+
+def described(name: PictureMeasure, clip: str) -> str:
+    """The measure in words, with the encoder by its name."""
+    return {
+        "tiny_vae": "latents of the bundled tiny autoencoder",
+        "open_clip": f"open_clip {clip}",
+        "mse": "pixel error",
+        "ssim": "structural similarity",
+        "lpips": "LPIPS of AlexNet",
+    }[name]
+
+
+@cache
+def tiny_vae_encoder(device: torch.device) -> Encoder:
+    """The packaged autoencoder: images (B, 3, h, w) in [-1, 1] -> posterior means."""
+    from diffusers import AutoencoderKL
+
+    vae: Any = AutoencoderKL.from_pretrained(str(TINY_VAE_FOLDER), use_safetensors=True)
+    vae = vae.eval().requires_grad_(False).to(device)
+    vae.decoder = vae.post_quant_conv = None  # nothing is decoded
+
+    @torch.no_grad()
+    def encode(image: Tensor) -> Tensor:
+        with exactly(image.device):
+            latents: Tensor = vae.encode(resize(image, TINY_VAE_PIXELS)).latent_dist.mode()
+        return latents
+
+    return encode
+
+
+def standardised(values: Floats, others: Floats) -> Floats:
+    """(N, columns) in standard deviations from the mean of `others`, calibration non-members."""
+    spread = others.std(axis=0)
+    z: Floats = (values - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return z
+
+
+def classified(
+    rows: Floats, fitted_on: Floats, calibration: Calibration, least_rows: int
+) -> Floats:
+    """(N,) P(member | rows (N, columns)) by a logistic regression on standardised similarities.
+
+    Args:
+        fitted_on: the same columns of the calibration rows.
+        least_rows: calibration rows of each class that are needed.
+
+    Raises:
+        MiaError: there are fewer.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    calibration.require(least_rows)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    model.fit(fitted_on, calibration.is_member)
+    return np.asarray(model.predict_proba(rows)[:, 1], dtype=np.float64)
