@@ -1,9 +1,8 @@
 """A spectral filter of what fine-tuning has added to the weights, after training and without data.
 
 Paper: Zhe et al., "Filtering Memorization from Parameter-Space in Diffusion Models"
-(arXiv 2605.10439),
-base-anchored filtering. Idea: directions of an update that lie in the principal subspace of
-the weight it is added to are reused knowledge; those outside carry single training images.
+(arXiv 2605.10439), base-anchored filtering. Idea: directions of an update that lie in the principal
+subspace of the weight it is added to are reused knowledge; those outside carry single images.
 Read are the abstract and summaries [A]: spectral channels of the update, their alignment with the
 principal subspace of the base weight, weakly aligned channels suppressed. With the SVDs
 
