@@ -15,6 +15,7 @@ principal subspace of the base weight, weakly aligned channels suppressed. With 
 Convolutions are matrices of (outputs, inputs x kernel). For LoRA dW = B A, factored again at the
 same rank; of a full fine-tune dW is the trained weight minus the base's [ours: the paper filters
 LoRAs], and biases and norms, which have no spectrum, stay as trained. Cost: no evaluation.
+`Shrink` is the control beside it: the whole update made smaller, whatever its directions [ours].
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class SpectralFilter:
 
     energy: float | None = 0.9
     rank: int | None = None
-    alignment: float = 0.5
+    alignment: float = 0.3
     suppression: float = 0.0
 
     def __post_init__(self) -> None:
@@ -86,3 +87,17 @@ class SpectralFilter:
             k = int(torch.searchsorted(held, self.energy * held[-1]).item()) + 1
             k = min(k, len(w))
         return p[:, :k], qt[:k].T
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Every matrix's update times `factor`: between the base (0) and the fine-tune (1)."""
+
+    factor: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < 1:
+            raise ValueError("factor lies between 0, the base, and 1, the fine-tune")
+
+    def filtered(self, base: Tensor, update: Tensor) -> Tensor:
+        return self.factor * update

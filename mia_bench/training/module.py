@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -170,6 +171,8 @@ class FinetuneModule(LightningModule):
             self.proxy.to(self.device)
 
     def on_fit_start(self) -> None:
+        if self.filters:  # a step that keeps no row has no loss, on purpose
+            warnings.filterwarnings("ignore", message="`training_step` returned `None`")
         codec = self.codec[0]
         if self.views is not None and isinstance(codec, nn.Module):
             codec.to(self.device)
