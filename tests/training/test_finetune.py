@@ -127,7 +127,7 @@ TREATED = {
         replace(RECIPE, steps=20, lr=0.1, val_every=2),
         {"early_stop": EarlyStop(patience=3, every=2, rows=5)},
     ),
-    "ss_ei": (RECIPE, {"ss_ei": CaptionInfluence(threshold=0.6)}),
+    "ss_ei": (RECIPE, {"ss_ei": CaptionInfluence(threshold=0.7)}),
     "smp": (RECIPE, {"smp_lora": ProxyAttacker(attacker_lr=1e-3, attacker_steps=2)}),
     "mp_adapters": (
         replace(RECIPE, lora_rank=2),
@@ -359,7 +359,7 @@ def test_dropped_activations_follow_the_step_alone(fresh_target, tmp_path):
 def test_the_share_of_dropped_rows_is_recorded(fresh_target, tmp_path):
     """Everything is dropped, nothing is, and something between; weights follow."""
     weights, shares = {}, {}
-    for threshold in (1e-9, 0.6, 1e9):
+    for threshold in (1e-9, 0.7, 1e9):
         one = {"ss_ei": CaptionInfluence(threshold=threshold)}
         weights[threshold], about = train(fresh_target, tmp_path / str(threshold), mitigations=one)
         shares[threshold] = about["dropped_rows"]["share"]
@@ -371,9 +371,9 @@ def test_the_share_of_dropped_rows_is_recorded(fresh_target, tmp_path):
     assert set(about["history"][0]) == {"step", "epoch", "train_loss", "val_member", "val_heldout"}
     assert shares[1e-9] == 1
     assert shares[1e9] == 0
-    assert 0 < shares[0.6] < 1
+    assert 0 < shares[0.7] < 1
     assert same(weights[1e9], plain)
-    assert not same(weights[0.6], plain)
+    assert not same(weights[0.7], plain)
 
 
 def test_a_step_that_keeps_no_row_changes_no_weight(fresh_target, tmp_path):
