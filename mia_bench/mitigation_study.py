@@ -20,7 +20,7 @@ COMMAND = Command(
     (
         Option("small", "fewer rows and steps", FLAG, "false"),
         Option("mitigation", "one to study instead of the study's own", "NAME", repeated=True),
-        Option("captions", "table of machine captions: trained on, or asked with", "FILE", ""),
+        Option("captions", "table of machine captions: trained on, or asked with", "FILE"),
     ),
     Positional("SEED", "training seeds", default=("0", "1", "2")),
     overrides=True,
@@ -45,8 +45,8 @@ def study(words: Sequence[str]) -> None:
     small = arguments.flag("small")
     overrides = [*(SMALL_SIZES if small else ()), *arguments.overrides]
     chosen = list(arguments.several("mitigation") or MITIGATIONS)
-    if file := arguments.text("captions"):
-        cells, own = captioned(file)
+    if "captions" in arguments:
+        cells, own = captioned(arguments.text("captions"))
         chosen, overrides = [*chosen, *cells], [*overrides, *own]
     outcomes = run(seeds, ["none", *(name for name in chosen if name != "none")], overrides)
     reports = layout.report_folder(compose(*fitting(overrides, "none")).outputs)
