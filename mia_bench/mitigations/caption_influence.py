@@ -66,4 +66,5 @@ class CaptionInfluence:
         limit = self.threshold
         if self.scaled:
             limit *= math.sqrt(conditional[0].numel() / REFERENCE_ELEMENTS)
-        return norms < limit
+        kept: Tensor = norms < limit
+        return kept

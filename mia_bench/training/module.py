@@ -81,8 +81,9 @@ class FinetuneModule(LightningModule):
         self.history: list[dict[str, float]] = []
         self.filters = setup.row_filters
         steps = getattr(self.schedule, "train_steps", self.timesteps)
-        proxied = setup.proxy
-        self.proxy = proxied and Proxy(proxied, members, nonmembers, recipe, steps)
+        self.proxy: Proxy | None = None
+        if setup.proxy is not None:
+            self.proxy = Proxy(setup.proxy, members, nonmembers, recipe, steps)
         self.proxy_state: dict[str, Any] | None = None  # of a checkpoint, until training starts
         self.records = DefenceRecords(bool(self.filters), self.proxy is not None)
 
