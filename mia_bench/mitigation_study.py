@@ -20,6 +20,7 @@ COMMAND = Command(
     (
         Option("small", "fewer rows and steps", FLAG, "false"),
         Option("mitigation", "one to study instead of the study's own", "NAME", repeated=True),
+        Option("captions", "table of machine captions: trained on, or asked with", "FILE"),
     ),
     Positional("SEED", "training seeds", default=("0", "1", "2")),
     overrides=True,
@@ -38,12 +39,15 @@ def study(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
     from mia_bench.planning.experiment import compose
     from mia_bench.studies.mitigation_tables import report
-    from mia_bench.studies.mitigations import MITIGATIONS, SMALL_SIZES, fitting, run
+    from mia_bench.studies.mitigations import MITIGATIONS, SMALL_SIZES, captioned, fitting, run
 
     seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
     small = arguments.flag("small")
     overrides = [*(SMALL_SIZES if small else ()), *arguments.overrides]
-    chosen = arguments.several("mitigation") or MITIGATIONS
+    chosen = list(arguments.several("mitigation") or MITIGATIONS)
+    if "captions" in arguments:
+        cells, own = captioned(arguments.text("captions"))
+        chosen, overrides = [*chosen, *cells], [*overrides, *own]
     outcomes = run(seeds, ["none", *(name for name in chosen if name != "none")], overrides)
     reports = layout.report_folder(compose(*fitting(overrides, "none")).outputs)
     folder = reports / ("mitigations-small" if small else "mitigations")

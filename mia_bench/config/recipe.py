@@ -14,8 +14,9 @@ from mia_bench.utils.text import nearest
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 OPTIMIZERS = ("adamw", "adamw_fused", "adamw_8bit")
-TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "u_shaped")
+TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "u_shaped", "sparse_band")
 LOSSES = ("native", "clean")
+MAX_STEEPNESS = 100.0  # beyond it, nothing but the ends of the grid is drawn
 
 
 @dataclass
@@ -67,7 +68,13 @@ class Recipe:
     checkpoint_every: int = 100
     """Steps between checkpoints to resume from."""
     timesteps: str = "uniform"
-    """Density of the noise levels trained at: uniform, logit_normal or u_shaped."""
+    """Density of the noise levels trained at: uniform, logit_normal, u_shaped or sparse_band."""
+    timestep_steepness: float = 4.0
+    """Of u_shaped: k of exp(k u) + exp(k (1 - u))."""
+    timestep_band: list[float] = field(default_factory=lambda: [0.1, 0.5])
+    """Of sparse_band: the levels, as shares of the grid, that are rarely trained."""
+    timestep_band_density: float = 0.1
+    """Of sparse_band: how often a level of the band is drawn, relative to one outside."""
     timestep_shift: float = 1.0
     """Moves those levels towards noise, s sigma / (1 + (s - 1) sigma); 1: not at all."""
     loss: str = "native"
@@ -116,6 +123,10 @@ class Recipe:
             left_out |= {"lora_rank", "lora_targets"}
         later = {"timesteps": "uniform", "timestep_shift": 1.0, "loss": "native"}
         left_out |= {name for name, usual in later.items() if getattr(self, name) == usual}
+        if self.timesteps != "u_shaped" or self.timestep_steepness == 4.0:
+            left_out.add("timestep_steepness")
+        if self.timesteps != "sparse_band":
+            left_out |= {"timestep_band", "timestep_band_density"}
         options = {name: value for name, value in vars(self).items() if name not in left_out}
         return options | {"steps": self.total}
 
@@ -154,9 +165,30 @@ def check_recipe(recipe: Recipe, precision: str) -> None:
             raise MiaError(f"finetune.{name}={value}. {nearest(value, values)}")
     if not 0 < recipe.timestep_shift < math.inf:
         raise MiaError(f"finetune.timestep_shift={recipe.timestep_shift} must be positive.")
+    check_density(recipe)
     if recipe.epochs is None:
         recipe.resolved(0)
     _check_optimizer(recipe, precision)
+
+
+def check_density(recipe: Recipe) -> None:
+    """The numbers that a density of noise levels has."""
+    band = recipe.timestep_band
+    if not (len(band) == 2 and 0 <= band[0] < band[1] <= 1) or band[1] - band[0] == 1:
+        raise MiaError(
+            f"finetune.timestep_band={band} is two shares of the grid in rising order, such as "
+            "[0.1,0.5], and leaves some of it outside."
+        )
+    if not 0 <= recipe.timestep_band_density <= 1:
+        raise MiaError(
+            f"finetune.timestep_band_density={recipe.timestep_band_density} is relative to the "
+            "levels outside: between 0 (never) and 1 (uniform)."
+        )
+    if not 0 < recipe.timestep_steepness <= MAX_STEEPNESS:
+        raise MiaError(
+            f"finetune.timestep_steepness={recipe.timestep_steepness} must be above 0 and at most "
+            f"{MAX_STEEPNESS}."
+        )
 
 
 def _check_optimizer(recipe: Recipe, precision: str) -> None:

@@ -161,7 +161,7 @@ def time_step(
     rows, views = noise_rows(target, [item.sample_id for item in items]), None
     if any(augment.bank is None for augment in setup.augments):
         views = AugmentedViews(items, resolution, setup.augments, recipe.seed)
-    module = FinetuneModule(target, rows, rows, short, views=views)
+    module = FinetuneModule(target, rows, rows, short, views=views, nonmembers=rows)
     clock = _clock()
     with tempfile.TemporaryDirectory() as folder:
         loop = TrainingLoop(

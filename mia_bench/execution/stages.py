@@ -65,11 +65,13 @@ def _train(plan: Plan, spec: ModelSpec, folder: Path) -> dict[str, Any]:
     assert setup is not None
     if global_rank() == 0:
         write_yaml(folder / layout.CONFIG_FILE, plan.experiment.resolved)
+    validation = plan.rows(Role.VALIDATION)
     facts = train_model(
         load_untrained(plan, spec),
         setup,
         plan.items_of(plan.rows(spec.member)),
-        plan.items_of(plan.rows(Role.VALIDATION)[: setup.recipe.val_rows]),
+        plan.items_of(validation[: setup.recipe.val_rows]),
+        plan.items_of(validation[-setup.proxy.nonmembers :] if setup.proxy else ()),
         plan.experiment.model.resolution,
         options.eval,
         options.trainer,
@@ -84,23 +86,30 @@ def train_model(
     setup: TrainingSetup,
     members: Sequence[Item],
     validation: Sequence[Item],
+    nonmembers: Sequence[Item],
     resolution: int,
     options: Evaluation,
     trainer: TrainerOptions,
     folder: Path,
     kind: str,
 ) -> dict[str, Any]:
-    """Encode the rows, fine-tune `target` on them into `folder`; what the manifest should say."""
+    """Encode the rows, fine-tune `target` on them into `folder`; what the manifest should say.
+
+    Args:
+        nonmembers: for a proxy attacker (`setup.proxy`), none where there is none.
+    """
     from mia_bench.training.finetune import finetune
     from mia_bench.training.views import training_rows
 
     encode = partial(encode_rows, target, resolution=resolution, options=options, trainer=trainer)
     member_rows = encode(members, label=f"members of the {kind}")
     heldout = encode(validation, label="validation rows") if validation else None
+    others = encode(nonmembers, label="non-members") if nonmembers else None
     rows, views = training_rows(target, member_rows, members, resolution, setup)
     target.to("cpu")  # the trainer moves what it trains; the rest need not hold GPU memory
+    label = f"fine-tune {kind}"
     return finetune(
-        target, member_rows, heldout, setup, trainer, folder, f"fine-tune {kind}", rows, views
+        target, member_rows, heldout, setup, trainer, folder, label, rows, views, others
     )
 
 

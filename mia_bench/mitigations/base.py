@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mia_bench.config.recipe import Recipe
+from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
     from numpy.random import Generator
     from PIL import Image
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 
@@ -88,6 +89,55 @@ class PrivateTraining(Protocol):
 
 
 @runtime_checkable
+class FiltersRows(Protocol):
+    """Leaves rows out of a step's loss, at one more evaluation of the network a step."""
+
+    def kept(self, conditional: Tensor, null: Tensor) -> Tensor:
+        """(B,) booleans: rows that count, from noise predictions (B, *latent) under the training
+        caption and under the empty one."""
+
+
+@runtime_checkable
+class TrainsProxy(Protocol):
+    """An attacker trained beside the model, on members and on held-out rows, to be misled."""
+
+    nonmembers: int
+    """Rows of the validation role that stand for non-members, from its end on."""
+    attacker_steps: int
+    """Of the attacker, before each of the model."""
+    dropout: float
+
+    def attacker(self, elements: int) -> nn.ModuleList:
+        """The linear layers of a classifier (B, elements) -> (B, 2) of flattened squared errors."""
+
+    def attacker_optimizer(self, attacker: nn.Module) -> Optimizer: ...
+
+    def objective(self, loss: Tensor, adversarial: Tensor) -> Tensor:
+        """What the model minimises: of its own loss, and of the attacker's cross entropy on
+        members."""
+
+
+@runtime_checkable
+class FiltersUpdate(Protocol):
+    def filtered(self, base: Tensor, update: Tensor) -> Tensor:
+        """What is kept of the `update` of a weight `base`, both (outputs, inputs)."""
+
+
+@runtime_checkable
+class TakesCaptions(Protocol):
+    """Trains on captions that are read or written while the run is planned."""
+
+    file: str | None
+    captioner: str | None
+
+    def with_captions(self, texts: Mapping[str, str]) -> Mitigation:
+        """The same mitigation with a caption for each row (by sample id)."""
+
+    def file_hash(self) -> str:
+        """Of the captions, once there are some."""
+
+
+@runtime_checkable
 class ReadsFile(Protocol):
     file: str | None
 
@@ -95,7 +145,17 @@ class ReadsFile(Protocol):
         """Content hash: part of the identity in place of the path."""
 
 
-Mitigation = Checks | SetsRecipe | AugmentsImages | RewritesCaptions | StopsEarly | PrivateTraining
+Mitigation = (
+    Checks
+    | SetsRecipe
+    | AugmentsImages
+    | RewritesCaptions
+    | StopsEarly
+    | PrivateTraining
+    | FiltersRows
+    | TrainsProxy
+    | FiltersUpdate
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +187,18 @@ class TrainingSetup:
         private = (m for m in self.mitigations.values() if isinstance(m, PrivateTraining))
         return next(private, None)
 
+    @property
+    def row_filters(self) -> list[FiltersRows]:
+        return [m for m in self.mitigations.values() if isinstance(m, FiltersRows)]
+
+    @property
+    def proxy(self) -> TrainsProxy | None:
+        return next((m for m in self.mitigations.values() if isinstance(m, TrainsProxy)), None)
+
+    @property
+    def update_filters(self) -> list[FiltersUpdate]:
+        return [m for m in self.mitigations.values() if isinstance(m, FiltersUpdate)]
+
     def identity(self) -> dict[str, Any]:
         """The yaml of every mitigation, files by their content."""
         return {name: _identity(self.nodes[name], m) for name, m in self.mitigations.items()}
@@ -154,10 +226,35 @@ def apply_mitigations(
     for mitigation in ordered.values():
         if isinstance(mitigation, Checks):
             mitigation.check(context)
-    return TrainingSetup(context, ordered, nodes)
+    setup = TrainingSetup(context, ordered, nodes)
+    _check_together(setup)
+    return setup
+
+
+def _check_together(setup: TrainingSetup) -> None:
+    """Raises MiaError for mitigations that would each undo what the other promises."""
+    couplings = [
+        n for n, m in setup.mitigations.items() if isinstance(m, FiltersRows | TrainsProxy)
+    ]
+    if setup.private is not None and couplings:
+        raise MiaError(
+            f"mitigation={couplings[0]} makes the gradient of a row depend on the other rows of "
+            "its step, and DP-SGD's accountant assumes that it does not: leave one of them out."
+        )
+    proxies = [name for name, m in setup.mitigations.items() if isinstance(m, TrainsProxy)]
+    if len(proxies) > 1:
+        raise MiaError(
+            f"mitigation={'+'.join(proxies)}: each trains a proxy attacker and has an objective of "
+            "its own: use one of them."
+        )
 
 
 def _identity(node: Mapping[str, Any], mitigation: Mitigation) -> dict[str, Any]:
+    """The yaml without options added later that are at their default (`later_fields`)."""
+    later: Mapping[str, Any] = getattr(mitigation, "later_fields", {})
+    node = {k: v for k, v in node.items() if k not in later or v != later[k]}
+    if isinstance(mitigation, TakesCaptions):  # known by what they are, not by who wrote them
+        return {"_target_": node["_target_"], "captions": mitigation.file_hash()}
     if isinstance(mitigation, ReadsFile) and mitigation.file is not None:
         return {**node, "file": mitigation.file_hash()}
     version = getattr(mitigation, "version", 1)

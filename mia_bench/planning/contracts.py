@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mia_bench.config.validate import check_names, check_options
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.config.schema import Root
     from mia_bench.data.source import Source
+    from mia_bench.mitigations import Mitigation
     from mia_bench.models import Model
 
 
@@ -21,7 +22,7 @@ def refuse(
     attacks: Mapping[str, Attack],
     model: Model,
     source: Source,
-    mitigations: Collection[str],
+    mitigations: Mapping[str, Mitigation],
 ) -> None:
     """Raises MiaError that names the key and what would do."""
     from mia_bench.models import base_of
@@ -32,6 +33,7 @@ def refuse(
     check_access(options.eval.access, attacks)
     check_scratch(options, model)
     check_decoder(attacks, model)
+    check_text(model, mitigations)
 
 
 def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:
@@ -53,6 +55,19 @@ def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source)
                 f"{key}: {type(part).__name__} has no {', '.join(missing)}, which every {kind} "
                 f"needs: see {protocol.__name__} in {protocol.__module__.replace('.', '/')}."
             )
+
+
+def check_text(model: Model, mitigations: Mapping[str, Mitigation]) -> None:
+    """Mitigations that are about captions have a model that reads some."""
+    from mia_bench.mitigations import FiltersRows, TakesCaptions
+    from mia_bench.models import has_text
+
+    about = [n for n, m in mitigations.items() if isinstance(m, FiltersRows | TakesCaptions)]
+    if about and not has_text(model):
+        raise MiaError(
+            f"mitigation={'+'.join(about)} is about what captions do, and a {type(model).__name__} "
+            "has no text: leave it out."
+        )
 
 
 def check_scratch(options: Root, model: Model) -> None:

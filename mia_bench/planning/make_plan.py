@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from mia_bench.data.captions.attacker import with_attacker_captions
+from mia_bench.data.captions.attacker import from_file, with_attacker_captions
+from mia_bench.data.captions.pseudo import pseudo_captions
 from mia_bench.data.source import Item
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.prepare import prepare
+from mia_bench.data.split.roles import Role
+from mia_bench.mitigations import TakesCaptions
 from mia_bench.models import ChecksItself, base_of
 from mia_bench.planning.applicable import SKIP, left_out_without_captions
 from mia_bench.planning.experiment import Experiment, leave_out
@@ -43,6 +47,7 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
         listed[key] = _list_data(experiment)
     split, items = listed[key]
     experiment = _with_captions_needed(experiment, split, items)
+    experiment = _with_machine_captions(experiment, split, items)
     plan = Plan(experiment, split, items, experiment.outputs)
     precheck(plan)
     return plan
@@ -59,6 +64,34 @@ def _with_captions_needed(
         return experiment
     reason = "no row to be scored has one"
     return leave_out(experiment, left_out_without_captions(experiment.attacks, SKIP, reason))
+
+
+def _with_machine_captions(
+    experiment: Experiment, split: Split, items: Mapping[str, Item]
+) -> Experiment:
+    """The experiment with the captions that models are trained on in place of the data's own.
+
+    Raises:
+        Missing: a captioner is not here, or has not written them yet and only a plan is wanted.
+        MiaError: a file that cannot be read, or lacks a caption of a row that is trained on.
+    """
+    read = dict(experiment.mitigations)
+    rows = [split.sample_id[i] for i in split.rows(Role.TARGET_MEMBER, Role.SHADOW_MEMBER)]
+    for name, mitigation in experiment.mitigations.items():
+        if not isinstance(mitigation, TakesCaptions):
+            continue
+        key = f"mitigation.{name}."
+        if mitigation.file is not None:
+            texts = from_file(Path(mitigation.file).expanduser(), set(rows), f"{key}file=")
+        elif mitigation.captioner is not None:
+            pictures, outputs = [items[sid] for sid in rows], experiment.outputs
+            only = experiment.options.plan_only
+            option = f"{key}captioner="
+            texts = pseudo_captions(mitigation.captioner, pictures, outputs, only, option)
+        else:
+            continue  # its own check says what is missing
+        read[name] = mitigation.with_captions(texts)
+    return replace(experiment, mitigations=read)
 
 
 def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:

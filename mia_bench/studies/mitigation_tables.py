@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mia_bench.display.console import interval
 from mia_bench.storage.files import write_json
-
-ATTACKS = ("clid", "loss", "secmi", "pfami", "noise_agg")
-
-
-Entry = Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One mitigation under one seed: attacks by name, and utility.json."""
-
-    auroc: dict[str, Entry]
-    tpr: dict[str, Entry]
-    change: dict[str, Entry]
-    """AUC minus the AUC without mitigation, paired on the same rows."""
-    utility: dict[str, Any]
-    base: dict[str, Any]
-    about: dict[str, Any]
-    """Steps trained, the step chosen, and epsilon, as the target's manifest says."""
+from mia_bench.studies.mitigation_outcome import ATTACKS, Entry, Outcome
+from mia_bench.studies.mitigation_plot import draw
 
 
 def report(study: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: str = "") -> Path:
@@ -42,7 +23,7 @@ def report(study: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: 
     folder.mkdir(parents=True, exist_ok=True)
     by_name = {name: {str(s): vars(o) for s, o in rows.items()} for name, rows in study.items()}
     write_json(folder / "mitigations.json", by_name)
-    draw(study, folder)
+    draw(study, (*ATTACKS, "drc"), folder)
     command = f"mia-bench mitigations {arguments}".strip()
     parts = [
         f"`{command}`, seeds {', '.join(map(str, next(iter(study.values()))))}.",
@@ -64,6 +45,7 @@ def privacy_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
         *("attack", "mitigation"),
         *(f"AUC, seed {s}" for s in seeds),
         *("AUC, mean (sd)", "change per seed", "TPR@1%FPR, mean (sd)"),
+        *("ignorant: AUC", "ignorant - adaptive per seed", "ASR, adaptive", "ASR, ignorant"),
     ]
     lines = _head(head)
     for attack in (*ATTACKS, "drc"):
@@ -79,23 +61,47 @@ def privacy_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
                         spread([o.auroc[attack]["value"] for o in outcomes]),
                         "; ".join(changes) or "-",
                         spread([o.tpr[attack]["value"] for o in outcomes]),
+                        *_ignorance(attack, outcomes),
                     )
                 )
     return lines
 
 
+def _ignorance(attack: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """How the attacker without the mitigation in the shadow fares; '-' where there is none."""
+    lost = [interval(o.ignorance[attack]) for o in outcomes if attack in o.ignorance]
+    return [
+        _values(attack, [o.ignorant for o in outcomes]),
+        "; ".join(lost) or "-",
+        _values(attack, [o.asr for o in outcomes]),
+        _values(attack, [o.ignorant_asr for o in outcomes]),
+    ]
+
+
+def _values(attack: str, entries: Sequence[Mapping[str, Entry]]) -> str:
+    values = [entry[attack]["value"] for entry in entries if attack in entry]
+    return spread(values) if values else "-"
+
+
 def utility_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
-    """One line per mitigation and one for the untouched base: means over seeds, spread."""
+    """One line per mitigation and one for the untouched base: means over seeds, spread.
+
+    `held-out loss - none` is paired by seed, where there is a run without mitigation.
+    """
     fields = ("heldout_loss", "heldout_loss_null", "member_loss", "frechet", "fid", "clip_score")
     measured = [
         f
         for f in fields
         if all(o.utility[f] is not None for r in study.values() for o in r.values())
     ]
-    lines = _head(["mitigation", *measured, "steps attacked", "epsilon"])
+    head = [*measured, "held-out loss - none", "steps attacked", "epsilon", "left out"]
+    lines = _head(["mitigation", *head])
     first = next(iter(study.values())).values()
     lines.append(
-        _line("(base)", *(spread([o.base[f] for o in first], 4) for f in measured), "0", "-")
+        _line(
+            *("(base)", *(spread([o.base[f] for o in first], 4) for f in measured)),
+            *("-", "0", "-", "-"),
+        )
     )
     for name, rows in study.items():
         outcomes = list(rows.values())
@@ -105,11 +111,28 @@ def utility_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
             _line(
                 name,
                 *(spread([o.utility[f] for o in outcomes], 4) for f in measured),
+                _loss_change(rows, study.get("none", {})) if name != "none" else "-",
                 ", ".join(steps),
                 spread(epsilon, 2) if epsilon else "-",
+                left_out(outcomes),
             )
         )
     return lines
+
+
+def _loss_change(rows: Mapping[int, Outcome], none: Mapping[int, Outcome]) -> str:
+    pairs = [(rows[s], none[s]) for s in rows if s in none]
+    changes = [a.utility["heldout_loss"] - b.utility["heldout_loss"] for a, b in pairs]
+    return spread(changes, 4) if changes else "-"
+
+
+def left_out(outcomes: Sequence[Outcome]) -> str:
+    """What a defence kept from training or from the weights, as shares; '-' for nothing."""
+    dropped = [o.about["dropped_rows"]["share"] for o in outcomes if o.about.get("dropped_rows")]
+    kept = [o.about["update_kept"] for o in outcomes if o.about.get("update_kept") is not None]
+    if dropped:
+        return f"{spread(dropped)} of rows"
+    return f"{spread([1 - share for share in kept])} of the update" if kept else "-"
 
 
 def spread(values: Sequence[float | None], digits: int = 3) -> str:
@@ -127,54 +150,3 @@ def _head(cells: Sequence[str]) -> list[str]:
 
 def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def draw(study: Mapping[str, Mapping[int, Outcome]], folder: Path) -> Path:
-    """AUC against held-out loss and against the Fréchet distance, one point per seed and attack."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.lines import Line2D
-
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True, layout="constrained")
-    markers = dict(zip((*ATTACKS, "drc"), "os^Dv*", strict=True))
-    colours = dict(zip(study, plt.get_cmap("tab10").colors, strict=False))
-    panels = (("heldout_loss", "held-out denoising loss"), ("frechet", "Fréchet distance"))
-    for panel, (field, label) in zip(axes, panels, strict=True):
-        for name, rows in study.items():
-            for outcome in rows.values():
-                for attack, entry in outcome.auroc.items():
-                    panel.errorbar(
-                        outcome.utility[field],
-                        entry["value"],
-                        yerr=_arms(entry),
-                        marker=markers[attack],
-                        color=colours[name],
-                        alpha=0.7,
-                        markersize=5,
-                        elinewidth=0.6,
-                    )
-        panel.axhline(0.5, color="grey", linestyle=":", linewidth=1)
-        bases = [o.base[field] for o in next(iter(study.values())).values()]
-        panel.axvline(np.mean(bases), color="grey", linestyle="--", linewidth=1)
-        panel.set_xlabel(f"{label} (left is better; dashed: the base)")
-    axes[0].set_ylabel("AUC of the attack")
-    handles = [Line2D([], [], color=c, marker="o", ls="", label=n) for n, c in colours.items()]
-    handles += [
-        Line2D([], [], color="black", marker=m, ls="", label=a)
-        for a, m in markers.items()
-        if any(a in o.auroc for rows in study.values() for o in rows.values())
-    ]
-    axes[1].legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for ending in ("svg", "png"):
-        figure.savefig(folder / f"mitigations.{ending}", dpi=130)
-    plt.close(figure)
-    return folder / "mitigations.png"
-
-
-def _arms(entry: Entry) -> list[list[float]] | None:
-    value, lo, hi = entry["value"], entry["lo"], entry["hi"]
-    if value is None or lo is None or hi is None:
-        return None
-    return [[max(0.0, value - lo)], [max(0.0, hi - value)]]

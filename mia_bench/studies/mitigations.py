@@ -8,19 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
-from mia_bench.studies.mitigation_tables import ATTACKS, Entry, Outcome
+from mia_bench.studies.mitigation_outcome import ATTACKS, Entry, Outcome
 from mia_bench.studies.seeds import difference
 
-MITIGATIONS = ("none", "augment", "early_stop", "lora", "dp")
+if TYPE_CHECKING:
+    from mia_bench.execution.run import RunOutcome
+
+MITIGATIONS = (
+    *("none", "augment", "early_stop", "lora", "dp"),
+    *("ss_ei", "smp_lora", "spectral", "shrink", "timesteps"),
+)
+TRAINED_ON_MACHINE = "caption_machine"
+ASKED_BY_MACHINE = "attacker_captions"
+"""The reverse of `TRAINED_ON_MACHINE`: no mitigation, and an attacker with machine captions."""
 
 RECONSTRUCTED = ("none", "augment")  # DRC, at 40 evaluations an image, for these alone
+REPORTED = ("steps", "epochs", "chosen_step", "privacy", "dropped_rows", "update_kept")
 COMMON = ("eval.utility=true", "eval.base_rows=[clid]")
 # Chosen by the held-out loss of seed 101, which is in no table: adapters want a larger step, and a
 # clip near the norm of one gradient wastes less of the budget on noise.
-TUNED = ("mitigation.lora.lr=5e-3", "mitigation.dp.lr=5e-3", "mitigation.dp.clip=0.02")
+TUNED = (
+    *("mitigation.lora.lr=5e-3", "mitigation.dp.lr=5e-3", "mitigation.dp.clip=0.02"),
+    # the paper's 1e-5 is for 400 epochs at batch 1; a few hundred steps of it learn nothing
+    "mitigation.smp_lora.attacker_lr=1e-3",
+)
 SMALL_SIZES = (
     *("finetune.steps=150", "eval.utility_images=100"),
     *("data.sizes.target_member=100", "data.sizes.target_nonmember=200"),
@@ -55,32 +70,63 @@ def run_one(
     Args:
         unprotected: run folders without mitigation, to compare with; None when this is that run.
     """
+    attacks = [*ATTACKS, *(["drc"] if mitigation in RECONSTRUCTED else [])]
+    trained_with = "none" if mitigation == ASKED_BY_MACHINE else mitigation
+    chosen = [f"mitigation=[{trained_with}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
+    words = [*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation)]
+    finished = _finished(words)
+    # without a mitigation, there is nothing that an attacker could fail to know
+    unaware = [*words, "calibration.shadow_mitigation=none"]
+    ignorant = None if trained_with == "none" else _finished(unaware)
+    plan, folders, resampling = finished.plan, finished.folders, finished.plan.experiment.options
+    manifest = read_json(plan.target.folder / layout.MANIFEST_FILE)
+    outcome = Outcome(
+        auroc=_metric(finished, "auroc"),
+        tpr={name: metrics["tpr_at_fpr"]["0.01"] for name, metrics in finished.metrics.items()},
+        change=_differences(folders, unprotected or {}, resampling.eval.seed),
+        utility=read_json(plan.utility[plan.target] / layout.UTILITY_FILE),
+        base=read_json(plan.utility[plan.base] / layout.UTILITY_FILE),
+        about={k: manifest.get(k) for k in REPORTED},
+        asr=_metric(finished, "asr"),
+        ignorant=_metric(ignorant, "auroc"),
+        ignorant_asr=_metric(ignorant, "asr"),
+        ignorance=_differences(ignorant.folders, folders, resampling.eval.seed) if ignorant else {},
+    )
+    return outcome, folders
+
+
+def _finished(words: Sequence[str]) -> RunOutcome:
     from mia_bench.execution.single_run import run_single
     from mia_bench.planning.experiment import compose
 
-    attacks = [*ATTACKS, *(["drc"] if mitigation in RECONSTRUCTED else [])]
-    chosen = [f"mitigation=[{mitigation}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
-    experiment = compose(*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation))
-    finished = run_single(experiment)
-    plan, folders = finished.plan, finished.folders
-    change: dict[str, Entry] = {
-        name: difference(folder, unprotected[name], experiment.options.eval.seed)
-        for name, folder in folders.items()
-        if unprotected is not None and name in unprotected
-    }
-    manifest = read_json(plan.target.folder / layout.MANIFEST_FILE)
-    outcome = Outcome(
-        auroc={name: metrics["auroc"] for name, metrics in finished.metrics.items()},
-        tpr={name: metrics["tpr_at_fpr"]["0.01"] for name, metrics in finished.metrics.items()},
-        change=change,
-        utility=read_json(plan.utility[plan.target] / layout.UTILITY_FILE),
-        base=read_json(plan.utility[plan.base] / layout.UTILITY_FILE),
-        about={k: manifest.get(k) for k in ("steps", "epochs", "chosen_step", "privacy")},
-    )
-    return outcome, folders
+    return run_single(compose(*words))
+
+
+def _metric(run: RunOutcome | None, name: str) -> dict[str, Entry]:
+    return {} if run is None else {attack: m[name] for attack, m in run.metrics.items()}
+
+
+def _differences(
+    ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int
+) -> dict[str, Entry]:
+    """AUC of `ours` minus `theirs` by attack, paired on the same rows."""
+    return {name: difference(ours[name], theirs[name], seed) for name in ours if name in theirs}
+
+
+def captioned(file: str) -> tuple[list[str], list[str]]:
+    """Cells for a file of machine captions, and their overrides: trained on them and asked with
+    the true ones, and the reverse."""
+    return [TRAINED_ON_MACHINE, ASKED_BY_MACHINE], [
+        f"mitigation.{TRAINED_ON_MACHINE}.file={file}",
+        f"mitigation.{ASKED_BY_MACHINE}.captions={file}",
+    ]
 
 
 def fitting(overrides: Sequence[str], mitigation: str) -> list[str]:
     """`mitigation.<name>.<key>=...` reaches the runs with that mitigation alone."""
     own = f"mitigation.{mitigation}."
-    return [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]
+    kept = [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]
+    asked = f"mitigation.{ASKED_BY_MACHINE}.captions="  # no mitigation: what the attacker has
+    return [
+        f"data.captions=file:{o.removeprefix(asked)}" if o.startswith(asked) else o for o in kept
+    ]

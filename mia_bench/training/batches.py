@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from mia_bench.config.recipe import Recipe
+from mia_bench.metrics import Floats
 from mia_bench.target import Condition
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.utils.errors import MiaError
@@ -26,7 +27,6 @@ StepImages = Callable[[int, Sequence[int], Sequence[int]], Tensor]
 """(step, rows, places in the global batch) -> images (B, 3, H, W)."""
 
 VALIDATION_TIMESTEPS = (125, 375, 625, 875)
-U_SHAPE_STEEPNESS = 4.0  # k of exp(k u) + exp(k (1 - u)) [ours]
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,7 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
             + torch.from_numpy(versions.integers(self.rows.views, size=size)),
             "text": row * self.rows.texts
             + torch.from_numpy(versions.integers(self.rows.texts, size=size)),
-            "t": torch.from_numpy(
-                drawn_timesteps(self.recipe.timesteps, self.timesteps, generator, size)
-            ),
+            "t": torch.from_numpy(drawn_timesteps(self.recipe, self.timesteps, generator, size)),
             "eps": torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)),
             "drop": torch.from_numpy(generator.random(size) < self.recipe.p_uncond),
         }
@@ -138,25 +136,37 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
 
 
 def drawn_timesteps(
-    kind: str, timesteps: int, generator: np.random.Generator, size: int
+    recipe: Recipe, timesteps: int, generator: np.random.Generator, size: int
 ) -> npt.NDArray[np.int64]:
-    """(size,) places on the training grid, 0 to timesteps - 1, by one of `TIMESTEP_SAMPLINGS`.
+    """(size,) places on the training grid, 0 to timesteps - 1, by `recipe.timesteps`.
 
     uniform       every place alike
     logit_normal  u = 1 / (1 + exp(-n)), n ~ N(0, 1) (Esser et al. 2024, arXiv 2403.03206, eq. 19)
     u_shaped      p(u) ~ exp(k u) + exp(k (1 - u)), k = 4: mid-path levels are rarely trained
                   (arXiv 2603.13421's defence as Lee et al. 2024, arXiv 2405.20320, state the shape;
                   its own k was not read) [ours]
+    sparse_band   p(u) ~ density inside [lo, hi) and 1 outside: the levels that leak most on
+                  schedules of 1,000 VP timesteps, 100 to 500, are rarely trained [ours]
     """
-    if kind == "uniform":
+    if recipe.timesteps == "uniform":
         return generator.integers(timesteps, size=size)
-    if kind == "logit_normal":
+    if recipe.timesteps == "logit_normal":
         u = 1 / (1 + np.exp(-generator.standard_normal(size)))
+    elif recipe.timesteps == "sparse_band":
+        u = _outside(recipe.timestep_band, recipe.timestep_band_density, generator.random(size))
     else:
-        one_sided = np.log1p(generator.random(size) * np.expm1(U_SHAPE_STEEPNESS))
-        u = one_sided / U_SHAPE_STEEPNESS
+        k = recipe.timestep_steepness
+        u = np.log1p(generator.random(size) * np.expm1(k)) / k
         u = np.where(generator.random(size) < 0.5, u, 1 - u)
     return np.minimum((u * timesteps).astype(np.int64), timesteps - 1)
+
+
+def _outside(band: Sequence[float], density: float, draws: Floats) -> Floats:
+    """The quantiles `draws` of the density that is `density` inside `band` and one outside it."""
+    lo, hi = band
+    mass = np.array([0.0, lo, density * (hi - lo), 1 - hi]).cumsum()
+    u: Floats = np.interp(draws * mass[-1], mass, [0.0, lo, hi, 1.0])
+    return u
 
 
 class ValidationRows(Dataset[dict[str, Any]]):

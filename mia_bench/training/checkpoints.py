@@ -8,6 +8,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,6 +20,7 @@ from torch import nn
 from mia_bench.config.recipe import Recipe
 from mia_bench.storage import layout
 from mia_bench.storage.files import PARTIAL_SUFFIX, replacing
+from mia_bench.training.update_filter import UpdateFilter
 from mia_bench.utils.terminal import echo
 
 
@@ -36,8 +38,15 @@ class CheckpointWriter(Callback):
     lowest loss are removed unless they were scheduled.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, keep_best: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        keep_best: bool = False,
+        update_filter: UpdateFilter | None = None,
+    ) -> None:
         self.folder, self.recipe, self.keep_best = folder, recipe, keep_best
+        self.update_filter = update_filter
         self.save_at = {*recipe.save_at, recipe.total}
         self.done = -1
         self.best, self.best_step = math.inf, 0
@@ -89,9 +98,10 @@ class CheckpointWriter(Callback):
 
     def _save(self, module: LightningModule, step: int) -> None:
         adapters = self.recipe.lora_rank is not None
-        save_weights(
-            cast(HasWeights, module).result, layout.weights_folder(self.folder, step), adapters
-        )
+        network, folder = cast(HasWeights, module).result, layout.weights_folder(self.folder, step)
+        filtered = self.update_filter.applied(network) if self.update_filter else nullcontext()
+        with filtered:
+            save_weights(network, folder, adapters)
 
 
 class InPlace(TorchCheckpointIO):

@@ -15,6 +15,7 @@ from mia_bench.target import Target
 from mia_bench.training.batches import EncodedRows
 from mia_bench.training.checkpoints import CheckpointWriter, InPlace, is_intact
 from mia_bench.training.module import FinetuneModule
+from mia_bench.training.update_filter import UpdateFilter
 from mia_bench.training.views import AugmentedViews
 from mia_bench.utils.lightning_tools import (
     SigtermHandler,
@@ -34,6 +35,7 @@ def finetune(
     label: str = "fine-tune",
     training_rows: EncodedRows | None = None,
     views: AugmentedViews | None = None,
+    nonmembers: EncodedRows | None = None,
 ) -> dict[str, Any]:
     """Train `target.unet` on `members` into `folder`; continues from last.ckpt when there is one,
     which stays there until the folder is sealed.
@@ -41,13 +43,17 @@ def finetune(
     Args:
         heldout: rows of the validation role, or None where there are none.
         training_rows, views: trained on in place of `members` (views.training_rows makes them).
+        nonmembers: rows that a proxy attacker learns non-members from, where one is trained.
 
     Returns: what the manifest should say.
     Raises: MiaError when a loss or the gradient stops being finite.
     """
-    module = FinetuneModule(target, members, heldout, setup, training_rows, views)
+    module = FinetuneModule(target, members, heldout, setup, training_rows, views, nonmembers)
+    filters = setup.update_filters
+    network = getattr(module.unet, "_module", module.unet)  # of Opacus' wrapper
+    update_filter = UpdateFilter.of(network, filters) if filters else None
     stopping = [callback for stop in setup.stops for callback in stop.callbacks()]
-    writer = CheckpointWriter(folder, setup.recipe, keep_best=bool(stopping))
+    writer = CheckpointWriter(folder, setup.recipe, bool(stopping), update_filter)
     callbacks = [*stopping, writer, StepProgress(label), SigtermHandler()]
     recipe = setup.recipe
     loop = TrainingLoop(
@@ -64,6 +70,8 @@ def finetune(
     trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
     seconds = None if resumed else time.monotonic() - began
     facts = _facts(module, trainer, len(members.sample_id), seconds)
+    if update_filter is not None:
+        facts["update_kept"] = update_filter.kept_share
     return facts | ({"chosen_step": writer.best_step} if stopping else {})
 
 
@@ -82,4 +90,6 @@ def _facts(
     }
     if setup.private is not None:
         facts["privacy"] = setup.private.spent(setup.context, steps)
+    if setup.row_filters:
+        facts["dropped_rows"] = module.records.dropped_rows()
     return facts

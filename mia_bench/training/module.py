@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,21 +11,22 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from mia_bench.mitigations import TrainingSetup
 from mia_bench.target import Condition, Target
-from mia_bench.target.diffusion import add_noise
 from mia_bench.training.batches import (
     VALIDATION_TIMESTEPS,
     EncodedRows,
     StepBatches,
     ValidationRows,
 )
+from mia_bench.training.defence_records import DefenceRecords
 from mia_bench.training.nan_checks import require_gradients, require_losses
 from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
+from mia_bench.training.prediction import Noised, implied_noise, squared_errors
+from mia_bench.training.proxy import Proxy
 from mia_bench.training.views import AugmentedViews
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.rng import keyed_generator
@@ -47,6 +49,7 @@ class FinetuneModule(LightningModule):
         setup: TrainingSetup,
         training_rows: EncodedRows | None = None,
         views: AugmentedViews | None = None,
+        nonmembers: EncodedRows | None = None,
     ) -> None:
         super().__init__()
         recipe = setup.recipe
@@ -76,6 +79,13 @@ class FinetuneModule(LightningModule):
         self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
         self.val_loss = nn.ModuleDict({name: MeanMetric() for name in self.validation})
         self.history: list[dict[str, float]] = []
+        self.filters = setup.row_filters
+        steps = getattr(self.schedule, "train_steps", self.timesteps)
+        self.proxy: Proxy | None = None
+        if setup.proxy is not None:
+            self.proxy = Proxy(setup.proxy, members, nonmembers, recipe, steps)
+        self.proxy_state: dict[str, Any] | None = None  # of a checkpoint, until training starts
+        self.records = DefenceRecords(bool(self.filters), self.proxy is not None)
 
     @property
     def result(self) -> nn.Module:
@@ -107,18 +117,63 @@ class FinetuneModule(LightningModule):
             for rows in self.validation.values()
         ]
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        hidden, extra = self._text(self.training_rows.cond, batch["text"], batch["drop"])
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
+        if self.proxy is not None:
+            self.records.proxy_was_right(self.proxy.learn(self._errors_of, self.global_step))
+        cond = self.training_rows.cond
+        hidden, extra = self._text(cond, batch["text"], batch["drop"])
         t = self.schedule.training_time(batch["t"], self.recipe.timestep_shift)
-        losses = self._loss(self.unet, self._latents(batch), t, batch["eps"], hidden, extra)
-        loss = (losses * batch["weight"]).mean()
+        noised = Noised.at(self.schedule, self._latents(batch), t, batch["eps"])
+        raw = self._raw(self.unet, noised, t, hidden, extra)
+        errors = squared_errors(raw, noised, self.prediction_type, self.recipe.loss)
+        losses = errors.flatten(1).mean(1)
         ids = [self.training_rows.sample_id[i] for i in batch["row"].tolist()]
         require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
+        loss = (losses * batch["weight"]).mean()
+        if self.filters:
+            kept = self._kept(raw, noised, t, batch)
+            if not bool(kept.any()):
+                return None  # no weight changes
+            loss = losses[kept].mean()
+            errors = errors[kept]
         self.train_loss.update(loss.detach())
         self.log("train_loss", loss.detach())
+        if self.proxy is not None:
+            loss = self.proxy.objective(loss, errors, self.global_step)
         return loss
 
+    @torch.no_grad()
+    def _kept(self, raw: Tensor, noised: Noised, t: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B,) rows that every filter keeps: one more evaluation, under the empty caption."""
+        kept = torch.ones_like(batch["drop"])
+        hidden, extra = self._text(self.training_rows.cond, batch["text"], kept)
+        null = self._raw(self.unet, noised, t, hidden, extra)
+        with_caption, without = (
+            implied_noise(output, noised, self.prediction_type) for output in (raw, null)
+        )
+        for one in self.filters:
+            kept = kept & one.kept(with_caption, without)
+        self.records.rows_kept(kept)
+        return kept
+
+    def _errors_of(self, rows: EncodedRows, batch: Mapping[str, Tensor]) -> Tensor:
+        """Squared errors (B, *latent) on clean latents under the data's own captions."""
+        hidden, extra = self._text(rows.cond, batch["text"], batch["drop"])
+        t = self.schedule.training_time(batch["t"], self.recipe.timestep_shift)
+        z0 = rows.z0[batch["view"].cpu()].to(self.device)
+        noised = Noised.at(self.schedule, z0, t, batch["eps"])
+        raw = self._raw(self.unet, noised, t, hidden, extra)
+        return squared_errors(raw, noised, self.prediction_type, self.recipe.loss)
+
+    def on_train_start(self) -> None:
+        if self.proxy is not None:
+            if self.proxy_state is not None:
+                self.proxy.load_state_dict(self.proxy_state)
+            self.proxy.to(self.device)
+
     def on_fit_start(self) -> None:
+        if self.filters:  # a step that keeps no row has no loss, on purpose
+            warnings.filterwarnings("ignore", message="`training_step` returned `None`")
         codec = self.codec[0]
         if self.views is not None and isinstance(codec, nn.Module):
             codec.to(self.device)
@@ -164,7 +219,7 @@ class FinetuneModule(LightningModule):
             row[f"val_{name}"] = float(metric.compute())
             metric.reset()
         self.train_loss.reset()
-        self.history.append(row)
+        self.history.append(row | self.records.since_validation())
         self.log_dict({name: row[name] for name in row if name.startswith("val_")})
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -198,6 +253,8 @@ class FinetuneModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What changes: trained weights and their average. Frozen ones are the base's."""
         checkpoint["history"] = self.history
+        if self.proxy is not None:
+            checkpoint["proxy"] = self.proxy.state_dict()
         frozen = {f"unet.{name}" for name, p in self.unet.named_parameters() if not p.requires_grad}
         frozen |= {f"ema.{name.removeprefix('unet.')}" for name in frozen}
         checkpoint["state_dict"] = {
@@ -206,6 +263,7 @@ class FinetuneModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
+        self.proxy_state = checkpoint.get("proxy")
 
     def _latents(self, batch: Mapping[str, Tensor]) -> Tensor:
         if self.views is not None:
@@ -223,18 +281,23 @@ class FinetuneModule(LightningModule):
         hidden: Tensor,
         extra: Mapping[str, Tensor],
     ) -> Tensor:
-        """(B,) mean squared error over latent elements, on what the model predicts, or on the
-        clean latents of flow matching, z_t - sigma v."""
-        a, b = self.schedule.levels(t, z0)
-        z_t = add_noise(z0, eps, a, b)
-        raw = self.call(unet, z_t, self.schedule.network_time(t), hidden, extra).float()
-        if self.recipe.loss == "clean":
-            raw, expected = z_t - b * raw, z0
-        elif self.prediction_type == "velocity":
-            expected = eps - z0
-        else:
-            expected = eps if self.prediction_type == "epsilon" else a * eps - b * z0
-        return F.mse_loss(raw, expected, reduction="none").flatten(1).mean(1)
+        """(B,) mean squared error over latent elements, see `squared_errors`."""
+        noised = Noised.at(self.schedule, z0, t, eps)
+        raw = self._raw(unet, noised, t, hidden, extra)
+        errors = squared_errors(raw, noised, self.prediction_type, self.recipe.loss)
+        return errors.flatten(1).mean(1)
+
+    def _raw(
+        self,
+        unet: nn.Module,
+        noised: Noised,
+        t: Tensor,
+        hidden: Tensor,
+        extra: Mapping[str, Tensor],
+    ) -> Tensor:
+        """(B, *latent) what the network predicts, whatever that is."""
+        time = self.schedule.network_time(t)
+        return self.call(unet, noised.z_t, time, hidden, extra).float()
 
     def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         index, null = row.cpu(), self.null

@@ -23,7 +23,7 @@ from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.inputs import Inputs, OwnTable, Tables, arrange, combine, load_own
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.evaluation.run_controls import MODEL_CONTROLS
-from mia_bench.mitigations import TrainingSetup, apply_mitigations
+from mia_bench.mitigations import TakesCaptions, TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
 from mia_bench.planning.membership import by_column
 from mia_bench.planning.specs import BASE, EVALUATION_ROLES, REFERENCE, SHADOW_ROLES
@@ -348,6 +348,8 @@ class StoredRun:
         unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
         nodes = self.config.get("mitigation") or {}
         made = {name: build_own(node, f"mitigation.{name}") for name, node in nodes.items()}
+        if any(isinstance(mitigation, TakesCaptions) for mitigation in made.values()):
+            raise NotHere("the machine captions that it was trained on are not read again")
         return apply_mitigations(
             {} if unaware else made,
             nodes,

@@ -8,10 +8,12 @@ import pytest
 
 from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
+from mia_bench.mitigations.caption_influence import CaptionInfluence
 from mia_bench.mitigations.captions import SeveralCaptions
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop
-from mia_bench.mitigations.settings import Budget, CaptionDropout, Lora
+from mia_bench.mitigations.proxy_attacker import ProxyAttacker
+from mia_bench.mitigations.settings import Budget, CaptionDropout, Lora, Timesteps
 from mia_bench.utils.errors import MiaError
 
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, seed=0)
@@ -50,3 +52,23 @@ def test_a_file_counts_by_its_content_not_its_place(tmp_path):
         path.write_text(json.dumps({"x": [text]}))
         keys.append(treated(several=SeveralCaptions(file=str(path))).identity())
     assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("other", [CaptionInfluence(), ProxyAttacker()])
+def test_what_couples_the_rows_of_a_step_is_refused_beside_dp(other):
+    with pytest.raises(MiaError, match="accountant assumes"):
+        treated(dp=DpSgd(noise=1.0), other=other)
+
+
+def test_two_proxy_attackers_are_refused():
+    with pytest.raises(MiaError, match=r"smp_lora.*use one of them"):
+        treated(mp_lora=ProxyAttacker(form="mp"), smp_lora=ProxyAttacker())
+
+
+def test_options_added_later_count_when_they_are_changed():
+    before = {"_target_": "Timesteps", "sampling": "u_shaped", "shift": 3.0}
+    for steepness, expected in ((4.0, before), (6.0, {**before, "steepness": 6.0})):
+        one = Timesteps(steepness=steepness)
+        node = {**before, "steepness": steepness, "band": [0.1, 0.5], "density": 0.1}
+        setup = apply_mitigations({"x": one}, {"x": node}, RECIPE, 40, 10, 1, "32-true")
+        assert setup.identity() == {"x": expected}

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.mitigations.settings import Budget, CaptionDropout, Ema, Lora, WeightDecay
+from mia_bench.mitigations.settings import Budget, CaptionDropout, Ema, Lora, Timesteps, WeightDecay
+from mia_bench.utils.errors import MiaError
 
 RECIPE = Recipe(steps=100, batch_size=4, lr=1e-3, ema_decay=0.5, seed=0)
 
@@ -46,3 +47,18 @@ def test_each_changes_its_setting_alone(mitigation, change):
 def test_senseless_values_are_refused(wrong):
     with pytest.raises(ValueError, match=r"needed|positive|between|above|or more"):
         wrong()
+
+
+def test_densities_of_noise_levels_reach_the_recipe():
+    sparse = Timesteps(sampling="sparse_band", band=(0.2, 0.4), density=0.0).recipe(RECIPE)
+    assert (sparse.timesteps, sparse.timestep_band) == ("sparse_band", [0.2, 0.4])
+    assert sparse.timestep_band_density == 0.0
+    assert Timesteps(steepness=6.0).recipe(RECIPE).timestep_steepness == 6.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"band": (0.5, 0.1)}, {"band": (0.0, 1.0)}, {"density": 2.0}, {"steepness": 0.0}]
+)
+def test_a_density_that_is_none_is_refused(wrong):
+    with pytest.raises(MiaError, match="timestep_"):
+        Timesteps(**wrong).recipe(RECIPE)

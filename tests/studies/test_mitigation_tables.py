@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from mia_bench.studies.mitigation_outcome import Outcome
 from mia_bench.studies.mitigation_tables import (
-    Outcome,
+    left_out,
     privacy_table,
     report,
     spread,
@@ -35,6 +36,10 @@ def outcome(auroc, epsilon=None, clip_score=None):
         change={} if epsilon is None else {"loss": interval_entry(-0.2)},
         utility=utility,
         base=utility,
+        asr={"loss": interval_entry(0.7)},
+        ignorant={} if epsilon is None else {"loss": interval_entry(auroc - 0.05)},
+        ignorant_asr={} if epsilon is None else {"loss": interval_entry(0.6)},
+        ignorance={} if epsilon is None else {"loss": interval_entry(-0.05)},
         about={"steps": 300, "chosen_step": None, "privacy": epsilon and {"epsilon": epsilon}},
     )
 
@@ -67,7 +72,28 @@ def test_what_was_not_measured_has_no_column(study):
     assert "fid" not in head
     assert "clip_score" not in head
     assert base.startswith("| (base) | 0.1000 (0.0000) |")
-    assert private.endswith("| 300, 300 | 8.00 (0.00) |")
+    assert private.endswith("| 0.0000 (0.0000) | 300, 300 | 8.00 (0.00) | - |")
+
+
+def test_an_attacker_who_does_not_know_the_mitigation_has_columns(study):
+    head, _, none, private = privacy_table(study)
+    assert head.endswith(
+        "| ignorant: AUC | ignorant - adaptive per seed | ASR, adaptive | ASR, ignorant |"
+    )
+    assert none.endswith("| - | - | 0.700 (0.000) | - |")
+    assert private.endswith(
+        "| 0.500 (0.071) | -0.050 [-0.15, 0.05]; -0.050 [-0.15, 0.05] | 0.700 (0.000) "
+        "| 0.600 (0.000) |"
+    )
+
+
+def test_what_a_defence_left_out_is_said():
+    one, other = outcome(0.5), outcome(0.5)
+    one.about["dropped_rows"] = {"share": 0.25, "steps_without_rows": 0}
+    other.about["update_kept"] = 0.75
+    assert left_out([one]) == "0.250 of rows"
+    assert left_out([other]) == "0.250 of the update"
+    assert left_out([outcome(0.5)]) == "-"
 
 
 def test_everything_is_written(study, tmp_path):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mia_bench.studies.mitigation_tables import report
-from mia_bench.studies.mitigations import fitting, run
+from mia_bench.studies.mitigations import captioned, fitting, run
 
 CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
 
@@ -31,6 +31,12 @@ def test_every_cell_has_attacks_utility_and_what_was_spent(study):
     assert private.about["privacy"]["clip"] == 0.02
     assert none.utility["heldout_loss"] != private.utility["heldout_loss"]
     assert none.base == private.base
+    assert none.ignorant == {}
+    ignorance = private.ignorance["loss"]["value"]
+    difference = private.ignorant["loss"]["value"] - private.auroc["loss"]["value"]
+    assert ignorance == pytest.approx(difference)
+    assert ignorance == 0  # the loss fits nothing, so that knowing the mitigation moves no rank
+    assert private.ignorant_asr["loss"] != private.asr["loss"]
 
 
 @pytest.mark.long
@@ -51,3 +57,11 @@ def test_an_option_of_a_mitigation_reaches_its_own_cells_alone():
     given = ["seed=1", "mitigation.dp.clip=2", "mitigation.lora.rank=3"]
     assert fitting(given, "dp") == ["seed=1", "mitigation.dp.clip=2"]
     assert fitting(given, "none") == ["seed=1"]
+
+
+def test_a_file_of_captions_makes_a_cell_of_either_direction():
+    cells, overrides = captioned("said.csv")
+    assert cells == ["caption_machine", "attacker_captions"]
+    assert fitting(overrides, "caption_machine") == ["mitigation.caption_machine.file=said.csv"]
+    assert fitting(overrides, "attacker_captions") == ["data.captions=file:said.csv"]
+    assert fitting(overrides, "none") == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from encoded import RECIPE, rows
 
-from mia_bench.training.batches import StepBatches
+from mia_bench.config.recipe import Recipe
+from mia_bench.training.batches import StepBatches, drawn_timesteps
 from mia_bench.utils.errors import MiaError
 
 
@@ -41,3 +43,39 @@ def test_micro_batches_and_ranks_cut_one_global_step(fresh_target):
 def test_a_batch_that_cannot_be_cut_is_refused(fresh_target):
     with pytest.raises(MiaError, match="global batch"):
         StepBatches(rows(fresh_target(), 7, "member"), replace(RECIPE, batch_size=3), 1000, 0, 2)
+
+
+def drawn(recipe: Recipe, size: int = 40_000):
+    return drawn_timesteps(recipe, 1000, np.random.default_rng(0), size)
+
+
+def test_levels_of_a_sparse_band_are_drawn_at_their_density():
+    """A tenth of the density inside [.1, .5): .04 of a mass of .64, that is 1/16."""
+    t = drawn(replace(RECIPE, timesteps="sparse_band"))
+    inside = (t >= 100) & (t < 500)
+    assert inside.mean() == pytest.approx(0.04 / 0.64, abs=0.005)
+    assert (t < 100).mean() == pytest.approx(0.1 / 0.64, abs=0.01)
+    assert (t[inside] < 300).mean() == pytest.approx(0.5, abs=0.03)
+    assert (t.min(), t.max()) == (0, 999)
+    never = drawn(replace(RECIPE, timesteps="sparse_band", timestep_band_density=0.0))
+    assert not ((never > 100) & (never < 500)).any()
+
+
+def test_a_u_shape_has_the_density_of_its_steepness():
+    """The share of the middle half: the integral of the stated density."""
+    shares = []
+    for k in (1.0, 4.0, 9.0):
+        t = drawn(replace(RECIPE, timesteps="u_shaped", timestep_steepness=k))
+        u = (np.arange(100_000) + 0.5) / 100_000
+        density = np.exp(k * u) + np.exp(k * (1 - u))
+        expected = density[(u >= 0.25) & (u < 0.75)].sum() / density.sum()
+        shares.append(((t >= 250) & (t < 750)).mean())
+        assert shares[-1] == pytest.approx(expected, abs=0.01)
+    assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize("lo", [0.0, 0.5])
+def test_a_band_may_lie_at_an_end(lo):
+    recipe = replace(RECIPE, timesteps="sparse_band", timestep_band=[lo, lo + 0.5])
+    t = drawn(replace(recipe, timestep_band_density=0.0))
+    assert ((t < 500) == (lo > 0)).mean() > 0.999

@@ -19,8 +19,11 @@ from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.mitigations.augment import Augment
+from mia_bench.mitigations.caption_influence import CaptionInfluence
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
+from mia_bench.mitigations.proxy_attacker import ProxyAttacker
+from mia_bench.mitigations.spectral import Shrink, SpectralFilter
 from mia_bench.models.lora import load_lora
 from mia_bench.training.batches import EncodedRows
 from mia_bench.training.finetune import finetune
@@ -55,7 +58,8 @@ def train(
         fail(members)
     setup = treated(recipe, mitigations)
     seen, views = training_rows(target, members, pictures(7), 16, setup)
-    about = finetune(target, members, heldout, setup, CPU, folder, training_rows=seen, views=views)
+    others = rows(target, 6, "other")
+    about = finetune(target, members, heldout, setup, CPU, folder, "", seen, views, others)
     step = about.get("chosen_step", recipe.steps)
     (file,) = (folder / "steps" / str(step)).glob("*.safetensors")
     return load_file(file), about
@@ -123,6 +127,13 @@ TREATED = {
         replace(RECIPE, steps=20, lr=0.1, val_every=2),
         {"early_stop": EarlyStop(patience=3, every=2, rows=5)},
     ),
+    "ss_ei": (RECIPE, {"ss_ei": CaptionInfluence(threshold=0.7)}),
+    "smp": (RECIPE, {"smp_lora": ProxyAttacker(attacker_lr=1e-3, attacker_steps=2)}),
+    "mp_adapters": (
+        replace(RECIPE, lora_rank=2),
+        {"mp_lora": ProxyAttacker(form="mp", attacker_lr=1e-3)},
+    ),
+    "spectral": (replace(RECIPE, ema_decay=0.9, save_at=[3]), {"spectral": SpectralFilter()}),
     "dp": (replace(RECIPE, max_grad_norm=0.0), {"dp": DpSgd(noise=0.5, clip=0.1, delta=1e-3)}),
 }
 
@@ -149,7 +160,7 @@ def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path,
     resumed, about_resumed = run("killed")
     assert steps == list(range(4, about["steps"]))
     assert same(resumed, expected)
-    for field in ("steps", "chosen_step", "privacy"):
+    for field in ("steps", "chosen_step", "privacy", "dropped_rows", "update_kept"):
         assert about_resumed.get(field) == about.get(field)
     assert about_resumed["history"] == about["history"]
     left, left_again = (
@@ -343,3 +354,60 @@ def test_dropped_activations_follow_the_step_alone(fresh_target, tmp_path):
         weights.append(train(dropping, tmp_path / str(seed), recipe)[0])
     assert same(*weights)
     assert not same(weights[0], train(fresh_target, tmp_path / "plain", recipe)[0])
+
+
+def test_the_share_of_dropped_rows_is_recorded(fresh_target, tmp_path):
+    """Everything is dropped, nothing is, and something between; weights follow."""
+    weights, shares = {}, {}
+    for threshold in (1e-9, 0.7, 1e9):
+        one = {"ss_ei": CaptionInfluence(threshold=threshold)}
+        weights[threshold], about = train(fresh_target, tmp_path / str(threshold), mitigations=one)
+        shares[threshold] = about["dropped_rows"]["share"]
+        in_history = [row["dropped_share"] for row in about["history"]]
+        assert np.mean(in_history) == pytest.approx(shares[threshold], abs=1e-5)
+        assert about["dropped_rows"]["steps_without_rows"] == (6 if threshold < 1e-3 else 0)
+    plain, about = train(fresh_target, tmp_path / "plain")
+    assert "dropped_rows" not in about
+    assert set(about["history"][0]) == {"step", "epoch", "train_loss", "val_member", "val_heldout"}
+    assert shares[1e-9] == 1
+    assert shares[1e9] == 0
+    assert 0 < shares[0.7] < 1
+    assert same(weights[1e9], plain)
+    assert not same(weights[0.7], plain)
+
+
+def test_a_step_that_keeps_no_row_changes_no_weight(fresh_target, tmp_path):
+    """Neither by weight decay nor by what the optimizer remembers, and no loss is NaN."""
+    before = {k: v.clone() for k, v in fresh_target().unet.state_dict().items()}
+    recipe = replace(RECIPE, weight_decay=0.5, ema_decay=0.9)
+    nothing = {"ss_ei": CaptionInfluence(threshold=1e-9)}
+    weights, about = train(fresh_target, tmp_path, recipe, mitigations=nothing)
+    assert same(weights, before)
+    assert all(np.isfinite(value) for row in about["history"] for value in row.values())
+
+
+def test_a_filtered_update_is_saved_and_training_goes_on_unfiltered(fresh_target, tmp_path):
+    recipe = replace(RECIPE, save_at=[3])
+    plain, _ = train(fresh_target, tmp_path / "plain", recipe)
+    half, about = train(
+        fresh_target, tmp_path / "half", recipe, mitigations={"shrink": Shrink(factor=0.5)}
+    )
+    base = fresh_target().unet.state_dict()
+    for name, value in half.items():
+        expected = (base[name] + plain[name]) / 2 if value.ndim > 1 else plain[name]
+        assert torch.allclose(value, expected, atol=1e-6)
+    assert about["update_kept"] == pytest.approx(0.25, abs=1e-4)
+
+
+def test_filtered_adapters_stay_adapters_of_the_same_rank(fresh_target, tmp_path):
+    recipe = replace(RECIPE, lora_rank=2)
+    plain, _ = train(fresh_target, tmp_path / "plain", recipe)
+    half, _ = train(
+        fresh_target, tmp_path / "half", recipe, mitigations={"shrink": Shrink(factor=0.5)}
+    )
+    assert {k: v.shape for k, v in half.items()} == {k: v.shape for k, v in plain.items()}
+    for name in (name for name in plain if ".lora_A" in name):
+        up = name.replace(".lora_A", ".lora_B")
+        product = plain[up] @ plain[name]
+        assert torch.allclose(half[up] @ half[name], product / 2, atol=1e-6)
+        assert product.abs().max() > 1e-4

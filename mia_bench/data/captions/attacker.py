@@ -43,14 +43,14 @@ def with_attacker_captions(
     return {sid: _with_caption(item, captions.get(sid)) for sid, item in items.items()}
 
 
-def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
+def from_file(path: Path, wanted: set[str], key: str = "data.captions=file:") -> dict[str, str]:
     """Captions by sample id from a table (csv, tsv, json, jsonl, parquet) with sample_id and
-    caption (or text).
+    caption (or text); `key` names the option in messages.
 
     Raises MiaError when it cannot be read or a wanted row has none.
     """
     captions: dict[str, str] = {}
-    for row in read_table(path, "data.captions=file:"):
+    for row in read_table(path, key):
         value = row.get("caption", row.get("text"))
         try:
             captions[str(row.get("sample_id"))] = candidates(value)[0]
@@ -59,7 +59,7 @@ def from_file(path: Path, wanted: set[str]) -> dict[str, str]:
     missing = sorted(wanted - captions.keys())
     if missing:
         raise MiaError(
-            f"data.captions=file:{path} has no caption for {len(missing):,} of {len(wanted):,}"
+            f"{key}{path} has no caption for {len(missing):,} of {len(wanted):,}"
             f" rows, for example {', '.join(missing[:MAX_EXAMPLES])}. It needs the columns"
             " sample_id and caption; mia-bench data ... export=split.json lists the ids."
         )

@@ -28,16 +28,22 @@ CAPTIONS_FILE = "captions.parquet"
 
 
 def pseudo_captions(
-    captioner: str, items: Sequence[Item], outputs: Path, plan_only: bool = False
+    captioner: str,
+    items: Sequence[Item],
+    outputs: Path,
+    plan_only: bool = False,
+    key: str = "data.captions=pseudo:",
 ) -> dict[str, str]:
     """Captions by sample id from `captioner`, a folder or a hub id (id@revision pins a commit).
+
+    `key` names the option in messages.
 
     Raises Missing when the weights are not here and cannot be had, or when `plan_only` and the
     captions are not written yet.
     """
     import pyarrow.parquet as pq
 
-    weights, name = _weights(captioner, plan_only)
+    weights, name = _weights(captioner, plan_only, key)
     rows = sorted(items, key=lambda item: item.sample_id)
     identity = [VERSION, name, MAX_TOKENS, RENDER_SIDE, [item.sample_id for item in rows]]
     folder = outputs / "captions" / hash_key(identity)
@@ -84,13 +90,13 @@ def describe(weights: Path, items: Sequence[Item]) -> list[str]:
     return captions
 
 
-def _weights(captioner: str, plan_only: bool) -> tuple[Path, str]:
+def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path, str]:
     """(folder with the weights, what identifies them: their content, or the hub's commit)."""
     folder = Path(captioner).expanduser()
     if folder.is_dir():
         files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
         if not any(path.suffix == ".safetensors" for path in files):
-            raise Missing(f"data.captions=pseudo:{captioner}: no .safetensors file is in {folder}.")
+            raise Missing(f"{key}{captioner}: no .safetensors file is in {folder}.")
         return folder, hash_key({path.name: hash_file(path) for path in files})
     from huggingface_hub import snapshot_download
 
@@ -106,8 +112,8 @@ def _weights(captioner: str, plan_only: bool) -> tuple[Path, str]:
             continue
         return Path(snapshot), f"{repo}@{Path(snapshot).name}"
     raise Missing(
-        f"data.captions=pseudo:{captioner}: not a folder, and not available from the hub"
+        f"{key}{captioner}: not a folder, and not available from the hub"
         f" ({str(error).partition(chr(10))[0]}). Fetch it where there is a network with hf download"
         f" {repo}, or name a folder with config, processor and .safetensors weights."
-        " data.captions=own or null works now."
+        " A file of captions works now."
     ) from error
