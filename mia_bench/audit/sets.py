@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mia_bench.data.folders import MEMBER, NONMEMBER
-from mia_bench.data.readers.image_file import FORMATS
+from mia_bench.data.readers.image_file import formats
 from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split.near_duplicates import MAX_DISTANCE, group, perceptual_hashes
 from mia_bench.metrics.inference.exact_permutation import permutation_test
@@ -138,7 +138,7 @@ def _facts(item: Item, folders: Mapping[str, Path]) -> FileFacts | None:
     if path is None or not path.is_file():
         return None
     try:
-        with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
+        with Image.open(path, formats=formats()) as image:
             tables = getattr(image, "quantization", None) if image.format == "JPEG" else None
             return FileFacts(str(image.format), *image.size, _quality(tables))
     except Exception:  # a header that only the decoder of the pixels accepts

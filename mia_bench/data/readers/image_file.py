@@ -61,7 +61,7 @@ def decode(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore")
             # a library may have let Pillow make up what a truncated file lacks (WeasyPrint does)
             ImageFile.LOAD_TRUNCATED_IMAGES = False
-            with Image.open(BytesIO(data), formats=_formats()) as image:
+            with Image.open(BytesIO(data), formats=formats()) as image:
                 _check_size(image)
                 image.seek(0)
                 return _upright(to_rgb(_eight_bit(image)), _orientation(image))
@@ -85,7 +85,8 @@ def _unknown_format(data: bytes) -> str:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are opened, those of installed extras included."""
     Image.init()  # which AVIF is not a part of everywhere
     _add_plugins()
     return tuple(name for name in (*FORMATS, *OPTIONAL_FORMATS) if name in Image.OPEN)
