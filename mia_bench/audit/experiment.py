@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from mia_bench.data.split.near_duplicates import MAX_DISTANCE
 from mia_bench.data.split.roles import Role, RoleSizes
 from mia_bench.planning.keys import split_file
 from mia_bench.planning.plan import Plan
-from mia_bench.storage.artifacts import get_or_build
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ def cost_lines(run: AuditRun, evidence: int = 0) -> Iterator[str]:
 
 def carry_out(run: AuditRun) -> None:
     """Extract what is missing and fit the blind baselines; finished parts are read."""
-    from mia_bench.evaluation.score_run import score_blind
+    from mia_bench.evaluation.score_run import build_blind
     from mia_bench.execution import stages
     from mia_bench.execution.run import occupied
     from mia_bench.planning.preflight import fetch
@@ -233,9 +232,7 @@ def carry_out(run: AuditRun) -> None:
         with occupied(plan):
             fetch(plan)
             stages.extract_features(plan)
-    blind = run.plan.blind
-    if blind is not None:
-        get_or_build(blind, partial(score_blind, run.plan))
+    build_blind(run.plan)
 
 
 def evidence_counts(pictures: int) -> tuple[int, int]:

@@ -192,6 +192,8 @@ CONTROL_WORDS = {
     "blind_image": "a classifier that sees the pictures alone, never the model, tells them apart",
     "blind_caption": "their captions tell them apart, without the model",
     "blind_both": "pictures and captions tell them apart, without the model",
+    "blind_file": "the pictures' files tell them apart (format, tables, size, marks, traces of an "
+    "earlier compression), without the model",
     "base model": "the base model, before its fine-tuning, already tells them apart",
 }
 

@@ -26,8 +26,7 @@ from mia_bench.audit.share.known_pictures import read_known
 from mia_bench.audit.variants import check_seal, find_ranks
 from mia_bench.data.folders import MEMBER, Folders
 from mia_bench.data.source import Listing
-from mia_bench.storage import layout
-from mia_bench.storage.files import read_json
+from mia_bench.evaluation.score_run import blind_controls
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
@@ -62,8 +61,7 @@ def ask(prepared: PreparedAudit, plan_hash: str | None = None) -> AuditResult:
     request = prepared.request
     carry_out(prepared.run)
     scores = panel_scores(prepared.run, prepared.sets)
-    blind = prepared.run.plan.blind
-    controls = {} if blind is None else read_json(blind / layout.CONTROLS_FILE)
+    controls = blind_controls(prepared.run.plan)
     if request.variants:
         findings, table = find_ranks(scores.table, scores.attacks, request.alpha)
         scores = replace(scores, table=table)

@@ -62,7 +62,7 @@ def decode(data: bytes) -> Image.Image:
             # a library may have let Pillow make up what a truncated file lacks (WeasyPrint does)
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             with Image.open(BytesIO(data), formats=formats()) as image:
-                _check_size(image)
+                check_size(image)
                 image.seek(0)
                 return _upright(to_rgb(_eight_bit(image)), _orientation(image))
     except Image.DecompressionBombError as error:
@@ -102,7 +102,8 @@ def _add_plugins() -> None:
         import pillow_jxl  # noqa: F401  registers itself
 
 
-def _check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image) -> None:
+    """Raises ValueError for what the header promises and nothing here can use."""
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} is larger than {MAX_PIXELS:,} pixels")
     require_usable_size(image.size)
