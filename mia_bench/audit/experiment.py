@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mia_bench.planning.experiment import Experiment
 
 PANEL = ("sima", "pia", "mc", "clid")
-"""Nothing is fitted; 20 U-Net evaluations a picture, 17 where equal ones are made once."""
+"""Nothing is fitted; 21 U-Net evaluations a picture, or fewer where equal ones are made once."""
 PANEL_WITHOUT_CAPTIONS = ("sima", "pia", "mc")
 EVIDENCE_STEPS = 20
 EVIDENCE_EACH = 3  # pictures at either end that are shown as the model sees them
@@ -212,7 +212,7 @@ def cost_lines(run: AuditRun, evidence: int = 0) -> Iterator[str]:
     seconds = (evaluations + evidence) * time_evaluation(target.to(device))
     del target
     free()
-    each = evaluations / sum(len(plan.split.table) for plan in run.plans)
+    each = evaluations / max(1, sum(len(rows) for p in run.plans for _, rows in p.missing()))
     parts = [f"{each:.0f} a picture and model"] if evaluations else []
     parts += [f"{evidence:,} of them to restore and generate pictures"] if evidence else []
     yield (
