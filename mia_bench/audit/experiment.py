@@ -16,7 +16,7 @@ from mia_bench.audit.recognise import AuditedModel, quoted
 from mia_bench.audit.request import AuditRequest
 from mia_bench.audit.sets import ComparedSets
 from mia_bench.audit.share.known_pictures import KnownPictures, known_plans
-from mia_bench.data.folders import MEMBER, Folders
+from mia_bench.data.folders import MEMBER, CaptionSource, Folders
 from mia_bench.data.split.manifest import load_split, make_table, save_split
 from mia_bench.data.split.near_duplicates import MAX_DISTANCE
 from mia_bench.data.split.roles import Role, RoleSizes
@@ -42,7 +42,7 @@ class CaptionChoice:
     """What attacks are told of each picture. `source`: own, none or one; `text`: the one for all;
     `captioner`: whose captions are used instead; `words` says it to a person."""
 
-    source: str
+    source: CaptionSource
     words: str
     text: str = ""
     captioner: str | None = None

@@ -42,7 +42,7 @@ def prepare_audit(request: AuditRequest) -> PreparedAudit:
     listing = source.items()
     _require_pictures(listing, request)
     captions = choose_captions(request.captions, [item.caption for item in listing.items])
-    said = Folders(str(request.first), str(request.second), captions.source, captions.text)  # type: ignore[arg-type]
+    said = Folders(str(request.first), str(request.second), captions.source, captions.text)
     sets = compare_sets(said.items(), folders_of(request), request.variants)
     _require_both(sets, request)
     seal, seal_words = None, ""

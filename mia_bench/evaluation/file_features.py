@@ -116,7 +116,7 @@ def jpeg_quality(table: Sequence[int], sum_at_50: int = UNIT_QUALITY_SUMS[0]) ->
 def _luminance(image: Image.Image) -> npt.NDArray[np.float64]:
     """(H, W) luminance in [0, 255] of a corner; of a JPEG as its decoder has it, before colours."""
     image.draft("L", image.size)
-    corner = image.crop((0, 0, *(min(side, TRACED_SIDE) for side in image.size)))
+    corner = image.crop((0, 0, min(image.width, TRACED_SIDE), min(image.height, TRACED_SIDE)))
     return np.asarray(corner.convert("RGB").convert("L"), dtype=np.float64)
 
 

@@ -137,7 +137,10 @@ class SeveralCaptions:
         pieces = COMMAS.split(text)
         parts, commas = pieces[::2], [*pieces[1::2], ""]
         draws = [keyed_generator("several", *key, i) for i in range(1, self.each)]
-        return [text, *(_in_order(parts, commas, d.permutation(len(parts))) for d in draws)]
+        return [
+            text,
+            *(_in_order(parts, commas, d.permutation(len(parts)).tolist()) for d in draws),
+        ]
 
     def _path(self) -> Path:
         path = Path(self.file or "").expanduser()
