@@ -34,14 +34,14 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield from unused_word_remarks(plan.experiment.model, texts)
         yield from cutting_remarks(plan.experiment.attacks, texts)
         yield from cutting_remarks(plan.experiment.mitigations, texts)
+    if plan.blind is not None and plan.blind_file is None:
+        yield "no blind_file: no picture comes from a file whose header could be compared"
     for spec in plan.trained:
         yield from model_lines(spec)
     for (model, rows), features in plan.missing().items():
         folders = {spec.folder for spec in features}
         attacks = [r.name for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
         yield extraction_line(model, len(rows), features, attacks)
-    if plan.blind is not None and plan.blind_file is None:
-        yield "no blind_file: no picture comes from a file whose header could be compared"
     if plan.utility:
         measured = sum(map(is_complete, plan.utility.values()))
         yield f"utility {measured} of {len(plan.utility)} done"
