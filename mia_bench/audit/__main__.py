@@ -3,7 +3,8 @@
 `owner`: does my model give away which pictures it was trained on? Of those in members= it was
 trained, those in nonmembers= are of the same origin and were not used. `data`: were my pictures
 used? Those in mine= are in question, those in unseen= are mine or like mine and were surely not
-used; or variants= holds unpublished variants of each.
+used; or variants= holds unpublished variants of each. known= adds pictures of which it is known
+that they were used: how much of mine= was used is then estimated instead of bounded.
 
 The answer is yes, no evidence, or cannot say, in one sentence; then come the numbers. What it costs
 is said first. docs/audit.md says how it works and what it cannot prove.
@@ -33,6 +34,7 @@ COMMAND = Command(
         Option("nonmembers", "owner: others of the same origin", "FOLDER"),
         Option("mine", "data: pictures in question", "FOLDER"),
         Option("unseen", "data: pictures of yours, or like yours, surely not used", "FOLDER"),
+        Option("known", "data: pictures known to have been used, for the share of mine", "FOLDER"),
         Option("variants", "data: unpublished variants, a folder for each picture", "FOLDER"),
         Option(
             "captions",
@@ -45,7 +47,13 @@ COMMAND = Command(
         Option("plan", "a registered plan to carry out; of `plan`: where to write it", "FILE"),
         Option("out", "make-variants: new folder of what it writes", "FOLDER"),
         Option("count", "make-variants: unpublished variants of each picture", "N", "19"),
-        Option("evidence", "also restore and generate the most exposed pictures", FLAG, "false"),
+        Option(
+            "evidence",
+            "also restore and generate the most and the least exposed pictures, which costs "
+            "evaluations",
+            FLAG,
+            "false",
+        ),
         Option("pdf", "also a PDF of two pages, by the extra `pdf`", FLAG, "false"),
         Option("name", "of the page: <outputs>/reports/<name>/", "NAME", "audit"),
         OUTPUTS,

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mia_bench.audit.recognise import AuditedModel, quoted
 from mia_bench.audit.request import AuditRequest
 from mia_bench.audit.sets import ComparedSets
-from mia_bench.data.folders import MEMBER, Folders
+from mia_bench.audit.share.known_pictures import KnownPictures, known_plans
+from mia_bench.data.folders import MEMBER, CaptionSource, Folders
 from mia_bench.data.split.manifest import load_split, make_table, save_split
 from mia_bench.data.split.near_duplicates import MAX_DISTANCE
 from mia_bench.data.split.roles import Role, RoleSizes
 from mia_bench.planning.keys import split_file
 from mia_bench.planning.plan import Plan
-from mia_bench.storage.artifacts import get_or_build
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from mia_bench.planning.experiment import Experiment
 
 PANEL = ("sima", "pia", "mc", "clid")
-"""Nothing is fitted; 20 U-Net evaluations a picture, 17 where equal ones are made once."""
+"""Nothing is fitted; 21 U-Net evaluations a picture, or fewer where equal ones are made once."""
 PANEL_WITHOUT_CAPTIONS = ("sima", "pia", "mc")
 EVIDENCE_STEPS = 20
+EVIDENCE_EACH = 3  # pictures at either end that are shown as the model sees them
 CLID_ALPHA = 0.5
 """Equal weight of CLiD's two terms, so that it fits nothing. Ours."""
 
@@ -41,7 +42,7 @@ class CaptionChoice:
     """What attacks are told of each picture. `source`: own, none or one; `text`: the one for all;
     `captioner`: whose captions are used instead; `words` says it to a person."""
 
-    source: str
+    source: CaptionSource
     words: str
     text: str = ""
     captioner: str | None = None
@@ -91,10 +92,12 @@ class AuditRun:
 
     plan: Plan
     base: Plan | None
+    known: tuple[Plan, ...] = ()
+    """Both again, on pictures that are known to have been used."""
 
     @property
     def plans(self) -> list[Plan]:
-        return [self.plan, *([self.base] if self.base else [])]
+        return [self.plan, *([self.base] if self.base else []), *self.known]
 
     @cached_property
     def names(self) -> list[str]:
@@ -108,14 +111,21 @@ class AuditRun:
 
 
 def prepare_run(
-    request: AuditRequest, model: AuditedModel, sets: ComparedSets, captions: CaptionChoice
+    request: AuditRequest,
+    model: AuditedModel,
+    sets: ComparedSets,
+    captions: CaptionChoice,
+    known: KnownPictures | None = None,
 ) -> AuditRun:
     """Compose, write the split, plan. Raises MiaError as every run does."""
     content = sets.content
     words = run_words(request, captions, content)
     plan = _planned([*model.words, *words], sets, request)
     base = None if model.base is None else _planned([*model.base, *words], sets, request)
-    return AuditRun(plan, base)
+    if known is None:
+        return AuditRun(plan, base)
+    plans = [plan, *([base] if base else [])]
+    return AuditRun(plan, base, tuple(known_plans(plans, known, request.seed)))
 
 
 def run_words(request: AuditRequest, captions: CaptionChoice, content: str) -> list[str]:
@@ -181,31 +191,39 @@ def _write_split(experiment: Experiment, sets: ComparedSets, seed: int) -> None:
     save_split(split, path)
 
 
-def cost_lines(run: AuditRun) -> Iterator[str]:
-    """What is left to ask, in U-Net evaluations and time, measured on the model itself."""
+def cost_lines(run: AuditRun, evidence: int = 0) -> Iterator[str]:
+    """What is left to ask, in U-Net evaluations and time, measured on the model itself.
+
+    `evidence`: evaluations that restoring and generating pictures will take, see
+    `evidence_evaluations`.
+    """
     from mia_bench.execution.cost_estimate import hours, time_evaluation
     from mia_bench.execution.loading import device_of, load_model
     from mia_bench.utils.memory import free
 
     evaluations = run.evaluations
     if not evaluations:
-        yield "Nothing is left to ask: the features of these pictures are stored."
+        asked = "the features of these pictures are stored"
+        yield f"Nothing is left to ask: {asked}." if not evidence else f"{asked.capitalize()}."
+    if not evaluations + evidence:
         return
     target = load_model(run.plan, run.plan.target)
     device = device_of(run.plan.experiment.options.trainer)
-    seconds = evaluations * time_evaluation(target.to(device))
+    seconds = (evaluations + evidence) * time_evaluation(target.to(device))
     del target
     free()
-    each = evaluations / sum(len(plan.split.table) for plan in run.plans)
+    each = evaluations / max(1, sum(len(rows) for p in run.plans for _, rows in p.missing()))
+    parts = [f"{each:.0f} a picture and model"] if evaluations else []
+    parts += [f"{evidence:,} of them to restore and generate pictures"] if evidence else []
     yield (
-        f"At most {evaluations:,} U-Net evaluations ({each:.0f} a picture and model), about "
+        f"At most {evaluations + evidence:,} U-Net evaluations ({', '.join(parts)}), about "
         f"{hours(seconds)} on {device}."
     )
 
 
 def carry_out(run: AuditRun) -> None:
     """Extract what is missing and fit the blind baselines; finished parts are read."""
-    from mia_bench.evaluation.score_run import score_blind
+    from mia_bench.evaluation.score_run import build_blind
     from mia_bench.execution import stages
     from mia_bench.execution.run import occupied
     from mia_bench.planning.preflight import fetch
@@ -214,13 +232,23 @@ def carry_out(run: AuditRun) -> None:
         with occupied(plan):
             fetch(plan)
             stages.extract_features(plan)
-            if plan.blind is not None:
-                get_or_build(plan.blind, partial(score_blind, plan))
+    build_blind(run.plan)
+
+
+def evidence_counts(pictures: int) -> tuple[int, int]:
+    """Of a set of so many pictures, how many of the most and of the least exposed are evidence."""
+    return min(EVIDENCE_EACH, pictures), min(EVIDENCE_EACH, pictures // 2)
+
+
+def evidence_evaluations(pictures: int, captions: CaptionChoice) -> int:
+    """U-Net evaluations of `evidence_panels` for a set of so many pictures."""
+    each = EVIDENCE_STEPS * (1 if captions.empty else 2)
+    return each * sum(evidence_counts(pictures))
 
 
 def evidence_panels(run: AuditRun, sample_ids: Sequence[str]) -> list[dict[str, Pixels]]:
     """Pictures of what the model does with each of these: restored after its centre was hidden
-    (DRC), and generated from its caption. uint8 (H, W, 3) by the name of the panel.
+    (DRC), and where it has a caption generated from that. uint8 (H, W, 3) by the panel's name.
 
     Costs EVIDENCE_STEPS U-Net evaluations a picture for either.
     """
@@ -237,7 +265,8 @@ def evidence_panels(run: AuditRun, sample_ids: Sequence[str]) -> list[dict[str, 
     with scoring_model(plan, plan.target) as target, torch.no_grad():
         images = DRC(steps=EVIDENCE_STEPS).evidence(target, batch)
         captions = [item.caption for item in items]
-        images["generated from its caption"] = target.generate(captions, seed, EVIDENCE_STEPS)
+        if any(caption.strip() for caption in captions):  # one rule gives them to all or to none
+            images["generated from its caption"] = target.generate(captions, seed, EVIDENCE_STEPS)
     return [
         {name: to_pixels(image[row]) for name, image in images.items()} for row in range(len(items))
     ]

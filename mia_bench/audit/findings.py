@@ -7,7 +7,6 @@ test, the share of the set that was used, and what the sets could have shown.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,18 +17,16 @@ from mia_bench.attacks import Floats
 from mia_bench.audit.request import CONTROL_LEVEL, Kind
 from mia_bench.audit.scores import BASE_COMBINED, COMBINED
 from mia_bench.audit.sets import SetDifference
+from mia_bench.audit.share.used_share import set_share
 from mia_bench.audit.verdict import AuditVerdict, decide
-from mia_bench.metrics import Bools
 from mia_bench.metrics.dataset_inference import dataset_test
-from mia_bench.metrics.inference.debiased_rate import Decisions, UsedShare, debiased_rate
+from mia_bench.metrics.inference.debiased_rate import UsedShare
 from mia_bench.metrics.inference.delong import delong_interval
 from mia_bench.metrics.inference.exact_permutation import DRAWS, permutation_test, smallest_p
 from mia_bench.metrics.inference.multiple_tests import holm_adjusted
 from mia_bench.metrics.inference.power import smallest_leak
 from mia_bench.metrics.permutation import holm
 
-CALL_FPR = 0.1
-"""Rate of unused pictures at which single pictures are called used: for the share of a set."""
 SET_TEST_RESAMPLES = 200
 MIN_SET_GROUPS = 2
 
@@ -98,6 +95,7 @@ def find(
     seed: int,
     refitted_p: float | None = None,
     draws: int = DRAWS,
+    known: Floats | None = None,
 ) -> AuditFindings:
     """Everything that follows from the scores of two sets.
 
@@ -106,13 +104,14 @@ def find(
         blind: AUROC and p-value of each blind baseline.
         draws: labellings of every permutation test that cannot look at all.
         refitted_p: p of the combination where attacks of the panel are fitted on labels.
+        known: combined scores of pictures known to have been used, one per group.
     """
     rows = units(table)
     combined, is_first = rows[COMBINED].to_numpy(), rows.is_first.to_numpy()
     first, second = int(is_first.sum()), int((~is_first).sum())
     result = permutation_test(combined, is_first, seed, draws)
     p_value = result.p_value if refitted_p is None else refitted_p
-    called, of, fpr, used = _share(combined, is_first, seed)
+    share = set_share(combined, is_first, known, seed)
     controls = dict(blind)
     if BASE_COMBINED in rows:
         base = rows[BASE_COMBINED].to_numpy()
@@ -128,10 +127,10 @@ def find(
         *delong_interval(combined, is_first),
         smallest_leak(first, second, alpha),
         (first, second),
-        called,
-        of,
-        fpr,
-        used,
+        share.called,
+        share.called_of,
+        share.fpr,
+        share.used,
         _each_attack(table, rows, attacks, fitted, seed, draws),
         _judged(controls),
     )
@@ -181,20 +180,6 @@ def _set_p(table: pd.DataFrame, name: str, seed: int) -> float | None:
     return float(result["p_value"][-1])
 
 
-def _share(
-    scores: Floats, is_first: Bools, seed: int
-) -> tuple[int, int, float | None, UsedShare | None]:
-    """(called, of, FPR, share): at a threshold that CALL_FPR of unused pictures exceed."""
-    first, second = scores[is_first], np.sort(scores[~is_first])[::-1]
-    allowed = math.floor(CALL_FPR * (second.size + 1)) - 1
-    if allowed < 0:
-        return 0, first.size, None, None
-    threshold = second[allowed]
-    called, false = int((first > threshold).sum()), int((second > threshold).sum())
-    used = debiased_rate(Decisions(called, first.size), Decisions(false, second.size), seed=seed)
-    return called, first.size, false / second.size, used
-
-
 def _judged(controls: Mapping[str, Mapping[str, float]]) -> tuple[ControlFinding, ...]:
     flagged = holm({name: entry["p_value"] for name, entry in controls.items()}, CONTROL_LEVEL)
     return tuple(
@@ -207,6 +192,8 @@ CONTROL_WORDS = {
     "blind_image": "a classifier that sees the pictures alone, never the model, tells them apart",
     "blind_caption": "their captions tell them apart, without the model",
     "blind_both": "pictures and captions tell them apart, without the model",
+    "blind_file": "the pictures' files tell them apart (format, tables, size, marks, traces of an "
+    "earlier compression), without the model",
     "base model": "the base model, before its fine-tuning, already tells them apart",
 }
 

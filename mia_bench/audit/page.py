@@ -21,10 +21,16 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from mia_bench.audit.experiment import evidence_panels
+from mia_bench.audit.experiment import evidence_counts, evidence_evaluations, evidence_panels
 from mia_bench.audit.findings import exposure
 from mia_bench.audit.request import SHOWN
-from mia_bench.audit.result import AuditResult, number_lines, set_remarks, share_words
+from mia_bench.audit.result import (
+    AuditResult,
+    known_remarks,
+    number_lines,
+    set_remarks,
+    share_words,
+)
 from mia_bench.audit.scores import COMBINED
 from mia_bench.audit.verdict import Answer
 from mia_bench.data.readers.preprocessing import to_rgb
@@ -42,7 +48,6 @@ THUMBNAIL_PIXELS = 160
 RENDER_PIXELS = 256  # at which drawings are rendered
 JPEG_QUALITY = 85
 PRINTED_MOST, PRINTED_LEAST = 10, 5  # pictures on the second sheet of the PDF
-EVIDENCE_EACH = 3  # pictures at either end that are shown as the model sees them
 BINS = 20
 CHART_HEIGHT = 240
 COLOURS = {Answer.YES: "bad", Answer.NO_EVIDENCE: "good", Answer.CANNOT_SAY: "warn"}
@@ -93,6 +98,12 @@ class AuditPage:
         return share_words(self.result)
 
     @property
+    def evidence_cost(self) -> int:
+        """U-Net evaluations that evidence=true would have taken."""
+        prepared = self.result.prepared
+        return evidence_evaluations(prepared.sets.counts[0], prepared.captions)
+
+    @property
     def colour(self) -> str:
         return {"yes": "bad", "no evidence": "good", "cannot say": "warn"}[
             self.result.verdict.answer
@@ -118,6 +129,7 @@ def page_of(result: AuditResult, folder: Path) -> AuditPage:
     remarks = [
         *set_remarks(prepared.sets, prepared.differences, prepared.labels),
         prepared.captions.words,
+        *(known_remarks(prepared.known) if prepared.known is not None else ()),
         prepared.model.remark,
         *([prepared.seal_words] if prepared.seal_words else []),
     ]
@@ -135,7 +147,8 @@ def _evidence(result: AuditResult) -> list[ShownEvidence]:
     if not result.prepared.request.evidence:
         return []
     rows = exposure(result.scores.table)
-    ends = pd.concat([rows.head(EVIDENCE_EACH), rows.tail(min(EVIDENCE_EACH, len(rows) // 2))])
+    most, least = evidence_counts(len(rows))
+    ends = pd.concat([rows.head(most), rows.tail(least)])
     panels = evidence_panels(result.prepared.run, ends.sample_id.tolist())
     return [
         ShownEvidence(name, [(panel, _jpeg(Image.fromarray(p))) for panel, p in each.items()])

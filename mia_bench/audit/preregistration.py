@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mia_bench.audit.findings import CALL_FPR
 from mia_bench.audit.record import PLAN_HASH, identity, read_plan
 from mia_bench.audit.request import CONTROL_LEVEL
 from mia_bench.audit.result import PreparedAudit
+from mia_bench.audit.share.used_share import CALL_FPR
 from mia_bench.metrics.inference.panel_combination import RULE
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
@@ -27,6 +27,9 @@ def plan_of(prepared: PreparedAudit) -> dict[str, Any]:
     sets = prepared.sets
     pools = {item.sample_id: item.pool for item in sets.items}
     files = sorted((pools[item.sample_id], item.sample_id, item.caption) for item in sets.items)
+    known = prepared.known
+    if known is not None:
+        files += sorted(("known", item.sample_id, item.caption) for item in known.items)
     fixed = {name: value for name, value in identity(prepared).items() if name != "version"}
     return {
         "plan": PLAN_VERSION,

@@ -9,6 +9,7 @@ from mia_bench.audit.experiment import (
     carry_out,
     choose_captions,
     cost_lines,
+    evidence_evaluations,
     folders_of,
     prepare_run,
 )
@@ -21,11 +22,11 @@ from mia_bench.audit.request import AuditRequest
 from mia_bench.audit.result import MAX_NAMED, AuditResult, PreparedAudit, preface, summary_lines
 from mia_bench.audit.scores import panel_scores, refitted_p
 from mia_bench.audit.sets import ComparedSets, compare_sets, differences
+from mia_bench.audit.share.known_pictures import read_known
 from mia_bench.audit.variants import check_seal, find_ranks
 from mia_bench.data.folders import MEMBER, Folders
 from mia_bench.data.source import Listing
-from mia_bench.storage import layout
-from mia_bench.storage.files import read_json
+from mia_bench.evaluation.score_run import blind_controls
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
 
@@ -41,15 +42,18 @@ def prepare_audit(request: AuditRequest) -> PreparedAudit:
     listing = source.items()
     _require_pictures(listing, request)
     captions = choose_captions(request.captions, [item.caption for item in listing.items])
-    said = Folders(str(request.first), str(request.second), captions.source, captions.text)  # type: ignore[arg-type]
+    said = Folders(str(request.first), str(request.second), captions.source, captions.text)
     sets = compare_sets(said.items(), folders_of(request), request.variants)
     _require_both(sets, request)
     seal, seal_words = None, ""
     if request.variants:
         seal, seal_words = check_seal(request.second, request.first)
-    run = prepare_run(request, model, sets, captions)
+    known = None
+    if request.known is not None:
+        known = read_known(request.known, sets, captions.source, captions.text)
+    run = prepare_run(request, model, sets, captions, known)
     found = tuple(differences(sets, request.seed))
-    return PreparedAudit(request, model, sets, captions, found, run, seal, seal_words)
+    return PreparedAudit(request, model, sets, captions, found, run, seal, seal_words, known)
 
 
 def ask(prepared: PreparedAudit, plan_hash: str | None = None) -> AuditResult:
@@ -57,15 +61,17 @@ def ask(prepared: PreparedAudit, plan_hash: str | None = None) -> AuditResult:
     request = prepared.request
     carry_out(prepared.run)
     scores = panel_scores(prepared.run, prepared.sets)
-    blind = prepared.run.plan.blind
-    controls = {} if blind is None else read_json(blind / layout.CONTROLS_FILE)
+    controls = blind_controls(prepared.run.plan)
     if request.variants:
         findings, table = find_ranks(scores.table, scores.attacks, request.alpha)
         scores = replace(scores, table=table)
     else:
         p_value = refitted_p(prepared.run, request.seed) if scores.fitted else None
         options = (request.alpha, request.seed, p_value)
-        findings = find(scores.table, scores.attacks, scores.fitted, controls, *options)
+        findings = find(
+            *(scores.table, scores.attacks, scores.fitted, controls, *options),
+            known=scores.known_scores,
+        )
     judged = (prepared.differences, prepared.labels, request.alpha, request.variants)
     verdict, why = judge(request.kind, findings, *judged)
     return AuditResult(prepared, scores, findings, verdict, tuple(why), controls, plan_hash)
@@ -110,8 +116,7 @@ def run_audit(request: AuditRequest) -> AuditResult:
     """The whole audit, with all it prints."""
     prepared = prepare_audit(request)
     plan_hash = None if request.plan is None else check_plan(prepared, request.plan)
-    for line in (*preface(prepared), *cost_lines(prepared.run)):
-        echo(line)
+    _say_before(prepared)
     result = ask(prepared, plan_hash)
     folder = store(result)
     page = write_page(result, folder)
@@ -123,13 +128,21 @@ def run_audit(request: AuditRequest) -> AuditResult:
     return result
 
 
+def _say_before(prepared: PreparedAudit) -> None:
+    """What will be done, and what it costs."""
+    evidence = 0
+    if prepared.request.evidence:
+        evidence = evidence_evaluations(prepared.sets.counts[0], prepared.captions)
+    for line in (*preface(prepared), *cost_lines(prepared.run, evidence)):
+        echo(line)
+
+
 def register_audit(request: AuditRequest) -> Path:
     """Write the plan of an audit, and say what it would cost. Nothing is asked."""
     if request.plan is None:
         raise MiaError("audit plan needs plan=FILE, where the plan is written.")
     prepared = prepare_audit(request)
-    for line in (*preface(prepared), *cost_lines(prepared.run)):
-        echo(line)
+    _say_before(prepared)
     hash_of_plan = register(prepared, request.plan)
     echo(f"plan: {request.plan}")
     echo(f"hash: {hash_of_plan}. Deposit it with somebody else before the audit.")

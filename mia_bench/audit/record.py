@@ -15,9 +15,12 @@ from typing import Any
 
 import pandas as pd
 
+from mia_bench.attacks import Floats
 from mia_bench.audit.findings import AuditFindings, find, judge
 from mia_bench.audit.result import AuditResult, PreparedAudit
+from mia_bench.audit.scores import group_scores
 from mia_bench.audit.sets import SetDifference
+from mia_bench.audit.share.known_pictures import KnownPictures
 from mia_bench.audit.variants import find_ranks
 from mia_bench.evaluation.json_differences import json_differences
 from mia_bench.planning.keys import base_key
@@ -30,14 +33,17 @@ from mia_bench.utils.errors import MiaError
 
 VERSION = 1
 PLAN_HASH = "hash"
-PLANNED = ("kind", "variants", "model", "base", "split", "captions", "attacks", "alpha", "seed")
+PLANNED = (
+    *("kind", "variants", "model", "base", "split", "known", "captions", "attacks", "alpha"),
+    "seed",
+)
 
 
 def identity(prepared: PreparedAudit) -> dict[str, Any]:
     """Everything that decides an audit's answer, as plain JSON; its hash names the folder."""
     request, plan = prepared.request, prepared.run.plan
     attack: Mapping[str, Any] = plan.experiment.resolved["attack"]
-    base = prepared.run.base
+    base, known = prepared.run.base, prepared.run.known
     return {
         "version": VERSION,
         "kind": request.kind,
@@ -45,6 +51,7 @@ def identity(prepared: PreparedAudit) -> dict[str, Any]:
         "model": base_key(plan.experiment.model),
         "base": None if base is None else base_key(base.experiment.model),
         "split": plan.split.content_hash,
+        **({"known": known[0].split.content_hash} if known else {}),
         "captions": prepared.captions.words,
         "attacks": {
             name: {**attack[name], "version": plan.experiment.attacks[name].version}
@@ -81,6 +88,8 @@ def _write(result: AuditResult, folder: Path) -> dict[str, Any]:
     if result.plan_hash is not None and prepared.request.plan is not None:
         shutil.copyfile(prepared.request.plan, folder / layout.PLAN_FILE)
     result.scores.table.to_parquet(folder / layout.SCORES_FILE, index=False)
+    if result.scores.known is not None:
+        result.scores.known.to_parquet(folder / layout.KNOWN_FILE, index=False)
     write_json(
         folder / layout.AUDIT_FILE,
         {
@@ -103,9 +112,20 @@ def _write(result: AuditResult, folder: Path) -> dict[str, Any]:
             "findings": plain(asdict(result.findings)),
             "verdict": {"answer": str(result.verdict.answer), "sentence": result.verdict.sentence},
             "reasons": list(result.reasons),
+            **_known_facts(prepared.known),
         },
     )
     return {"audit": prepared.request.kind, "split": prepared.run.plan.split.content_hash}
+
+
+def _known_facts(known: KnownPictures | None) -> dict[str, Any]:
+    """Of the pictures that are known to have been used; nothing where there are none."""
+    if known is None:
+        return {}
+    left_out = list(known.left_out)
+    unreadable = [[skip.name, skip.reason] for skip in known.unreadable]
+    counts = {"pictures": len(known.items), "groups": known.groups}
+    return {"known_pictures": {**counts, "left_out": left_out, "unreadable": unreadable}}
 
 
 def plain(value: Any) -> Any:
@@ -128,7 +148,10 @@ def check_audit(folder: Path) -> Iterator[tuple[str, bool, str]]:
         attacks = list(stored["attacks"])
         refitted = stored["findings"]["p_value"] if stored["fitted"] else None
         found = [SetDifference(**entry) for entry in stored["sets"]["differences"]]
-        findings = find_again(table, attacks, stored, refitted)
+        known = None
+        if "known" in stored:
+            known = group_scores(read_frame(folder / layout.KNOWN_FILE))
+        findings = find_again(table, attacks, stored, refitted, known)
         verdict, _ = judge(stored["kind"], findings, found, names, alpha, variants)
     except (KeyError, TypeError, ValueError) as error:
         raise MiaError(
@@ -169,7 +192,11 @@ def _plan_check(folder: Path, stored: Mapping[str, Any]) -> tuple[str, bool, str
 
 
 def find_again(
-    table: pd.DataFrame, attacks: list[str], stored: Mapping[str, Any], refitted: float | None
+    table: pd.DataFrame,
+    attacks: list[str],
+    stored: Mapping[str, Any],
+    refitted: float | None,
+    known: Floats | None = None,
 ) -> AuditFindings:
     """The findings that the stored scores give."""
     if stored["variants"]:
@@ -177,6 +204,7 @@ def find_again(
     return find(
         *(table, attacks, stored["fitted"], stored["blind"], stored["alpha"], stored["seed"]),
         refitted_p=refitted,
+        known=known,
     )
 
 

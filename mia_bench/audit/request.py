@@ -37,6 +37,7 @@ class AuditRequest:
         attacks: names, instead of the panel's; none: the panel.
         overrides: further keys of the configuration.
         plan: file of a pre-registration that this audit carries out.
+        known: folder of pictures that are known to have been used, of a data owner.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class AuditRequest:
     pdf: bool = False
     evidence: bool = False
     overrides: tuple[str, ...] = ()
+    known: Path | None = None
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -89,6 +91,11 @@ def request_of(kind: Kind, arguments: Arguments) -> AuditRequest:
         )
     if variants and second in arguments:
         raise MiaError(f"give {second}= or variants=, not both: they are two tests.")
+    if "known" in arguments and (kind == "owner" or variants):
+        raise MiaError(
+            "known= are pictures that are known to have been used, beside mine= and unseen= of a "
+            "data owner, for the share of mine= that was: it belongs to no other audit."
+        )
     for key, meaning in (
         ("model", "a folder, a file or a hub id, or tiny"),
         (first, "a folder of pictures"),
@@ -113,6 +120,7 @@ def request_of(kind: Kind, arguments: Arguments) -> AuditRequest:
         arguments.flag("pdf"),
         arguments.flag("evidence"),
         arguments.overrides,
+        arguments.path("known").expanduser() if "known" in arguments else None,
     )
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mia_bench.audit.experiment import AuditRun, CaptionChoice
-from mia_bench.audit.findings import AuditFindings
+from mia_bench.audit.findings import AuditFindings, units
 from mia_bench.audit.recognise import AuditedModel
 from mia_bench.audit.request import CONTROL_LEVEL, AuditRequest
-from mia_bench.audit.scores import PanelScores
+from mia_bench.audit.scores import COMBINED, PanelScores
 from mia_bench.audit.sets import ComparedSets, SetDifference
+from mia_bench.audit.share.known_pictures import KnownPictures
+from mia_bench.audit.share.used_share import known_decisions, tpr_words
 from mia_bench.audit.verdict import Answer, AuditVerdict
+from mia_bench.metrics.inference.debiased_rate import Decisions
 
 MAX_NAMED = 5  # pictures that a message names
 
@@ -29,6 +32,7 @@ class PreparedAudit:
     seal: str | None = None
     seal_words: str = ""
     """Of the variants: the seal's hash, and what to say of it."""
+    known: KnownPictures | None = None
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -48,6 +52,15 @@ class AuditResult:
     blind: Mapping[str, Mapping[str, float]]
     plan_hash: str | None = None
 
+    @property
+    def known_decisions(self) -> Decisions | None:
+        """Decisions on the pictures that are known to have been used, where there are any."""
+        known = self.scores.known_scores
+        if known is None:
+            return None
+        rows = units(self.scores.table)
+        return known_decisions(known, rows.loc[~rows.is_first, COMBINED].to_numpy())
+
 
 def preface(prepared: PreparedAudit) -> Iterator[str]:
     """What is said before the model is asked: sets, captions, model, cost."""
@@ -57,6 +70,8 @@ def preface(prepared: PreparedAudit) -> Iterator[str]:
     yield f"Pictures: {first} {first_name}, {second} {second_name}.{_repeats(sets)}"
     yield from set_remarks(sets, prepared.differences, (first_name, second_name))
     yield prepared.captions.words
+    if prepared.known is not None:
+        yield from known_remarks(prepared.known)
     if prepared.seal_words:
         yield prepared.seal_words
     yield from _panel_words(prepared.run)
@@ -84,6 +99,19 @@ def set_remarks(
                 f"WARNING: the sets differ in {d.fact}: {names[0]} {d.first}; {names[1]} "
                 f"{d.second} (p = {d.p_value:.2g})."
             )
+
+
+def known_remarks(known: KnownPictures) -> Iterator[str]:
+    """How many pictures are known to have been used, and which of them were left out."""
+    yield (
+        f"Known to have been used: {len(known.items)} pictures, which tell how often a used one "
+        "is called so."
+    )
+    if known.left_out:
+        yield f"Left out of those, since they are in a set as well: {_few(known.left_out)}."
+    if known.unreadable:
+        words = [f"{skip.name} ({skip.reason})" for skip in known.unreadable]
+        yield f"Left out of those, since they cannot be read: {_few(words)}."
 
 
 def _few(words: Sequence[str]) -> str:
@@ -139,10 +167,15 @@ def share_words(result: AuditResult) -> str | None:
     asked = result.prepared.request.kind == "data" and result.verdict.answer is Answer.YES
     if used is None or not asked:
         return None
-    return (
-        f"at least {used.lo:.0%} of the {named} were used (95 % confidence; estimate of the least "
-        f"share {used.value:.0%})"
-    )
+    how = tpr_words(used, result.known_decisions)
+    if used.is_bound:
+        amount = (
+            f"at least {used.lo:.0%} of the {named} were used (95 % confidence; estimate of the "
+            f"least share {used.value:.0%})"
+        )
+    else:
+        amount = f"{used.value:.0%} [{used.lo:.0%}, {used.hi:.0%}] of the {named} were used"
+    return f"{amount}; {how}"
 
 
 def _interval(value: float, lo: float | None, hi: float | None) -> str:

@@ -11,12 +11,13 @@ import pandas as pd
 from mia_bench.attacks import Attack, Floats
 from mia_bench.audit.experiment import AuditRun
 from mia_bench.audit.sets import ComparedSets
+from mia_bench.data.source import Item
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.cross_fitting import cross_fitted, fits_labels
 from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.metrics import Bools
 from mia_bench.metrics.inference.exact_permutation import refitted_test
-from mia_bench.metrics.inference.panel_combination import combined_score
+from mia_bench.metrics.inference.panel_combination import combined_score, placed_score
 from mia_bench.planning.plan import Plan
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
@@ -40,6 +41,14 @@ class PanelScores:
     table: pd.DataFrame
     fitted: tuple[str, ...]
     subtracted: tuple[str, ...]
+    known: pd.DataFrame | None = None
+    """Pictures known to have been used, likewise but without `is_first`: COMBINED is what each of
+    them would have, were it added to the table alone."""
+
+    @property
+    def known_scores(self) -> Floats | None:
+        """COMBINED of each near-duplicate group of known pictures."""
+        return None if self.known is None else group_scores(self.known)
 
     @property
     def attacks(self) -> list[str]:
@@ -47,13 +56,20 @@ class PanelScores:
         return [str(name) for name in self.table if name not in apart]
 
 
+def group_scores(known: pd.DataFrame) -> Floats:
+    """(groups,) mean of COMBINED in each near-duplicate group."""
+    return known.groupby("group", sort=True)[COMBINED].mean().to_numpy()
+
+
 def panel_scores(run: AuditRun, sets: ComparedSets) -> PanelScores:
     """Scores from stored features; no model is asked. Raises MiaError for scores not finite."""
     seed = run.plan.experiment.options.eval.seed
     of_target = _features(run.plan)
     of_base = _features(run.base) if run.base is not None else {}
+    known = [_features(plan) for plan in run.known]
     scores: dict[str, Floats] = {}
     base: dict[str, Floats] = {}
+    of_known: dict[str, Floats] = {}
     fitted, subtracted = [], []
     for name, attack in run.plan.experiment.attacks.items():
         rows = of_target[name]
@@ -65,11 +81,31 @@ def panel_scores(run: AuditRun, sets: ComparedSets) -> PanelScores:
         if fits_labels(attack, rows, seed):
             fitted.append(name)
         scores[name] = _score(name, attack, rows, seed)
+        if known:
+            used = known[0][name].minus(known[1][name]) if name in subtracted else known[0][name]
+            of_known[name] = _finite(
+                name, attack.score(used.table.features, rows.calibration(seed))
+            )
     table = _rows(next(iter(of_target.values())), sets).assign(**scores)
     table[COMBINED] = combined_score(list(scores.values()))
     if base:
         table[BASE_COMBINED] = combined_score(list(base.values()))
-    return PanelScores(table, tuple(fitted), tuple(subtracted))
+    placed = _known_rows(known[0], of_known, scores, run.known[0].items) if known else None
+    return PanelScores(table, tuple(fitted), tuple(subtracted), placed)
+
+
+def _known_rows(
+    features: Mapping[str, LabelledFeatures],
+    of_known: Mapping[str, Floats],
+    scores: Mapping[str, Floats],
+    items: Mapping[str, Item],
+) -> pd.DataFrame:
+    """The table of `PanelScores.known`."""
+    rows = next(iter(features.values()))
+    ids = rows.table.sample_id
+    combined = placed_score(list(of_known.values()), list(scores.values()))
+    columns = {"sample_id": ids, "name": [items[sid].name for sid in ids], "group": rows.group}
+    return pd.DataFrame({**columns, **of_known, COMBINED: combined})
 
 
 def _features(plan: Plan) -> Mapping[str, LabelledFeatures]:
@@ -87,6 +123,10 @@ def _score(name: str, attack: Attack, rows: LabelledFeatures, seed: int) -> Floa
         scores = cross_fitted(attack, rows, _folds(rows), seed)
     else:
         scores = attack.score(rows.table.features, rows.calibration(seed))
+    return _finite(name, scores)
+
+
+def _finite(name: str, scores: Floats) -> Floats:
     if not np.isfinite(scores).all():
         raise MiaError(f"attack {name} gave scores that are not finite: leave it out of attacks=.")
     return scores

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mia_bench.data.folders import MEMBER, NONMEMBER
-from mia_bench.data.readers.image_file import FORMATS
+from mia_bench.data.readers.image_file import formats
 from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split.near_duplicates import MAX_DISTANCE, group, perceptual_hashes
+from mia_bench.evaluation.file_features import jpeg_facts
 from mia_bench.metrics.inference.exact_permutation import permutation_test
 from mia_bench.metrics.inference.multiple_tests import holm_adjusted
 from mia_bench.storage.hashing import hash_key
 
-UNIT_QUALITY_SUM = 3681  # of libjpeg's luminance table at quality 50
 DIFFERENCE_DRAWS = 9_999
 
 
@@ -138,20 +138,11 @@ def _facts(item: Item, folders: Mapping[str, Path]) -> FileFacts | None:
     if path is None or not path.is_file():
         return None
     try:
-        with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
-            tables = getattr(image, "quantization", None) if image.format == "JPEG" else None
-            return FileFacts(str(image.format), *image.size, _quality(tables))
+        with Image.open(path, formats=formats()) as image:
+            quality = jpeg_facts(image).qualities[0] or None
+            return FileFacts(str(image.format), *image.size, quality)
     except Exception:  # a header that only the decoder of the pixels accepts
         return None
-
-
-def _quality(tables: Mapping[int, Sequence[int]] | None) -> int | None:
-    """libjpeg's quality, 1 to 100, whose luminance table has the same sum; None without tables."""
-    if not tables:
-        return None
-    scale = 100 * sum(tables[min(tables)]) / UNIT_QUALITY_SUM
-    quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
-    return int(np.clip(round(quality), 1, 100))
 
 
 def differences(sets: ComparedSets, seed: int) -> list[SetDifference]:

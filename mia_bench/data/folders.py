@@ -49,14 +49,19 @@ class Folders:
         skipped: list[Skip] = []
         for folder, pool in ((self.members, MEMBER), (self.nonmembers, NONMEMBER)):
             read = read_folder(Path(folder).expanduser(), self.name, self.follow_links)
-            items += [self._captioned(replace(item, pool=pool)) for item in read.items]
+            items += [
+                captioned(replace(item, pool=pool), self.captions, self.caption)
+                for item in read.items
+            ]
             skipped += read.skipped
         return listing(items, skipped)
 
-    def _captioned(self, item: Item) -> Item:
-        if self.captions == "own":
-            return item
-        return replace(item, caption=self.caption if self.captions == "one" else "")
+
+def captioned(item: Item, captions: CaptionSource, caption: str) -> Item:
+    """`item` with its own caption, none, or `caption`, the one of all."""
+    if captions == "own":
+        return item
+    return replace(item, caption=caption if captions == "one" else "")
 
 
 def read_folder(folder: Path, source: str, follow_links: bool = False) -> Listing:

@@ -25,6 +25,8 @@ class Item:
     roles to them. `own_caption` is what a model is trained on, `caption` what an attacker asks
     with; they differ only with `data.captions`. `label` is what a column of the data says of its
     membership: member, nonmember or validation; "" for nothing, "a+b" where it contradicts itself.
+    `raw()` gives the bytes of its picture file again, None where there is none (drawings, arrays of
+    pixels); picklable like `load`.
     """
 
     sample_id: str
@@ -34,6 +36,7 @@ class Item:
     pool: str = ""
     trained_on: str | None = None
     label: str = ""
+    raw: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "caption", printable(self.caption))

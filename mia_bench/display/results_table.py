@@ -125,7 +125,8 @@ def _mark(label: str, flagged: Collection[str]) -> str:
 def show(results: Results, title: str) -> None:
     """Print the table of finished runs and where their files are."""
     verdict = judge_controls((name, metrics) for name, metrics, _ in results)
-    lines = blind_lines(results[0][1]["controls"], verdict.flagged)
+    blind = {name: entry for _, m, _ in results for name, entry in m["controls"].items()}
+    lines = blind_lines(blind, verdict.flagged)
     styles: list[str | None] = ["dim"] * len(lines)
     notes = ["blind"] if lines else []
     for name, metrics, _ in results:

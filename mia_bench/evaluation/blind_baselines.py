@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from mia_bench.metrics.permutation import Groups, Labels, permuted_labels, seque
 from mia_bench.utils.text import caption_units, has_unspaced
 
 BLIND_FOLDS = 5
-
-
+BLIND_FILE = "blind_file"
+FAR_DEVIATIONS = 4.0  # standard deviations, at which features of files are clipped
 THUMBNAIL_SIDE = 8
 COMPONENTS = 32
 ENCODER_BATCH = 32  # pictures per call of an encoder
@@ -67,22 +68,44 @@ def cross_fitted(
     image: Floats, captions: list[str], is_member: Labels, group: Groups, seed: int
 ) -> list[Blind]:
     """The blind rows from what is seen of images (N, F) and captions (N)."""
+    rows = {
+        "blind_image": partial(_prepare, image=image, captions=None),
+        "blind_caption": partial(_prepare, image=None, captions=captions),
+        "blind_both": partial(_prepare, image=image, captions=captions),
+    }
+    return [_blind(name, prepare, is_member, group, seed) for name, prepare in rows.items()]
+
+
+def blind_file_row(files: Floats, is_member: Labels, group: Groups, seed: int) -> Blind:
+    """blind_file from `file_features` (N, F) of the evaluation rows: what files' headers and traces
+    of compression tell, cross-fitted like the other rows."""
+    return _blind(BLIND_FILE, partial(_prepare_files, files=files), is_member, group, seed)
+
+
+def _blind(
+    name: str, prepare: Callable[[Labels], Floats], is_member: Labels, group: Groups, seed: int
+) -> Blind:
+    """A row from `prepare`, which makes inputs (N, F) of training rows (N)."""
     fold = _folds(group, seed)
-    controls = []
-    for name, inputs in (
-        ("blind_image", (image, None)),
-        ("blind_caption", (None, captions)),
-        ("blind_both", (image, captions)),
-    ):
-        prepared = [_prepare(fold != k, *inputs) for k in range(BLIND_FOLDS)]
-        scores = _cross_fit(prepared, fold, is_member)
-        value = auroc(scores, is_member)
-        null = (
-            auroc(_cross_fit(prepared, fold, labels), labels)
-            for labels in permuted_labels(is_member, group, seed)
-        )
-        controls.append(Blind(name, scores, value, sequential_p_value(value, null)))
-    return controls
+    prepared = [prepare(fold != k) for k in range(BLIND_FOLDS)]
+    scores = _cross_fit(prepared, fold, is_member)
+    value = auroc(scores, is_member)
+    null = (
+        auroc(_cross_fit(prepared, fold, labels), labels)
+        for labels in permuted_labels(is_member, group, seed)
+    )
+    return Blind(name, scores, value, sequential_p_value(value, null))
+
+
+def _prepare_files(train: Labels, files: Floats) -> Floats:
+    """What varies at all (N, V), scaled by the training rows; zeros (N, 1) where nothing does."""
+    from sklearn.preprocessing import StandardScaler
+
+    varying = files[:, np.ptp(files, axis=0) > 0]
+    if not varying.shape[1]:
+        return np.zeros((len(files), 1))
+    scaled: Floats = StandardScaler().fit(varying[train]).transform(varying)
+    return np.clip(scaled, -FAR_DEVIATIONS, FAR_DEVIATIONS)
 
 
 def image_statistics(items: Sequence[Item], resolution: int) -> Floats:

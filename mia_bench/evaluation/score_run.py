@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mia_bench.attacks import Access, HasRemark
 from mia_bench.attacks.components.ensemble import Ensemble
-from mia_bench.evaluation.blind_baselines import blind_rows, to_json
+from mia_bench.data.source import Item
+from mia_bench.evaluation.blind_baselines import Blind, blind_file_row, blind_rows, to_json
+from mia_bench.evaluation.file_features import file_features
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
 from mia_bench.evaluation.score_table import compare_ensemble, measure
+from mia_bench.metrics import Bools
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, RunSpec
 from mia_bench.storage import layout
+from mia_bench.storage.artifacts import get_or_build
 from mia_bench.storage.files import read_json, write_json, write_yaml
 
 
@@ -62,8 +69,7 @@ def score_ensemble(plan: Plan, folder: Path) -> dict[str, Any]:
 
 def _measure(plan: Plan, rows: Inputs, cost: Mapping[str, float], folder: Path) -> dict[str, Any]:
     options = plan.experiment.options
-    controls = read_json(plan.blind / layout.CONTROLS_FILE) if plan.blind else {}
-    table, measured = measure(rows, controls, options)
+    table, measured = measure(rows, blind_controls(plan), options)
     metrics = {**measured.metrics, **cost}
     table.to_parquet(folder / layout.SCORES_FILE, index=False)
     if measured.own_outputs is not None:
@@ -78,17 +84,63 @@ def _write_config(plan: Plan, attack: Mapping[str, Any], folder: Path) -> None:
     write_yaml(folder / layout.CONFIG_FILE, resolved)
 
 
+def build_blind(plan: Plan) -> dict[str, Any]:
+    """The figures of every blind row of a plan by name, made where they are missing."""
+    if plan.blind is not None:
+        get_or_build(plan.blind, partial(score_blind, plan))
+    if plan.blind_file is not None:
+        get_or_build(plan.blind_file, partial(score_blind_file, plan))
+    return blind_controls(plan)
+
+
+def blind_controls(plan: Plan) -> dict[str, Any]:
+    """The figures of every blind row of a plan by name, as stored."""
+    folders = [folder for folder in (plan.blind, plan.blind_file) if folder is not None]
+    stored = [read_json(folder / layout.CONTROLS_FILE) for folder in folders]
+    return {name: entry for controls in stored for name, entry in controls.items()}
+
+
 def score_blind(plan: Plan, folder: Path) -> dict[str, Any]:
     """Write controls.json and the blind scores: classifiers on the evaluation rows' own labels."""
-    seed, rows = plan.experiment.options.eval.seed, plan.rows(*EVALUATION_ROLES)
-    role = {row.sample_id: row for row in plan.split.table}
-    is_member = np.array([role[sid].role in MEMBER_ROLES for sid in rows])
-    group = np.array([role[sid].group for sid in rows])
-    items = [plan.items[sid] for sid in rows]
+    rows = _EvaluationRows.of(plan)
     resolution = plan.experiment.model.resolution
     encoder = plan.experiment.options.eval.blind_encoder
-    controls = blind_rows(items, is_member, group, resolution, seed, encoder)
-    frame = pd.DataFrame({"sample_id": rows, "group": group, "is_member": is_member})
+    labels = (rows.is_member, rows.group)
+    controls = blind_rows(rows.items, *labels, resolution, rows.seed, encoder)
+    return _write_blind(plan, rows, controls, folder)
+
+
+def score_blind_file(plan: Plan, folder: Path) -> dict[str, Any]:
+    """The same of blind_file, which looks at the pictures' files alone."""
+    rows = _EvaluationRows.of(plan)
+    files = file_features(rows.items)
+    control = blind_file_row(files, rows.is_member, rows.group, rows.seed)
+    return _write_blind(plan, rows, [control], folder)
+
+
+@dataclass(frozen=True)
+class _EvaluationRows:
+    """What blind rows are made from: items, labels (N,) and groups (N,) of the evaluation rows."""
+
+    items: list[Item]
+    is_member: Bools
+    group: npt.NDArray[np.str_]
+    seed: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> _EvaluationRows:
+        rows = plan.rows(*EVALUATION_ROLES)
+        role = {row.sample_id: row for row in plan.split.table}
+        is_member = np.array([role[sid].role in MEMBER_ROLES for sid in rows])
+        group = np.array([role[sid].group for sid in rows])
+        return cls(plan.items_of(rows), is_member, group, plan.experiment.options.eval.seed)
+
+
+def _write_blind(
+    plan: Plan, rows: _EvaluationRows, controls: Sequence[Blind], folder: Path
+) -> dict[str, Any]:
+    ids = [item.sample_id for item in rows.items]
+    frame = pd.DataFrame({"sample_id": ids, "group": rows.group, "is_member": rows.is_member})
     frame.assign(**{row.name: row.scores for row in controls}).to_parquet(
         folder / layout.SCORES_FILE
     )

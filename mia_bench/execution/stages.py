@@ -189,10 +189,9 @@ STAGES = {"train": train, "extract": extract}
 
 def score_runs(plan: Plan) -> None:
     """The blind baselines, every run, and the ensemble: from stored features, without a model."""
-    from mia_bench.evaluation.score_run import score_blind, score_ensemble, score_run
+    from mia_bench.evaluation.score_run import build_blind, score_ensemble, score_run
 
-    if plan.blind is not None:
-        get_or_build(plan.blind, partial(score_blind, plan))
+    build_blind(plan)
     for run in plan.runs:
         get_or_build(run.folder, partial(score_run, plan, run))
     if plan.ensemble is not None:

@@ -41,7 +41,7 @@ again by whole groups: the interval of AUC holds 0.5 in **{held:,} of {splits:,}
 NULLS = """
 ## False alarms of the controls
 
-The same rows, re-split: three blind rows and the base row, judged together (Holm, 5 %, at most
+The same rows, re-split: four blind rows and the base row, judged together (Holm, 5 %, at most
 {permutations} permutations): flagged in **{flagged} of {runs}** null runs, {share:.1%}{which}.
 Promised: 5 % or less.
 """

@@ -7,6 +7,7 @@ step draws one of them. `CaptionDropout` (settings.py) works per step.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +82,16 @@ class ShuffleCaptions:
         return shuffled
 
 
+OTHER_COMMAS = re.compile("[，、､،]")
+COMMAS = re.compile(r"(, |[，、､،]\s*)")
+
+
 @dataclass(frozen=True)
 class SeveralCaptions:
     """`each` captions per image, the data set's own first.
 
-    Without a file, the others are its comma-separated parts in other orders. `file` is JSON,
+    Without a file, the others are its parts between commas in other orders; full-width (，),
+    ideographic (、) and Arabic commas (،) count, and stay where they are. `file` is JSON,
     {sample id: [caption, ...]}: rephrased or generated captions; rows with fewer repeat theirs.
     """
 
@@ -95,6 +101,10 @@ class SeveralCaptions:
     def __post_init__(self) -> None:
         if self.each < 2:
             raise ValueError("each must be 2 or more")
+
+    def caption_version(self, captions: Sequence[str]) -> int | None:
+        """Captions with commas of other scripts were once one part, and stayed as they were."""
+        return 2 if any(map(OTHER_COMMAS.search, captions)) else None
 
     def file_hash(self) -> str:
         return hash_file(self._path())
@@ -124,9 +134,13 @@ class SeveralCaptions:
         if others:
             texts = [text, *others]
             return [texts[i % len(texts)] for i in range(self.each)]
-        parts = text.split(", ")
+        pieces = COMMAS.split(text)
+        parts, commas = pieces[::2], [*pieces[1::2], ""]
         draws = [keyed_generator("several", *key, i) for i in range(1, self.each)]
-        return [text, *(", ".join(parts[j] for j in d.permutation(len(parts))) for d in draws)]
+        return [
+            text,
+            *(_in_order(parts, commas, d.permutation(len(parts)).tolist()) for d in draws),
+        ]
 
     def _path(self) -> Path:
         path = Path(self.file or "").expanduser()
@@ -146,3 +160,8 @@ class SeveralCaptions:
             raise MiaError(
                 f"{path} is not JSON of the form {{sample id: [caption, ...]}}: {error}"
             ) from error
+
+
+def _in_order(parts: Sequence[str], commas: Sequence[str], order: Sequence[int]) -> str:
+    """Parts in another order between the same commas, the last of which is empty."""
+    return "".join(parts[j] + comma for j, comma in zip(order, commas, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import VersionsCaptions
+from mia_bench.mitigations.captions import SeveralCaptions
 from mia_bench.models.readers.caption_tokens import CutsCaptions, HasLearnedWords
 from mia_bench.utils.errors import MiaError
 
@@ -61,7 +62,9 @@ def unused_word_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:
 def cutting_remarks(parts: Mapping[str, object], captions: Sequence[str]) -> Iterator[str]:
     """Attacks and mitigations that cut captions of languages without spaces between characters."""
     for name, part in parts.items():
-        if isinstance(part, VersionsCaptions) and part.caption_version(captions):
+        if isinstance(part, SeveralCaptions) or not isinstance(part, VersionsCaptions):
+            continue
+        if part.caption_version(captions):
             rows = sum(part.caption_version([caption]) is not None for caption in captions)
             yield (
                 f"{name}: {rows:,} of {len(captions):,} captions are of a language without spaces, "

@@ -40,6 +40,8 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield from cutting_remarks(plan.experiment.attacks, texts)
         yield from cutting_remarks(plan.experiment.mitigations, texts)
     yield from remarks(plan.experiment.attacks)
+    if plan.blind is not None and plan.blind_file is None:
+        yield "no blind_file: no picture comes from a file whose header could be compared"
     for spec in plan.trained:
         yield from model_lines(spec)
     own = plan.own_outputs

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 METRICS_VERSION = 3
 UTILITY_VERSION = 2
+FILE_CONTROL_VERSION = 1
 
 CaptionedRows = Sequence[tuple[str, str]]
 """(sample id, caption) of each row."""
@@ -154,6 +155,23 @@ def blind_key(rows: CaptionedRows, split: str, resolution: int, options: Evaluat
     if any(has_unspaced(caption) for _, caption in rows):  # once told apart as whole captions
         identity["words"] = 2
     return hash_key(identity)
+
+
+def blind_file_key(rows: Sequence[str], split: str, options: Evaluation) -> str:
+    """The blind row of the files of the evaluation rows, whose ids are hashes of those files.
+
+    It is apart from the other blind rows, and in no key of a run: runs from before there was this
+    control keep theirs.
+    """
+    return hash_key(
+        {
+            "files": FILE_CONTROL_VERSION,
+            "rows": list(rows),
+            "split": split,
+            "seed": options.seed,
+            "version": METRICS_VERSION,
+        }
+    )
 
 
 def run_key(

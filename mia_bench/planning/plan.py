@@ -23,6 +23,7 @@ from mia_bench.models import Model, base_of, starts_untrained
 from mia_bench.planning.experiment import Experiment
 from mia_bench.planning.keys import (
     base_key,
+    blind_file_key,
     blind_key,
     ensemble_key,
     feature_name,
@@ -346,6 +347,15 @@ class Plan:
         rows = self._captioned(self.rows(*EVALUATION_ROLES))
         resolution = self.experiment.model.resolution
         key = blind_key(rows, self.split.content_hash, resolution, options.eval)
+        return self.folder(layout.CONTROLS_FOLDER, layout.join_name(options.data.name, key))
+
+    @cached_property
+    def blind_file(self) -> Path | None:
+        """Folder of the control that looks at picture files; None where no row comes from one."""
+        options, rows = self.experiment.options, self.rows(*EVALUATION_ROLES)
+        if not options.eval.blind_rows or all(i.raw is None for i in self.items_of(rows)):
+            return None
+        key = blind_file_key(rows, self.split.content_hash, options.eval)
         return self.folder(layout.CONTROLS_FOLDER, layout.join_name(options.data.name, key))
 
     @cached_property

@@ -16,6 +16,7 @@ from mia_bench.display.metric_columns import evaluations
 from mia_bench.display.svg import Axis, Plane, decades, linear, padded, panels
 from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.load import RunResult
+from mia_bench.storage import layout
 
 MAX_TARGETS = 12  # targets whose ROC curves are drawn
 MAX_HISTOGRAMS = 16
@@ -55,8 +56,7 @@ class PlottedTarget:
     @property
     def title(self) -> str:
         one = self.first
-        step = f", step {one.step}" if one.step.isdigit() else ", not fine-tuned"
-        return f"{one.model} on {one.data}, {defence(one)}, seed {one.seed}{step}"
+        return f"{one.model} on {one.data}, {defence(one)}, seed {one.seed}, {step_words(one)}"
 
 
 def series_of(runs: Sequence[RunResult]) -> dict[str, int]:
@@ -91,8 +91,13 @@ def value(run: RunResult) -> float:
 
 
 def step_text(run: RunResult) -> str:
-    """The step of fine-tuning, or that there was none."""
-    return run.step if run.step.isdigit() else "not fine-tuned"
+    """The step of fine-tuning, or that the model was attacked as it was given."""
+    return layout.step_words(run.step)
+
+
+def step_words(run: RunResult) -> str:
+    """'step 300', or 'as given'."""
+    return f"step {run.step}" if run.step.isdigit() else step_text(run)
 
 
 def step_of(run: RunResult) -> int:
@@ -236,7 +241,7 @@ def at_one(run: RunResult) -> Mapping[str, float | None]:
 
 
 def label(run: RunResult) -> str:
-    return f"{run.attack} {value(run):.3f}, seed {run.seed}, step {step_text(run)}"
+    return f"{run.attack} {value(run):.3f}, seed {run.seed}, {step_words(run)}"
 
 
 def auc_axis(runs: Iterable[RunResult]) -> Axis:

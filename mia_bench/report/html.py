@@ -150,7 +150,7 @@ def render(report: Report) -> str:
     environment.filters["command"] = command
     environment.filters["yaml"] = _yaml
     environment.filters["p_text"] = p_text
-    environment.filters["step"] = _step
+    environment.filters["step"] = figures.step_words
     page: str = environment.get_template("index.html.j2").render(
         report=report,
         style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
@@ -185,11 +185,6 @@ def command(manifest: Mapping[str, Any]) -> str:
     """The command of a manifest, as one would type it."""
     words = [str(word) for word in manifest.get("command") or ["unknown"]]
     return shlex.join([*OLD_PROGRAMS.get(words[0], [words[0]]), *words[1:]])
-
-
-def _step(run: RunResult) -> str:
-    """'step 300', or that the model was not fine-tuned."""
-    return f"step {run.step}" if run.step.isdigit() else figures.step_text(run)
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mia_bench.metrics import registry
 from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.controls import Family
-from mia_bench.report.figures import PlottedTarget, at_one, defence, step_of, step_text, value
+from mia_bench.report.figures import PlottedTarget, at_one, defence, step_of, value
 from mia_bench.report.load import RunResult
 
 ATTACKS = "mia_bench.attacks."
@@ -133,7 +133,7 @@ def model_card(
 
 def _amount(run: RunResult, training: Training | None) -> str:
     if not run.step.isdigit():
-        return step_text(run)
+        return "none, attacked as given"
     epochs = None if training is None else training.epochs
     return f"{run.step} steps" + (f", {epochs:.3g} epochs" if epochs is not None else "")
 

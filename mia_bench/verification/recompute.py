@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mia_bench.attacks.components.ensemble import Ensemble
+from mia_bench.evaluation.blind_baselines import BLIND_FILE
 from mia_bench.evaluation.json_differences import (
     OTHER_METRICS,
     OTHER_VERSIONS,
@@ -191,18 +192,27 @@ def check_controls(run: StoredRun) -> Finding:
     blind = run.blind
     if not blind:
         return OK, "no blind rows were asked for"
-    folder = _controls_folder(run, blind)
-    differences = changed_files(folder, read_manifest(folder))
-    differences += json_differences(blind, read_controls(folder))
-    scores = read_frame(folder / layout.SCORES_FILE)
-    for name, entry in blind.items():
-        value = auroc(scores[name], scores.is_member)
-        differences += json_differences(entry["auroc"], value, name=name)
-    return verdict(differences, f"{len(blind)} blind rows follow from {folder.name}")
+    differences, names = [], []
+    for rows in _by_folder(blind):
+        folder = _controls_folder(run, rows)
+        names.append(folder.name)
+        differences += changed_files(folder, read_manifest(folder))
+        differences += json_differences(rows, read_controls(folder))
+        scores = read_frame(folder / layout.SCORES_FILE)
+        for name, entry in rows.items():
+            value = auroc(scores[name], scores.is_member)
+            differences += json_differences(entry["auroc"], value, name=name)
+    return verdict(differences, f"{len(blind)} blind rows follow from {', '.join(names)}")
+
+
+def _by_folder(blind: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The blind rows that lie in one folder each: the one of files is apart from the others."""
+    parts = ({n: e for n, e in blind.items() if (n == BLIND_FILE) == files} for files in (0, 1))
+    return [part for part in parts if part]
 
 
 def _controls_folder(run: StoredRun, blind: Mapping[str, Any]) -> Path:
-    """Where the blind rows of a run lie: of its data and split, and if possible with its figures.
+    """Where blind rows of a run lie: of its data and split, and if possible with its figures.
 
     Raises:
         NotHere: there are none.
@@ -215,10 +225,12 @@ def _controls_folder(run: StoredRun, blind: Mapping[str, Any]) -> Path:
         and (wanted is None or folder.name == Path(wanted).name)
     ]
     same_split = [folder for folder in folders if _split_of(folder) == run.entry("split")]
-    if not same_split:
+    stored = {folder: _controls_of(folder) for folder in same_split}
+    candidates = [f for f, rows in stored.items() if rows is None or set(rows) & set(blind)]
+    if not candidates:
         raise NotHere("the blind rows are not here any more")
-    matching = [folder for folder in same_split if _controls_of(folder) == blind]
-    return (matching or same_split)[0]
+    matching = [folder for folder in candidates if stored[folder] == blind]
+    return (matching or candidates)[0]
 
 
 def _split_of(folder: Path) -> str | None:

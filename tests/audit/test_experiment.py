@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
-from mia_bench.audit.experiment import PANEL, choose_captions, cost_lines, run_words
+from mia_bench.audit import experiment
+from mia_bench.audit.experiment import (
+    EVIDENCE_STEPS,
+    PANEL,
+    choose_captions,
+    cost_lines,
+    evidence_evaluations,
+    evidence_panels,
+    run_words,
+)
 from mia_bench.audit.program import prepare_audit
 from mia_bench.data.split.roles import Role
+from mia_bench.execution import loading
+from mia_bench.execution.loading import scoring_model
 from mia_bench.utils.errors import MiaError
 
 
@@ -56,6 +69,40 @@ def test_what_is_asked_is_said_before(ask_owner, tmp_path):
     (line,) = cost_lines(prepared.run)
     assert line.startswith("At most 40 U-Net evaluations (2 a picture and model), about ")
     assert not list(tmp_path.glob("features/*/*/*/manifest.json"))
+
+
+def test_evidence_is_part_of_the_cost(ask_owner, tmp_path):
+    prepared = prepare_audit(ask_owner(outputs=tmp_path))
+    evidence = evidence_evaluations(10, prepared.captions)
+    assert evidence == 6 * 2 * EVIDENCE_STEPS
+    (line,) = cost_lines(prepared.run, evidence)
+    assert line.startswith("At most 280 U-Net evaluations (2 a picture and model, 240 of them to")
+    assert evidence_evaluations(3, prepared.captions) == 4 * 2 * EVIDENCE_STEPS
+    assert evidence_evaluations(10, choose_captions("none", [""])) == 6 * EVIDENCE_STEPS
+
+
+@pytest.mark.usefixtures("audited")
+def test_evidence_costs_where_features_are_stored(ask_owner):
+    first, second = cost_lines(prepare_audit(ask_owner()).run, 240)
+    assert first == "The features of these pictures are stored."
+    assert second.startswith("At most 240 U-Net evaluations (240 of them to restore")
+
+
+def test_evidence_takes_as_many_evaluations_as_are_said(audited, monkeypatch):
+    """Counted by the model itself, with fewer steps."""
+    counted = []
+    monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
+
+    @contextmanager
+    def watched(plan, spec):
+        with scoring_model(plan, spec) as target:
+            yield target
+            counted.append(target.queries["forward"])
+
+    monkeypatch.setattr(loading, "scoring_model", watched)
+    evidence_panels(audited.prepared.run, audited.scores.table.sample_id.tolist()[:3])
+    said = experiment.evidence_evaluations(10, audited.prepared.captions)
+    assert counted == [said / 2]  # three pictures of six
 
 
 @pytest.mark.usefixtures("audited")

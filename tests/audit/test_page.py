@@ -90,11 +90,30 @@ def test_the_pdf_has_two_full_pages(hostile, tmp_path):
         assert words in text
 
 
-def test_evidence_shows_what_the_model_makes_of_both_ends(audited, audited_folder, monkeypatch):
-    from mia_bench.audit import experiment, page
+def test_names_and_thumbnails_need_no_evidence_and_its_cost_is_said(shown):
+    page = render(shown)
+    assert shown.evidence == []
+    assert all(p.name in page and p.picture in page for p in (*shown.most, *shown.least))
+    assert "<code>evidence=true</code>: 240 U-Net evaluations more" in page
+
+
+def test_without_captions_nothing_is_generated(audited, monkeypatch):
+    from mia_bench.audit import experiment
 
     monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
-    monkeypatch.setattr(page, "EVIDENCE_EACH", 1)
+    monkeypatch.setattr(experiment, "EVIDENCE_EACH", 1)
+    run = audited.prepared.run
+    items = {sid: replace(item, caption="") for sid, item in run.plan.items.items()}
+    bare = replace(run, plan=replace(run.plan, items=items))
+    (panels,) = experiment.evidence_panels(bare, list(items)[:1])
+    assert list(panels) == ["original", "degraded", "restored"]
+
+
+def test_evidence_shows_what_the_model_makes_of_both_ends(audited, audited_folder, monkeypatch):
+    from mia_bench.audit import experiment
+
+    monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
+    monkeypatch.setattr(experiment, "EVIDENCE_EACH", 1)
     request = replace(audited.prepared.request, evidence=True)
     result = replace(audited, prepared=replace(audited.prepared, request=request))
     shown = page_of(result, audited_folder)

@@ -57,6 +57,16 @@ def test_what_is_wrong_is_said_with_the_way_out(kind, words, message):
         request_of(kind, asked(kind, *words))
 
 
+def test_known_pictures_belong_to_a_data_owner_with_unseen_ones():
+    request = request_of("data", asked("data", "model=tiny", "mine=a", "unseen=b", "known=c"))
+    assert request.known is not None
+    assert request.known.name == "c"
+    for words in (("members=a", "nonmembers=b"), ("mine=a", "variants=b")):
+        kind = "owner" if "members=a" in words else "data"
+        with pytest.raises(MiaError, match="known= are pictures that are known"):
+            request_of(kind, asked(kind, "model=tiny", *words, "known=c"))
+
+
 def test_the_kind_of_a_plan_follows_from_its_sets():
     assert kind_of(asked("plan", "members=a")) == "owner"
     assert kind_of(asked("plan", "mine=a")) == "data"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
+
 from mia_bench.audit.result import number_lines, preface, set_remarks, share_words
 from mia_bench.audit.sets import SetDifference
 from mia_bench.audit.verdict import Answer, AuditVerdict
@@ -58,3 +60,11 @@ def test_a_share_is_told_to_a_data_owner_whose_answer_is_yes(audited):
     words = share_words(result)
     assert words is not None
     assert "at least 41% of the pictures in question" in words
+    assert "TPR 1" in words
+    estimate = replace(result.findings, used=UsedShare(0.6, 0.41, 0.8, False))
+    table = pd.DataFrame({"group": ["a", "b", "b"], "combined": [0.99, 0.0, 0.98]})
+    known = replace(result.scores, known=table)
+    words = share_words(replace(result, findings=estimate, scores=known))
+    assert words is not None
+    assert "60% [41%, 80%] of the pictures in question were used" in words
+    assert "1 of 2 pictures known to have been used" in words

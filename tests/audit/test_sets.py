@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from album import make_album
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mia_bench.audit.sets import compare_sets, differences
 from mia_bench.data.folders import MEMBER, NONMEMBER, Folders
+from mia_bench.data.readers import image_file
 
 
 @pytest.fixture
@@ -116,3 +117,52 @@ def test_content_follows_pictures_captions_and_sides(sets):
     assert compare().content == before
     Path(first / "p000.png").rename(second / "p000.png")
     assert compare().content != before
+
+
+@pytest.mark.parametrize(
+    ("package", "ending", "kind"), [("pillow_heif", "heic", "HEIF"), ("pillow_jxl", "jxl", "JXL")]
+)
+def test_formats_of_installed_extras_are_compared(sets, package, ending, kind):
+    pytest.importorskip(package, reason="of the extra formats")
+    _, second, compare = sets
+    compare()  # opens pictures, and with that registers the extras
+    for path in sorted(second.glob("*.png")):
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(path.with_suffix(f".{ending}"))
+        path.unlink()
+    compared = compare()
+    assert len(compared.facts) == 12
+    (form,) = (d for d in differences(compared, 0) if d.fact == "format")
+    assert (form.first, form.second) == ("6 PNG", f"6 {kind}")
+    assert form.p_value < 0.01
+
+
+def test_a_format_that_a_plugin_adds_is_compared(sets, monkeypatch):
+    """As HEIF and JPEG XL are, without their packages: a toy decoder under one of their names."""
+    _, second, compare = sets
+    start = b"\xff\x0a"
+    monkeypatch.setitem(Image.OPEN, "JXL", (_ToyFile, lambda prefix: prefix.startswith(start)))
+    monkeypatch.setattr(Image, "ID", [*Image.ID, "JXL"])
+    image_file.formats.cache_clear()
+    for path in sorted(second.glob("*.png")):
+        with Image.open(path) as picture:
+            pixels = picture.convert("RGB").resize((64, 64)).tobytes()
+        path.with_suffix(".jxl").write_bytes(start + pixels)
+        path.unlink()
+    try:
+        compared = compare()
+    finally:
+        image_file.formats.cache_clear()
+    assert len(compared.facts) == 12
+    (form,) = (d for d in differences(compared, 0) if d.fact == "format")
+    assert (form.first, form.second) == ("6 PNG", "6 JXL")
+
+
+class _ToyFile(ImageFile.ImageFile):
+    """64 x 64 raw pixels after two bytes."""
+
+    format = "JXL"
+
+    def _open(self) -> None:
+        self._size, self._mode = (64, 64), "RGB"
+        self.tile = [ImageFile._Tile("raw", (0, 0, 64, 64), 2, ("RGB", 0, 1))]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.data.source import Item
 from mia_bench.evaluation.blind_baselines import blind_rows
-from mia_bench.honesty.control_false_alarms import ControlRows, false_alarms, flagged
+from mia_bench.honesty.control_false_alarms import ControlRows, false_alarms, flagged, stored
 from mia_bench.honesty.random_splits import split
 from mia_bench.metrics import permutation
 from mia_bench.metrics.permutation import holm
@@ -48,6 +50,24 @@ def test_a_base_that_knows_the_split_is_flagged(monkeypatch: pytest.MonkeyPatch)
         rows.image + 3 * member[:, None], rows.captions, rows.group, rows.base_scores
     )
     assert {"blind_image", "blind_both"} <= set(flagged(looking, 20, 0))
+
+
+@pytest.mark.long
+def test_storage_that_follows_no_membership_is_no_alarm_and_one_that_does_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """blind_file is flagged where its p is 1 of 100, once in 33 tries of three."""
+    monkeypatch.setattr(permutation, "ENOUGH_AS_GOOD", 3)
+    items = drawings(60, range(0), False)
+    of_items = ControlRows.of(items, made().group, made().base_scores, 64)
+    starts = {written[:4] for item in items if (written := stored(item, 64).raw()) is not None}
+    assert len(starts) == 3  # PNG, JPEG, WebP
+    rows = replace(made(), files=of_items.files)
+    assert not any("blind_file" in names for names in false_alarms(rows, 20, 3, 99))
+    member = split(rows.group, 20, 0)
+    monkeypatch.setattr(permutation, "PERMUTATIONS", 99)
+    telling = np.where(member, 1.0, 0.0)[:, None] + np.zeros((1, 3))
+    assert "blind_file" in flagged(replace(rows, files=telling), 20, 0)
 
 
 def drawings(count: int, inside: range, among: bool) -> list[Item]:

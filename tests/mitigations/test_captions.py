@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
 
 from mia_bench.mitigations.captions import DeleteWords, SeveralCaptions, ShuffleCaptions
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.rng import keyed_generator
 
 IDS = [f"made:{i}" for i in range(40)]
 CAPTIONS = [(f"thing {i}, red big old, in a box of wood {i}",) for i in range(40)]
@@ -57,6 +59,36 @@ def test_several_captions_reorder_the_parts():
         assert texts[0] == original
         assert all(sorted(t.split(", ")) == sorted(original.split(", ")) for t in texts)
     assert len(set(found[0])) > 2
+
+
+@pytest.mark.parametrize(
+    ("caption", "parts", "between"),
+    [
+        ("一只猫，红色的，在桌上", ["一只猫", "红色的", "在桌上"], ["，", "，"]),
+        ("猫、赤い、大きい", ["猫", "赤い", "大きい"], ["、", "、"]),
+        ("قطة، حمراء، كبيرة", ["قطة", "حمراء", "كبيرة"], ["، ", "، "]),
+        ("a cat, 红色的，big", ["a cat", "红色的", "big"], [", ", "，"]),
+    ],
+)
+def test_commas_of_other_scripts_part_a_caption_and_stay(caption, parts, between):
+    (texts,) = SeveralCaptions(each=12).captions(["a"], [(caption,)], 0)
+    first, second = between
+    orders = {f"{a}{first}{b}{second}{c}" for a, b, c in permutations(parts)}
+    assert texts[0] == caption
+    assert len(set(texts)) > 2
+    assert set(texts) <= orders
+
+
+def test_several_captions_of_known_commas_are_what_they_were():
+    """Other keys only where a caption has another comma; the others by a literal version."""
+    several = SeveralCaptions(each=3)
+    assert several.caption_version(["a, b", "c,d", "一只猫"]) is None
+    assert several.caption_version(["a, b", "一只，猫"]) == 2
+    (texts,) = several.captions(["made:3"], [("thing, red,big, in a box",)], 7)
+    parts = ["thing", "red,big", "in a box"]
+    for i, text in enumerate(texts[1:], 1):
+        order = keyed_generator("several", 7, "made:3", 0, i).permutation(3)
+        assert text == ", ".join(parts[j] for j in order)
 
 
 def test_several_captions_need_parts_or_a_file():

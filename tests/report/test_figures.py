@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mia_bench.report import figures
+from mia_bench.report.__main__ import run as build_page
 from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.load import read_outputs
 
@@ -30,6 +31,17 @@ def test_different_targets_come_first(runs):
     assert [t.first.mitigation for t in targets[:2]] == ["augment", "none"]
     assert all(len(t.runs) == 2 and t.first.step == "300" for t in targets[:2])
     assert {t.first.seed for t in targets[-2:]} == {1}
+
+
+def test_a_model_that_was_not_trained_here_is_attacked_as_given(tmp_path, write_run):
+    write_run(tmp_path, "clid", 1.0, "b" * 16, "base")
+    (run,) = read_outputs([tmp_path])[0]
+    (target,) = figures.targets_of([run])
+    assert target.title.endswith("seed 0, as given")
+    assert figures.label(run).endswith("seed 0, as given")
+    page = build_page([f"paths.outputs={tmp_path}"]).read_text(encoding="utf-8")
+    assert '<td class="num" data-label="step" data-v="0.0">as given</td>' in page
+    assert "seed 0, as given</span></summary>" in page
 
 
 def test_an_attack_keeps_its_colour(runs):

@@ -66,5 +66,5 @@ def test_a_card_tells_data_epochs_recipe_and_losses(read) -> None:
 
 def test_a_model_that_was_not_fine_tuned_says_so(read) -> None:
     (target,) = targets_of(read(("clid", 1.0, {"step": "base"})))
-    assert dict(model_card(target, None, None).facts)["fine-tuning"] == "not fine-tuned"
+    assert dict(model_card(target, None, None).facts)["fine-tuning"] == "none, attacked as given"
     assert "step base" not in target.title

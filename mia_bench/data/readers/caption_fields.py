@@ -62,10 +62,16 @@ def _text(value: Any) -> str:
         raise ValueError(f"the caption is a {type(value).__name__}, not a text")
     # a byte-order mark at the start of a text column is as little a part of it as in a file
     text = str(value).lstrip(BYTE_ORDER_MARK).strip()
-    words = len(text.split())
+    # a text of so few characters cannot have more words, and most captions are short
+    words = _words(text) if len(text) > MAX_WORDS else 0
     if words > MAX_WORDS or len(text) > MAX_CHARACTERS:
         raise ValueError(
             f"the caption has {words:,} words in {len(text):,} characters (at most {MAX_WORDS:,}"
             f" and {MAX_CHARACTERS:,})"
         )
     return text if any(map(str.isprintable, text)) else ""
+
+
+def _words(text: str) -> int:
+    """Words, or characters where a script has no spaces; only words of what is far too long."""
+    return len(text.split() if len(text) > MAX_CHARACTERS else caption_units(text))

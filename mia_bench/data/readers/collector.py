@@ -63,7 +63,9 @@ class Pairs:
             return self.skip(name, f"cannot be read: {error.strerror}", broken=True)
         id_ = sample_id(self.source, data)
         text = choose(texts, self.rule, id_)
-        return self.items.append(Item(id_, text, name, partial(load, path), pool, label=label))
+        raw = _raw(path, load)
+        item = Item(id_, text, name, partial(load, path), pool, label=label, raw=raw)
+        return self.items.append(item)
 
     def add_bytes(
         self,
@@ -73,17 +75,18 @@ class Pairs:
         load: Callable[[int], Image.Image],
         pool: str = "",
         label: str = "",
+        raw: Callable[[], bytes] | None = None,
     ) -> None:
         """A picture whose bytes are `data`, inside another file, and how it is read again."""
         id_ = sample_id(self.source, data)
         try:
             text = choose(candidates(caption), self.rule, id_)
         except NoCaptionError as error:
-            self.skip_captionless(name, error, id_, load, pool, label)
+            self.skip_captionless(name, error, id_, load, pool, label, raw)
         except ValueError as error:
             self.skip(name, str(error), broken=True)
         else:
-            self.items.append(Item(id_, text, name, load, pool, label=label))
+            self.items.append(Item(id_, text, name, load, pool, label=label, raw=raw))
 
     def skip(self, name: str, reason: str, *, broken: bool = False) -> None:
         self.skipped.append(Skip(name, reason, broken))
@@ -131,12 +134,19 @@ class Pairs:
         load: Callable[[int], Image.Image],
         pool: str,
         label: str,
+        raw: Callable[[], bytes] | None = None,
     ) -> None:
         """Skip a picture that lacks nothing but a caption."""
         self.skip(name, str(error), broken=True)
-        self.captionless.append(partial(Item, id_, "", name, load, pool, None, label))
+        self.captionless.append(partial(Item, id_, "", name, load, pool, None, label, raw))
 
     def _read(self, path: Path, name: str, load: Load, pool: str, label: str) -> Item:
         """A picture without a caption. Raises ValueError or OSError where it cannot be read."""
         id_ = sample_id(self.source, self.inside(path).read_bytes())
-        return Item(id_, "", name, partial(load, path), pool, label=label)
+        raw = _raw(path, load)
+        return Item(id_, "", name, partial(load, path), pool, label=label, raw=raw)
+
+
+def _raw(path: Path, load: Load) -> Callable[[], bytes] | None:
+    """Reads the file at `path` again; None where `load` draws it."""
+    return path.read_bytes if load is read_picture else None

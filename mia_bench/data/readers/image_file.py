@@ -61,8 +61,8 @@ def decode(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore")
             # a library may have let Pillow make up what a truncated file lacks (WeasyPrint does)
             ImageFile.LOAD_TRUNCATED_IMAGES = False
-            with Image.open(BytesIO(data), formats=_formats()) as image:
-                _check_size(image)
+            with Image.open(BytesIO(data), formats=formats()) as image:
+                check_size(image)
                 image.seek(0)
                 return _upright(to_rgb(_eight_bit(image)), _orientation(image))
     except Image.DecompressionBombError as error:
@@ -85,7 +85,8 @@ def _unknown_format(data: bytes) -> str:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are opened, those of installed extras included."""
     Image.init()  # which AVIF is not a part of everywhere
     _add_plugins()
     return tuple(name for name in (*FORMATS, *OPTIONAL_FORMATS) if name in Image.OPEN)
@@ -101,7 +102,8 @@ def _add_plugins() -> None:
         import pillow_jxl  # noqa: F401  registers itself
 
 
-def _check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image) -> None:
+    """Raises ValueError for what the header promises and nothing here can use."""
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} is larger than {MAX_PIXELS:,} pixels")
     require_usable_size(image.size)

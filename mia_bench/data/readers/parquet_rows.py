@@ -97,13 +97,13 @@ def add_table(
         name = names[row]
         if keep is not None and not keep(name):
             continue
-        load = partial(_load, table, row, columns.image)
+        load, raw = _readers(table, row, columns.image)
         try:
             data = _bytes(record[columns.image])
             captions = candidates(_several([record[column] for column in present]))
         except NoCaptionError as error:
             pairs.skip_captionless(
-                name, error, sample_id(pairs.source, data), load, pool, labels[row]
+                *(name, error, sample_id(pairs.source, data), load, pool, labels[row], raw)
             )
             continue
         except ValueError as error:
@@ -114,9 +114,9 @@ def add_table(
         first.setdefault(id_, (name, row))
         told.setdefault(id_, set()).add(labels[row])
     for id_, (name, row) in first.items():
-        load, label = partial(_load, table, row, columns.image), joined(told[id_])
+        load, raw = _readers(table, row, columns.image)
         text = choose(texts[id_], pairs.rule, id_)
-        pairs.items.append(Item(id_, text, name, load, pool, label=label))
+        pairs.items.append(Item(id_, text, name, load, pool, label=joined(told[id_]), raw=raw))
 
 
 def _labels(pairs: Pairs, table: Any, split: str) -> list[str]:
@@ -254,5 +254,16 @@ def _bytes(value: Any) -> bytes:
     raise ValueError("the picture is not in the table" if data is None else "holds no picture")
 
 
+def _readers(
+    table: Any, row: int, column: str
+) -> tuple[Callable[[int], Image.Image], Callable[[], bytes]]:
+    """What decodes the picture of a row, and what reads its bytes."""
+    return partial(_load, table, row, column), partial(_raw, table, row, column)
+
+
 def _load(table: Any, row: int, column: str, _: int) -> Image.Image:
-    return decode(_bytes(table[row][column]))
+    return decode(_raw(table, row, column))
+
+
+def _raw(table: Any, row: int, column: str) -> bytes:
+    return _bytes(table[row][column])

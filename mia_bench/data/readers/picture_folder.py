@@ -254,4 +254,4 @@ def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) 
             told = next((sample.facts[c] for c in columns if sample.facts.get(c)), None)
             lines = [line for line in text_lines(sample.caption or "") if line.strip()]
             label = label_of(sample.facts.get(column)) or "" if column else ""
-            pairs.add_bytes(name, sample.data, lines or told, sample.load, pool, label)
+            pairs.add_bytes(name, sample.data, lines or told, sample.load, pool, label, sample.raw)

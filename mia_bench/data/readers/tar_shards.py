@@ -25,10 +25,11 @@ CAPTION_SUFFIXES = (".txt", ".caption")
 
 @dataclass
 class Sample:
-    """The files of one key: where its picture lies, its captions and other facts, its problem."""
+    """The files of one key: what reads its picture and bytes, captions, other facts, problem."""
 
     name: str
     load: Any = None
+    raw: Any = None
     data: bytes = b""
     caption: Any = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +82,7 @@ def _take(
     if suffix in EXTENSIONS:
         sample.data = data
         sample.load = partial(_load, path, member.offset_data, member.size)
+        sample.raw = partial(_raw, path, member.offset_data, member.size)
         return
     try:
         text = decode_text(data)
@@ -94,6 +96,10 @@ def _take(
 
 
 def _load(path: Path, offset: int, size: int, _: int = 0) -> Image.Image:
+    return decode(_raw(path, offset, size))
+
+
+def _raw(path: Path, offset: int, size: int) -> bytes:
     with path.open("rb") as archive:
         archive.seek(offset)
-        return decode(archive.read(size))
+        return archive.read(size)

@@ -26,3 +26,14 @@ def combined_score(scores: ArrayLike) -> Floats:
         raise ValueError(f"scores have shape {table.shape}: pass (attacks, N), one attack or more")
     ranks: NDArray[np.float64] = rankdata(table, axis=1)
     return np.asarray(ranks.mean(axis=0) / (table.shape[1] + 1))
+
+
+def placed_score(scores: ArrayLike, among: ArrayLike) -> Floats:
+    """(M,) combined scores that rows of scores (attacks, M) would have, each added alone to the N
+    rows of `among` (attacks, N). Raises ValueError for shapes that do not belong together."""
+    added, table = np.asarray(scores, dtype=np.float64), np.asarray(among, dtype=np.float64)
+    if added.ndim != 2 or table.ndim != 2 or len(added) != len(table):
+        raise ValueError(f"scores have shapes {added.shape} and {table.shape}: attacks differ")
+    below = (table[:, None, :] < added[:, :, None]).sum(axis=2)
+    equal = (table[:, None, :] == added[:, :, None]).sum(axis=2)
+    return np.asarray((below + equal / 2 + 1).mean(axis=0) / (table.shape[1] + 2))

@@ -31,11 +31,17 @@ def test_texts_and_numbers_are_captions(value: object, found: list[str]) -> None
         (b"\xff", "not UTF-8"),
         ("word " * 1_001, "has 1,001 words"),
         ("x" * 10_001, "in 10,001 characters"),
+        ("猫" * 1_001, "has 1,001 words"),
     ],
 )
 def test_what_is_no_caption_says_why(value: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         candidates(value)
+
+
+def test_a_long_caption_of_few_words_is_one() -> None:
+    assert candidates("词" * 1_000) == ["词" * 1_000]
+    assert candidates("x" * 5_000) == ["x" * 5_000]
 
 
 def test_one_of_several_by_the_stated_rule() -> None:

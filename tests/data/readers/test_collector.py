@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from corpus import encode, picture
 from miniature import write
+from PIL import Image
 
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.source import Skip, sample_id
@@ -23,6 +24,16 @@ def test_a_pair_has_the_id_of_its_bytes_and_one_caption(pairs: Pairs) -> None:
     (item,) = pairs.listing().items
     assert item.sample_id == sample_id("x", encode(picture(0)))
     assert (item.name, item.caption, item.pool) == ("a.png", "the longest of them", "train")
+
+
+def test_a_picture_file_can_be_read_again_and_a_drawing_cannot(pairs: Pairs) -> None:
+    (pairs.root / "a.png").write_bytes(b"the bytes")
+    pairs.add(pairs.root / "a.png", "one")
+    pairs.add(pairs.root / "a.png", "drawn", load=lambda path, _: Image.open(path))
+    file, drawing = pairs.items
+    assert file.raw is not None
+    assert file.raw() == b"the bytes"
+    assert drawing.raw is None
 
 
 def test_what_cannot_be_used_is_skipped_with_a_reason(pairs: Pairs, tmp_path: Path) -> None:

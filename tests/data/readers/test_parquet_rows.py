@@ -36,6 +36,8 @@ def test_pictures_as_the_hub_writes_them(tmp_path: Path) -> None:
     ]
     assert made.items[1].sample_id == sample_id("x", encode(picture(1)))
     assert made.items[1].load(64).tobytes() == picture(1).tobytes()
+    assert made.items[1].raw is not None
+    assert made.items[1].raw() == encode(picture(1))
 
 
 def test_raw_bytes_and_several_caption_columns(tmp_path: Path) -> None:

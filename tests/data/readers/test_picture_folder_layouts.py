@@ -137,7 +137,7 @@ def test_formats_of_the_extra_are_read_where_it_is_installed(package, kind) -> N
 def test_formats_of_the_extra_are_named_without_it(data, kind, monkeypatch) -> None:
     from mia_bench.data.readers import image_file
 
-    monkeypatch.setattr(image_file, "_formats", lambda: ("PNG",))
+    monkeypatch.setattr(image_file, "formats", lambda: ("PNG",))
     with pytest.raises(ValueError, match=rf"a {kind} picture, .*mia_bench\[formats\]"):
         decode(data)
 

@@ -35,6 +35,7 @@ def test_files_of_one_key_are_one_sample(tmp_path: Path) -> None:
     first, second = samples(shard(tmp_path / "0.tar", files))
     assert (first.name, first.caption, first.facts) == ("00", "a cat", {"url": "u"})
     assert (second.name, second.caption) == ("../01", "a dog")
+    assert first.raw() == second.raw() == image
     assert first.load().tobytes() == picture(1).convert(first.load().mode).tobytes()
 
 

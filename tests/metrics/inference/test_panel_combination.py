@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mia_bench.metrics.inference.panel_combination import combined_score
+from mia_bench.metrics.inference.panel_combination import combined_score, placed_score
 
 
 def test_the_formula_by_hand():
@@ -23,3 +23,14 @@ def test_scales_do_not_matter():
 def test_other_shapes_are_refused(scores):
     with pytest.raises(ValueError, match="shape"):
         combined_score(scores)
+
+
+def test_a_placed_score_is_that_of_the_row_added_alone():
+    rng = np.random.default_rng(3)
+    table, added = rng.integers(0, 9, (3, 20)).astype(float), rng.integers(-2, 11, (3, 6))
+    placed = placed_score(added, table)
+    for j in range(6):
+        alone = combined_score(np.column_stack([table, added[:, j]]))
+        assert placed[j] == pytest.approx(alone[-1])
+    with pytest.raises(ValueError, match="attacks differ"):
+        placed_score(added[:2], table)

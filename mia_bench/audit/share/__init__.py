@@ -1,0 +1,1 @@
+"""How much of a data owner's set was used."""
