@@ -132,7 +132,7 @@ def test_a_model_is_fetched_once(served):
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_moved_id_leads_to_the_model(served, pipeline):
+def test_a_moved_id_leads_to_the_model(pipeline):
     hub.fetch("someone/old")
     found = hub.locate("someone/old")
     assert (found / UNET).read_bytes() == (pipeline / UNET).read_bytes()
