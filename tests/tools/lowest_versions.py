@@ -68,7 +68,17 @@ def install(versions: Path, folder: Path) -> Path:
     lines = versions.read_text(encoding="utf-8").splitlines()
     own = [line for line in lines if line[:1].isalnum() and not of_torch(line)]
     kept.write_text("\n".join(own) + "\n", encoding="utf-8")
-    words = ["uv", "pip", "install", "--quiet", "--no-deps", "--python", str(python), "-r", str(kept)]
+    words = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--python",
+        str(python),
+        "-r",
+        str(kept),
+    ]
     subprocess.run(words, check=True)
     return python
 
