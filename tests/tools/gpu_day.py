@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = "tests/contracts/test_gpu.py"
 MOST_BYTES = 60_000_000
 ARCHIVE, SITE = "packages.tar.xz", "site"
+XZ_PRESET = 4  # of 9: higher ones take minutes longer
 LEFT = 3  # exit status: the same command goes on
 LAST_TEST_SECONDS = 120  # no test begins when less is left
 PRESENT = ("torch", "torchvision", "numpy")
@@ -157,7 +158,7 @@ def download(versions: dict[str, str | None], python: str, wheels: Path) -> None
 def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
     """Write the files of `wheels` but the dropped ones; bytes before compression by wheel."""
     sizes: dict[str, int] = {}
-    with tarfile.open(archive, "w:xz") as packed:
+    with tarfile.open(archive, "w:xz", preset=XZ_PRESET) as packed:
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as files:
                 for name in kept(files.namelist()):
