@@ -21,10 +21,10 @@ AS_IT_IS = ("torch", "torchvision")  # as large as everything else together, and
 NOT_TESTED = ("noto-cjk-sans-jp-regular",)  # a font
 TEST_TOOLS = ("pytest>=8.3", "hypothesis>=6.115", "scikit-image>=0.24")
 SMOKE = (
-    *("tests/metrics", "tests/storage", "tests/models/test_stable_diffusion.py"),
-    *("tests/target", "tests/training/test_finetune.py", "tests/evaluation", "tests/config"),
-    *("tests/contracts/test_attack_contract.py", "tests/contracts/test_golden_keys.py"),
-    *("tests/data/test_parquet.py", "tests/models/test_lora.py", "tests/mitigations"),
+    *("tests/models/test_stable_diffusion.py", "tests/models/test_lora.py"),
+    *("tests/training/test_finetune.py", "tests/target/test_model.py", "tests/metrics/test_roc.py"),
+    *("tests/data/test_parquet.py", "tests/contracts/test_golden_keys.py"),
+    *("tests/evaluation/test_score_run.py", "tests/cli/test_run.py"),
 )
 
 
@@ -99,6 +99,7 @@ def main(words: list[str]) -> int:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     # warnings of old versions are not the question
     tests = [str(python), "-m", "pytest", "-q", "-m", "not slow and not long", "-W", "default"]
+    tests += ["--continue-on-collection-errors"]
     return subprocess.run([*tests, *SMOKE], cwd=ROOT, env=env).returncode
 
 

@@ -100,8 +100,9 @@ def group(
     """Group label of each of N rows: the smallest sample id of its component.
 
     Labels do not depend on the order of the rows. Hashes are looked up in an index
-    (hamming_index.py: a million random ones in 12 s of a core), memory O(N). With `small` ((N, 768) thumbnails)
-    rows at an RMSE of at most `max_rmse` are linked as well, after all pairs: time O(N^2).
+    (hamming_index.py: a million random ones in 12 s of a core), memory O(N). With `small` ((N, 768)
+    thumbnails) rows at an RMSE of at most `max_rmse` are linked as well, after all pairs were
+    compared: time O(N^2).
     `links`: image, caption, both or none; None: both, where captions are of one picture each, see
     `telling_captions`.
     """
