@@ -5,7 +5,8 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rest test-all test-real test-gpu lint types check docs report browser seeds mitigations mitigations-full \
+.PHONY: help run test test-rest test-all test-real test-gpu gpu-day \
+  gpu-day-packages test-lowest test-slurm test-ray lint types check docs report browser seeds mitigations mitigations-full \
   faults faults-short fuzz reproduce vulnerabilities honesty mutants coverage launchers dashboard tiny tiny-flow bench \
   bench-scale clean
 
@@ -34,6 +35,21 @@ test-real: .venv/installed ## models of the real size with random weights (15 mi
 
 test-gpu: .venv/installed ## one CUDA device: scores, noise, precisions, memory, graphs, whole runs
 	$(BIN)/python -m pytest -m gpu -rs tests/contracts/test_gpu.py
+
+gpu-day-packages: .venv/installed ## what a machine with CUDA and torch lacks, in one archive of at most 60 MB: FOR=3.12
+	$(BIN)/python tests/tools/gpu_day.py gather python=$(or $(FOR),3.12) $(if $(PRESENT),present=$(PRESENT))
+
+gpu-day: ## on that machine: test-gpu and bench gpu in parts of nine minutes, into docs/gpu.json
+	while $(PYTHON) tests/tools/gpu_day.py run; status=$$?; [ $$status = 3 ]; do :; done; exit $$status
+
+test-lowest: ## a smoke set with the lowest direct versions that pyproject.toml allows; torch as it is
+	$(PYTHON) tests/tools/lowest_versions.py
+
+test-slurm: .venv/installed ## a sweep through a one-node Slurm (needs slurmctld, slurmd, munged)
+	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_engines.py -k slurm
+
+test-ray: .venv/installed ## a sweep through Ray (needs ray and hydra-ray-launcher)
+	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_engines.py -k ray
 
 lint: .venv/installed ## ruff: lint and format; import-linter: layers
 	$(BIN)/ruff check .

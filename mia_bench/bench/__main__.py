@@ -7,11 +7,15 @@ parallel_models (two processes, a model each), resume (100,000 rows, killed half
 docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a CPU). A part's
 figures replace its earlier ones; the others stay. Nothing else should run meanwhile; where it does,
 clock=process counts processor time alone.
+
+`bench gpu` measures networks of real size on one GPU into docs/gpu.json, in steps that resume: see
+`bench gpu --help`.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +50,13 @@ COMMAND = Command(
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    run_command(COMMAND, _measure, words)
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] == "gpu":
+        from mia_bench.bench.gpu.command import main as measure_gpu
+
+        measure_gpu(words[1:])
+    else:
+        run_command(COMMAND, _measure, words)
 
 
 def _measure(words: Sequence[str]) -> None:

@@ -84,8 +84,7 @@ def sharing(workload: Workload, attacks: list[Attack], rounds: int) -> Sharing:
 
     Of a `cached()` workload nothing is encoded; others encode in every pass, as separate runs do.
     """
-    # Attacks that read the same features, such as clid and clid_vec, count once.
-    distinct = list({(type(a), str(query_fields(a))): a for a in attacks}.values())
+    distinct = distinct_attacks(attacks)
     shared = _evaluations(workload, lambda: _one_pass(workload, distinct))
     separate = sum(_evaluations(workload, lambda a=a: _one_pass(workload, [a])) for a in distinct)  # type: ignore[misc]
     workload.target.forget()
@@ -96,6 +95,11 @@ def sharing(workload: Workload, attacks: list[Attack], rounds: int) -> Sharing:
 
     time = ratio(lambda: _one_pass(workload, distinct), separate_passes, rounds)
     return Sharing(time, shared / separate)
+
+
+def distinct_attacks(attacks: list[Attack]) -> list[Attack]:
+    """Attacks that read the same features, such as clid and clid_vec, once, as a run makes them."""
+    return list({(type(a), str(query_fields(a))): a for a in attacks}.values())
 
 
 def _one_pass(workload: Workload, attacks: list[Attack]) -> None:

@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mia_bench.config.hub_messages import hub_reason, refuse_full_disk
 from mia_bench.models.weight_files import read_config, weights
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle, refusal
@@ -30,6 +31,7 @@ PINNED_COMMITS = {  # commits that model.revision=pinned stands for
     "stabilityai/stable-diffusion-2-1": "5cae40e6a2745ae2b01ad92ae5043f95f23644d6",
     "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
 }
+NEWEST = "model.revision=null"
 NOT_CONTACTED = "was not contacted: HF_HUB_OFFLINE is set"
 TEXT_PARTS = {  # parts without weights -> files of which one is needed
     "scheduler": ("scheduler_config.json",),
@@ -207,6 +209,9 @@ def download(
     """(whether the hub answered, why there is no download).
 
     Parts of which nothing is `wanted` in the repository are fetched by the patterns `plain`.
+
+    Raises:
+        MiaError: the disk is full, or not to be written to.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -218,18 +223,18 @@ def download(
         names = [file.rfilename for file in info.siblings or []]
         if plain and (pickles := _only_pickles(names)):
             return True, pickles
+        if not any(fnmatch(name, pattern) for name in names for pattern in wanted):
+            return (
+                True,
+                f"has no {' or '.join(wanted[:3])}, but {', '.join(names[:5]) or 'nothing'}",
+            )
         if plain:
             wanted = [*wanted, *_instead_of_variant(names, wanted, plain)]
         echo(f"fetching {repo}: {_size(info, wanted)}, licence {_licence(info)}")
         snapshot_download(repo, revision=revision, allow_patterns=wanted)
-    except HfHubHTTPError as error:
-        return True, _first_line(error)
-    except OSError as error:
-        if error.errno is not None:  # a full disk is not a lost network
-            raise
-        return False, _first_line(error)
-    except Exception as error:  # whatever the HTTP library in use calls a failed connection
-        return False, _first_line(error)
+    except Exception as error:  # the hub's, or what the HTTP library calls a failed connection
+        refuse_full_disk(error)
+        return isinstance(error, HfHubHTTPError), hub_reason(error, repo, revision, NEWEST)
     return True, None
 
 
@@ -316,11 +321,6 @@ def _size(info: Any, wanted: list[str]) -> str:
 def _licence(info: Any) -> str:
     card = info.card_data or {}
     return str(card.get("license") or "not stated")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
 
 def absent(

@@ -1,4 +1,5 @@
-"""A GPU answers as the CPU does: scores, noise, precisions, real out-of-memory, graphs, whole runs.
+"""A GPU answers as the CPU does: scores, noise, precisions, real out-of-memory, graphs, whole runs
+(full, adapters, private), kills, jobs that take turns, networks of real width.
 
 `make test-gpu` runs all of it on a machine with CUDA and says why it is skipped elsewhere. The
 rehearsals on a CPU, at the same sizes and for few attacks, run with every `make test`.
@@ -8,17 +9,21 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from attack_nodes import NODES
+from jobs import STARTED, Job, start, steps_shown
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
+from mia_bench.bench.gpu import networks
 from mia_bench.config.instantiate import build
+from mia_bench.models.lora import add_lora
 from mia_bench.target import Batch, Query, Target, grid_mse
 from mia_bench.target.precision import scoring_in
 
@@ -148,6 +153,54 @@ def test_compiled_and_captured_networks_answer_alike(mode, device, twins, random
         assert torch.allclose(residuals(there, batch), expected, rtol=DEVICES_AGREE)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_images_are_encoded_in_float32_whatever_surrounds_it(device):
+    """Latents are cached, and shared by runs of every dtype."""
+    target = networks.target(networks.SPECS["sdxl"]["small"], torch.device(device))
+    image = networks.pictures(networks.SPECS["sdxl"]["small"], 2).image.to(device)
+    exact = target.encode(image)
+    with torch.autocast(device, torch.bfloat16):
+        assert torch.equal(target.encode(image), exact)
+    target.compute_in(torch.bfloat16)
+    assert torch.equal(target.encode(image), exact)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("model", networks.MODELS)
+def test_networks_of_real_width_answer_and_learn(model, device):
+    """On a GPU of real size, here narrow: predictions in half precision, one training step."""
+    size = "real" if device == "cuda" else "small"
+    spec = networks.SPECS[model][size]
+    workload = networks.workload(spec, 2, torch.device(device))
+    target, batch = workload.target, workload.batch
+    expected = residuals(target, batch, (300, 700))
+    assert expected.isfinite().all()
+    target.compute_in(torch.bfloat16)
+    assert torch.allclose(residuals(target, batch, (300, 700)), expected, rtol=0.05)
+    target.compute_in(torch.float32)
+    _learns(target, batch, spec.recipe)
+
+
+def _learns(target: Target, batch: Batch, recipe: Any) -> None:
+    """One step of every weight, or of adapters, under autocast: gradients are finite."""
+    unet: Any = target.unet.train()
+    if recipe.get("lora_rank"):
+        add_lora(unet, recipe["lora_rank"])
+    if recipe.get("gradient_checkpointing"):
+        unet.enable_gradient_checkpointing()
+    z0, cond = target.view(batch).z0, target.embed(batch.caption)
+    eps = target.noise(batch.sample_id, 300)
+    t = torch.full((len(batch),), 300, device=target.device)
+    with torch.autocast(target.device.type, torch.bfloat16):
+        z_t, time = target.add_noise(z0, eps, 300), target.schedule.network_time(t)
+        raw = target.predictor.call(unet, z_t, time, cond.hidden, cond.extra)
+    (raw.float() - eps).square().mean().backward()
+    trained = [p for p in unet.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is None or p.grad.isfinite().all() for p in trained)
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in trained)
+
+
 RECIPES = {
     "full": (),
     "lora": ("finetune.lora_rank=4",),
@@ -169,3 +222,59 @@ def test_a_whole_run_trains_and_scores(recipe, device, run_python, small_overrid
     assert all(0 <= json.loads(text)["auroc"]["value"] <= 1 for text in before)
     run_python("-m", "mia_bench", *words)
     assert [path.read_bytes() for path in metrics] == before
+
+
+@pytest.fixture
+def _nothing_goes_on() -> Iterator[None]:
+    """What a test that failed left running."""
+    yield
+    while STARTED:
+        STARTED.pop().kill()
+
+
+def words_of(device: str, small_overrides: tuple[str, ...], *more: str) -> tuple[str, ...]:
+    trainer = "trainer=gpu" if device == "cuda" else "trainer=cpu"
+    fast = ("eval.base_rows=[]", "eval.blind_rows=false", "attack=[loss,pia]")
+    return (trainer, *small_overrides[1:], *fast, *more)
+
+
+def aurocs(outputs: Path) -> list[float]:
+    files = sorted(outputs.glob("runs/*/*/*/metrics.json"))
+    return [json.loads(file.read_text())["auroc"]["value"] for file in files]
+
+
+@pytest.mark.usefixtures("_nothing_goes_on")
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.long), CUDA])
+def test_a_killed_run_goes_on_to_the_same_scores(device, small_overrides, tmp_path):
+    """Killed while it trains; on a GPU sums of other orders leave the last digits free."""
+    more = ("finetune.steps=8", "finetune.checkpoint_every=2", "trainer.parallel_models=false")
+    words = [w for w in words_of(device, small_overrides) if not w.startswith("finetune.steps")]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    job = start(killed, *words, *more)
+    assert job.until(lambda: steps_shown(job) >= 4), job.said[-3000:]
+    job.kill()
+    assert list(killed.glob("targets/*.tmp/last.ckpt"))
+    for outputs in (killed, whole):
+        assert _finished(start(outputs, *words, *more))
+    assert len(aurocs(whole)) == 2
+    assert aurocs(killed) == pytest.approx(aurocs(whole), abs=0.0 if device == "cpu" else 0.1)
+
+
+@pytest.mark.usefixtures("_nothing_goes_on")
+@pytest.mark.parametrize("device", [CUDA])
+def test_two_jobs_take_turns_on_one_gpu(device, small_overrides, tmp_path):
+    """Both are started at once with one slot; both finish, each with the scores of its seed."""
+    jobs = [
+        start(
+            tmp_path / str(seed),
+            *words_of(device, small_overrides, f"seed={seed}", "trainer.gpu_slots=1"),
+        )
+        for seed in (0, 1)
+    ]
+    assert all(_finished(job) for job in jobs)
+    assert all(len(aurocs(tmp_path / str(seed))) == 2 for seed in (0, 1))
+
+
+def _finished(job: Job) -> bool:
+    assert job.finish() == 0, job.said[-4000:]
+    return True

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mia_bench.config.hub_messages import hub_reason, refuse_full_disk
 from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.data.split.near_duplicates import tracked
@@ -91,7 +92,10 @@ def describe(weights: Path, items: Sequence[Item]) -> list[str]:
 
 
 def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path, str]:
-    """(folder with the weights, what identifies them: their content, or the hub's commit)."""
+    """(folder with the weights, what identifies them: their content, or the hub's commit).
+
+    Raises Missing where they cannot be had, MiaError where the disk is full.
+    """
     folder = Path(captioner).expanduser()
     if folder.is_dir():
         files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
@@ -108,12 +112,13 @@ def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path, str]:
                 repo, revision=revision or None, allow_patterns=wanted, local_files_only=local
             )
         except Exception as failure:  # the hub's errors differ between its versions
+            refuse_full_disk(failure)
             error = failure
             continue
         return Path(snapshot), f"{repo}@{Path(snapshot).name}"
     raise Missing(
         f"{key}{captioner}: not a folder, and not available from the hub"
-        f" ({str(error).partition(chr(10))[0]}). Fetch it where there is a network with hf download"
-        f" {repo}, or name a folder with config, processor and .safetensors weights."
+        f" ({hub_reason(error, repo, revision or None)}). Fetch it where there is a network with"
+        f" hf download {repo}, or name a folder with config, processor and .safetensors weights."
         " A file of captions works now."
     ) from error

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mia_bench.config.hub_messages import hub_reason, refuse_full_disk
 from mia_bench.utils.errors import Missing
 from mia_bench.utils.terminal import echo
 
@@ -82,7 +83,7 @@ def _snapshot(wanted: HubFiles) -> Path | None:
 def fetch(wanted: HubFiles, advice: str) -> list[Path]:
     """The files, from the cache or the hub; what is downloaded is printed first.
 
-    Raises Missing with `advice` when they are in neither.
+    Raises Missing with `advice` when they are in neither, MiaError when the disk is full.
     """
     if paths := cached(wanted):
         return paths
@@ -107,7 +108,8 @@ def fetch(wanted: HubFiles, advice: str) -> list[Path]:
         )
     except Missing:
         raise
-    except Exception as error:  # no network, no such repository, gated, offline mode, a full disk
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
+    except Exception as error:  # no network, no such repository, gated, offline mode
+        refuse_full_disk(error)
+        why = hub_reason(error, f"datasets/{wanted.repo}", wanted.revision)
         raise Missing(f"{wanted} cannot be had from the hub ({why}). {advice}") from error
     return [folder / name for name in names]

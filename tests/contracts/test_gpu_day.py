@@ -1,0 +1,111 @@
+"""The script of the GPU day, rehearsed on a CPU: what it gathers, how it stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import gpu_day
+
+from mia_bench.bench.gpu import results
+from mia_bench.bench.gpu.results import StepResult
+
+QUICK = "not gpu and not long"
+
+
+@pytest.fixture
+def wheel(tmp_path) -> Callable[..., Path]:
+    """wheel(name, *files): a wheel in tmp_path/wheels whose files hold their own names."""
+
+    def build(name: str, *files: str) -> Path:
+        path = tmp_path / "wheels" / f"{name}-1-py3-none-any.whl"
+        path.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in files:
+                archive.writestr(file, file)
+        return path
+
+    return build
+
+
+def test_the_archive_holds_what_is_installed_without_what_is_not_needed(wheel, tmp_path):
+    kept = ["a/__init__.py", "a/_fast.so", "a-1.dist-info/METADATA", "a-1.data/purelib/a/more.py"]
+    left = ["a/tests/test_x.py", "a/_fast.pyx", "a/include/x.h", "a-1.data/scripts/a", "a/x.pyi"]
+    archive = tmp_path / "day" / gpu_day.ARCHIVE
+    archive.parent.mkdir()
+    sizes = gpu_day.pack([wheel("a", *kept, *left)], archive)
+    assert sizes == {"a-1-py3-none-any.whl": sum(map(len, kept))}
+    site = gpu_day.unpacked(archive.parent)
+    files = {p.relative_to(site).as_posix() for p in site.rglob("*") if p.is_file()}
+    assert files == {*kept[:3], "a/more.py"}
+    assert gpu_day.unpacked(archive.parent) == site  # once
+
+
+def test_what_would_carry_a_second_torch_is_not_gathered():
+    lacking = gpu_day.lacking(gpu_day.present_names(None))
+    assert "xgboost-cpu" in lacking
+    assert not {"torch", "torchvision", "numpy", "xgboost", "triton"} & lacking.keys()
+    assert not any(name.startswith("nvidia") for name in lacking)
+    assert {"diffusers", "lightning", "pytest", "hypothesis"} <= lacking.keys()
+
+
+def test_packages_over_there_are_left_out(tmp_path):
+    listing = tmp_path / "pip.txt"
+    listing.write_text(
+        "Package    Version\n---------- -------\ndiffusers 0.36.0\nScikit_Learn 1.9\n"
+    )
+    present = gpu_day.present_names(str(listing))
+    assert {"diffusers", "scikit-learn"} <= present
+    assert not {"diffusers", "scikit-learn"} & gpu_day.lacking(present).keys()
+
+
+def test_an_archive_that_is_too_large_says_what_makes_it_so(wheel, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_day, "lacking", lambda _: {})
+    monkeypatch.setattr(gpu_day, "MOST_BYTES", 10)
+    folder = tmp_path / "day"
+    wheels = folder / "wheels-3.12"
+    wheels.mkdir(parents=True)
+    wheel("large", "large/data.bin").rename(wheels / "large-1-py3-none-any.whl")
+    with pytest.raises(gpu_day.GpuDayError, match=r"largest .*large-1.*present=FILE"):
+        gpu_day.gather("3.12", None, folder)
+    with tarfile.open(folder / gpu_day.ARCHIVE) as archive:
+        assert archive.getnames() == ["large/data.bin"]
+
+
+def test_a_step_that_waits_keeps_the_day_open(tmp_path):
+    out = tmp_path / "gpu.json"
+    figures = results.open_figures(out, "small")
+    names = range(gpu_day.expected_steps(is_gpu=bool(figures.machine["is_gpu"])))
+    figures.steps |= {str(i): StepResult(1, 1.0, {"x": 1.0}) for i in names}
+    results.save(figures, out)
+    assert not gpu_day.steps_left(out)
+    figures.steps["0"] = StepResult(1)
+    results.save(figures, out)
+    assert gpu_day.steps_left(out)
+    figures.steps["0"] = StepResult(results.MOST_ATTEMPTS)
+    results.save(figures, out)
+    assert not gpu_day.steps_left(out)
+
+
+@pytest.mark.long
+def test_tests_stop_in_time_and_go_on_with_the_others(tmp_path, run_python):
+    """Without a second left one test runs and no other begins; the next part runs the others."""
+    out = tmp_path / "gpu.json"
+    tests = f"{QUICK} and not slow"
+    words = ["size=small", f"out={out}", f"folder={tmp_path / 'day'}", f"tests={tests}"]
+    script = str(Path(gpu_day.__file__))
+    first = run_python(script, "run", "limit=119", *words, check=False)
+    assert first.returncode == gpu_day.LEFT, first.stdout + first.stderr
+    outcomes = json.loads(out.read_text())["tests"]
+    assert len(outcomes) == 1
+    assert set(outcomes.values()) <= {"passed", "skipped"}
+    second = run_python(script, "run", "limit=150", *words, check=False)
+    assert second.returncode in (0, gpu_day.LEFT), second.stdout + second.stderr
+    assert len(json.loads(out.read_text())["tests"]) > 1

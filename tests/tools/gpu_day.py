@@ -1,0 +1,341 @@
+"""Everything a machine with one GPU and torch can tell, in parts of at most nine minutes.
+
+    gpu_day.py gather [python=3.12] [present=FILE] [folder=build/gpu_day]
+    gpu_day.py run [size=real] [limit=540] [out=docs/gpu.json] [folder=build/gpu_day] [tests=gpu]
+
+`gather`, where there is a package index: packages that such a machine lacks, for its version of
+Python, in one archive of at most 60 MB without what this day does not need. `present` names a file
+with the output of `pip list` over there; without one, torch, torchvision, numpy and what they need
+are taken to be there. `run`, over there in a copy of this repository with the archive in place:
+`make test-gpu`, then `python -m mia_bench.bench gpu`, until `limit` seconds have passed. It ends
+with status 3 where something is left: the same command goes on with it. size=small with
+tests="not gpu and not long" rehearses on a CPU.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+TESTS = "tests/contracts/test_gpu.py"
+MOST_BYTES = 60_000_000
+ARCHIVE, SITE = "packages.tar.xz", "site"
+XZ_PRESET = 4  # of 9: higher ones take minutes longer
+LEFT = 3  # exit status: the same command goes on
+LAST_TEST_SECONDS = 120  # no test begins when less is left
+PRESENT = ("torch", "torchvision", "numpy")
+TEST_TOOLS = ("pytest", "hypothesis")
+# Requirements that no GPU test and no step of `bench gpu` imports.
+NOT_NEEDED = (
+    *("open-clip-torch", "timm", "noto-cjk-sans-jp-regular", "hf-xet", "datasets", "multiprocess"),
+    *("dill", "xxhash", "gitpython", "gitdb", "smmap", "sentry-sdk", "ftfy", "wcwidth"),
+)
+REPLACED = {"xgboost": "xgboost-cpu"}  # the same package without CUDA
+# Files that are read by those who build or test a package alone, or by parts not used here.
+DROPPED = (
+    *("*/tests/*", "*/test/*", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.hpp", "*.c", "*.cpp"),
+    *("*/include/*", "wandb/bin/*", "wandb/vendor/*", "matplotlib/mpl-data/sample_data/*"),
+    *("pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_substrait*"),
+    *("pyarrow/_substrait*", "pyarrow/_orc*", "pyarrow/_dataset_orc*", "pyarrow/*_gcsfs*"),
+    *("pyarrow/_s3fs*", "pyarrow/_azurefs*", "*/datasets/data/*", "*/datasets/images/*"),
+    *("scipy/datasets/*", "*.so.dbg"),
+)
+PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux1")
+
+
+class GpuDayError(Exception):
+    """What a person can act on, in a sentence."""
+
+
+# --- gather: where there is a package index
+
+
+def gather(python: str, present: str | None, folder: Path) -> Path:
+    """The archive of what is lacking over there.
+
+    Raises:
+        GpuDayError: a wheel cannot be had, or the archive is too large.
+    """
+    wheels = folder / f"wheels-{python}"
+    wheels.mkdir(parents=True, exist_ok=True)
+    download(lacking(present_names(present)), python, wheels)
+    archive, sizes = folder / ARCHIVE, pack(sorted(wheels.glob("*.whl")), folder / ARCHIVE)
+    size = archive.stat().st_size
+    print(f"{archive}: {size / 1e6:.1f} MB of {len(sizes)} packages for Python {python}")
+    if size > MOST_BYTES:
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+        raise GpuDayError(
+            f"{archive} has {size / 1e6:.0f} MB, at most {MOST_BYTES / 1e6:.0f} are wanted. The "
+            f"largest before compression: {', '.join(largest)}. Name what is there by present=FILE."
+        )
+    return archive
+
+
+def present_names(file: str | None) -> set[str]:
+    """Names of the packages over there: the first column of `pip list`, or what torch needs."""
+    if file is not None:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        return {canonical(re.split(r"[\s=]", line)[0]) for line in lines if line[:1].isalnum()}
+    return set().union(*(requirements(name) for name in PRESENT))
+
+
+def lacking(present: set[str]) -> dict[str, str | None]:
+    """Version here, by name, of what mia_bench and its tests require and is not `present`."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    wanted = set().union(*(requirements(name) for name in ("mia-bench", *TEST_TOOLS)))
+    versions: dict[str, str | None] = {}
+    for name in sorted(wanted - present - {"mia-bench"} - set(NOT_NEEDED)):
+        if name.startswith("nvidia-"):  # belong to a torch or to xgboost with CUDA
+            continue
+        try:
+            versions[REPLACED.get(name, name)] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def requirements(name: str, seen: set[str] | None = None) -> set[str]:
+    """`name` and all that it requires without extras, as far as it is installed here."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
+    seen = set() if seen is None else seen
+    if canonical(name) in seen:
+        return seen
+    seen.add(canonical(name))
+    try:
+        lines = requires(name) or []
+    except PackageNotFoundError:
+        return seen
+    for requirement in map(Requirement, lines):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            requirements(requirement.name, seen)
+    return seen
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def download(versions: dict[str, str | None], python: str, wheels: Path) -> None:
+    """The wheels of the versions here, those that are there already left out.
+
+    Raises:
+        GpuDayError: pip does not find one.
+    """
+    there = {canonical(path.name.split("-")[0]) for path in wheels.glob("*.whl")}
+    wanted = [
+        f"{name}=={version}" if version else name
+        for name, version in versions.items()
+        if canonical(name) not in there
+    ]
+    words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(wheels)]
+    words += ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
+    words += [word for p in PLATFORMS for word in ("--platform", f"{p}_x86_64")]
+    done = subprocess.run([*words, *wanted], capture_output=True, text=True) if wanted else None
+    if done is not None and done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise GpuDayError(
+            f"no wheel for Python {python}: {' '.join(lines)[:500]} Name what is installed over "
+            "there by present=FILE (the output of `pip list`)."
+        )
+
+
+def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
+    """Write the files of `wheels` but the dropped ones; bytes before compression by wheel."""
+    sizes: dict[str, int] = {}
+    with tarfile.open(archive, "w:xz", preset=XZ_PRESET) as packed:
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as files:
+                for name in kept(files.namelist()):
+                    data = files.read(name)
+                    entry = tarfile.TarInfo(placed(name))
+                    entry.size = len(data)
+                    packed.addfile(entry, io.BytesIO(data))
+                    sizes[wheel.name] = sizes.get(wheel.name, 0) + len(data)
+    return sizes
+
+
+def kept(names: list[str]) -> Iterator[str]:
+    """Names of files that are installed and not among the dropped."""
+    for name in names:
+        outside = ".data/" in name and "/purelib/" not in name and "/platlib/" not in name
+        dropped = any(fnmatch.fnmatch(name, pattern) for pattern in DROPPED)
+        if not name.endswith("/") and not outside and not dropped:
+            yield name
+
+
+def placed(name: str) -> str:
+    """Where a wheel's file is installed, from the folder of packages on."""
+    return re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", name)
+
+
+# --- run: over there
+
+
+def run(size: str, limit: float, out: Path, folder: Path, tests: str) -> int:
+    """One part: tests, then the benchmark. Returns 0 when nothing is left, else 3."""
+    deadline = time.monotonic() + limit
+    path = [str(unpacked(folder)), str(ROOT), str(ROOT / "tests/tools")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+    env |= {"GPU_DAY_OUT": str(out.absolute()), "GPU_DAY_SIZE": size}
+    env["GPU_DAY_SECONDS"] = str(limit - LAST_TEST_SECONDS)
+    words = ["-m", "pytest", "-q", "-p", "gpu_day", "-p", "no:cacheprovider", "-m", tests, TESTS]
+    if part(words, env, deadline) not in (0, 1, 5):  # passed, failed, nothing left to collect
+        return LEFT
+    words = ["-m", "mia_bench.bench", "gpu", f"size={size}", f"out={out.absolute()}"]
+    left = int(deadline - time.monotonic()) - LAST_TEST_SECONDS // 2
+    if left <= 0 or part([*words, f"limit={left}"], env, deadline) != 0:
+        return LEFT
+    return LEFT if steps_left(out) else 0
+
+
+def part(words: list[str], env: dict[str, str], deadline: float) -> int:
+    """Exit status of a command of this Python, ended at the deadline (then -1)."""
+    seconds = max(1.0, deadline - time.monotonic())
+    try:
+        done = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        print(f"ended after {seconds:.0f} s: {' '.join(words[:3])}")
+        return -1
+    return done.returncode
+
+
+def unpacked(folder: Path) -> Path:
+    """The folder of packages, unpacked once where an archive was gathered."""
+    site, archive = folder / SITE, folder / ARCHIVE
+    if archive.is_file() and not site.is_dir():
+        beside = folder / f"{SITE}.tmp"
+        with tarfile.open(archive) as packed:
+            packed.extractall(beside, filter="data")
+        beside.rename(site)
+    return site.absolute()
+
+
+def steps_left(out: Path) -> bool:
+    """Whether a step of the benchmark, or a test, is still to be done."""
+    stored = json.loads(out.read_text(encoding="utf-8"))
+    begun = stored["steps"].values()
+    waits = [s for s in begun if s["figures"] is None and s["error"] is None and s["attempts"] < 2]
+    return bool(waits) or len(begun) < expected_steps(stored["machine"]["is_gpu"])
+
+
+def expected_steps(is_gpu: bool) -> int:
+    from mia_bench.bench.gpu.steps import all_steps
+
+    return len(all_steps(("float32", "tf32", "bfloat16", "float16")[: 4 if is_gpu else 2]))
+
+
+# --- the plugin by which pytest writes outcomes down as they come, and stops in time
+
+_plugin: dict[str, Any] = {}
+
+
+def pytest_sessionstart(session: Any) -> None:
+    if "GPU_DAY_OUT" in os.environ:
+        _plugin["session"] = session
+        _plugin["deadline"] = time.monotonic() + float(os.environ["GPU_DAY_SECONDS"])
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Tests with an outcome are not run again; one that was begun and never ended has failed."""
+    if not _plugin:
+        return
+    outcomes = _outcomes()
+    for name, outcome in outcomes.items():
+        if outcome == "begun":
+            _record(name, "failed")
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in outcomes])
+    items[:] = [item for item in items if item.nodeid not in outcomes]
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    if _plugin:
+        _record(nodeid, "begun")
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    """The worst of set-up, call and teardown."""
+    if not _plugin:
+        return
+    before = _outcomes().get(report.nodeid)
+    if report.outcome != "passed" or (report.when == "call" and before == "begun"):
+        _record(report.nodeid, report.outcome)
+
+
+def pytest_runtest_logfinish() -> None:
+    if _plugin and time.monotonic() > _plugin["deadline"]:
+        _plugin["session"].shouldstop = "the time of this part is over"
+
+
+def pytest_sessionfinish(session: Any) -> None:
+    """A session that was stopped is told from one that ended."""
+    if _plugin and session.shouldstop:
+        session.exitstatus = LEFT
+
+
+def _outcomes() -> dict[str, str]:
+    from mia_bench.bench.gpu import results
+
+    figures = results.load(Path(os.environ["GPU_DAY_OUT"]))
+    return {} if figures is None else figures.tests
+
+
+def _record(name: str, outcome: str) -> None:
+    from mia_bench.bench.gpu import results
+
+    out = Path(os.environ["GPU_DAY_OUT"])
+    figures = results.open_figures(out, os.environ["GPU_DAY_SIZE"])
+    figures.tests[name] = outcome
+    results.save(figures, out)
+
+
+# --- the command line
+
+DEFAULTS = {
+    "gather": {"python": "3.12", "present": "", "folder": "build/gpu_day"},
+    "run": {
+        "size": "real",
+        "limit": "540",
+        "out": "docs/gpu.json",
+        "folder": "build/gpu_day",
+        "tests": "gpu",
+    },
+}
+
+
+def main(words: list[str]) -> int:
+    verb = words[0] if words else ""
+    values = dict(word.partition("=")[::2] for word in words[1:])
+    if verb not in DEFAULTS or values.keys() - DEFAULTS[verb].keys():
+        print(__doc__)
+        return 2
+    values = DEFAULTS[verb] | values
+    folder = ROOT / values["folder"]
+    if verb == "gather":
+        gather(values["python"], values["present"] or None, folder)
+        return 0
+    sys.path[:0] = [str(unpacked(folder)), str(ROOT)]
+    out = ROOT / values["out"]
+    return run(values["size"], float(values["limit"]), out, folder, values["tests"])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except GpuDayError as error:
+        sys.exit(f"error: {error}")
