@@ -46,10 +46,10 @@ test-lowest: ## a smoke set with the lowest direct versions that pyproject.toml 
 	$(PYTHON) tests/tools/lowest_versions.py
 
 test-slurm: .venv/installed ## a sweep through a one-node Slurm (needs slurmctld, slurmd, munged)
-	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_engines.py -k slurm
+	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_sweeper_engines.py -k slurm
 
 test-ray: .venv/installed ## a sweep through Ray (needs ray and hydra-ray-launcher)
-	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_engines.py -k ray
+	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_sweeper_engines.py -k ray
 
 lint: .venv/installed ## ruff: lint and format; import-linter: layers
 	$(BIN)/ruff check .

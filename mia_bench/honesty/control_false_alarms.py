@@ -17,12 +17,12 @@ import numpy as np
 from mia_bench.attacks import Floats
 from mia_bench.data.readers.preprocessing import to_rgb
 from mia_bench.data.source import Item
-from mia_bench.evaluation.blind_baselines import (
+from mia_bench.evaluation.controls.blind_baselines import (
     blind_file_row,
     cross_fitted,
     image_statistics,
 )
-from mia_bench.evaluation.file_features import file_features
+from mia_bench.evaluation.controls.file_features import file_features
 from mia_bench.honesty.random_splits import split
 from mia_bench.metrics import permutation
 from mia_bench.metrics.permutation import base_p_value, holm

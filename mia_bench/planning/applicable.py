@@ -5,9 +5,9 @@ attack=all sets eval.inapplicable=skip; attacks that are asked for by name are r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from mia_bench.attacks import Attack, NeedsCaptions, NeedsText
+from mia_bench.attacks import Attack, NeedsBase, NeedsCaptions, NeedsDecoder, NeedsText
 from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.utils.errors import MiaError
@@ -35,7 +35,7 @@ def left_out_without_text(
     attacks: Mapping[str, Attack], inapplicable: str, reason: str
 ) -> dict[str, str]:
     """Attacks that a model without text cannot serve; as `left_out_without_captions`."""
-    return _left_out(attacks, needing_text(attacks), inapplicable, reason)
+    return _left_out(attacks, needing_text, inapplicable, reason)
 
 
 def left_out_without_captions(
@@ -50,15 +50,19 @@ def left_out_without_captions(
     Raises:
         MiaError: there are such attacks, and they are to be refused, or there is no other attack.
     """
-    return _left_out(attacks, needing_captions(attacks), inapplicable, reason)
+    return _left_out(attacks, needing_captions, inapplicable, reason)
 
 
 def _left_out(
-    attacks: Mapping[str, Attack], needing: list[str], inapplicable: str, reason: str
+    attacks: Mapping[str, Attack],
+    which: Callable[[Mapping[str, Attack]], list[str]],
+    inapplicable: str,
+    reason: str,
 ) -> dict[str, str]:
+    needing = which(attacks)
     others = [name for name in attacks if name not in needing]
     if needing and (inapplicable == REFUSE or not others):
-        working = others or attacks_without_captions()
+        working = others or working_without(which)
         raise MiaError(
             f"attack {', '.join(needing)}: captions are needed, and {reason}. Attacks that work: "
             f"'attack=[{','.join(working)}]', or attack=all, which leaves out those that do not."
@@ -71,8 +75,8 @@ def check_mode(inapplicable: str) -> None:
         raise MiaError(f"eval.inapplicable={inapplicable}. {nearest(inapplicable, (REFUSE, SKIP))}")
 
 
-def attacks_without_captions() -> list[str]:
-    """Names of all attacks in conf/ that need no captions."""
+def working_without(which: Callable[[Mapping[str, Attack]], list[str]]) -> list[str]:
+    """Attacks in conf/ that `which` does not name, and that need no decoder or base."""
     import yaml
 
     nodes = {
@@ -80,5 +84,11 @@ def attacks_without_captions() -> list[str]:
         for path in sorted((conf_dir() / "attack").glob("*.yaml"))
     }
     attacks = {name: build(node, f"attack.{name}") for name, node in nodes.items() if node}
-    needing = needing_captions(attacks)
-    return [name for name in attacks if name not in needing]
+    needing = set(which(attacks))
+    return [
+        name
+        for name, attack in attacks.items()
+        if name not in needing
+        and not (isinstance(attack, NeedsDecoder) and attack.needs_decoder)
+        and not (isinstance(attack, NeedsBase) and attack.needs_base)
+    ]

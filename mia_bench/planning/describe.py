@@ -24,8 +24,8 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     for reason, names in _left_out(plan.experiment.left_out).items():
         yield f"left out: {', '.join(names)}; captions are needed, and {reason}"
     if plan.experiment.unselected:
-        names = ", ".join(plan.experiment.unselected)
-        yield f"options of {names} are not used: not among the attacks selected"
+        unselected = ", ".join(plan.experiment.unselected)
+        yield f"options of {unselected} are not used: not among the attacks selected"
     captions = plan.experiment.options.data.captions
     if captions != "own":
         yield f"the attacks' captions: {captions or 'null'}; models are trained on the data's own"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mia_bench.attacks.components.ensemble import Ensemble
-from mia_bench.evaluation.blind_baselines import BLIND_FILE
+from mia_bench.evaluation.controls.blind_baselines import BLIND_FILE
 from mia_bench.evaluation.json_differences import (
     OTHER_METRICS,
     OTHER_VERSIONS,

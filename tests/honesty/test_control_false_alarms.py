@@ -9,7 +9,7 @@ import pytest
 
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.data.source import Item
-from mia_bench.evaluation.blind_baselines import blind_rows
+from mia_bench.evaluation.controls.blind_baselines import blind_rows
 from mia_bench.honesty.control_false_alarms import ControlRows, false_alarms, flagged, stored
 from mia_bench.honesty.random_splits import split
 from mia_bench.metrics import permutation

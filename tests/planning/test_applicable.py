@@ -8,12 +8,12 @@ from mia_bench.attacks.caption_free.mofit_lite import MoFitLite
 from mia_bench.attacks.clid import CLiD
 from mia_bench.attacks.loss import Loss
 from mia_bench.planning.applicable import (
-    attacks_without_captions,
     check_mode,
     left_out_without_captions,
     left_out_without_text,
     needing_captions,
     needing_text,
+    working_without,
 )
 from mia_bench.utils.errors import MiaError
 
@@ -29,7 +29,7 @@ def test_attacks_are_left_out_with_the_reason():
 def test_attacks_named_are_refused_and_the_others_suggested():
     with pytest.raises(MiaError, match=r"attack clid: .* the model has no text\. .*\[loss\]"):
         left_out_without_captions(ATTACKS, "refuse", "the model has no text")
-    with pytest.raises(MiaError, match=r"\[drc,.*sima\]"):  # nothing is left of these
+    with pytest.raises(MiaError, match=r"\[drc,.*sima,structural\]"):  # nothing is left of these
         left_out_without_captions({"clid": CLiD()}, "skip", "the model has no text")
 
 
@@ -44,9 +44,10 @@ def test_a_model_without_text_serves_no_attack_on_conditions():
 
 
 def test_those_that_work_need_no_captions():
-    names = attacks_without_captions()
+    names = working_without(needing_captions)
     assert {"loss", "drc", "noise_agg_tuned", "gsa"} <= set(names)
     assert not [name for name in names if name.startswith("clid")]
+    assert not {"sima_pullback", "noise_probe", "drc_attention"} & set(names)
 
 
 def test_another_mode_is_a_slip():

@@ -61,7 +61,7 @@ def _run(arguments: Arguments, size: str, out: Path) -> list[str]:
     import torch
 
     from mia_bench.bench.gpu import page
-    from mia_bench.bench.gpu.speed import Setting
+    from mia_bench.bench.gpu.speed import SpeedSetting
     from mia_bench.bench.gpu.steps import all_steps, chosen, run_steps
     from mia_bench.utils.library_logging import silence_libraries
 
@@ -75,7 +75,7 @@ def _run(arguments: Arguments, size: str, out: Path) -> list[str]:
     limit = float(arguments.integer("limit")) if "limit" in arguments else None
     with TemporaryDirectory() as folder:
         rounds = arguments.integer("rounds")
-        setting = Setting(torch.device("cuda" if cuda else "cpu"), size, rounds, Path(folder))
+        setting = SpeedSetting(torch.device("cuda" if cuda else "cpu"), size, rounds, Path(folder))
         steps = chosen(all_steps(setting.dtypes), arguments.words)
         left = run_steps(steps, setting, out, limit)
     page.write_page(out)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from mia_bench.bench.gpu import networks
 from mia_bench.bench.gpu.networks import NetworkSpec
-from mia_bench.bench.gpu.speed import Setting, settled
+from mia_bench.bench.gpu.speed import SpeedSetting, settled
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import apply_mitigations
@@ -55,7 +55,7 @@ class StepClock(Callback):
         return statistics.median(b - a for a, b in pairwise(kept))
 
 
-def finetuning(spec: NetworkSpec, setting: Setting) -> dict[str, float]:
+def finetuning(spec: NetworkSpec, setting: SpeedSetting) -> dict[str, float]:
     """Seconds of a step of both, plain over ours, and the peak memory of both."""
     figures = {}
     for name, measure in (("ours", our_seconds), ("plain", plain_seconds)):
@@ -67,7 +67,7 @@ def finetuning(spec: NetworkSpec, setting: Setting) -> dict[str, float]:
     return figures | {"batch": spec.batch_rows, "rank": spec.recipe.get("lora_rank") or 0}
 
 
-def our_seconds(spec: NetworkSpec, setting: Setting) -> float:
+def our_seconds(spec: NetworkSpec, setting: SpeedSetting) -> float:
     """Of a step of the module that `finetune` trains, latents and captions encoded before."""
     steps, clock = STEPS[setting.size], StepClock(setting.device)
     workload = networks.workload(spec, 2 * spec.batch_rows, setting.device)
@@ -89,7 +89,7 @@ def our_seconds(spec: NetworkSpec, setting: Setting) -> float:
     return clock.seconds(UNMEASURED_STEPS[setting.size])
 
 
-def plain_seconds(spec: NetworkSpec, setting: Setting) -> float:
+def plain_seconds(spec: NetworkSpec, setting: SpeedSetting) -> float:
     """Of a step that encodes images and takes a gradient, nothing around it."""
     device, clock = setting.device, StepClock(setting.device)
     half = torch.bfloat16 if device.type == "cuda" else torch.float32

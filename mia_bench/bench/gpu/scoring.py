@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mia_bench.attacks import Access, Attack
 from mia_bench.bench import workloads
 from mia_bench.bench.gpu.networks import keep_latents
-from mia_bench.bench.gpu.speed import Setting, bare_loop, computing_in, settled
+from mia_bench.bench.gpu.speed import SpeedSetting, bare_loop, computing_in, settled
 from mia_bench.bench.overhead import distinct_attacks, predict_step
 from mia_bench.bench.timing import Ratio, ratio
 from mia_bench.bench.workloads import Workload
@@ -25,7 +25,7 @@ from mia_bench.utils import memory
 ON_LATENTS = ("loss", "mc", "clid", "noise_agg", "pia", "secmi", "pfami", "sima")
 
 
-def overheads(workload: Workload, setting: Setting, dtype: str) -> dict[str, Ratio]:
+def overheads(workload: Workload, setting: SpeedSetting, dtype: str) -> dict[str, Ratio]:
     """By attack, its time on cached latents over as many evaluations of the bare network."""
     target = keep_latents(workload).target
     with computing_in(dtype, target):
@@ -63,7 +63,7 @@ class TimedCodec(nn.Module):
         return done[0]
 
 
-def all_attacks(workload: Workload, setting: Setting, dtype: str) -> dict[str, float]:
+def all_attacks(workload: Workload, setting: SpeedSetting, dtype: str) -> dict[str, float]:
     """Of one pass of attack=all: seconds and evaluations an image, peak memory, codec's share.
 
     `peak_gigabytes` is of the device, on a CPU of the process.

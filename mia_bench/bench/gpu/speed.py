@@ -24,7 +24,7 @@ REHEARSED_CHUNK_ROWS = 8
 
 
 @dataclass(frozen=True)
-class Setting:
+class SpeedSetting:
     """Where and how large: `size` is "real" or "small", `folder` remembers tuned chunks."""
 
     device: torch.device
@@ -105,7 +105,7 @@ def product_rate(dtype: str, side: int, device: torch.device) -> float:
     return 2.0 * side**3 / seconds
 
 
-def speed(workload: Workload, setting: Setting) -> dict[str, float]:
+def speed(workload: Workload, setting: SpeedSetting) -> dict[str, float]:
     """By dtype: rows per call, milliseconds an evaluation, TFLOP/s, and the share of a product's.
 
     `gflop` is of one evaluation, `parameters_millions` of the network.

@@ -11,13 +11,13 @@ from typing import Any
 
 from mia_bench.bench.gpu import networks, results
 from mia_bench.bench.gpu.results import GpuFigures, StepResult
-from mia_bench.bench.gpu.speed import Setting
+from mia_bench.bench.gpu.speed import SpeedSetting
 from mia_bench.utils import memory
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
 from mia_bench.utils.terminal import echo
 
-Measure = Callable[[Setting], dict[str, Any]]
+Measure = Callable[[SpeedSetting], dict[str, Any]]
 OVERHEAD_DTYPE = "bfloat16"  # the fastest network, beside which all other work weighs most
 ROWS = {"real": 8, "small": 1}  # images of a pass
 FLOAT32_ROWS = {"real": 2, "small": 1}
@@ -45,7 +45,7 @@ def all_steps(dtypes: Sequence[str]) -> list[Step]:
 
 
 def run_steps(
-    steps: Sequence[Step], setting: Setting, out: Path, limit: float | None = None
+    steps: Sequence[Step], setting: SpeedSetting, out: Path, limit: float | None = None
 ) -> list[str]:
     """Measure what `out` does not hold yet; after each step it is written.
 
@@ -68,7 +68,7 @@ def run_steps(
     return []
 
 
-def _run_step(step: Step, setting: Setting, figures: GpuFigures, out: Path) -> None:
+def _run_step(step: Step, setting: SpeedSetting, figures: GpuFigures, out: Path) -> None:
     """Written before it begins too: a step that ends the process is not tried for ever."""
     result = figures.steps.setdefault(step.name, StepResult())
     result.attempts += 1
@@ -114,30 +114,30 @@ def _names(word: str, step: Step) -> bool:
 # --- what a step measures; a model is made for each, so that none keeps another's memory
 
 
-def _speed(model: str, setting: Setting) -> dict[str, Any]:
+def _speed(model: str, setting: SpeedSetting) -> dict[str, Any]:
     from mia_bench.bench.gpu.speed import speed
 
     return speed(_workload(model, 1, setting), setting)
 
 
-def _all_attacks(model: str, dtype: str, setting: Setting) -> dict[str, Any]:
+def _all_attacks(model: str, dtype: str, setting: SpeedSetting) -> dict[str, Any]:
     from mia_bench.bench.gpu.scoring import all_attacks
 
     rows = (FLOAT32_ROWS if dtype == "float32" else ROWS)[setting.size]
     return all_attacks(_workload(model, rows, setting), setting, dtype)
 
 
-def _overheads(model: str, setting: Setting) -> dict[str, Any]:
+def _overheads(model: str, setting: SpeedSetting) -> dict[str, Any]:
     from mia_bench.bench.gpu.scoring import overheads
 
     return overheads(_workload(model, ROWS[setting.size], setting), setting, OVERHEAD_DTYPE)
 
 
-def _finetuning(model: str, setting: Setting) -> dict[str, Any]:
+def _finetuning(model: str, setting: SpeedSetting) -> dict[str, Any]:
     from mia_bench.bench.gpu.finetuning import finetuning
 
     return finetuning(networks.SPECS[model][setting.size], setting)
 
 
-def _workload(model: str, rows: int, setting: Setting) -> Any:
+def _workload(model: str, rows: int, setting: SpeedSetting) -> Any:
     return networks.workload(networks.SPECS[model][setting.size], rows, setting.device)

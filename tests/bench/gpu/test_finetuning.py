@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mia_bench.bench.gpu import finetuning, networks
-from mia_bench.bench.gpu.speed import Setting
+from mia_bench.bench.gpu.speed import SpeedSetting
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def test_the_first_steps_are_left_out():
 @pytest.mark.parametrize("model", ["sd15", "sd3"])  # every weight; adapters
 def test_both_loops_take_their_steps(model):
     spec = networks.SPECS[model]["small"]
-    figures = finetuning.finetuning(spec, Setting(CPU, "small", 1, Path("unused")))
+    figures = finetuning.finetuning(spec, SpeedSetting(CPU, "small", 1, Path("unused")))
     ratio = figures["plain.seconds"] / figures["ours.seconds"]
     assert figures["plain_over_ours"] == pytest.approx(ratio)
     assert figures["batch"] == spec.batch_rows

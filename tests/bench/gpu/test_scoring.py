@@ -10,11 +10,11 @@ import torch
 
 from mia_bench.bench import workloads
 from mia_bench.bench.gpu import networks, scoring
-from mia_bench.bench.gpu.speed import Setting
+from mia_bench.bench.gpu.speed import SpeedSetting
 from mia_bench.target import Target
 
 CPU = torch.device("cpu")
-SETTING = Setting(CPU, "small", 1, Path("unused"))
+SETTING = SpeedSetting(CPU, "small", 1, Path("unused"))
 
 
 def test_the_codecs_seconds_are_added_up():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mia_bench.bench.gpu import networks, speed
-from mia_bench.bench.gpu.speed import Setting
+from mia_bench.bench.gpu.speed import SpeedSetting
 
 CPU = torch.device("cpu")
 
@@ -19,8 +19,8 @@ def workload():
 
 
 @pytest.fixture
-def setting() -> Setting:
-    return Setting(CPU, "small", 1, Path("unused"))
+def setting() -> SpeedSetting:
+    return SpeedSetting(CPU, "small", 1, Path("unused"))
 
 
 def test_a_loop_makes_every_evaluation_and_no_more(workload, monkeypatch):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from mia_bench.bench.gpu import results, steps
-from mia_bench.bench.gpu.speed import Setting
+from mia_bench.bench.gpu.speed import SpeedSetting
 from mia_bench.bench.gpu.steps import Step
 from mia_bench.utils.errors import MiaError
 
-SETTING = Setting(torch.device("cpu"), "small", 1, Path("unused"))
+SETTING = SpeedSetting(torch.device("cpu"), "small", 1, Path("unused"))
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_no_step_begins_that_might_end_after_the_limit(out, monkeypatch):
 
 
 def test_a_failed_step_keeps_its_reason_and_the_others_go_on(out):
-    def too_large(_: Setting) -> dict[str, float]:
+    def too_large(_: SpeedSetting) -> dict[str, float]:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    def broken(_: Setting) -> dict[str, float]:
+    def broken(_: SpeedSetting) -> dict[str, float]:
         raise ValueError("no such kernel\nmore")
 
     calls: list[str] = []
@@ -65,7 +65,7 @@ def test_a_failed_step_keeps_its_reason_and_the_others_go_on(out):
 
 
 def test_a_step_that_ends_the_process_is_tried_twice(out):
-    def killed(_: Setting) -> dict[str, float]:
+    def killed(_: SpeedSetting) -> dict[str, float]:
         raise KeyboardInterrupt
 
     work = [Step("x", killed)]

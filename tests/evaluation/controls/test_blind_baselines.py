@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mia_bench.data.source import Item
-from mia_bench.evaluation.blind_baselines import (
+from mia_bench.evaluation.controls.blind_baselines import (
     blind_rows,
     caption_words,
     image_embeddings,

@@ -1,0 +1,1 @@
+"""Controls that never query a model: what images, captions and files give away by themselves."""
