@@ -21,7 +21,7 @@ from mia_bench.data.folders import MEMBER, NONMEMBER
 from mia_bench.data.readers.image_file import formats
 from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split.near_duplicates import MAX_DISTANCE, group, perceptual_hashes
-from mia_bench.evaluation.file_features import jpeg_facts
+from mia_bench.evaluation.picture_files.file_features import jpeg_facts
 from mia_bench.metrics.inference.exact_permutation import permutation_test
 from mia_bench.metrics.inference.multiple_tests import holm_adjusted
 from mia_bench.storage.hashing import hash_key

@@ -16,9 +16,9 @@ from mia_bench.attacks import Access
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.data.source import Item
 from mia_bench.evaluation.blind_baselines import Blind, blind_file_row, blind_rows, to_json
-from mia_bench.evaluation.file_features import file_features
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
+from mia_bench.evaluation.picture_files.file_features import file_features
 from mia_bench.evaluation.score_table import compare_ensemble, measure
 from mia_bench.metrics import Bools
 from mia_bench.planning.plan import Plan

@@ -22,7 +22,7 @@ from mia_bench.evaluation.blind_baselines import (
     cross_fitted,
     image_statistics,
 )
-from mia_bench.evaluation.file_features import file_features
+from mia_bench.evaluation.picture_files.file_features import file_features
 from mia_bench.honesty.random_splits import split
 from mia_bench.metrics import permutation
 from mia_bench.metrics.permutation import base_p_value, holm

@@ -11,7 +11,7 @@ from scipy.fft import dct
 
 from mia_bench.data.source import Item
 from mia_bench.evaluation.blind_baselines import blind_file_row
-from mia_bench.evaluation.file_features import (
+from mia_bench.evaluation.picture_files.file_features import (
     NAMES,
     STEPS_AT_50,
     TRACED_QUALITIES,

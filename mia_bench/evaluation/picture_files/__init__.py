@@ -1,0 +1,1 @@
+"""What files of pictures say beside the pictures."""
