@@ -42,7 +42,7 @@ def test_a_rehearsal_measures_every_step_of_a_model(tmp_path, capsys):
         "finetune",
     }
     # docs/scale.md and README: the union of attack=all
-    assert figures.figure("sd3.all.float32", "float32.evaluations_an_image") == 143
+    assert figures.figure("sd3.all.float32", "float32.evaluations_an_image") == 149
     assert "| Stable Diffusion 3 (MM-DiT) | float32 |" in out.with_suffix(".md").read_text()
     before = out.read_bytes()
     bench.main(words)
