@@ -8,7 +8,7 @@ docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a
 figures replace its earlier ones; the others stay. Nothing else should run meanwhile; where it does,
 clock=process counts processor time alone.
 
-`bench gpu` measures networks of real size on one GPU into docs/gpu.json, in steps that resume: see
+`bench gpu` measures networks of real size on one GPU for docs/gpu.md, in steps that resume: see
 `bench gpu --help`.
 """
 
