@@ -33,7 +33,7 @@ COMMON = ("eval.utility=true", "eval.base_rows=[clid]")
 # clip near the norm of one gradient wastes less of the budget on noise.
 TUNED = (
     *("mitigation.lora.lr=5e-3", "mitigation.dp.lr=5e-3", "mitigation.dp.clip=0.02"),
-    # the paper's 1e-5 is for 400 epochs at batch 1; a few hundred steps of it learn nothing
+    # a guess, not searched for: the paper's 1e-5 is for 400 epochs at batch 1
     "mitigation.smp_lora.attacker_lr=1e-3",
 )
 SMALL_SIZES = (
