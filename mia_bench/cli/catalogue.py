@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -106,8 +106,14 @@ class ClassSource:
                 return ast.unparse(node.value)
         return ""
 
-    def defines(self, name: str) -> bool:
-        return any(isinstance(node, ast.FunctionDef) and node.name == name for node in self.body)
+    def holds(self, name: str, options: Mapping[str, Any]) -> bool:
+        """The class has the property `name`, and `options` have a value that it asks for."""
+        for node in self.body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                asked = ast.unparse(node.body[-1])
+                pairs = re.findall(r"self\.(\w+) == '(\w+)'", asked)
+                return not pairs or any(options.get(key) == value for key, value in pairs)
+        return False
 
 
 @cache
@@ -146,9 +152,9 @@ def _first(pattern: re.Pattern[str], *texts: str) -> str:
 
 
 def _attack_facts(comment: str, content: Any, source: ClassSource) -> dict[str, str]:
-    del content
+    options = next(iter(content.values()), None) if isinstance(content, dict) else None
     access = source.constant("access").rpartition(".")[2].lower().replace("_", " ")
-    needs = "needed" if source.defines("needs_captions") else ""
+    needs = "needed" if source.holds("needs_captions", options or {}) else ""
     return {
         "paper": _first(ARXIV, comment, source.module_doc),
         "access": access,

@@ -1,7 +1,7 @@
 """`python -m mia_bench list KIND`: attacks, models, data and more to choose from, with their facts.
 
 Taken from the yaml files of conf/ and the docstrings of the classes they name. The table fits the
-terminal: the sentence is cut first, down to 30 characters; then columns are left out in the order
+terminal: the sentence is cut first, down to 26 characters; then columns are left out in the order
 captions, paper, weights, members, data, model, pixels, access, NFE. format=csv has everything.
 """
 
@@ -22,7 +22,7 @@ FORMATS = ("table", "csv", "markdown")
 DROPPED_FIRST = (
     *("captions", "paper", "weights", "members", "data", "model", "pixels", "access", "NFE"),
 )
-MIN_SENTENCE_COLUMNS = 28
+MIN_SENTENCE_COLUMNS = 26
 GAP = "  "
 COMMAND = Command(
     "list",

@@ -19,7 +19,7 @@ def hub_reason(error: Exception, repo: str, revision: str | None = None, newest:
     """
     from huggingface_hub import constants, errors
 
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     if isinstance(error, errors.GatedRepoError):
         has_token = "the account that is logged in has no access" if _token() else LOGIN
         return f"gated: accept its conditions at {constants.ENDPOINT}/{repo}; {has_token}"
@@ -43,6 +43,16 @@ def hub_reason(error: Exception, repo: str, revision: str | None = None, newest:
     if isinstance(error, errors.HfHubHTTPError):
         return _first_line(error)
     return f"{_first_line(error)}; run the same command again: files that are whole are kept"
+
+
+def _status(error: BaseException) -> int | None:
+    """The hub's reply that led to `error`: the client raises a lost file where a reply was bad."""
+    at: BaseException | None = error
+    while at is not None:
+        if (response := getattr(at, "response", None)) is not None:
+            return int(response.status_code)
+        at = at.__cause__ or at.__context__
+    return None
 
 
 def refuse_full_disk(error: BaseException) -> None:

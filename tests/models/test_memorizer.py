@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from mia_bench.attacks import Access, Attack, Features, Floats
-from mia_bench.attacks.clid import CLiD, _terms
+from mia_bench.attacks.clid import CLiD, _losses, terms_of
 from mia_bench.attacks.loss import Loss
 from mia_bench.attacks.mc import MonteCarlo
 from mia_bench.models.memorizer import HashedWords, Mixture, Pooling, memorizer, scaled_linear
@@ -190,7 +190,7 @@ class Discrepancy:
 
     def score(self, features: Features, calibration: Any) -> Floats:
         del calibration
-        return _terms(features)[:, 0]
+        return terms_of(_losses(features))[:, 0]
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
