@@ -1,6 +1,6 @@
 """One colour, dash and marker for each attack, in every figure, of a page, a run or a study alike.
 
-Those most often shown together come first and have colours of their own; with seven colours, nine
+Those most often shown together come first and have colours of their own; with seven colours, eleven
 dashes and six markers, what shares a colour differs by the other two.
 """
 

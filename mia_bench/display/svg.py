@@ -27,7 +27,10 @@ LABEL_GAP_PIXELS = 13  # between the baselines of two labels
 GLYPH_PIXELS = 7.2  # mean width of a character of the legend, in pixels
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07a00", "#222222", "#7d7d7d")
 """After Okabe and Ito; without their yellow and second blue, which white paper swallows."""
-DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "12 3", "12 3 2 3", "1 5", "8 3 2 3 2 3")
+DASHES = (
+    *("", "6 3", "2 3", "8 3 2 3", "1 2", "12 3", "12 3 2 3", "1 5", "8 3 2 3 2 3"),
+    *("16 4", "4 2 1 2 1 2"),
+)
 SHAPES = ("circle", "square", "diamond", "up", "down", "cross")
 
 Point = tuple[float, float]
