@@ -62,17 +62,18 @@ def test_packages_over_there_are_left_out(tmp_path):
         "Package    Version\n---------- -------\ndiffusers 0.36.0\nScikit_Learn 1.9\n"
     )
     present = gpu_day.present_names(str(listing))
-    assert {"diffusers", "scikit-learn"} <= present
+    assert {"diffusers", "scikit-learn", "torch", "triton"} <= present
     assert not {"diffusers", "scikit-learn"} & gpu_day.lacking(present).keys()
 
 
 def test_an_archive_that_is_too_large_says_what_makes_it_so(wheel, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu_day, "lacking", lambda _: {})
+    monkeypatch.setattr(gpu_day, "lacking", lambda _: {"large": "1"})
     monkeypatch.setattr(gpu_day, "MOST_BYTES", 10)
     folder = tmp_path / "day"
     wheels = folder / "wheels-3.12"
     wheels.mkdir(parents=True)
-    wheel("large", "large/data.bin").rename(wheels / "large-1-py3-none-any.whl")
+    for name in ("large", "there"):  # the second from an earlier call
+        wheel(name, f"{name}/data.bin").rename(wheels / f"{name}-1-py3-none-any.whl")
     with pytest.raises(gpu_day.GpuDayError, match=r"largest .*large-1.*present=FILE"):
         gpu_day.gather("3.12", None, folder)
     with tarfile.open(folder / gpu_day.ARCHIVE) as archive:
