@@ -79,6 +79,8 @@ from mia_bench.attacks.components.image_similarity import (
     crop,
     hook,
     require,
+    require_measured,
+    standardised,
 )
 from mia_bench.attacks.components.region_measures import measure_region, pasted
 from mia_bench.attacks.components.restoration import (
@@ -143,11 +145,7 @@ class DRC:
             raise ValueError("steps, n_restore and n_mask must be at least 1")
         if not 0 < self.start <= 1 or not 0 <= self.eta <= 1 or not 0 < self.agree_fpr < 1:
             raise ValueError("start lies in (0, 1], eta in [0, 1] and agree_fpr in (0, 1)")
-        if self.compare not in self.measures:
-            raise ValueError(
-                f"compare={self.compare} is not measured: "
-                f"use measures=[{','.join((*self.measures, self.compare))}]"
-            )
+        require_measured(self.compare, self.measures)
         if self.n_mask > 1 and (
             self.place != "random" or all(task.kind != "inpaint" for task in parsed)
         ):
@@ -256,9 +254,7 @@ class DRC:
             votes = values > self._taus(calibration)
             return np.asarray(votes.sum(axis=1), dtype=np.float64)
         others = self._similarity(calibration.features)[~calibration.is_member]
-        spread = others.std(axis=0)
-        z: Floats = (values - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-        return np.asarray(z.mean(axis=1))
+        return np.asarray(standardised(values, others).mean(axis=1))
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """Pixel error on the same pictures: semantic similarity must tell more than that."""

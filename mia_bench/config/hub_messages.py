@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from mia_bench.utils.errors import MiaError
+from mia_bench.utils.errors import MiaError, with_causes
 
 UNAUTHORISED, FORBIDDEN, TOO_MANY, SERVER_ERRORS = 401, 403, 429, 500
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -47,12 +47,8 @@ def hub_reason(error: Exception, repo: str, revision: str | None = None, newest:
 
 def _status(error: BaseException) -> int | None:
     """The hub's reply that led to `error`: the client raises a lost file where a reply was bad."""
-    at: BaseException | None = error
-    while at is not None:
-        if (response := getattr(at, "response", None)) is not None:
-            return int(response.status_code)
-        at = at.__cause__ or at.__context__
-    return None
+    responses = (getattr(at, "response", None) for at in with_causes(error))
+    return next((int(r.status_code) for r in responses if r is not None), None)
 
 
 def refuse_full_disk(error: BaseException) -> None:

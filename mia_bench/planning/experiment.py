@@ -102,18 +102,15 @@ def _unselected(nodes: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         MiaError: no attack is left.
     """
-    known = set(group_options("attack"))
-    bare = tuple(
-        name
-        for name, node in nodes.items()
-        if name in known and isinstance(node, Mapping) and "_target_" not in node
-    )
-    if len(bare) == len(nodes):
+    bare = {n for n, node in nodes.items() if isinstance(node, Mapping) and "_target_" not in node}
+    known = set(group_options("attack")) if bare else set()  # reads folders
+    bare_attacks = tuple(name for name in nodes if name in bare & known)
+    if len(bare_attacks) == len(nodes):
         raise MiaError(
-            f"no attack is selected: there are options of {', '.join(bare)} alone; add "
-            f"attack={bare[0]}."
+            f"no attack is selected: there are options of {', '.join(bare_attacks)} alone; add "
+            f"attack={bare_attacks[0]}."
         )
-    return bare
+    return bare_attacks
 
 
 def _served(experiment: Experiment) -> Experiment:

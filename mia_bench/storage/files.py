@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mia_bench.utils.errors import MiaError
+from mia_bench.utils.errors import MiaError, with_causes
 
 MAX_YAML_BYTES = 1 << 20  # of a stored config.yaml; this package writes a few thousand
 PARTIAL_SUFFIX = ".part"  # ends the name of a file or folder that is still being written
@@ -99,10 +99,5 @@ def unwritable(error: BaseException) -> str | None:
     """
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE_ERRNOS:
         return str(error)
-    seen: BaseException | None = error
-    while seen is not None:
-        for message in DISK_FULL_MESSAGES:
-            if message in str(seen):
-                return message
-        seen = seen.__cause__ or seen.__context__
-    return None
+    texts = map(str, with_causes(error))
+    return next((m for text in texts for m in DISK_FULL_MESSAGES if m in text), None)

@@ -14,7 +14,7 @@ diffusion.py        the mathematics, free of models
 """
 
 from mia_bench.target.flow_schedule import FlowSchedule
-from mia_bench.target.model import Target, grid_mse
+from mia_bench.target.model import Target, grid_mse, grid_residuals
 from mia_bench.target.query import Batch, Condition, Latents, LatentStore, Query, Text, View
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "Text",
     "View",
     "grid_mse",
+    "grid_residuals",
 ]

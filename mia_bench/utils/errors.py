@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mia_bench.utils.text import sanitise_lines
 
 
@@ -20,3 +22,12 @@ class Missing(MiaError):  # noqa: N818
 
     `plan_only=true` prints it and goes on.
     """
+
+
+def with_causes(error: BaseException) -> Iterator[BaseException]:
+    """`error`, then what it was raised from or during, back to the first: libraries wrap errors in
+    types of their own."""
+    at: BaseException | None = error
+    while at is not None:
+        yield at
+        at = at.__cause__ or at.__context__

@@ -34,19 +34,18 @@ from torch import Tensor
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.black_box.caption_rewrites import Rewrite, rewritten
 from mia_bench.attacks.black_box.picture_measures import (
+    MIN_ROWS_PER_CLASS,
     SIGN,
     PictureMeasure,
     classified,
     described,
     fetch_measure,
     picture_measure,
-    standardised,
 )
+from mia_bench.attacks.components.image_similarity import require_measured, standardised
 from mia_bench.target import Batch, Target
 from mia_bench.target.generation import ddim_moves
 from mia_bench.utils.errors import MiaError
-
-MIN_ROWS_PER_CLASS = 2
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,7 @@ class GenSim:
             raise ValueError(f"views={list(self.views)}: at least one is needed, each once")
         if self.n_images < 1 or self.steps < 1:
             raise ValueError("n_images and steps must be at least 1")
-        if self.compare not in self.measures:
-            raise ValueError(
-                f"compare={self.compare} is not measured: "
-                f"use measures=[{','.join((*self.measures, self.compare))}]"
-            )
+        require_measured(self.compare, self.measures)
 
     @property
     def nfe(self) -> tuple[int, int]:
@@ -164,7 +159,7 @@ class GenSim:
         """
         if self.decision == "classifier":
             rows, fitted_on = self._sorted(features), self._sorted(calibration.features)
-            return classified(rows, fitted_on, calibration, MIN_ROWS_PER_CLASS)
+            return classified(rows, fitted_on, calibration)
         others = self._by_view(calibration.features)[~calibration.is_member]
         return np.asarray(standardised(self._by_view(features), others).mean(axis=1))
 

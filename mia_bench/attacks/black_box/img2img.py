@@ -28,19 +28,18 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.black_box.picture_measures import (
+    MIN_ROWS_PER_CLASS,
     SIGN,
     PictureMeasure,
     classified,
     described,
     fetch_measure,
     picture_measure,
-    standardised,
 )
+from mia_bench.attacks.components.image_similarity import require_measured, standardised
 from mia_bench.target import Batch, Target
 from mia_bench.target.generation import ddim_moves, moves_of
 from mia_bench.utils.errors import MiaError
-
-MIN_ROWS_PER_CLASS = 2
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,7 @@ class ImageToImage:
             raise ValueError(f"strengths={list(self.strengths)} must lie in (0, 1]")
         if self.n_draws < 1 or self.steps < 1:
             raise ValueError("n_draws and steps must be at least 1")
-        if self.compare not in self.measures:
-            raise ValueError(
-                f"compare={self.compare} is not measured: "
-                f"use measures=[{','.join((*self.measures, self.compare))}]"
-            )
+        require_measured(self.compare, self.measures)
 
     @property
     def nfe(self) -> tuple[int, int]:
@@ -151,7 +146,7 @@ class ImageToImage:
         """
         rows, fitted_on = (self._similarity(f) for f in (features, calibration.features))
         if self.decision == "classifier":
-            return classified(rows, fitted_on, calibration, MIN_ROWS_PER_CLASS)
+            return classified(rows, fitted_on, calibration)
         return np.asarray(standardised(rows, fitted_on[~calibration.is_member]).mean(axis=1))
 
     def _similarity(self, features: Features) -> Floats:

@@ -31,6 +31,7 @@ from mia_bench.attacks.components.image_similarity import (
 from mia_bench.metrics import Floats
 from mia_bench.utils.precision import exactly
 
+MIN_ROWS_PER_CLASS = 2
 PictureMeasure = Literal["tiny_vae", "open_clip", "mse", "ssim", "lpips"]
 SIGN: dict[str, int] = {"tiny_vae": 1, "open_clip": 1, "mse": -1, "ssim": 1, "lpips": -1}
 """+1 where a larger value means more alike."""
@@ -99,30 +100,20 @@ def tiny_vae_encoder(device: torch.device) -> Encoder:
     return encode
 
 
-def standardised(values: Floats, others: Floats) -> Floats:
-    """(N, columns) in standard deviations from the mean of `others`, calibration non-members."""
-    spread = others.std(axis=0)
-    z: Floats = (values - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return z
-
-
-def classified(
-    rows: Floats, fitted_on: Floats, calibration: Calibration, least_rows: int
-) -> Floats:
+def classified(rows: Floats, fitted_on: Floats, calibration: Calibration) -> Floats:
     """(N,) P(member | rows (N, columns)) by a logistic regression on standardised similarities.
 
     Args:
         fitted_on: the same columns of the calibration rows.
-        least_rows: calibration rows of each class that are needed.
 
     Raises:
-        MiaError: there are fewer.
+        MiaError: fewer than MIN_ROWS_PER_CLASS calibration rows of a class.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    calibration.require(least_rows)
+    calibration.require(MIN_ROWS_PER_CLASS)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(fitted_on, calibration.is_member)
     return np.asarray(model.predict_proba(rows)[:, 1], dtype=np.float64)

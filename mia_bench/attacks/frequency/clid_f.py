@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.clid import CLiD, Scaling, fit_scaling, terms_of
+from mia_bench.attacks.frequency.fremia import clean_per_noise
 from mia_bench.attacks.frequency.low_pass import (
     PASSED,
     LowPass,
@@ -31,7 +32,7 @@ from mia_bench.attacks.frequency.low_pass import (
     chosen_filter,
     low_pass_features,
 )
-from mia_bench.target import Batch, Target
+from mia_bench.target import Batch, Target, grid_residuals
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,9 @@ class CLiDF:
         """`rings` (B, K + 1, rings) and `passed` (B, K + 1, radii, 3): mean energies per element of
         x0hat - z0 over the timesteps, of every condition."""
         view, queries = target.view(batch), self._plain().queries(target, batch)
-        eps = torch.stack([target.noise(batch.sample_id, q.noise_t, q.draw) for q in queries])
-        times = torch.tensor([q.t for q in queries], device=eps.device)
-        ratio = (target.b[times] / target.a[times]).view(-1, *[1] * (eps.ndim - 1))
-        error = ratio * (target.predict_grid(view, queries).float() - eps)
+        residuals = grid_residuals(target, view, queries)
+        times = torch.tensor([q.t for q in queries], device=residuals.device)
+        error = clean_per_noise(target, times).view(-1, *[1] * (residuals.ndim - 1)) * residuals
         energies = low_pass_features(error / error[0, 0].numel() ** 0.5, self.radius)
         return {name: self._by_condition(energy) for name, energy in energies.items()}
 

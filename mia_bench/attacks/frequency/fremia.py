@@ -28,10 +28,10 @@ from mia_bench.attacks.frequency.low_pass import (
     LowPass,
     check_filter,
     check_options,
-    chosen_for_distance,
+    distance_filter,
     low_pass_features,
 )
-from mia_bench.target import Batch, Query, Target
+from mia_bench.target import Batch, Query, Target, grid_residuals
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class FreMIA:
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`rings` (B, rings) and `passed` (B, radii, 3): energies of x0hat - z0."""
         view, c = target.view(batch), target.embed(batch.caption)
-        (eps_hat,) = target.predict_grid(view, [Query(self.t, c)])
-        residual = eps_hat.float() - target.noise(batch.sample_id, self.t)
+        (residual,) = grid_residuals(target, view, [Query(self.t, c)])
         return low_pass_features(residual * clean_per_noise(target, self.t), self.radius)
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
@@ -83,10 +82,9 @@ class FreMIA:
         return self._low_pass(calibration).described() if self.decision == "tuned" else {}
 
     def _low_pass(self, calibration: Calibration) -> LowPass:
-        given = LowPass(self.filter, self.floor)
-        return given if self.decision == "fixed" else chosen_for_distance(calibration)
+        return distance_filter(self.filter, self.floor, self.decision, calibration)
 
 
-def clean_per_noise(target: Target, t: int) -> Tensor:
+def clean_per_noise(target: Target, t: int | Tensor) -> Tensor:
     """b_t / a_t: what an error of eps is worth in x0hat."""
     return target.b[t] / target.a[t]

@@ -84,6 +84,13 @@ def chosen_for_distance(calibration: Calibration) -> LowPass:
     return chosen_filter(lambda low_pass: -low_pass(calibration.features), calibration)
 
 
+def distance_filter(
+    shape: Shape, floor: float, decision: Literal["fixed", "tuned"], calibration: Calibration
+) -> LowPass:
+    """The filter as given, or the one that `chosen_for_distance` chooses."""
+    return LowPass(shape, floor) if decision == "fixed" else chosen_for_distance(calibration)
+
+
 def _every_filter() -> Iterator[LowPass]:
     shapes: tuple[Shape, ...] = ("square", "circle")
     for shape in shapes:

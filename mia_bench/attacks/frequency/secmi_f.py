@@ -24,7 +24,7 @@ from mia_bench.attacks.frequency.low_pass import (
     LowPass,
     check_filter,
     check_options,
-    chosen_for_distance,
+    distance_filter,
     low_pass_features,
 )
 from mia_bench.attacks.secmi import SecMI, round_trip
@@ -81,5 +81,4 @@ class SecMIF:
         return self._low_pass(calibration).described() if self.decision == "tuned" else {}
 
     def _low_pass(self, calibration: Calibration) -> LowPass:
-        given = LowPass(self.filter, self.floor)
-        return given if self.decision == "fixed" else chosen_for_distance(calibration)
+        return distance_filter(self.filter, self.floor, self.decision, calibration)

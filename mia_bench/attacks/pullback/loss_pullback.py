@@ -13,19 +13,19 @@ p = 4 is the paper's, where loss has squares.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.pullback.masks import (
-    REMARK,
     check_mask,
     masked_score,
     masked_sums,
+    random_control,
 )
-from mia_bench.target import Batch, Query, Target
+from mia_bench.target import Batch, Query, Target, grid_residuals
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ class LossPullback:
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`influence`, `random` (B,): the sum under either mask."""
         view, c = target.view(batch), target.embed(batch.caption)
-        eps_hat = target.predict_grid(view, [Query(self.t, c)])[0]
-        residual = eps_hat.float() - target.noise(batch.sample_id, self.t)
+        (residual,) = grid_residuals(target, view, [Query(self.t, c)])
         return masked_sums(target, batch, residual, self.p, self.drop, self.probes)
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
@@ -69,6 +68,4 @@ class LossPullback:
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """The same with as many entries left out at random."""
-        if self.mask == "random":
-            return None
-        return "loss_randommask", replace(self, mask="random"), REMARK
+        return random_control(self, "loss")

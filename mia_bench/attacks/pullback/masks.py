@@ -11,13 +11,14 @@ of entries, drawn at random: it says what is owed to the influence and not to le
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks.base import Features, Floats
+from mia_bench.attacks.base import Attack, Features, Floats
 from mia_bench.target import Batch, Target
 
 Mask = Literal["influence", "random"]
@@ -48,6 +49,13 @@ def largest(values: Tensor, drop: float) -> Tensor:
     # row by row, as torch.quantile takes no more than 16 million entries
     level = torch.stack([torch.quantile(row, drop) for row in rows])
     return (rows > level[:, None]).view_as(values).to(values.dtype)
+
+
+def random_control(attack: Any, host: str) -> tuple[str, Attack, str] | None:
+    """`plain()` of a pull-back attack: the same with as many entries left out at random."""
+    if attack.mask == "random":
+        return None
+    return f"{host}_randommask", replace(attack, mask="random"), REMARK
 
 
 def masked_score(features: Features, mask: Mask) -> Floats:

@@ -12,7 +12,7 @@ Differs: t = 500 as in pia, where the code takes the best timestep on the rows i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -20,10 +20,10 @@ from torch import Tensor
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.pia import proximal_pair
 from mia_bench.attacks.pullback.masks import (
-    REMARK,
     check_mask,
     masked_score,
     masked_sums,
+    random_control,
 )
 from mia_bench.target import Batch, Target
 
@@ -68,6 +68,4 @@ class PIAPullback:
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """The same with as many entries left out at random."""
-        if self.mask == "random":
-            return None
-        return "pia_randommask", replace(self, mask="random"), REMARK
+        return random_control(self, "pia")

@@ -13,19 +13,19 @@ judged on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.pullback.masks import (
-    REMARK,
     check_mask,
     masked_score,
     masked_sums,
+    random_control,
 )
-from mia_bench.attacks.secmi import round_trip
+from mia_bench.attacks.secmi import SecMI, round_trip
 from mia_bench.target import Batch, Target
 
 
@@ -47,18 +47,19 @@ class SecMIPullback:
 
     def __post_init__(self) -> None:
         check_mask(self.drop, self.probes)
-        if self.k < 1 or self.t_sec < self.k or self.t_sec % self.k or self.p < 1:
-            raise ValueError(
-                f"t_sec={self.t_sec} must be a positive multiple of k={self.k}, "
-                f"and p={self.p} at least 1"
-            )
+        self._host()  # what it refuses
+        if self.p < 1:
+            raise ValueError(f"p={self.p} must be at least 1")
+
+    def _host(self) -> SecMI:
+        return SecMI(self.t_sec, self.k)
 
     @property
     def nfe(self) -> tuple[int, int]:
-        return self.t_sec // self.k + 2, 0
+        return self._host().nfe
 
     def asks_at(self, schedule: int) -> Sequence[int]:
-        return range(0, self.t_sec + self.k + 1, self.k)
+        return self._host().asks_at(schedule)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """`influence`, `random` (B,): the sum under either mask."""
@@ -72,6 +73,4 @@ class SecMIPullback:
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """The same with as many entries left out at random."""
-        if self.mask == "random":
-            return None
-        return "secmi_randommask", replace(self, mask="random"), REMARK
+        return random_control(self, "secmi")

@@ -13,17 +13,17 @@ the code takes the best of twenty timesteps on the rows it is judged on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.pullback.masks import (
-    REMARK,
     check_mask,
     masked_score,
     masked_sums,
+    random_control,
 )
 from mia_bench.attacks.sima import clean_prediction
 from mia_bench.target import Batch, Target
@@ -68,6 +68,4 @@ class SimAPullback:
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """The same with as many entries left out at random."""
-        if self.mask == "random":
-            return None
-        return "sima_randommask", replace(self, mask="random"), REMARK
+        return random_control(self, "sima")
