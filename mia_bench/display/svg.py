@@ -310,6 +310,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def dash_rules() -> list[str]:
+    """The style of each of DASHES by its class, for a file of its own and for a page alike."""
+    return [f".d{i} {{ stroke-dasharray: {dash}; }}" for i, dash in enumerate(DASHES) if dash]
+
+
 def standalone(chart: Markup) -> str:
     """The chart as a file of its own: dark on white, colours in plain CSS that converters read."""
     opening, body = str(chart).split(">", 1)
@@ -318,7 +323,7 @@ def standalone(chart: Markup) -> str:
     rules += [f".l.s{i}{{stroke:{colour}}}" for i, colour in enumerate(COLOURS)]
     rules += [f".w.s{i},.o.s{i}{{stroke:{colour}}}" for i, colour in enumerate(COLOURS)]
     rules += [f".a.s{i},.p.s{i}{{fill:{colour}}}" for i, colour in enumerate(COLOURS)]
-    rules += [f".d{i}{{stroke-dasharray:{dash}}}" for i, dash in enumerate(DASHES) if dash]
+    rules += dash_rules()
     paper = '<rect width="100%" height="100%" fill="#fff"/>'
     sized = f'{opening} width="{size[0]}" height="{size[1]}">'
     return f"{sized}<style>{PLAIN}{''.join(rules)}</style>{paper}{body}\n"

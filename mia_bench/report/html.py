@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
 from mia_bench.display.page_template import page_templates
-from mia_bench.display.svg import standalone
+from mia_bench.display.svg import dash_rules, standalone
 from mia_bench.metrics.registry import Shown
 from mia_bench.report import controls, figures, tables
 from mia_bench.report.attachments import Evidence
@@ -142,6 +142,12 @@ class Report:
         return sorted({str(getattr(row.run, name)) for row in self.rows})
 
 
+def page_style() -> Markup:
+    """The style sheet of a page, with the dashes that its charts draw."""
+    sheet = (TEMPLATE / "page.css").read_text(encoding="utf-8")
+    return Markup("\n".join([sheet, *dash_rules()]))
+
+
 def render(report: Report) -> str:
     """The page as text."""
     script = (TEMPLATE / "page.js").read_text(encoding="utf-8")
@@ -153,7 +159,7 @@ def render(report: Report) -> str:
     environment.filters["step"] = figures.step_words
     page: str = environment.get_template("index.html.j2").render(
         report=report,
-        style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
+        style=page_style(),
         script=Markup(script),
         script_hash=digest,
         notes=tables.notes([row.run for row in report.rows]),

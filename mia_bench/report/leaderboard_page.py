@@ -7,13 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from mia_bench.display.metric_columns import metric_columns
 from mia_bench.display.page_template import page_templates
 from mia_bench.evaluation.leaderboard_entries import Entry
 from mia_bench.metrics.registry import METRICS, Shown
-from mia_bench.report.html import TEMPLATE
+from mia_bench.report.html import TEMPLATE, page_style
 
 WEB = re.compile(r"https://[\w.-]+(/[\w./~%?=&#+-]*)?")
 """What becomes a link: everything else stays text."""
@@ -37,7 +35,7 @@ def render(entries: Sequence[Entry], problems: Sequence[str]) -> str:
         problems=problems,
         columns=metric_columns(Shown.RUN_TABLES),
         labels={name: metric.label for name, metric in METRICS.items()},
-        style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
+        style=page_style(),
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     )
     return page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.resources import files
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.display.svg import COLOURS, DASHES
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
-from mia_bench.report.html import command
+from mia_bench.report.html import command, page_style
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
@@ -203,7 +202,7 @@ def test_the_page_grows_no_faster_than_its_runs(tmp_path, write_run, scores, mon
 
 
 def test_the_style_sheet_draws_every_dash_and_colour():
-    style = (files("mia_bench.report") / "template/page.css").read_text(encoding="utf-8")
+    style = page_style()
     for i, dash in enumerate(DASHES[1:], 1):
         assert f".d{i} {{ stroke-dasharray: {dash}; }}" in style
     assert f".d{len(DASHES)} " not in style
