@@ -28,6 +28,11 @@ FEW_ROWS = {
     "gsa2": 24,  # ten gradients per row, one by one
     "pfami_nns": 24,  # 110 evaluations per row, 110 steps of a ResNet
 }
+# The dearest variants of attacks whose cheaper ones are here, a second look at the same class.
+SECOND_LOOKS = {
+    *("drc_face", "drc_full", "drc_mse", "drc_spread", "drc_tasks", "gen_sim_views", "gsa2"),
+    *("noise_agg_tuned", "pfami_nns", "secmi_nns", "secmi_pullback", "secmi_randommask"),
+}
 # Half of the image hidden and one cell around it leave nothing of 8 x 8 latents.
 SIZE = {"drc_tasks": 32}
 # Attacks that face the memorizer with other options, and why; None asks for no AUROC at all.
@@ -114,7 +119,13 @@ def ask(attack: Attack, target: Target, batch: Batch) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in features.items()}
 
 
-@pytest.fixture(scope="module", params=sorted(NODES))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.long if name in SECOND_LOOKS else ())
+        for name in sorted(NODES)
+    ],
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

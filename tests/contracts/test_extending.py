@@ -98,12 +98,14 @@ def test_the_model(follow, workplace):
     assert any('"sample_size": 16' in path.read_text() for path in configs)
 
 
+@pytest.mark.long
 def test_the_data(follow, workplace):
     _, plan, whole = follow("data")
     assert "80 tsv rows" in plan
     assert stored(workplace, whole, "loss").sample_id.str.startswith("tsv:").all()
 
 
+@pytest.mark.long
 def test_the_mitigation(follow):
     plan, whole = follow("mitigation")
     assert "12 members, first_words" in plan

@@ -52,6 +52,7 @@ def test_outputs_are_stripped(path):
     assert all(run.outputs == [] and run.execution_count is None for run in code)
 
 
+@pytest.mark.long
 def test_a_first_run(execute):
     said = printed(execute(NOTEBOOKS[0]))
     assert "runs    0 of 1 done" in said

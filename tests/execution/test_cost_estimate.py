@@ -45,6 +45,7 @@ def test_small_networks_are_not_measured(small, tmp_path, monkeypatch):
     assert list(estimate_lines(plan)) == []
 
 
+@pytest.mark.long
 def test_the_estimate_is_of_the_runs_own_work_and_changes_nothing(small, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "SMALL_UNET_BYTES", 0)
     make = ("finetune.accumulate=2", "calibration=split", "attack=[loss,pia]")

@@ -159,6 +159,7 @@ def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, mon
     assert used[1:] == [([], 2)]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_threads")
 def test_what_a_worker_process_builds_records_the_command_of_the_run(small, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "MIN_EVALUATIONS", 0)

@@ -141,6 +141,7 @@ def test_base_calibrated_rows_subtract_before_fitting(finished, small):
     assert difference.score[: len(raw)].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
 
 
+@pytest.mark.long
 def test_the_ensemble_has_its_own_row_and_is_compared(finished, small):
     outputs, _ = finished
     results = execute(
@@ -155,6 +156,7 @@ def test_the_ensemble_has_its_own_row_and_is_compared(finished, small):
     assert metrics["chosen"]
 
 
+@pytest.mark.long
 def test_drc_leaves_pictures_beside_its_run(finished, small):
     outputs, _ = finished
     ((_, _, folder),) = execute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mia_bench import run
 from mia_bench.execution.single_run import run_or_plan
 from mia_bench.storage.files import read_json
@@ -15,6 +17,7 @@ def test_plan_only_prints_and_trains_nothing(small, tmp_path, capsys):
     assert not (tmp_path / "targets").exists()
 
 
+@pytest.mark.long
 def test_a_run_from_python_prints_what_the_command_does(small_overrides, tmp_path, capsys):
     words = [*small_overrides, "attack=loss", "eval.base_rows=[]", f"paths.outputs={tmp_path}"]
     assert run(*words, "plan_only=true") == {}

@@ -45,6 +45,7 @@ def test_scores_are_the_same_where_memory_is_short(copied, again, whole, monkeyp
         np.testing.assert_allclose(found.score, expected.score, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_score_that_is_not_finite_fails_the_run_until_it_is(copied, again, whole, monkeypatch):
     """Of one row of one attack: no attack of the run gets metrics from what is left."""
     for part in ("runs", "features"):

@@ -124,6 +124,7 @@ def finished(added, small, tmp_path_factory):
     return outputs, metrics, folder
 
 
+@pytest.mark.long
 def test_an_added_metric_is_measured_for_the_attack(finished):
     _, metrics, folder = finished
     scores = pd.read_parquet(folder / "scores.parquet")

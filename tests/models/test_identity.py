@@ -94,6 +94,7 @@ def test_no_option_changes_answers_and_not_the_key(name, copy):
     assert moved > 3
 
 
+@pytest.mark.long
 def test_no_byte_of_the_words_changes_answers_and_not_the_key(copy):
     path = copy.folder / "tokenizer" / "tokenizer.json"
     data, usual, moved = path.read_bytes(), key(TINY), 0

@@ -239,6 +239,7 @@ def clean(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
     return read
 
 
+@pytest.mark.long
 def test_captions_and_names_cannot_steer_a_terminal(hostile, small, tmp_path, clean) -> None:
     outputs = tmp_path / "outputs"
     where = ("data=imagefolder", f"data.source.root={hostile}")
@@ -281,6 +282,7 @@ def holding(folder: Path, *values: str) -> list[Path]:
     return found + [path for path in files if any(v in path.read_bytes() for v in wanted)]
 
 
+@pytest.mark.long
 def test_secrets_of_the_environment_are_in_no_file(
     small_overrides, tmp_path, monkeypatch, capfd
 ) -> None:

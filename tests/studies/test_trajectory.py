@@ -10,6 +10,8 @@ from mia_bench.display.results_table import utility_line
 from mia_bench.studies.trajectory import run
 from mia_bench.utils.errors import MiaError
 
+pytestmark = pytest.mark.long
+
 CHOICES = (
     "attack=loss",
     "finetune.save_at=[1,2]",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 
+
+@pytest.mark.long
 def test_notes_are_silenced_and_other_warnings_stay(run_python) -> None:
     code = """
 import logging, warnings

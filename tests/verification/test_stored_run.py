@@ -9,6 +9,7 @@ from tampering import differing, edit_json, run_folder, verdict
 from mia_bench.storage.hashing import hash_file
 
 
+@pytest.mark.long
 def test_code_that_a_run_names_is_not_run(outputs, tmp_path, monkeypatch) -> None:
     """A run folder may come from anybody."""
     (tmp_path / "evil.py").write_text("open('ran', 'w').close()\nclass Attack: ...\n")

@@ -36,6 +36,7 @@ FEW_COPIES = 4  # copies of one picture say nothing against a small set
 PROGRESS_FROM = 2_000
 ALL_PAIRS_UP_TO = 4_096  # hashes; building the index takes longer than comparing so few
 BLOCK_ENTRIES = 1 << 22  # entries of one block of the distance matrix: 32 MiB of uint64
+REMEMBERED_HASHES = 100_000
 
 THUMBNAIL_SIDE = 16
 
@@ -44,6 +45,8 @@ Hashes = npt.NDArray[np.uint64]
 Thumbnails = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 Edges = tuple[Rows, Rows]  # first[k] and second[k] are linked
+
+_hash_of: dict[tuple[str, int], int] = {}
 
 
 def perceptual_hashes(
@@ -193,10 +196,16 @@ def tracked(items: Sequence[T], label: str = "reading pictures") -> Iterator[T]:
 
 
 def _phash(item: Item, resolution: int) -> int:
+    """Remembered within the process: jobs of a sweep split the same pictures again."""
     import imagehash
 
-    bits = imagehash.phash(to_rgb(item.load(resolution))).hash
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    key = (item.sample_id, resolution)  # the id is a hash of the picture's bytes
+    if key not in _hash_of:
+        bits = imagehash.phash(to_rgb(item.load(resolution))).hash
+        if len(_hash_of) >= REMEMBERED_HASHES:
+            _hash_of.clear()
+        _hash_of[key] = int.from_bytes(np.packbits(bits).tobytes(), "big")
+    return _hash_of[key]
 
 
 def _equal(keys: Sequence[Hashable | None]) -> Edges:

@@ -200,3 +200,17 @@ def test_openmoji_groups_are_near_duplicates() -> None:
     by_name = {item.name: label for item, label in zip(kept.items, groups, strict=True)}
     blue_heart, green_heart, croissant = "1F499.svg", "1F49A.svg", "1F950.svg"
     assert by_name[blue_heart] == by_name[green_heart] != by_name[croissant]
+
+
+def test_a_picture_is_hashed_once_in_a_process():
+    """A sweep over split seeds divides the same pictures in every job."""
+    loads = []
+
+    def load(resolution: int) -> Image.Image:
+        loads.append(resolution)
+        return Image.new("RGB", (8, 8), "white")
+
+    item = Item("once:0123456789ab", "a caption", "once.png", load)
+    hashes = [perceptual_hashes(Listing((item,)))[1].tolist() for _ in range(2)]
+    assert hashes[0] == hashes[1]
+    assert loads == [64]

@@ -71,6 +71,7 @@ def outcome(small, tmp_path_factory):
     return execute(small(*SMALL, "eval.base_calibrated=true", outputs=outputs))
 
 
+@pytest.mark.long
 def test_the_shadow_is_the_control_and_is_subtracted(outcome):
     plan = outcome.plan
     assert set(outcome.metrics) == {

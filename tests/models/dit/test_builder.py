@@ -149,6 +149,7 @@ def test_a_lora_of_another_family_is_refused(saved_dit: Folder, tmp_path: Path) 
         model_of(saved_dit("sd3"), lora=str(tmp_path)).load_unet()
 
 
+@pytest.mark.long
 def test_the_whole_pipeline_on_a_rectified_flow(
     saved_dit: Folder, tmp_path: Path, experiment: Any, small_overrides: tuple[str, ...]
 ) -> None:
