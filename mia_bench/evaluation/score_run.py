@@ -15,11 +15,12 @@ import pandas as pd
 from mia_bench.attacks import Access, HasRemark
 from mia_bench.attacks.components.ensemble import Ensemble
 from mia_bench.data.source import Item
+from mia_bench.evaluation.attack_scores import measure
 from mia_bench.evaluation.controls.blind_baselines import Blind, blind_file_row, blind_rows, to_json
 from mia_bench.evaluation.controls.file_features import file_features
 from mia_bench.evaluation.inputs import Inputs, combine, load_inputs
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
-from mia_bench.evaluation.score_table import compare_ensemble, measure
+from mia_bench.evaluation.score_table import compare_ensemble
 from mia_bench.metrics import Bools
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, RunSpec

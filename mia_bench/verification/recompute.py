@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mia_bench.attacks.components.ensemble import Ensemble
+from mia_bench.evaluation.attack_scores import measure
 from mia_bench.evaluation.controls.blind_baselines import BLIND_FILE
 from mia_bench.evaluation.json_differences import (
     OTHER_METRICS,
@@ -24,7 +25,6 @@ from mia_bench.evaluation.score_table import (
     TableMetrics,
     compare_ensemble,
     evaluation_rows,
-    measure,
     score_table_metrics,
 )
 from mia_bench.metrics import auroc, registry, roc_curve

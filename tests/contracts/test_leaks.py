@@ -17,7 +17,7 @@ import pytest
 
 from mia_bench.attacks.components.image_complexity import COVARIATES, ImageComplexity
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation import ensemble_comparison, inputs, score_run, score_table
+from mia_bench.evaluation import attack_scores, ensemble_comparison, inputs, score_run, score_table
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.planning.plan import Plan
 from mia_bench.storage.artifacts import seal
@@ -108,7 +108,7 @@ def test_evaluation_labels_decide_nothing_but_metrics(
     monkeypatch.setattr(inputs, "_labelled", relabel(plan, known, 1))
     # groups hold one class only: rows whose label moved are groups of their own
     monkeypatch.setattr(score_table, "evaluate", ungrouped(score_table.evaluate))
-    for module in (score_table, ensemble_comparison):
+    for module in (attack_scores, ensemble_comparison):
         monkeypatch.setattr(module, "paired_difference", unpaired(module.paired_difference))
     other = outcome(plan, tmp_path / "shuffled")
     for name in (*(run.name for run in plan.runs), "ensemble"):
@@ -156,5 +156,5 @@ def test_calibration_labels_do_decide(small: Any, tmp_path: Path) -> None:
     loaded = inputs.load_inputs(plan, run)
     known = loaded.calibration
     other = replace(known, role=np.random.default_rng(0).permutation(known.role))
-    a, b = (score_table._score(loaded, rows.calibration(0))[0] for rows in (known, other))
+    a, b = (attack_scores._score(loaded, rows.calibration(0))[0] for rows in (known, other))
     assert (a != b).any()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from samples import known
 
-from mia_bench.evaluation.score_table import compare_plain
+from mia_bench.evaluation.attack_scores import compare_plain
 from mia_bench.metrics import auroc
 
 

@@ -11,8 +11,8 @@ from samples import known
 
 from mia_bench.attacks.loss import Loss
 from mia_bench.config.schema import CalibrationOptions
+from mia_bench.evaluation.attack_scores import measure
 from mia_bench.evaluation.inputs import Inputs, Tables, arrange
-from mia_bench.evaluation.score_table import measure
 from mia_bench.metrics.complexity import fit_complexity, out_of_fold_residuals
 from mia_bench.storage.feature_table import Table
 from mia_bench.utils.errors import MiaError
