@@ -98,6 +98,14 @@ class FiltersRows(Protocol):
 
 
 @runtime_checkable
+class DrawsRows(Protocol):
+    """Leaves rows out of a step's loss without looking at them."""
+
+    def drawn(self, rows: int, draw: Generator) -> Tensor:
+        """(rows,) booleans: rows of a step that count, decided by `draw` alone."""
+
+
+@runtime_checkable
 class TrainsProxy(Protocol):
     """An attacker trained beside the model, on members and on held-out rows, to be misled."""
 
@@ -153,6 +161,7 @@ Mitigation = (
     | StopsEarly
     | PrivateTraining
     | FiltersRows
+    | DrawsRows
     | TrainsProxy
     | FiltersUpdate
 )
@@ -190,6 +199,14 @@ class TrainingSetup:
     @property
     def row_filters(self) -> list[FiltersRows]:
         return [m for m in self.mitigations.values() if isinstance(m, FiltersRows)]
+
+    @property
+    def row_draws(self) -> list[DrawsRows]:
+        return [m for m in self.mitigations.values() if isinstance(m, DrawsRows)]
+
+    @property
+    def drops_rows(self) -> bool:
+        return bool(self.row_filters or self.row_draws)
 
     @property
     def proxy(self) -> TrainsProxy | None:
@@ -234,7 +251,9 @@ def apply_mitigations(
 def _check_together(setup: TrainingSetup) -> None:
     """Raises MiaError for mitigations that would each undo what the other promises."""
     couplings = [
-        n for n, m in setup.mitigations.items() if isinstance(m, FiltersRows | TrainsProxy)
+        name
+        for name, mitigation in setup.mitigations.items()
+        if isinstance(mitigation, FiltersRows | DrawsRows | TrainsProxy)
     ]
     if setup.private is not None and couplings:
         raise MiaError(

@@ -48,17 +48,7 @@ class CaptionInfluence:
             raise ValueError("threshold must be positive and finite")
 
     def check(self, context: TrainingContext) -> None:
-        if context.recipe.accumulate > 1:
-            raise MiaError(
-                f"mitigation ss_ei: the mean over the rows that are kept is of a whole batch, and "
-                f"finetune.accumulate={context.recipe.accumulate} cuts it: use "
-                "finetune.accumulate=1."
-            )
-        if context.devices > 1:
-            raise MiaError(
-                "mitigation ss_ei: each device would take the mean over its own kept rows: use "
-                "trainer.devices=1."
-            )
+        require_whole_steps("ss_ei", context)
 
     def kept(self, conditional: Tensor, null: Tensor) -> Tensor:
         """(B,) booleans from noise predictions (B, *latent) with and without the caption."""
@@ -68,3 +58,17 @@ class CaptionInfluence:
             limit *= math.sqrt(conditional[0].numel() / REFERENCE_ELEMENTS)
         kept: Tensor = norms < limit
         return kept
+
+
+def require_whole_steps(name: str, context: TrainingContext) -> None:
+    """Raises MiaError where a step's mean over its kept rows would be taken in parts."""
+    if context.recipe.accumulate > 1:
+        raise MiaError(
+            f"mitigation {name}: the mean over the rows that are kept is of a whole batch, and "
+            f"finetune.accumulate={context.recipe.accumulate} cuts it: use finetune.accumulate=1."
+        )
+    if context.devices > 1:
+        raise MiaError(
+            f"mitigation {name}: each device would take the mean over its own kept rows: use "
+            "trainer.devices=1."
+        )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MITIGATIONS = (
     *("none", "augment", "early_stop", "lora", "dp"),
-    *("ss_ei", "smp_lora", "spectral", "shrink", "timesteps"),
+    *("ss_ei", "random_rows", "smp_lora", "spectral", "shrink", "timesteps"),
 )
 TRAINED_ON_MACHINE = "caption_machine"
 ASKED_BY_MACHINE = "attacker_captions"

@@ -90,6 +90,6 @@ def _facts(
     }
     if setup.private is not None:
         facts["privacy"] = setup.private.spent(setup.context, steps)
-    if setup.row_filters:
+    if setup.drops_rows:
         facts["dropped_rows"] = module.records.dropped_rows()
     return facts

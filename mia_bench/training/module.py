@@ -79,13 +79,13 @@ class FinetuneModule(LightningModule):
         self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
         self.val_loss = nn.ModuleDict({name: MeanMetric() for name in self.validation})
         self.history: list[dict[str, float]] = []
-        self.filters = setup.row_filters
+        self.filters, self.draws = setup.row_filters, setup.row_draws
         steps = getattr(self.schedule, "train_steps", self.timesteps)
         self.proxy: Proxy | None = None
         if setup.proxy is not None:
             self.proxy = Proxy(setup.proxy, members, nonmembers, recipe, steps)
         self.proxy_state: dict[str, Any] | None = None  # of a checkpoint, until training starts
-        self.records = DefenceRecords(bool(self.filters), self.proxy is not None)
+        self.records = DefenceRecords(setup.drops_rows, self.proxy is not None)
 
     @property
     def result(self) -> nn.Module:
@@ -130,8 +130,9 @@ class FinetuneModule(LightningModule):
         ids = [self.training_rows.sample_id[i] for i in batch["row"].tolist()]
         require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
         loss = (losses * batch["weight"]).mean()
-        if self.filters:
-            kept = self._kept(raw, noised, t, batch)
+        if self.training_setup.drops_rows:
+            kept = self._kept(raw, noised, t, batch) & self._drawn(batch)
+            self.records.rows_kept(kept)
             if not bool(kept.any()):
                 return None  # no weight changes
             loss = losses[kept].mean()
@@ -146,6 +147,8 @@ class FinetuneModule(LightningModule):
     def _kept(self, raw: Tensor, noised: Noised, t: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B,) rows that every filter keeps: one more evaluation, under the empty caption."""
         kept = torch.ones_like(batch["drop"])
+        if not self.filters:
+            return kept
         hidden, extra = self._text(self.training_rows.cond, batch["text"], kept)
         null = self._raw(self.unet, noised, t, hidden, extra)
         with_caption, without = (
@@ -153,7 +156,14 @@ class FinetuneModule(LightningModule):
         )
         for one in self.filters:
             kept = kept & one.kept(with_caption, without)
-        self.records.rows_kept(kept)
+        return kept
+
+    def _drawn(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B,) rows that are not left out at random."""
+        kept = torch.ones_like(batch["drop"])
+        draw = keyed_generator(self.recipe.seed, "rows left out", self.global_step)
+        for one in self.draws:
+            kept = kept & one.drawn(len(kept), draw).to(kept.device)
         return kept
 
     def _errors_of(self, rows: EncodedRows, batch: Mapping[str, Tensor]) -> Tensor:
@@ -172,7 +182,7 @@ class FinetuneModule(LightningModule):
             self.proxy.to(self.device)
 
     def on_fit_start(self) -> None:
-        if self.filters:  # a step that keeps no row has no loss, on purpose
+        if self.training_setup.drops_rows:  # a step that keeps no row has no loss, on purpose
             warnings.filterwarnings("ignore", message="`training_step` returned `None`")
         codec = self.codec[0]
         if self.views is not None and isinstance(codec, nn.Module):

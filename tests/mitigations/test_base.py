@@ -13,6 +13,7 @@ from mia_bench.mitigations.captions import SeveralCaptions
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop
 from mia_bench.mitigations.proxy_attacker import ProxyAttacker
+from mia_bench.mitigations.random_rows import RandomRows
 from mia_bench.mitigations.settings import Budget, CaptionDropout, Lora, Timesteps
 from mia_bench.utils.errors import MiaError
 
@@ -54,7 +55,7 @@ def test_a_file_counts_by_its_content_not_its_place(tmp_path):
     assert keys[0] == keys[1] != keys[2]
 
 
-@pytest.mark.parametrize("other", [CaptionInfluence(), ProxyAttacker()])
+@pytest.mark.parametrize("other", [CaptionInfluence(), RandomRows(), ProxyAttacker()])
 def test_what_couples_the_rows_of_a_step_is_refused_beside_dp(other):
     with pytest.raises(MiaError, match="accountant assumes"):
         treated(dp=DpSgd(noise=1.0), other=other)

@@ -23,6 +23,7 @@ from mia_bench.mitigations.caption_influence import CaptionInfluence
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
 from mia_bench.mitigations.proxy_attacker import ProxyAttacker
+from mia_bench.mitigations.random_rows import RandomRows
 from mia_bench.mitigations.spectral import Shrink, SpectralFilter
 from mia_bench.models.lora import load_lora
 from mia_bench.training.batches import EncodedRows
@@ -128,6 +129,7 @@ TREATED = {
         {"early_stop": EarlyStop(patience=3, every=2, rows=5)},
     ),
     "ss_ei": (RECIPE, {"ss_ei": CaptionInfluence(threshold=0.7)}),
+    "random_rows": (RECIPE, {"random_rows": RandomRows()}),
     "smp": (RECIPE, {"smp_lora": ProxyAttacker(attacker_lr=1e-3, attacker_steps=2)}),
     "mp_adapters": (
         replace(RECIPE, lora_rank=2),
@@ -374,6 +376,17 @@ def test_the_share_of_dropped_rows_is_recorded(fresh_target, tmp_path):
     assert 0 < shares[0.7] < 1
     assert same(weights[1e9], plain)
     assert not same(weights[0.7], plain)
+
+
+def test_rows_left_out_at_random_weigh_nothing_and_others_are_a_mean(fresh_target, tmp_path):
+    """Two thirds of four rows: two or three, never an evaluation more, and other weights."""
+    control = {"random_rows": RandomRows(dropped=2 / 3)}
+    weights, about = train(fresh_target, tmp_path / "control", mitigations=control)
+    again, _ = train(fresh_target, tmp_path / "again", mitigations=control)
+    plain, _ = train(fresh_target, tmp_path / "plain")
+    assert 2 / 4 <= about["dropped_rows"]["share"] <= 3 / 4
+    assert same(weights, again)
+    assert not same(weights, plain)
 
 
 def test_a_step_that_keeps_no_row_changes_no_weight(fresh_target, tmp_path):
