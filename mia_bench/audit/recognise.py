@@ -11,7 +11,7 @@ from typing import Any
 
 from mia_bench.config.compose import conf_dir
 from mia_bench.models import hub
-from mia_bench.models.lora_files import NAME, PEFT_NAME, PEFT_SETTINGS
+from mia_bench.models.lora.files import NAME, PEFT_NAME, PEFT_SETTINGS
 from mia_bench.utils.errors import MiaError, Missing
 
 MAX_NAMING_BYTES = 1 << 20  # of a model card or configuration that may name a base

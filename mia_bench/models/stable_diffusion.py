@@ -10,39 +10,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mia_bench.models import hub
-from mia_bench.models.identity import network, tokenizer
-from mia_bench.models.readers.caption_tokens import whole_ids
-from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key, read_chosen
+from mia_bench.models.identity import network
+from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key
+from mia_bench.models.readers.clip_stack import ClipStack
 from mia_bench.models.readers.parts import Parts, unet_folder
-from mia_bench.models.readers.pipeline_kinds import ENCODERS, check_unet, family_of, pipeline_name
-from mia_bench.models.readers.single_file import (
-    check_file,
-    config_folder,
-    is_single_file,
-    marked_schedule,
+from mia_bench.models.readers.single_file import check_file, config_folder, is_single_file
+from mia_bench.models.readers.unet_pipeline import (
+    DEFAULT_LATENT_SCALE,
+    UnetPipeline,
+    checked_family,
 )
-from mia_bench.models.schedule import (
-    alphas_cumprod,
-    read_schedule,
-    schedule_key,
-    schedule_steps,
-)
-from mia_bench.models.weight_files import contents, load
+from mia_bench.models.schedule import alphas_cumprod, schedule_key, schedule_steps
+from mia_bench.models.weight_files import contents
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError, Missing
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from torch import nn
 
-    from mia_bench.target import LatentStore, Target, Text
-
-
-DEFAULT_LATENT_SCALE = 0.18215  # where vae/config.json has none: Stable Diffusion 1's
-SDXL_SCALE = 0.13025
+    from mia_bench.target import LatentStore, Target
 
 
 @dataclass(frozen=True)
@@ -115,10 +104,20 @@ class StableDiffusion:
         unet = None if self.unet is None else unet_folder(Path(self.unet).expanduser())
         return Parts(self.folder, self.variant, unet, file)
 
+    @property
+    def pipeline(self) -> UnetPipeline:
+        """What its configurations say. Raises Missing for what is not here."""
+        return UnetPipeline(self.parts, self.path, self.family)
+
     def fetch(self) -> None:
         """Download what is not here. Raises Missing when it cannot be had."""
         if not is_single_file(self.path):
-            hub.fetch(self.path, self.revision, self.variant, self._check_index)
+            hub.fetch(
+                self.path,
+                self.revision,
+                self.variant,
+                partial(checked_family, path=self.path, only=self.family),
+            )
         for lora in self._loras():
             hub.fetch_lora(lora)
         if (base := self.base_model()) is not None:
@@ -144,32 +143,19 @@ class StableDiffusion:
         return plain if plain._has_variant() else replace(plain, variant=None)
 
     def sized(self) -> StableDiffusion:
-        """This model with its own resolution where none is given: the U-Net's sample size times
-        what the autoencoder shrinks by.
-
-        Raises:
-            MiaError: the U-Net's configuration does not say one number.
-        """
+        """This model with its own resolution where none is given, see UnetPipeline.sample_side."""
         if self.resolution is not None:
             return self
-        side = self.parts.config("unet").get("sample_size")
-        if not isinstance(side, int) or side < 1:
-            raise MiaError(
-                f"the U-Net of {self.path} has sample_size={side}, which says no resolution: give "
-                "it, as in model.resolution=512."
-            )
-        return replace(self, resolution=side * self._shrink())
+        return replace(self, resolution=self.pipeline.sample_side())
 
     @property
     def side(self) -> int:
         """The resolution, given or the model's own."""
-        resolution = self.sized().resolution
-        assert resolution is not None
-        return resolution
+        return self.resolution or self.pipeline.sample_side()
 
     def latent_side(self) -> int:
         """Cells per side of the latents."""
-        return self.side // self._shrink()
+        return self.side // self.pipeline.shrink()
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -180,30 +166,26 @@ class StableDiffusion:
             Missing: the files are not here.
             MiaError: another kind of model, a schedule without meaning, parts that do not fit.
         """
-        parts, family = self.parts, self._family()
-        schedule = self._schedule()
+        pipeline = self.pipeline
+        parts, _ = pipeline.parts, pipeline.family
+        schedule = pipeline.schedule()
         if parts.file is not None:
             check_file(parts.file, parts.folder, alphas_cumprod(schedule))
         if (parts.place("unet") / "config.json").is_file():
-            channels = self._vae_config().get("latent_channels", 4)
-            check_unet(parts.unet_config(), family, channels, self.unet or self.path)
-        if self.resolution is not None and self.resolution % self._shrink():
-            raise MiaError(
-                f"model.resolution={self.resolution} must be a multiple of {self._shrink()}."
-            )
-        self._check_variant()
+            pipeline.check_unet(self.unet)
+        self._check_resolution(pipeline)
+        parts.check_variant(pipeline.networks, self.path)
 
     def base_hash(self) -> str:
         """Content of the networks, the adapters on them, and whatever in the configurations, the
         tokenizers and the schedule is not as a key without it says."""
-        parts = self.parts
-        self._check_variant()
-        weights = contents(
-            file for part in ("unet", "vae", *self._encoders()) for file in parts.weights(part)
-        )
-        schedule, networks = schedule_key(self._schedule()), self._unusual()
+        pipeline = self.pipeline
+        parts = pipeline.parts
+        parts.check_variant(pipeline.networks, self.path)
+        weights = contents(file for part in pipeline.networks for file in parts.weights(part))
+        schedule, networks = schedule_key(pipeline.schedule()), pipeline.unusual()
         if self.embeddings is not None:
-            networks["embeddings"] = self._embeddings_key()
+            networks["embeddings"] = self._clip_stack(pipeline).words()
         if not self._loras() and not schedule and not networks:
             return weights
         return hash_key(
@@ -212,21 +194,22 @@ class StableDiffusion:
 
     def encoder_hash(self) -> str:
         """Content of the autoencoder, and how images go through it."""
-        weights = contents(self.parts.weights("vae"))
+        pipeline = self.pipeline
+        weights = contents(pipeline.parts.weights("vae"))
         identity = {"vae": weights, "resolution": self.side, "dtype": self.dtype}
-        if (scale := self._scale()) != DEFAULT_LATENT_SCALE:
+        if (scale := pipeline.latent_scale()) != DEFAULT_LATENT_SCALE:
             identity["scale"] = scale
-        if (config := network(self.parts.place("vae"), "vae")) is not None:
+        if (config := network(pipeline.parts.place("vae"), "vae")) is not None:
             identity["config"] = config
         if self.vae_tiling:
             identity["tiling"] = True
-            if (tile := self._tile()) is not None:
+            if (tile := pipeline.unusual_tile()) is not None:
                 identity["tile"] = tile
         return hash_key(identity)
 
     def timesteps(self) -> int:
         """Length of the training schedule."""
-        return schedule_steps(self._schedule())
+        return schedule_steps(self.pipeline.schedule())
 
     def sigmas(self) -> Sequence[float]:
         """(T,) noise fraction b / (a + b) at every timestep; Stable Diffusion 1's schedule where
@@ -234,7 +217,7 @@ class StableDiffusion:
         from mia_bench.target.flow_schedule import equal_noise_sigmas
 
         try:
-            alphas = alphas_cumprod(self._schedule())
+            alphas = alphas_cumprod(self.pipeline.schedule())
         except Missing:
             alphas = None
         levels: list[float] = equal_noise_sigmas(alphas).tolist()
@@ -242,62 +225,23 @@ class StableDiffusion:
 
     def caption_tokens(self, captions: Sequence[str]) -> tuple[list[tuple[int, ...]], int]:
         """(token ids of each caption, whole, and how many the text encoder reads of them)."""
-        part = self._encoders()[0]
-        config = self.parts.config(part)
-        folder = self.parts.place(part.replace("text_encoder", "tokenizer"))
-        settings = self.parts.config(folder.name, "tokenizer_config.json")
-        most = [config.get("max_position_embeddings", 77), settings.get("model_max_length", 77)]
-        return whole_ids(folder, captions), min(most)
+        return self.pipeline.caption_tokens(captions)
 
     def learned_words(self) -> list[str]:
         """The words of model.embeddings, in its order."""
         if self.embeddings is None:
             return []
-        return [word for word, _ in self._embeddings_key()]
+        return [word for word, _ in self._clip_stack(self.pipeline).words()]
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""
         return sum(file.stat().st_size for file in self.parts.weights("unet"))
 
-    def _family(self) -> str:
-        return self._check_index(self.parts.index())
-
-    def _check_index(self, index: dict[str, Any]) -> str:
-        """The family that a model_index.json names, where it is the one that is wanted."""
-        family = family_of(index, self.path)
-        if self.family not in (None, pipeline_name(family)):
-            raise MiaError(
-                f"{self.path} is a {index['_class_name']}, not a {self.family}: use model=sdxl for "
-                "StableDiffusionXLPipeline, model=sd15 for StableDiffusionPipeline, or "
-                "model=diffusers, whose resolution and recipe you give yourself."
-            )
-        return family
-
-    def _encoders(self) -> tuple[str, ...]:
-        return ENCODERS[self._family()]
-
-    def _schedule(self) -> dict[str, Any]:
-        config, parts = self.parts.config("scheduler", "scheduler_config.json"), self.parts
-        if parts.file is not None:
-            config = marked_schedule(parts.file, config)
-        return read_schedule(config, self.path)
-
-    def _unusual(self) -> dict[str, Any]:
-        """What decides answers and is not as in the first networks: by part."""
-        encoders, parts = self._encoders(), self.parts
-        read = {part: network(parts.place(part), part) for part in ("unet", *encoders)}
-        for encoder in encoders:
-            part = encoder.replace("text_encoder", "tokenizer")
-            read[part] = tokenizer(parts.folder, part, encoder)
-        if len(encoders) == 2 and not self._zero_null():
-            read["force_zeros_for_empty_prompt"] = {}
-        return {part: config for part, config in read.items() if config is not None}
-
     def _has_variant(self) -> bool:
         """Whether any part has weights of the variant. Absent models are not asked."""
         if self.variant is None or not self.parts_are_here():
             return True
-        return self.parts.has_variant(("unet", "vae", *self._encoders()))
+        return self.parts.has_variant(self.pipeline.networks)
 
     def parts_are_here(self) -> bool:
         try:
@@ -305,149 +249,54 @@ class StableDiffusion:
         except MiaError:
             return False
 
-    def _check_variant(self) -> None:
-        self.parts.check_variant(("unet", "vae", *self._encoders()), self.path)
-
-    def _zero_null(self) -> bool:
-        return bool(self.parts.index().get("force_zeros_for_empty_prompt", True))
-
-    def _vae_config(self) -> dict[str, Any]:
-        config = self.parts.config("vae")
-        if config.get("latents_mean") is not None or config.get("shift_factor"):
-            raise MiaError(f"the autoencoder of {self.path} shifts its latents, which is not read.")
-        return config
-
-    def _shrink(self) -> int:
-        """Pixels per latent cell, along a side."""
-        return int(2 ** (len(self._vae_config()["block_out_channels"]) - 1))
-
-    def _scale(self) -> float:
-        return float(self._vae_config().get("scaling_factor", DEFAULT_LATENT_SCALE))
-
-    def _tile(self) -> int | None:
-        """The sample size that tiles are cut from, where it is not that of the first models."""
-        config = self._vae_config()
-        usual = 1024 if self._scale() == SDXL_SCALE else 512
-        size = config.get("sample_size", 32 if "down_block_types" in config else usual)
-        return None if size == usual else size
+    def _check_resolution(self, pipeline: UnetPipeline) -> None:
+        if self.resolution is not None and self.resolution % pipeline.shrink():
+            raise MiaError(
+                f"model.resolution={self.resolution} must be a multiple of {pipeline.shrink()}."
+            )
 
     def _loras(self) -> Scales:
         return chosen_loras(self.lora, self.lora_scale)
 
-    def _embeddings_key(self) -> list[list[str]]:
-        """Content of the learned words, and their names, which may be those of the files."""
-        from mia_bench.models.readers.textual_inversion import embedding_files, read_word
-
-        files, encoders = embedding_files(self.embeddings), self._encoders()
-        return [[read_word(file, encoders).word, contents([file])] for file in files]
+    def _clip_stack(self, pipeline: UnetPipeline) -> ClipStack:
+        return ClipStack(pipeline, self._loras(), self.embeddings)
 
     # --- building it ------------------------------------------------------------------------------
 
     def load_unet(self, weights: Path | None = None, train: bool = False) -> nn.Module:
         """The base's U-Net, or the one of `weights`: a whole network, or adapters on the base."""
-        from diffusers import UNet2DConditionModel
+        import torch
 
-        from mia_bench.models.lora import has_lora, load_lora
-        from mia_bench.models.lora_fusion import fuse
+        from mia_bench.models.readers.networks import codec, floating_dtype, load_unet, masked
 
-        dtype = self._dtype("float32" if train else self.dtype)
-        if weights is not None and not has_lora(weights):
-            unet = load(UNet2DConditionModel, weights, torch_dtype=dtype)
-        else:
-            unet = self.parts.load(UNet2DConditionModel, "unet", dtype)
-            if self._loras():
-                fuse(unet, "unet", read_chosen(self._loras(), ("unet", *self._encoders())))
-            if weights is not None:
-                load_lora(unet, weights)
-        if unet.config.in_channels > self._vae_config()["latent_channels"]:
-            from mia_bench.models.readers.inpainting import mask_everything
-
-            mask_everything(unet, self._blank())
+        pipeline, dtype = self.pipeline, floating_dtype("float32" if train else self.dtype)
+        unet = load_unet(pipeline, self._loras(), dtype, weights)
+        latents = codec(pipeline, self.vae_slicing, self.vae_tiling)
+        unet = masked(unet, pipeline, latents, self.side)
         if self.attention_slicing:
             unet.set_attention_slice("max")
-        plain: nn.Module = unet.to(memory_format=_channels_last())
+        plain: nn.Module = unet.to(memory_format=torch.channels_last)
         return plain
 
     def build(self, unet: nn.Module, seed: int, store: LatentStore | None = None) -> Target:
+        """The target around `unet`. Raises MiaError for parts that do not fit."""
+        from mia_bench.models.readers.networks import codec, floating_dtype
         from mia_bench.target import Target
 
-        schedule = self._schedule()
-        side, shrink = self.side, self._shrink()
-        check_unet(self.parts.unet_config(), self._family(), self._channels(), self.path)
-        if side % shrink:
-            raise MiaError(f"model.resolution={side} must be a multiple of {shrink}.")
+        pipeline = self.pipeline
+        schedule, side = pipeline.schedule(), self.side
+        pipeline.check_unet()
+        self._check_resolution(pipeline)
+        cells, dtype = side // pipeline.shrink(), floating_dtype(self.dtype)
         return Target(
             unet,
-            self._codec(),
-            self._text(),
-            (self._channels(), side // shrink, side // shrink),
+            codec(pipeline, self.vae_slicing, self.vae_tiling),
+            self._clip_stack(pipeline).text(side, dtype),
+            (pipeline.channels(), cells, cells),
             alphas_cumprod(schedule),
             schedule["prediction_type"],
             seed,
             None if self.chunk == "auto" else self.chunk,
             store,
-            self._dtype(self.dtype),
+            dtype,
         ).eval()
-
-    def _channels(self) -> int:
-        return int(self._vae_config()["latent_channels"])
-
-    def _codec(self) -> Any:
-        from mia_bench.models.encoders import KlCodec
-
-        return KlCodec(self._vae, self._scale())
-
-    def _blank(self) -> Tensor:
-        """(1, C, h, w) latents of the image of zeros."""
-        import torch
-
-        blank: Tensor = self._codec().encode(torch.zeros(1, 3, self.side, self.side))
-        return blank
-
-    def _vae(self) -> Any:
-        """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""
-        from diffusers import AutoencoderKL
-
-        vae = self.parts.load(AutoencoderKL, "vae", self._dtype("float32"))
-        if self.vae_slicing:
-            vae.enable_slicing()
-        if self.vae_tiling:
-            vae.enable_tiling()
-        return vae
-
-    def _text(self) -> Text:
-        from mia_bench.models.encoders import ClipText
-        from mia_bench.models.sdxl import TwoClipTexts
-
-        encoders = self._encoders()
-        if len(encoders) == 1:
-            return ClipText(partial(self._clip, encoders[0]))
-        return TwoClipTexts(lambda: [self._clip(e) for e in encoders], self.side, self._zero_null())
-
-    def _clip(self, part: str) -> tuple[Any, Any]:
-        from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-        from mia_bench.models.lora_fusion import fuse
-        from mia_bench.models.readers.textual_inversion import embedding_files, read_word, teach
-
-        kind = CLIPTextModelWithProjection if part == "text_encoder_2" else CLIPTextModel
-        parts, encoders = self.parts, self._encoders()
-        encoder = parts.load(kind, part, self._dtype(self.dtype))
-        if self._loras():
-            fuse(encoder, part, read_chosen(self._loras(), ("unet", *encoders)))
-        words = [read_word(file, encoders) for file in embedding_files(self.embeddings)]
-        return encoder, teach(encoder, parts.tokenizer(part), part, words)
-
-    def _dtype(self, name: str) -> torch.dtype:
-        import torch
-
-        dtype = getattr(torch, name, None)
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise MiaError(f"model.dtype={name}: use float32, float16 or bfloat16")
-        return dtype
-
-
-def _channels_last() -> torch.memory_format:
-    import torch
-
-    return torch.channels_last

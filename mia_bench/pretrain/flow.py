@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
-from mia_bench.models.dit.flux import FluxVelocity
+from mia_bench.models.dit.families.flux import FluxVelocity
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.weight_files import load
 from mia_bench.pretrain.corpus import Corpus

@@ -122,7 +122,7 @@ def save_weights(unet: nn.Module, folder: Path, adapters: bool = False) -> None:
     """`folder` in diffusers' layout (safetensors), complete or absent; `adapters`: the LoRA."""
     partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
     if adapters:
-        from mia_bench.models.lora import save_lora
+        from mia_bench.models.lora.training import save_lora
 
         save_lora(unet, partial)
     else:

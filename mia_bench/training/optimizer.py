@@ -13,7 +13,7 @@ from mia_bench.config.recipe import Recipe
 def trained_part(unet: nn.Module, recipe: Recipe) -> nn.Module:
     """`unet` as the recipe trains it: whole, or frozen with adapters in place."""
     if recipe.lora_rank is not None:
-        from mia_bench.models.lora import add_lora
+        from mia_bench.models.lora.training import add_lora
 
         add_lora(unet, recipe.lora_rank, tuple(recipe.lora_targets), recipe.seed)
     if recipe.gradient_checkpointing:

@@ -23,7 +23,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Attack
 from mia_bench.bench.gpu import networks
 from mia_bench.config.instantiate import build
-from mia_bench.models.lora import add_lora
+from mia_bench.models.lora.training import add_lora
 from mia_bench.target import Batch, Query, Target, grid_mse
 from mia_bench.target.precision import scoring_in
 

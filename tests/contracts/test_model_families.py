@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from mia_bench.config.recipe import Recipe
 from mia_bench.execution.run import execute
 from mia_bench.mitigations import apply_mitigations
-from mia_bench.models.lora import add_lora, save_lora
+from mia_bench.models.lora.training import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.training.batches import EncodedRows
 from mia_bench.training.module import FinetuneModule

@@ -96,9 +96,9 @@ def test_a_step_that_does_not_fit_says_what_to_lower(small, tmp_path, monkeypatc
 
 def test_a_plan_without_weights_is_a_plan(small, tmp_path, monkeypatch):
     """`plan_only=true` says what is missing and what would run, and asks no network."""
-    from mia_bench.models import hub
+    from mia_bench.models.hub import fetching
 
-    monkeypatch.setattr(hub, "download", None)
+    monkeypatch.setattr(fetching, "download", None)
     run = small(
         "model=sd15",
         "model.path=nobody/nothing",

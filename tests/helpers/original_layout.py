@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mia_bench.models.lora_fusion import OUTSIDE_BLOCKS, original_name
+from mia_bench.models.lora.fusion import OUTSIDE_BLOCKS, original_name
 
 ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out", "group_norm": "norm"}
 CLIP_LAYER = {

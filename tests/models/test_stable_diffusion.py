@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from mia_bench.models.lora import add_lora, save_lora
+from mia_bench.models.lora.training import add_lora, save_lora
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.utils.errors import MiaError
 

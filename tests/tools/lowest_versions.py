@@ -21,7 +21,7 @@ AS_IT_IS = ("torch", "torchvision")  # as large as everything else together, and
 NOT_TESTED = ("noto-cjk-sans-jp-regular",)  # a font
 TEST_TOOLS = ("pytest>=8.3", "hypothesis>=6.115", "scikit-image>=0.24")
 SMOKE = (
-    *("tests/models/test_stable_diffusion.py", "tests/models/test_lora.py"),
+    *("tests/models/test_stable_diffusion.py", "tests/models/lora/test_training.py"),
     *("tests/training/test_finetune.py", "tests/target/test_model.py", "tests/metrics/test_roc.py"),
     *("tests/data/test_parquet.py", "tests/contracts/test_golden_keys.py"),
     *("tests/evaluation/test_score_run.py", "tests/cli/test_run.py"),

@@ -7,7 +7,7 @@ import copy
 import torch
 from safetensors.torch import load_file
 
-from mia_bench.models.lora import add_lora, has_lora
+from mia_bench.models.lora.training import add_lora, has_lora
 from mia_bench.training.checkpoints import save_weights, write_history
 
 

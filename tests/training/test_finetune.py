@@ -25,7 +25,7 @@ from mia_bench.mitigations.early_stop import EarlyStop, chosen_step
 from mia_bench.mitigations.proxy_attacker import ProxyAttacker
 from mia_bench.mitigations.random_rows import RandomRows
 from mia_bench.mitigations.spectral import Shrink, SpectralFilter
-from mia_bench.models.lora import load_lora
+from mia_bench.models.lora.training import load_lora
 from mia_bench.training.batches import EncodedRows
 from mia_bench.training.finetune import finetune
 from mia_bench.training.module import FinetuneModule

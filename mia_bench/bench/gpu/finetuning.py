@@ -24,7 +24,7 @@ from mia_bench.bench.gpu.speed import SpeedSetting, settled
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.mitigations import apply_mitigations
-from mia_bench.models.lora import add_lora
+from mia_bench.models.lora.training import add_lora
 from mia_bench.training.batches import EncodedRows
 from mia_bench.training.module import FinetuneModule
 from mia_bench.utils import memory

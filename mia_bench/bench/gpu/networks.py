@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mia_bench.bench.workloads import CachedLatents, Workload
 from mia_bench.models.dit.adapters import UnitCodec
+from mia_bench.models.dit.families.sd3 import velocity
 from mia_bench.models.dit.family import LatentUnits
-from mia_bench.models.dit.sd3 import velocity
 from mia_bench.models.encoders import Anchored, KlCodec
 from mia_bench.target import Batch, FlowSchedule, Target
 from mia_bench.target.diffusion import keyed_noise

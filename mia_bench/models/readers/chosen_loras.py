@@ -10,7 +10,7 @@ from mia_bench.models.weight_files import contents
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
-    from mia_bench.models.lora_files import Adapters
+    from mia_bench.models.lora.matrices import Adapters
 
 Scales = dict[str, float]
 
@@ -34,7 +34,7 @@ def read_chosen(
     loras: Scales, parts: Collection[str], pipeline: str | None = None
 ) -> list[tuple[Adapters, float]]:
     """Their matrices, for a model that consists of `parts`; `pipeline`: of a transformer family."""
-    from mia_bench.models.lora import read_loras
+    from mia_bench.models.lora.files import read_loras
 
     files = [hub.locate_lora(lora) for lora in loras]
     return read_loras(files, [*loras.values()], parts, pipeline)
@@ -42,7 +42,7 @@ def read_chosen(
 
 def lora_key(loras: Scales) -> str | list[list[Any]] | None:
     """Content of one LoRA that is added as it is; of others with their scales."""
-    from mia_bench.models.lora_files import lora_files
+    from mia_bench.models.lora.files import lora_files
 
     keys = [
         [contents(f for files in lora_files(hub.locate_lora(lora)).values() for f in files), s]

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from mia_bench.execution.run import execute
 from mia_bench.models.dit.builder import DiffusionTransformer
-from mia_bench.models.lora import add_lora, save_lora
+from mia_bench.models.lora.training import add_lora, save_lora
 from mia_bench.storage.files import read_json
 from mia_bench.utils.errors import MiaError
 
@@ -110,30 +110,6 @@ def test_adapters_are_those_that_diffusers_reads(
     }
     for name, value in fused.named_parameters():
         assert torch.allclose(value, theirs[name], atol=1e-5), name
-
-
-def test_kohyas_words_for_flux_are_converted_and_checked(saved_dit: Folder, tmp_path: Path) -> None:
-    """A fused projection of kohya's file is cut into diffusers' three."""
-    model = model_of(saved_dit("flux_dev"), "flux_dev")
-    width, stem = 32, "lora_unet_double_blocks_0_img_attn_qkv"
-    down, up = torch.randn(2, width), torch.randn(3 * width, 2)
-    file = tmp_path / "kohya.safetensors"
-    state = {
-        f"{stem}.lora_down.weight": down,
-        f"{stem}.lora_up.weight": up,
-        f"{stem}.alpha": torch.tensor(1.0),
-    }
-    save_file(state, file)
-    fused = replace(model, lora=str(file)).load_unet()
-    base = model.load_unet()
-    block = base.transformer_blocks[0].attn  # type: ignore[union-attr]
-    changed = fused.transformer_blocks[0].attn  # type: ignore[union-attr]
-    for i, name in enumerate(("to_q", "to_k", "to_v")):
-        expected = getattr(block, name).weight + 0.5 * up[i * width : (i + 1) * width] @ down
-        assert torch.allclose(getattr(changed, name).weight, expected, atol=1e-5)
-    save_file(state | {f"{stem}.dora_scale": torch.ones(3 * width)}, file)
-    with pytest.raises(MiaError, match="DoRA in another trainer's words"):
-        replace(model, lora=str(file)).load_unet()
 
 
 def test_a_lora_of_another_family_is_refused(saved_dit: Folder, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
-from mia_bench.models.dit import flux, sd3
+from mia_bench.models.dit.families import flux, sd3
 from mia_bench.models.dit.scheduler import dynamic_shift, sampling_sigmas
 
 

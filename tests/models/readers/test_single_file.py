@@ -89,8 +89,8 @@ def test_the_family_is_told_by_the_tensors(tmp_path):
     assert config_folder(file, None).name == "sdxl_v"
     target = StableDiffusion(str(file), None)
     target.check()
-    assert target._schedule()["prediction_type"] == "v_prediction"
-    assert target._schedule()["rescale_betas_zero_snr"]
+    assert target.pipeline.schedule()["prediction_type"] == "v_prediction"
+    assert target.pipeline.schedule()["rescale_betas_zero_snr"]
     assert target.side == 1024
     file = header_of(tmp_path, "sd2")
     with pytest.raises(MiaError, match=r"model\.config=sd2_v .* or model\.config=sd2 "):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from network_spies import Spy, SpyPipeline
 
-from mia_bench.models.dit.lumina2 import FAMILY
+from mia_bench.models.dit.families.lumina2 import FAMILY
 
 
 def test_the_output_is_negated_and_time_counts_data() -> None:

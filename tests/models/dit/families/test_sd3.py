@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from network_spies import Spy
 
-from mia_bench.models.dit.sd3 import FAMILY
+from mia_bench.models.dit.families.sd3 import FAMILY
 
 
 def test_the_network_is_told_1000_sigma_and_the_pooled_text() -> None:

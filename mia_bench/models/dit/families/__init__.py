@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mia_bench.models.dit import flux, lumina2, pixart, qwen_image, sana, sd3, z_image
+from mia_bench.models.dit.families import flux, lumina2, pixart, qwen_image, sana, sd3, z_image
 
 FAMILIES = {
     family.pipeline: family

@@ -6,7 +6,7 @@ import pytest
 import torch
 from network_spies import Spy
 
-from mia_bench.models.dit.pixart import ALPHA, SIGMA
+from mia_bench.models.dit.families.pixart import ALPHA, SIGMA
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mia_bench.models.lora import add_lora, has_lora, load_lora, save_lora
-from mia_bench.models.lora_files import NAME, find_lora
+from mia_bench.models.lora.files import NAME
+from mia_bench.models.lora.training import add_lora, has_lora, load_lora, save_lora
 from mia_bench.utils.errors import MiaError
 
 
@@ -126,16 +126,3 @@ def test_a_lora_of_another_network_is_refused(unet, tiny_unet, tmp_path):
     for name in ("strange", "wide"):
         with pytest.raises(MiaError, match=rf"{name}\.safetensors"):
             load_lora(copy.deepcopy(tiny_unet), tmp_path / f"{name}.safetensors")
-
-
-def test_what_is_no_lora_is_refused(tiny_unet, tmp_path):
-    with pytest.raises(MiaError, match="no safetensors file"):
-        find_lora(tmp_path / "nowhere")
-    with pytest.raises(MiaError, match="0 safetensors files"):
-        find_lora(tmp_path)
-    (tmp_path / NAME).write_bytes(b"broken")
-    with pytest.raises(MiaError, match="cannot read"):
-        load_lora(copy.deepcopy(tiny_unet), tmp_path)
-    save_file({"unet.conv_in.weight": torch.zeros(1)}, tmp_path / NAME)
-    with pytest.raises(MiaError, match="does not hold a LoRA"):
-        load_lora(copy.deepcopy(tiny_unet), tmp_path)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mia_bench.models.lora_files import Adapters, LowRank
+from mia_bench.models.lora.matrices import Adapters, LowRank
 from mia_bench.utils.errors import MiaError
 
 RESNET = {  # names inside a residual block, diffusers' and the original implementation's

@@ -7,8 +7,8 @@ import torch
 from diffusers import FluxPipeline
 from network_spies import Spy
 
+from mia_bench.models.dit.families.flux import FAMILY, places
 from mia_bench.models.dit.family import pack
-from mia_bench.models.dit.flux import FAMILY, places
 
 
 @pytest.mark.parametrize("guidance", [1.0, None])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from network_spies import Spy, SpyPipeline
 
+from mia_bench.models.dit.families.qwen_image import FAMILY
 from mia_bench.models.dit.family import pack
-from mia_bench.models.dit.qwen_image import FAMILY
 
 
 def test_captions_are_padded_to_one_length_and_cut_to_the_longest_of_a_call() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from network_spies import Spy, SpyPipeline
 
-from mia_bench.models.dit.sana import FAMILY
+from mia_bench.models.dit.families.sana import FAMILY
 
 
 def test_time_is_scaled_and_the_variance_left_out() -> None:

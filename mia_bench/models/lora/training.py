@@ -1,23 +1,22 @@
-"""Low-rank adapters on a U-Net (Hu et al. 2022, arXiv 2106.09685): train, save and load.
+"""Low-rank adapters on a network (Hu et al. 2022, arXiv 2106.09685): train, save and load.
 
 Files are what diffusers writes and reads, `pytorch_lora_weights.safetensors` with keys under
-"unet."; lora_files.py reads those of other trainers too. A loaded adapter is added to the weights
-it adapts, so a scored U-Net is as fast as a plain one and has its parameter names.
+"unet." or "transformer."; files.py reads those of other trainers too. A loaded adapter is added to
+the weights it adapts, so a scored network is as fast as a plain one and has its parameter names.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from mia_bench.models.lora_files import METADATA, NAME, Adapters, read_lora
-from mia_bench.models.lora_fusion import fuse
+from mia_bench.models.lora.files import METADATA, NAME, read_loras
+from mia_bench.models.lora.fusion import fuse
 from mia_bench.utils.errors import MiaError
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -93,29 +92,3 @@ def load_lora(unet: nn.Module, folder: Path) -> None:
 def network_part(network: nn.Module) -> str:
     """What diffusers' pipelines call a network: "transformer", or "unet"."""
     return "transformer" if type(network).__name__.endswith("Transformer2DModel") else "unet"
-
-
-def read_loras(
-    paths: Sequence[Path],
-    scales: Sequence[float],
-    parts: Collection[str],
-    pipeline: str | None = None,
-) -> list[tuple[Adapters, float]]:
-    """LoRAs with their scales, for a model that consists of `parts`.
-
-    Args:
-        pipeline: class of a transformer family, whose trainers have words of their own for layers.
-
-    Raises:
-        MiaError: a file that is no LoRA, or one with adapters of a part that is not there.
-    """
-    network = "transformer" if "transformer" in parts else "unet"
-    every = [read_lora(path, network, pipeline) for path in paths]
-    for adapters in every:
-        for part in sorted(adapters.layers.keys() - set(parts)):
-            first = next(iter(adapters.layers[part].values())).name
-            raise MiaError(
-                f"{adapters.path} is a LoRA of another network: it holds adapters of a {part} "
-                f"({first}), and this model has {', '.join(parts)}."
-            )
-    return list(zip(every, scales, strict=True))

@@ -11,12 +11,20 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from safetensors.torch import save_file
 
-from mia_bench.models.lora_files import NAME
-from mia_bench.models.lora_fusion import named_layers, original_name
+from mia_bench.models.lora.files import NAME
+from mia_bench.models.lora.fusion import named_layers, original_name
+from mia_bench.models.readers.chosen_loras import chosen_loras
+from mia_bench.models.readers.clip_stack import ClipStack
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.utils.errors import MiaError
 
 TARGETS = {"unet": ["to_q", "to_out.0", "conv1"], "text_encoder": ["q_proj", "fc1"]}
+
+
+def encoder_of(model):
+    """The text encoder of a builder, with its LoRAs."""
+    stack = ClipStack(model.pipeline, chosen_loras(model.lora, model.lora_scale), None)
+    return stack.encoder("text_encoder", torch.float32)[0]
 
 
 @pytest.fixture
@@ -73,7 +81,7 @@ def weights(network, base):
 def ours(model, base_model):
     """Changes of U-Net and text encoder of a builder."""
     found = {"unet": weights(model.load_unet(), base_model.load_unet())}
-    encoders = [m._clip("text_encoder")[0] for m in (model, base_model)]
+    encoders = [encoder_of(m) for m in (model, base_model)]
     return {**found, "text_encoder": weights(*encoders)}
 
 
@@ -99,8 +107,8 @@ def test_a_text_encoder_answers_as_with_pefts_adapters(model, saved, narrow):
     text = StableDiffusionPipeline.from_pretrained(narrow("sd1")).text_encoder
     adapt(text, "text_encoder", 1, 3, "one")
     ids = torch.arange(77)[None]
-    encoder, _ = model("sd1", lora=str(saved("one", 1)))._clip("text_encoder")
-    plain, _ = model("sd1")._clip("text_encoder")
+    encoder = encoder_of(model("sd1", lora=str(saved("one", 1))))
+    plain = encoder_of(model("sd1"))
     with torch.no_grad():
         torch.testing.assert_close(encoder(ids)[0], text(ids)[0], atol=1e-4, rtol=1e-3)
         assert not torch.allclose(plain(ids)[0], text(ids)[0], atol=1e-2)

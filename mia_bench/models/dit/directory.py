@@ -1,0 +1,130 @@
+"""What the configurations of a transformer's directory say, and what is refused in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mia_bench.models.dit.family import TransformerFamily
+from mia_bench.models.identity import IRRELEVANT
+from mia_bench.models.readers.refusals import refuse_eight_bits
+from mia_bench.models.schedule import read_schedule
+from mia_bench.models.weight_files import contents, read_config, weights
+from mia_bench.utils.errors import MiaError
+
+
+@dataclass(frozen=True)
+class TransformerDirectory:
+    """A diffusers directory of a family.
+
+    Args:
+        folder: with model_index.json.
+        path: as the user named the model, for messages.
+        family: that the index names.
+        variant: of the weight files.
+    """
+
+    folder: Path
+    path: str
+    family: TransformerFamily
+    variant: str | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return ("transformer", "vae", *self.family.encoders)
+
+    def config(self, part: str) -> dict[str, Any]:
+        return read_config(self.folder / part / "config.json")
+
+    def index(self) -> dict[str, Any]:
+        return read_config(self.folder / "model_index.json")
+
+    def scheduler(self) -> dict[str, Any]:
+        return read_config(self.folder / "scheduler" / "scheduler_config.json")
+
+    def betas(self) -> dict[str, Any]:
+        """The scheduler's options, of a family that is not of flow matching."""
+        return read_schedule(self.scheduler(), self.path)
+
+    def weights(self, part: str) -> list[Path]:
+        return weights(self.folder, part, self.variant)
+
+    # --- identity ---------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Content of networks and tokenizers, and what their configurations decide."""
+        return {
+            "pipeline": self.family.pipeline,
+            "weights": contents(file for part in self.networks for file in self.weights(part)),
+            "configs": {part: self.relevant(part) for part in self.networks},
+            "tokenizers": {part: contents(self._files(part)) for part in self.family.tokenizers},
+        }
+
+    def schedule_identity(self, sigma_floor: float) -> dict[str, Any]:
+        """What decides levels: of flow matching the floor, for sigma = t / 1000 is fixed, and what
+        the model's own sampler does, which generated images depend on."""
+        if not self.family.flow:
+            return dict(self.betas())
+        config = {k: v for k, v in self.scheduler().items() if not k.startswith("_diffusers")}
+        return {"sigma_floor": sigma_floor, "sampler": config}
+
+    def relevant(self, part: str) -> dict[str, Any]:
+        """A part's configuration without what changes no answer."""
+        return {key: value for key, value in self.config(part).items() if key not in IRRELEVANT}
+
+    def _files(self, tokenizer: str) -> list[Path]:
+        return sorted(path for path in (self.folder / tokenizer).glob("*") if path.is_file())
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def check(self, guidance: float | None) -> None:
+        """Everything that can be told wrong before weights are loaded. Raises MiaError."""
+        family, index = self.family, self.index()
+        for part in family.encoders:
+            if index.get(part, [None])[0] is None or not (self.folder / part).is_dir():
+                raise MiaError(
+                    f"{self.path} is a {family.pipeline} without its {part}: captions would be "
+                    "embedded otherwise than in training. Fetch the complete directory, or copy "
+                    f"{part} and its tokenizer from the model it was fine-tuned from."
+                )
+        self._check_guidance(guidance)
+        refuse_eight_bits(self.weights("transformer"))
+        if family.flow:
+            from mia_bench.models.dit.scheduler import check_flow
+
+            check_flow(self.scheduler(), family, self.path)
+        else:
+            self.betas()
+
+    def _check_guidance(self, guidance: float | None) -> None:
+        distilled = bool(self.config("transformer").get("guidance_embeds"))
+        if distilled and guidance is None:
+            raise MiaError(
+                f"{self.path} was distilled with guidance (guidance_embeds in "
+                "transformer/config.json), which is an input of its network, and model.guidance is "
+                "null: use model.guidance=1, the value it is fine-tuned at."
+            )
+        if not distilled and guidance is not None:
+            raise MiaError(
+                f"{self.path} takes no guidance as an input (no guidance_embeds in "
+                f"transformer/config.json): model.guidance={guidance:g} would be ignored. Use "
+                "model.guidance=null."
+            )
+
+    def latent_shape(self, resolution: int) -> tuple[int, int, int]:
+        """(C, h, w). Raises MiaError where transformer and autoencoder do not go together."""
+        family, units = self.family, self.family.units(self.config("vae"))
+        takes = self.config("transformer").get("in_channels")
+        expected = units.channels * (family.patch**2 if family.packed else 1)
+        if takes is not None and takes != expected:
+            raise MiaError(
+                f"the transformer of {self.path} takes {takes} channels for latents of "
+                f"{expected}: models that are given an image beside the text are not text-to-image "
+                "targets."
+            )
+        multiple = units.shrink * family.patch
+        if resolution % multiple:
+            raise MiaError(f"model.resolution={resolution} must be a multiple of {multiple}.")
+        side = resolution // units.shrink
+        return units.channels, side, side

@@ -1,0 +1,100 @@
+"""Parts of a transformer's directory, loaded: the network, the autoencoder, the text stack."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from torch import nn
+
+from mia_bench.models.dit.directory import TransformerDirectory
+from mia_bench.models.lora.fusion import fuse
+from mia_bench.models.lora.matrices import Adapters
+from mia_bench.models.lora.training import has_lora, load_lora
+from mia_bench.models.readers.chosen_loras import Scales, read_chosen
+from mia_bench.models.weight_files import load
+from mia_bench.utils.errors import MiaError
+
+
+@dataclass(frozen=True)
+class TransformerParts:
+    """Args: `loras` with their scales, which are added to the weights."""
+
+    directory: TransformerDirectory
+    loras: Scales
+
+    def transformer(
+        self, dtype: torch.dtype, weights: Path | None = None, attention: str | None = None
+    ) -> nn.Module:
+        """The base's transformer, or the one of `weights`: whole, or adapters on the base.
+
+        Args:
+            attention: one of diffusers' attention backends; None is torch's.
+        """
+        kind = getattr(diffusers, self.directory.family.transformer)
+        if weights is not None and not has_lora(weights):
+            network = load(kind, weights, torch_dtype=dtype)
+        else:
+            network = self._part(kind, "transformer", dtype)
+            if self.loras:
+                fuse(network, "transformer", self._adapters())
+            if weights is not None:
+                load_lora(network, weights)
+        if attention is not None:
+            network.set_attention_backend(attention)
+        plain: nn.Module = network
+        return plain
+
+    def vae(self, slicing: bool, tiling: bool) -> Any:
+        """In float32 whatever the dtype: runs of every dtype share the latents."""
+        kind = getattr(diffusers, self.directory.family.vae)
+        vae = self._part(kind, "vae", torch.float32)
+        if slicing:
+            vae.enable_slicing()
+        if tiling:
+            vae.enable_tiling()
+        return vae
+
+    def pipeline(self, dtype: torch.dtype) -> Any:
+        """The family's pipeline with text encoders and tokenizers alone."""
+        family = self.directory.family
+        kind = getattr(diffusers, family.pipeline)
+        names = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+        parts = dict.fromkeys(names)
+        for name in (*family.encoders, *family.tokenizers):
+            parts[name] = self.text_part(name, dtype)
+        return kind(**parts)
+
+    def text_part(self, part: str, dtype: torch.dtype) -> Any:
+        """An encoder or tokenizer by the class that model_index.json names; of transformers only,
+        and the directory's code is never run."""
+        directory = self.directory
+        library, name = [*(directory.index().get(part) or ()), None, None][:2]
+        kind = getattr(transformers, str(name), None)
+        if library != "transformers" or kind is None:
+            raise MiaError(
+                f"{directory.path} names {library}.{name} as its {part}: a class of the installed "
+                "transformers is needed."
+            )
+        if part.startswith("tokenizer"):
+            return load(kind, directory.folder / part)
+        encoder = self._part(kind, part, dtype)
+        if self.loras:
+            fuse(encoder, part, self._adapters())
+        return encoder
+
+    def _part(self, kind: Any, part: str, dtype: torch.dtype) -> Any:
+        directory = self.directory
+        files = directory.weights(part)
+        variant = directory.variant if f".{directory.variant}" in files[0].name else None
+        folder = directory.folder / part
+        return load(kind, folder, variant=variant, torch_dtype=dtype, exact=True)
+
+    def _adapters(self) -> list[tuple[Adapters, float]]:
+        family = self.directory.family
+        return read_chosen(self.loras, ("transformer", *family.encoders), family.pipeline)

@@ -1,0 +1,73 @@
+"""The U-Net and the autoencoder of a model of the Stable Diffusion family, loaded."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mia_bench.models.encoders import KlCodec
+from mia_bench.models.readers.chosen_loras import Scales, read_chosen
+from mia_bench.models.readers.unet_pipeline import UnetPipeline
+from mia_bench.models.weight_files import load
+from mia_bench.utils.errors import MiaError
+
+if TYPE_CHECKING:
+    from mia_bench.models.readers.parts import Parts
+
+
+def load_unet(
+    pipeline: UnetPipeline, loras: Scales, dtype: torch.dtype, weights: Path | None = None
+) -> Any:
+    """The base's U-Net with `loras`, or the one of `weights`: a whole network, or adapters on the
+    base."""
+    from diffusers import UNet2DConditionModel
+
+    from mia_bench.models.lora.fusion import fuse
+    from mia_bench.models.lora.training import has_lora, load_lora
+
+    if weights is not None and not has_lora(weights):
+        return load(UNet2DConditionModel, weights, torch_dtype=dtype)
+    unet = pipeline.parts.load(UNet2DConditionModel, "unet", dtype)
+    if loras:
+        fuse(unet, "unet", read_chosen(loras, ("unet", *pipeline.encoders)))
+    if weights is not None:
+        load_lora(unet, weights)
+    return unet
+
+
+def masked(unet: Any, pipeline: UnetPipeline, codec: KlCodec, side: int) -> Any:
+    """An in-painting U-Net asked with everything masked; any other as it is."""
+    if unet.config.in_channels <= pipeline.channels():
+        return unet
+    from mia_bench.models.readers.inpainting import mask_everything
+
+    mask_everything(unet, codec.encode(torch.zeros(1, 3, side, side)))
+    return unet
+
+
+def codec(pipeline: UnetPipeline, slicing: bool, tiling: bool) -> KlCodec:
+    """Args: `slicing`: one image at a time; `tiling`: large images tile by tile."""
+    return KlCodec(partial(_vae, pipeline.parts, slicing, tiling), pipeline.latent_scale())
+
+
+def _vae(parts: Parts, slicing: bool, tiling: bool) -> Any:
+    """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""
+    from diffusers import AutoencoderKL
+
+    vae = parts.load(AutoencoderKL, "vae", torch.float32)
+    if slicing:
+        vae.enable_slicing()
+    if tiling:
+        vae.enable_tiling()
+    return vae
+
+
+def floating_dtype(name: str) -> torch.dtype:
+    """Raises MiaError for what is no floating-point type of torch."""
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise MiaError(f"model.dtype={name}: use float32, float16 or bfloat16")
+    return dtype
