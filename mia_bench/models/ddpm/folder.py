@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.models import hub
 from mia_bench.models.ddpm.network import require_plain
+from mia_bench.models.hub import fetching
 from mia_bench.models.schedule import read_schedule
 from mia_bench.models.weight_files import load, read_config, weights
 from mia_bench.utils.errors import MiaError, Missing
@@ -67,7 +68,7 @@ def fetch(path: str) -> None:
         if is_checkpoint(path) or not hub.HUB_ID.fullmatch(path):
             raise
         if constants.HF_HUB_OFFLINE:
-            raise Missing(f"{missing} The hub {hub.NOT_CONTACTED}.") from None
+            raise Missing(f"{missing} The hub {fetching.NOT_CONTACTED}.") from None
         _, reason = hub.download(path, None, list(WANTED))
         if reason is not None:
             raise Missing(f"{missing} The hub replied: {reason}") from None
