@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from mia_bench.config.error_messages import explain
 from mia_bench.config.schema import LoggerOptions
@@ -25,6 +25,7 @@ from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
 from mia_bench.storage.failures import forget_failures, record_failure
 from mia_bench.storage.files import read_json, write_json
+from mia_bench.sweep.composition import Composer
 from mia_bench.sweep.plan import Job, effort, label, plan_job, spread, varying
 from mia_bench.sweep.table import describe, hint, show
 from mia_bench.sweep.throughput import measured
@@ -57,8 +58,8 @@ def sweep(
         MiaError: a combination needs several devices; or, after all have run, some job failed.
     """
     combinations = expand(arguments, loader)
-    memo = Memo()
-    jobs = [_plan(config, loader, overrides, memo) for overrides in combinations]
+    composer, memo = Composer(config, loader), Memo()
+    jobs = [_plan(composer, overrides, memo) for overrides in combinations]
     if any(job.devices > 1 for job in jobs):
         raise MiaError(SEVERAL_DEVICES)
     if jobs[0].problem is not None and all(job.problem == jobs[0].problem for job in jobs):
@@ -75,7 +76,7 @@ def sweep(
     if config.plan_only:
         return
     stopped = _launch(config, launcher, waiting, keys) if waiting else None
-    settled = {id(job): _settled(config, loader, job, memo) for job in jobs}
+    settled = {id(job): _settled(composer, job, memo) for job in jobs}
     jobs, waiting = ([settled[id(job)] for job in some] for some in (jobs, waiting))
     runs = [folder for job in jobs for _, folder in job.runs if is_complete(folder)]
     logger = cast(LoggerOptions, OmegaConf.to_object(config.logger))
@@ -104,11 +105,10 @@ def heading(folder: Path, number: int) -> str:
         return f"job {number + 1}"
 
 
-def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: Memo) -> Job:
+def _plan(composer: Composer, overrides: list[str], memo: Memo) -> Job:
     """A combination that cannot be run is a failed job; the others go on. A typo ends the sweep."""
-    cfg = loader.load_sweep_config(config, overrides)
-    with open_dict(cfg):
-        del cfg["hydra"]
+    config = composer.config
+    cfg = composer.compose(overrides)
     try:
         experiment = to_experiment(cfg)
         if not config.plan_only:
@@ -123,11 +123,11 @@ def _plan(config: DictConfig, loader: ConfigLoader, overrides: list[str], memo: 
     return job
 
 
-def _settled(config: DictConfig, loader: ConfigLoader, job: Job, memo: Memo) -> Job:
+def _settled(composer: Composer, job: Job, memo: Memo) -> Job:
     """The job with the folders that it wrote: early stopping chose the step while it ran."""
     if all(folder.parent.name != BEST_STEP for _, folder in job.runs):
         return job
-    return _plan(config, loader, list(job.overrides), memo)
+    return _plan(composer, list(job.overrides), memo)
 
 
 def _launch(
