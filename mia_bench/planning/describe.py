@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import HasRemark
@@ -16,7 +16,7 @@ from mia_bench.storage.artifacts import is_complete
 if TYPE_CHECKING:
     from mia_bench.attacks import Attack
     from mia_bench.planning.plan import Plan
-    from mia_bench.planning.specs import FeatureSpec, ModelSpec
+    from mia_bench.planning.specs import FeatureSpec, ModelSpec, RunSpec
 
 
 def describe_plan(plan: Plan) -> Iterator[str]:
@@ -52,9 +52,9 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         )
     for (model, rows), features in plan.missing().items():
         folders = {spec.folder for spec in features}
-        attacks = [r.name for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
+        served = [r for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
         kind = "images" if own is None or rows != own.sample_id else "own outputs"
-        yield extraction_line(model, len(rows), features, attacks, kind)
+        yield extraction_line(model, len(rows), features, run_names(served), kind)
     if plan.utility:
         measured = sum(map(is_complete, plan.utility.values()))
         yield f"utility {measured} of {len(plan.utility)} done"
@@ -97,16 +97,38 @@ def model_lines(spec: ModelSpec) -> Iterator[str]:
         )
 
 
+def run_names(runs: Iterable[RunSpec]) -> str:
+    """Attacks in words, each once, with the suffixes of the rows that are derived from it.
+
+    `mc and clid, loss (each also as -complexity, -base)`: those of the same suffixes together.
+    """
+    suffixes: dict[str, list[str]] = {}
+    for run in runs:
+        derived = suffixes.setdefault(run.attack_name, [])
+        if run.name != run.attack_name:
+            derived.append(run.name.removeprefix(run.attack_name))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, derived in suffixes.items():
+        alike.setdefault(tuple(derived), []).append(name)
+    return " and ".join(_alike(names, derived) for derived, names in sorted(alike.items()))
+
+
+def _alike(names: Sequence[str], derived: Sequence[str]) -> str:
+    """Attacks that have the same derived rows."""
+    also = "each also as" if len(names) > 1 else "also as"
+    return ", ".join(names) + (f" ({also} {', '.join(derived)})" if derived else "")
+
+
 def extraction_line(
     model: ModelSpec,
     images: int,
     features: list[FeatureSpec],
-    attacks: list[str],
+    attacks: str,
     kind: str = "images",
 ) -> str:
     """A predict pass: its model and rows, the attacks it serves, U-Net evaluations at most."""
     evaluations = sum(spec.evaluations for spec in features)
     return (
-        f"extract {model.kind}: {images} {kind}, {', '.join(attacks)}; "
+        f"extract {model.kind}: {images} {kind}, {attacks}; "
         f"at most {evaluations:,} U-Net evaluations"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.planning.describe import describe_plan
+from mia_bench.planning.describe import describe_plan, run_names
 from mia_bench.utils.errors import MiaError
 
 
@@ -59,3 +59,14 @@ def test_what_generates_says_what_it_costs_before_it_runs(plan_of):
     (remark,) = (line for line in lines if line.startswith("img2img: "))
     assert "30 U-Net evaluations; compared by latents of the bundled tiny autoencoder" in remark
     assert not [line for line in lines if line.startswith("loss: ")]
+
+
+def test_an_attack_with_derived_rows_is_named_once(plan_of):
+    words = ("attack=[loss,clid,gsa]", "eval.base_calibrated=true", "eval.complexity=true")
+    sizes = ("data.sizes.shadow_nonmember=24", "data.sizes.target_nonmember=24")
+    plan = plan_of(*words, *sizes)
+    derived = "(each also as -complexity, -base)"
+    assert f"36 images, loss, clid, gsa {derived}; at most" in described(plan)
+    without = [run for run in plan.runs if run.name not in ("loss-base", "loss-complexity")]
+    assert run_names(without) == f"loss and clid, gsa {derived}"
+    assert run_names(plan.runs[:2]) == "loss (also as -complexity)"
