@@ -87,8 +87,9 @@ def score_table_metrics(
 def _check_apart(rows: pd.DataFrame, calibration: pd.DataFrame) -> None:
     """Thresholds fixed on the rows they are judged on, or on their near-duplicates, are oracles."""
     for column, name in (("sample_id", "images"), ("group", "groups of near-duplicates")):
-        shared = calibration[column][calibration[column].isin(set(rows[column]))].unique()
-        if len(shared):
+        evaluated = set(rows[column])  # pandas' isin takes twenty times as long for text
+        shared = [value for value in dict.fromkeys(calibration[column]) if value in evaluated]
+        if shared:
             raise MiaError(
                 f"{len(shared)} {name} are among the calibration rows and among the evaluation "
                 f"rows, the first is {shared[0]!r}: thresholds would be chosen on what they are "

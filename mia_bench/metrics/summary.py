@@ -10,19 +10,22 @@ Intervals are conditional on target, shadow and calibrated thresholds. The decis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_bench.metrics import registry, roc
-from mia_bench.metrics.bootstrap import Bootstrap
+from mia_bench.metrics.bootstrap import QUANTILES, Bootstrap
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws, EvaluationRows
 from mia_bench.metrics.registry import tpr_entry, unlike_percentiles
-from mia_bench.metrics.roc import Floats, Ints, ScoreCuts
+from mia_bench.metrics.roc import Bools, Floats, Ints, ScoreCuts
 from mia_bench.metrics.thresholds import Thresholds
 
+Statistic = Callable[[Ints], dict[str, Floats]]
+MAX_MULTIPLIED_PAIRS = 1 << 20  # member-non-member pairs beyond which counting cuts is faster
 EXTREME_AUROC = 0.99  # an AUROC beyond which its interval covers more than 95 %
 
 
@@ -84,14 +87,68 @@ def paired_difference(
         }
 
     values = boot.replicates(statistic)
-    d = values["auroc"][1:]
-    p = min(1.0, 2 * (1 + min(int((d <= 0).sum()), int((d >= 0).sum()))) / (d.size + 1))
+    p = _two_sided_p(values["auroc"][1:])
     auroc = boot.interval(values["auroc"]).to_json()
     at_fpr = tpr_entry(roc.tpr_at_fpr(scores_a, y, 0.01), boot.interval(values["0.01"]))
     return {
         "auroc": {**auroc, "p_value": p if boot.reason is None else None},
         "tpr_at_fpr": {"0.01": at_fpr},
     }
+
+
+def _two_sided_p(d: Floats) -> float:
+    return min(1.0, 2 * (1 + min(int((d <= 0).sum()), int((d >= 0).sum()))) / (d.size + 1))
+
+
+def auroc_replicates(
+    scores: ArrayLike,
+    is_member: ArrayLike,
+    group: Sequence[str],
+    seed: int,
+    n_resamples: int = 2000,
+) -> Floats:
+    """AUROC (1 + n_resamples,) on all rows and on every resample; (1,) where no interval exists.
+
+    Those of one attack minus those of another on the same rows are the replicates of
+    `paired_difference`: kept once per attack, they answer for every pair of attacks.
+    Raises ValueError as `evaluate` does.
+    """
+    s, y = roc.validate(scores, is_member)
+    boot = Bootstrap.of(y, group, seed, n_resamples)
+    if boot.reason is not None:
+        return np.array([roc.auroc(s, y)])
+    by_pairs = y.sum() * (~y).sum() <= MAX_MULTIPLIED_PAIRS
+    return boot.replicates(_by_pairs(s, y) if by_pairs else _by_cuts(s, y))["auroc"]
+
+
+def _by_cuts(s: Floats, y: Bools) -> Statistic:
+    cuts = ScoreCuts.of(s, y)
+    return lambda weights: {"auroc": roc.auroc_from_counts(*cuts.count(weights))}
+
+
+def _by_pairs(s: Floats, y: Bools) -> Statistic:
+    """The same to the bit, as a matrix product over pairs: a fifth of the time for few rows."""
+    higher = s[y][:, None] > s[~y]
+    # twice the points of a pair, whole numbers far below 2^24: exact in single precision
+    points = (2 * higher + (s[y][:, None] == s[~y])).astype(np.float32)
+
+    def statistic(weights: Ints) -> dict[str, Floats]:
+        members, others = weights[:, y], weights[:, ~y]
+        won = members.astype(np.float32) @ points
+        twice_u = np.einsum("bn,bn->b", won.astype(np.float64), others.astype(np.float64))
+        return {"auroc": twice_u / (2 * members.sum(axis=1) * others.sum(axis=1))}
+
+    return statistic
+
+
+def difference_of_replicates(a: Floats, b: Floats) -> dict[str, float | None]:
+    """The AUROC entry of `paired_difference` from `auroc_replicates` of both."""
+    d = a - b
+    if d.size == 1:
+        return {"value": float(d[0]), "lo": None, "hi": None, "p_value": None}
+    lo, hi = np.quantile(d[1:], QUANTILES)
+    p = _two_sided_p(d[1:])
+    return {"value": float(d[0]), "lo": float(lo), "hi": float(hi), "p_value": p}
 
 
 def _flags(rows: EvaluationRows, auroc: float | None) -> list[str]:

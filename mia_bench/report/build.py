@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mia_bench.metrics import registry
-from mia_bench.report import attachments, controls, figures, summary, tables
+from mia_bench.report import attachments, controls, figures, pairs, summary, tables
 from mia_bench.report.attachments import Evidence, Utility
 from mia_bench.report.figures import Figure, PlottedTarget
 from mia_bench.report.html import Report, TableRow
@@ -45,6 +45,7 @@ def build(
         families=families,
         spreads=tables.over_seeds(runs),
         compared=_compared(runs, all_problems),
+        pairs=pairs.pairs_of(targets, all_problems),
         roc=[figures.roc_figure(t, series, f"roc-{i + 1}") for i, t in enumerate(shown)],
         histograms=[
             figures.histogram_figure(run, f"scores-{i + 1}")

@@ -21,7 +21,7 @@ from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_
 from mia_bench.display.page_template import page_templates
 from mia_bench.display.svg import dash_rules, standalone
 from mia_bench.metrics.registry import Shown
-from mia_bench.report import controls, figures, tables
+from mia_bench.report import controls, figures, pairs, tables
 from mia_bench.report.attachments import Evidence
 from mia_bench.report.figures import Figure
 from mia_bench.report.load import Problem, RunResult
@@ -83,6 +83,7 @@ class Report:
     problems: list[Problem]
     spreads: list[tables.Spread]
     compared: list[controls.Comparison]
+    pairs: pairs.Pairs
     roc: list[Figure]
     histograms: list[Figure]
     costs: list[Figure]
@@ -157,6 +158,7 @@ def render(report: Report) -> str:
     environment.filters["yaml"] = _yaml
     environment.filters["p_text"] = p_text
     environment.filters["step"] = figures.step_words
+    environment.filters["difference"] = pairs.difference_text
     page: str = environment.get_template("index.html.j2").render(
         report=report,
         style=page_style(),

@@ -53,7 +53,7 @@ def readable_difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
         return {"value": None, "lo": None, "hi": None}
 
 
-def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
+def difference(a: Path, b: Path, seed: int, n_resamples: int = 2000) -> dict[str, float | None]:
     """AUC of run folder `a` minus that of `b` on the same evaluation rows, with its interval."""
     tables = [read_frame(folder / layout.SCORES_FILE) for folder in (a, b)]
     first, second = (table[~table.calibration].set_index("sample_id") for table in tables)
@@ -64,6 +64,7 @@ def difference(a: Path, b: Path, seed: int) -> dict[str, float | None]:
         first.is_member.to_numpy(),
         first.group.tolist(),
         seed,
+        n_resamples,
     )["auroc"]
     return auroc
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 SECRET_NAMES = re.compile(r"(api_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 MIN_SECRET_CHARACTERS = 8  # characters; shorter values are words that may stand anywhere
@@ -16,8 +17,14 @@ REDACTED = "***"
 
 def environment_secrets() -> dict[str, str]:
     """Secrets of the environment by the name of their variable."""
-    named = {n: v.strip() for n, v in os.environ.items() if SECRET_NAMES.search(n)}
+    named = {name: os.environ.get(name, "").strip() for name in os.environ if _is_secret(name)}
     return {name: value for name, value in named.items() if len(value) >= MIN_SECRET_CHARACTERS}
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret: asked for every line of text."""
+    return SECRET_NAMES.search(name) is not None
 
 
 def redact(text: str) -> str:

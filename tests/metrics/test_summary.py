@@ -19,9 +19,15 @@ from mia_bench.metrics import (
     oracle_accuracy,
     permuted_oracle,
     roc,
+    summary,
 )
 from mia_bench.metrics.bootstrap import Bootstrap
-from mia_bench.metrics.summary import evaluate, paired_difference
+from mia_bench.metrics.summary import (
+    auroc_replicates,
+    difference_of_replicates,
+    evaluate,
+    paired_difference,
+)
 
 
 def draw(seed: int, n: int = 300, digits: int = 1, size: int = 1) -> tuple[Any, Any, list[str]]:
@@ -202,6 +208,28 @@ def test_paired_difference_is_the_literal_loop() -> None:
     assert found["auroc"]["p_value"] == min(1, 2 * (1 + side) / 61)
     assert found["tpr_at_fpr"]["0.01"]["k"] == 2
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("by_pairs", [True, False])
+def test_replicates_of_two_attacks_give_their_paired_difference(monkeypatch, by_pairs) -> None:
+    monkeypatch.setattr(summary, "MAX_MULTIPLIED_PAIRS", 1 << 20 if by_pairs else 0)
+    s, y, group = mixed_groups(2)
+    other = np.round(s + np.random.default_rng(0).normal(size=s.size), 1)
+    kept = [auroc_replicates(scores, y, group, 5, 60) for scores in (s, other)]
+    expected = paired_difference(s, other, y, group, seed=5, n_resamples=60)["auroc"]
+    assert difference_of_replicates(*kept) == expected
+
+
+def test_replicates_without_an_interval_are_the_value_alone() -> None:
+    s, y = np.arange(6.0), np.array([False, True] * 3)
+    alone = auroc_replicates(s, y, ["m" if member else "n" for member in y], 0, 50)
+    assert difference_of_replicates(alone, alone) == {
+        "value": 0.0,
+        "lo": None,
+        "hi": None,
+        "p_value": None,
+    }
+    assert alone.tolist() == [roc.auroc(s, y)]
 
 
 def test_paired_difference_of_equal_and_of_opposite_attacks() -> None:

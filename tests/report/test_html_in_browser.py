@@ -12,6 +12,8 @@ import shutil
 import pytest
 
 from mia_bench.report.__main__ import run
+from mia_bench.report.pairs import difference_text
+from mia_bench.studies.seeds import difference
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -170,6 +172,36 @@ def test_filters_combine_and_reset(view):
     assert driver.execute_script(count) == "5 of 5 runs"
     choose(driver, '[data-filter="access"]', "white box")
     assert [text.split()[0] for text in shown(driver)] == ["mc"]
+
+
+def test_two_runs_are_compared_with_the_keyboard(view, page):
+    """The answer is that of the stored scores, and a screen reader is told."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    driver = view()
+    answer = driver.find_element(By.ID, "pair-answer")
+    assert answer.get_attribute("aria-live") == "polite"
+    assert answer.text.startswith("clid minus loss: +") or answer.text.startswith("clid minus clid")
+    first, second = (driver.find_element(By.ID, name) for name in ("pair-a", "pair-b"))
+    chosen = [find(driver, element) for element in (first, second)]
+    folders = [next(page.parents[2].glob(f"runs/{key}/*/{attack}-*")) for attack, key in chosen]
+    entry = difference(*folders, 0, 200)
+    assert difference_text(entry) in answer.text
+    before = answer.text
+    driver.execute_script("arguments[0].focus()", second)
+    second.send_keys(Keys.ARROW_DOWN)
+    assert answer.text != before
+    click(driver, "#pair-swap")
+    assert answer.text.partition(":")[0] != before.partition(":")[0]
+
+
+def find(driver, select) -> tuple[str, str]:
+    """(attack, model key) of the run that a list of runs shows."""
+    label = driver.execute_script("return arguments[0].selectedOptions[0].textContent", select)
+    attack, where = label.split(": ", 1)
+    key = ("augment" if "augment" in where else "none").ljust(16, "0")
+    return attack, key
 
 
 def test_a_link_opens_its_run(view):

@@ -97,6 +97,75 @@
   });
   chooser.hidden = false;
 
+  // The AUC of each run on every resample lie in its option: any two of the same rows are subtracted.
+  const pair = document.getElementById("pair");
+  if (pair) {
+    const first = document.getElementById("pair-a");
+    const second = document.getElementById("pair-b");
+    const answer = document.getElementById("pair-answer");
+    const runs = Array.from(first.options);
+    const decoded = new Map();
+
+    const replicates = (run) => {
+      if (!decoded.has(run)) {
+        const bytes = Uint8Array.from(atob(run.dataset.replicates), (c) => c.charCodeAt(0));
+        const steps = new DataView(bytes.buffer);
+        decoded.set(run, Array.from({ length: bytes.length / 2 }, (_, i) => steps.getUint16(2 * i, true) / 65535));
+      }
+      return decoded.get(run);
+    };
+
+    const quantile = (sorted, share) => {
+      const at = share * (sorted.length - 1);
+      const low = Math.floor(at);
+      const high = Math.min(low + 1, sorted.length - 1);
+      return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
+    };
+
+    const signed = (value) => (value < 0 ? "" : "+") + value.toFixed(3);
+
+    const compare = () => {
+      const a = runs[first.value];
+      const b = runs[second.value];
+      const difference = Number(a.dataset.auc) - Number(b.dataset.auc);
+      const other = replicates(b);
+      const drawn = replicates(a).map((auc, i) => auc - other[i]).slice(1).sort((x, y) => x - y);
+      const names = `${a.dataset.attack} minus ${b.dataset.attack}: ${signed(difference)}`;
+      if (!drawn.length) {
+        answer.textContent = `${names}; too few groups of images for an interval.`;
+        return;
+      }
+      const low = quantile(drawn, 0.025);
+      const high = quantile(drawn, 0.975);
+      const below = drawn.filter((d) => d <= 0).length;
+      const above = drawn.filter((d) => d >= 0).length;
+      const p = Math.min(1, (2 * (1 + Math.min(below, above))) / (drawn.length + 1));
+      const chance = p < 0.0005 ? "p < 0.0005" : `p = ${p.toFixed(3)}`;
+      const verdict =
+        low > 0 ? "the first run is better" : high < 0 ? "the second run is better" : "no difference can be told";
+      answer.textContent = `${names} [${signed(low)}, ${signed(high)}], ${chance}: ${verdict}.`;
+    };
+
+    const offer = (wanted) => {
+      const a = runs[first.value];
+      const others = runs.filter((run) => run !== a && run.dataset.rows === a.dataset.rows);
+      second.replaceChildren(...others.map((run) => new Option(run.textContent, run.value)));
+      if (others.some((run) => run.value === wanted)) second.value = wanted;
+      compare();
+    };
+
+    first.addEventListener("change", () => offer(second.value));
+    second.addEventListener("change", compare);
+    pair.addEventListener("submit", (event) => event.preventDefault());
+    document.getElementById("pair-swap").addEventListener("click", () => {
+      const before = first.value;
+      first.value = second.value;
+      offer(before);
+    });
+    offer("");
+    pair.hidden = false;
+  }
+
   // A link to a run opens it.
   const open = () => {
     const run = document.getElementById(location.hash.slice(1));
