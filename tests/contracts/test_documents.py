@@ -128,6 +128,16 @@ def test_the_configuration_page_is_what_the_code_says():
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == tool["page"]()
 
 
+def test_the_page_of_attacks_is_what_the_code_says():
+    """`python tests/tools/attacks_page.py` writes it again."""
+    tool = runpy.run_path(str(ROOT / "tests" / "tools" / "attacks_page.py"))
+    assert (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8") == tool["page"]()
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
 # --- docs/outputs.md against a run ---
 
 
