@@ -52,7 +52,8 @@ def train(words: Sequence[str]) -> None:
     if flow_steps := arguments.integer("flow_steps"):
         from mia_bench.pretrain.flow import export_flow, train_flow
 
-        export_flow(train_flow(corpus, work, flow_steps), arguments.path("out"))
+        captions = [", ".join(parts) for parts in corpus.parts]
+        export_flow(train_flow(corpus, work, flow_steps), captions, arguments.path("out"))
         return
     vae = train_autoencoder(corpus, work, arguments.integer("autoencoder_steps"))
     if steps:

@@ -10,6 +10,8 @@ the bundled U-Net.
 from __future__ import annotations
 
 import copy
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,7 @@ from mia_bench.pretrain.denoiser import (
     tokenise_variants,
     tokens,
 )
+from mia_bench.pretrain.flow_bundle import write_bundle
 from mia_bench.pretrain.loop import Progress, Stage, train_averaged
 from mia_bench.pretrain.tokenizer import build_tokenizer
 
@@ -153,8 +156,12 @@ def judge(model: nn.ModuleDict, clip: CLIPTextModel, z0: Tensor, ids: Tensor) ->
     return sum(losses) / len(losses)
 
 
-def export_flow(parts: FlowParts, out: Path) -> None:
-    """Write a FluxPipeline's directory with fp16 safetensors."""
+def export_flow(parts: FlowParts, captions: Iterable[str], out: Path) -> None:
+    """Write what of a FluxPipeline's directory is the model's own, with fp16 safetensors.
+
+    Args:
+        captions: of the corpus, whose tokens stay.
+    """
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=parts.vae,
@@ -164,6 +171,6 @@ def export_flow(parts: FlowParts, out: Path) -> None:
         tokenizer_2=parts.tokenizer,
         transformer=parts.model["transformer"],
     )
-    pipeline.to(torch.float16).save_pretrained(out, safe_serialization=True)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"wrote {out} ({size / 2**20:.1f} MB)")
+    with tempfile.TemporaryDirectory() as whole:
+        pipeline.to(torch.float16).save_pretrained(whole, safe_serialization=True)
+        write_bundle(Path(whole), captions, out)

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.models.dit.family import TransformerFamily
+from mia_bench.models.hub import BUNDLED
 from mia_bench.models.identity import IRRELEVANT
 from mia_bench.models.readers.refusals import refuse_eight_bits
 from mia_bench.models.schedule import read_schedule
 from mia_bench.models.weight_files import contents, read_config, weights
 from mia_bench.utils.errors import MiaError
+
+SHARED = "_shared"  # in model_index.json: part -> the package's model that holds it
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,16 @@ class TransformerDirectory:
     def networks(self) -> tuple[str, ...]:
         return ("transformer", "vae", *self.family.encoders)
 
+    def place(self, part: str) -> Path:
+        """The folder of a part: the directory's own, or that of a model of the package which the
+        index names under SHARED."""
+        shared = self.index().get(SHARED) or {}
+        name = str(shared.get(part)) if isinstance(shared, dict) else "None"
+        own = self.folder / part
+        return own if own.is_dir() or not name.isidentifier() else BUNDLED / name / part
+
     def config(self, part: str) -> dict[str, Any]:
-        return read_config(self.folder / part / "config.json")
+        return read_config(self.place(part) / "config.json")
 
     def index(self) -> dict[str, Any]:
         return read_config(self.folder / "model_index.json")
@@ -48,7 +59,8 @@ class TransformerDirectory:
         return read_schedule(self.scheduler(), self.path)
 
     def weights(self, part: str) -> list[Path]:
-        return weights(self.folder, part, self.variant)
+        place = self.place(part)
+        return weights(place.parent, place.name, self.variant)
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -74,7 +86,7 @@ class TransformerDirectory:
         return {key: value for key, value in self.config(part).items() if key not in IRRELEVANT}
 
     def _files(self, tokenizer: str) -> list[Path]:
-        return sorted(path for path in (self.folder / tokenizer).glob("*") if path.is_file())
+        return sorted(path for path in self.place(tokenizer).glob("*") if path.is_file())
 
     # --- checks -----------------------------------------------------------------------------------
 
@@ -82,7 +94,7 @@ class TransformerDirectory:
         """Everything that can be told wrong before weights are loaded. Raises MiaError."""
         family, index = self.family, self.index()
         for part in family.encoders:
-            if index.get(part, [None])[0] is None or not (self.folder / part).is_dir():
+            if index.get(part, [None])[0] is None or not self.place(part).is_dir():
                 raise MiaError(
                     f"{self.path} is a {family.pipeline} without its {part}: captions would be "
                     "embedded otherwise than in training. Fetch the complete directory, or copy "

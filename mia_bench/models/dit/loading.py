@@ -82,7 +82,7 @@ class TransformerParts:
                 "transformers is needed."
             )
         if part.startswith("tokenizer"):
-            return load(kind, directory.folder / part)
+            return load(kind, directory.place(part))
         encoder = self._part(kind, part, dtype)
         if self.loras:
             fuse(encoder, part, self._adapters())
@@ -92,7 +92,7 @@ class TransformerParts:
         directory = self.directory
         files = directory.weights(part)
         variant = directory.variant if f".{directory.variant}" in files[0].name else None
-        folder = directory.folder / part
+        folder = directory.place(part)
         return load(kind, folder, variant=variant, torch_dtype=dtype, exact=True)
 
     def _adapters(self) -> list[tuple[Adapters, float]]:
