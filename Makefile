@@ -113,7 +113,7 @@ tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumabl
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
 
 tiny-flow: .venv/installed ## pre-train a tiny flow-matching transformer into outputs/tiny_flow (hours; resumable; needs npm)
-	nice -n 19 $(BIN)/python -m mia_bench.pretrain flow_steps=20000 out=outputs/tiny_flow threads=1
+	nice -n 19 $(BIN)/python -m mia_bench.pretrain flow_steps=6000 out=outputs/tiny_flow threads=1
 
 bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run; a quarter hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mia_bench.bench

@@ -5,12 +5,14 @@ from mia_bench.models.base import (
     HasBase,
     Model,
     SaysDecoder,
+    SaysFlow,
     SaysText,
     StartsUntrained,
     TellsLatentSide,
     base_of,
     has_decoder,
     has_text,
+    is_flow,
     starts_untrained,
 )
 
@@ -19,11 +21,13 @@ __all__ = [
     "HasBase",
     "Model",
     "SaysDecoder",
+    "SaysFlow",
     "SaysText",
     "StartsUntrained",
     "TellsLatentSide",
     "base_of",
     "has_decoder",
     "has_text",
+    "is_flow",
     "starts_untrained",
 ]

@@ -85,6 +85,14 @@ class SaysDecoder(Protocol):
 
 
 @runtime_checkable
+class SaysFlow(Protocol):
+    """A model that says whether it is of flow matching; those that do not say so are on betas."""
+
+    @property
+    def flow(self) -> bool: ...
+
+
+@runtime_checkable
 class StartsUntrained(Protocol):
     """A model whose base may be random weights, to be trained with finetune.from_scratch."""
 
@@ -108,3 +116,8 @@ def starts_untrained(model: Model) -> bool:
 def has_decoder(model: Model) -> bool:
     """Images come from latents by a decoder, through which gradients flow."""
     return model.has_decoder if isinstance(model, SaysDecoder) else True
+
+
+def is_flow(model: Model) -> bool:
+    """The model predicts the velocity of flow matching."""
+    return model.flow if isinstance(model, SaysFlow) else False

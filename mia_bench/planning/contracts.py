@@ -34,6 +34,19 @@ def refuse(
     check_scratch(options, model)
     check_decoder(attacks, model)
     check_text(model, mitigations)
+    check_loss(options, model)
+
+
+def check_loss(options: Root, model: Model) -> None:
+    """The loss that the recipe names is one of the model's kind."""
+    from mia_bench.models import is_flow
+
+    if model.finetune and options.finetune.loss == "clean" and not is_flow(model):
+        raise MiaError(
+            "finetune.loss=clean is the loss on clean latents of flow matching, and this model is "
+            "on betas, where it would weigh the noise levels otherwise than in training: use "
+            "finetune.loss=native."
+        )
 
 
 def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source) -> None:

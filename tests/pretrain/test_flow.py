@@ -27,7 +27,8 @@ def test_training_resumes_and_the_export_is_a_target(made, tmp_path) -> None:
         parts = train_flow(made, tmp_path / "b", steps=steps, batch=4)
     for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.allclose(one, two, atol=5e-3)
-    export_flow(parts, tmp_path / "bundle")
+    captions = [", ".join(parts_of) for parts_of in made.parts]
+    export_flow(parts, captions, tmp_path / "bundle")
     model = DiffusionTransformer(str(tmp_path / "bundle"), 64, chunk=8, tokens=32)
     assert model.base_hash()
     target = model.build(model.load_unet(), seed=0)

@@ -94,6 +94,13 @@ class DiffusionTransformer:
         return FAMILIES[found]
 
     @property
+    def flow(self) -> bool:
+        """Whether it is of flow matching; the directory is read where no family is named."""
+        from mia_bench.models.dit.families import FAMILIES
+
+        return (FAMILIES.get(self.family or "") or self.kind).flow
+
+    @property
     def directory(self) -> TransformerDirectory:
         """What its configurations say. Raises as `folder` and `kind` do."""
         return TransformerDirectory(self.folder, self.path, self.kind, self.variant)
@@ -150,13 +157,11 @@ class DiffusionTransformer:
         Raises:
             Missing: of a family on betas, which its directory tells.
         """
-        from mia_bench.models.dit.families import FAMILIES
         from mia_bench.target.flow_schedule import equal_noise_sigmas
 
-        family = FAMILIES.get(self.family or "") or self.kind
-        alphas = None if family.flow else alphas_cumprod(self.directory.betas())
+        alphas = None if self.flow else alphas_cumprod(self.directory.betas())
         levels: list[float] = equal_noise_sigmas(alphas).tolist()
-        return [max(level, self.sigma_floor) for level in levels] if family.flow else levels
+        return [max(level, self.sigma_floor) for level in levels] if self.flow else levels
 
     def unet_bytes(self) -> int:
         """Size of the transformer's weights on disk."""

@@ -29,6 +29,7 @@ KOHYA_PARTS = {  # by the start of a key; "unet" is the network that is trained,
     "lora_te_": "text_encoder",
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
+    "lora_te3_": "text_encoder_3",
 }
 PATTERNS = (  # of keys; the first that matches says which layer, which matrix and which adapter
     re.compile(r"(?P<layer>.+)\.lora_(?P<kind>A|B)(\.(?P<adapter>[^.]+))?\.weight"),

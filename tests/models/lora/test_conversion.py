@@ -47,3 +47,19 @@ def test_kohyas_words_for_flux_are_converted_and_checked(saved_dit: Folder, tmp_
     save_file(state | {f"{stem}.dora_scale": torch.ones(3 * width)}, file)
     with pytest.raises(MiaError, match="DoRA in another trainer's words"):
         replace(model, lora=str(file)).load_unet()
+
+
+def test_what_a_converter_would_leave_out_is_counted(saved_dit: Folder, tmp_path: Path) -> None:
+    """diffusers drops adapters of FLUX's T5 with a warning."""
+    model = model_of(saved_dit("flux_dev"), "flux_dev")
+    state = {}
+    for stem, outputs in (
+        ("lora_unet_double_blocks_0_img_attn_qkv", 96),
+        ("lora_te2_encoder_block_0_layer_0_SelfAttention_q", 32),
+    ):
+        state[f"{stem}.lora_down.weight"] = torch.ones(2, 32)
+        state[f"{stem}.lora_up.weight"] = torch.ones(outputs, 2)
+        state[f"{stem}.alpha"] = torch.tensor(1.0)
+    save_file(state, tmp_path / "kohya.safetensors")
+    with pytest.raises(MiaError, match=r"adapts 128 outputs of layers.* 96 are left"):
+        replace(model, lora=str(tmp_path / "kohya.safetensors")).load_unet()
