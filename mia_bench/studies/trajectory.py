@@ -15,7 +15,7 @@ from mia_bench.planning.keys import trajectory_key
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json, write_json
 from mia_bench.storage.stored_files import read_history
-from mia_bench.studies.trajectory_plot import Trajectory, draw
+from mia_bench.studies.trajectory_plot import Trajectory, draw, draw_onsets
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ FINE = ("finetune.val_every=20", "finetune.val_rows=128")  # in no key
 
 
 def run(overrides: Sequence[str]) -> Path:
-    """Attack every saved step (whatever is finished is reused) and draw; the PNG.
+    """Attack every saved step (whatever is finished is reused) and draw; the PNG, beside which
+    onsets.png says when each attack starts to see.
 
     Raises:
         MiaError: nothing but the last step is saved, or what `python -m mia_bench` would refuse.
@@ -57,6 +58,7 @@ def run(overrides: Sequence[str]) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "trajectory.json", vars(trajectory))
+    draw_onsets(trajectory, folder)
     return draw(trajectory, folder)
 
 

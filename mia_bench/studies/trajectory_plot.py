@@ -1,4 +1,5 @@
-"""The figure of a trajectory: attacks, loss and utility against training steps."""
+"""The figures of a trajectory: attacks, loss and utility against training steps, and when each
+attack starts to see members."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.display.attack_style import matplotlib_style
+from mia_bench.display.svg import spread
 from mia_bench.mitigations.early_stop import MONITOR
 
 
@@ -27,13 +29,12 @@ class Trajectory:
     """The step of early stopping; None without held-out rows."""
 
 
+LABEL_GAP = 0.045  # between two names at the end of their curves, in AUC
+
+
 def draw(trajectory: Trajectory, folder: Path) -> Path:
     """trajectory.png and .svg in `folder`: AUC, TPR, and utility against steps and epochs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = _pyplot()
     figure, axes = plt.subplots(3, figsize=(7.2, 9.6), sharex=True, layout="constrained")
     _attack_panel(axes[0], trajectory, "auroc", "AUC", 0.5)
     _attack_panel(axes[1], trajectory, "tpr", "TPR at 1 % FPR", 0.01)
@@ -55,32 +56,104 @@ def draw(trajectory: Trajectory, folder: Path) -> Path:
     epochs.set_xlabel("epochs")
     axes[2].set_xlabel("optimiser steps")
     figure.suptitle(trajectory.title)
-    for ending in ("svg", "png"):
-        figure.savefig(folder / f"trajectory.{ending}", dpi=130)
-    plt.close(figure)
-    return folder / "trajectory.png"
+    return _save(figure, folder / "trajectory.png")
+
+
+def draw_onsets(trajectory: Trajectory, folder: Path) -> Path:
+    """onsets.png and .svg in `folder`: AUC against epochs, beside each curve its attack and the
+    epochs from which it sees members; losses below."""
+    plt = _pyplot()
+    figure, (above, below) = plt.subplots(
+        2, figsize=(7.2, 5.4), sharex=True, layout="constrained", height_ratios=(3, 1)
+    )
+    ends: dict[str, float] = {}
+    for name, rows in trajectory.attacks.items():
+        if drawn := _curve(above, name, rows, "auroc", trajectory.steps_per_epoch):
+            ends[name] = drawn[-1][1]
+    above.axhline(0.5, color="grey", linestyle=":", linewidth=1)
+    above.set_ylabel("AUC, 95 % intervals")
+    _name_ends(above, trajectory, ends)
+    _losses(below, trajectory, trajectory.steps_per_epoch)
+    below.legend(fontsize=8)
+    below.set_xlabel("epochs; after each name, those from which its interval lies above 0.5")
+    figure.suptitle(trajectory.title, fontsize=10)
+    return _save(figure, folder / "onsets.png")
+
+
+def onset(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step from which on, whenever it was measured, an attack's interval lies above 0.5."""
+    first = None
+    for row in rows:
+        lower = row["auroc"]["lo"]
+        if lower is None or lower <= 0.5:
+            first = None
+        elif first is None:
+            first = int(row["step"])
+    return first
+
+
+def _onset_label(name: str, rows: Sequence[Mapping[str, Any]], steps_per_epoch: float) -> str:
+    step = onset(rows)
+    return f"{name}, never" if step is None else f"{name}, {step / steps_per_epoch:.0f}"
+
+
+def _name_ends(axes: Any, trajectory: Trajectory, ends: Mapping[str, float]) -> None:
+    """Labels right of the plot, each near the end of its curve (`ends`) and none over another."""
+    for name, height in zip(ends, spread(list(ends.values()), LABEL_GAP), strict=True):
+        label = _onset_label(name, trajectory.attacks[name], trajectory.steps_per_epoch)
+        axes.annotate(
+            label,
+            (1.01, height),
+            xycoords=("axes fraction", "data"),
+            color=matplotlib_style(name)["color"],
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    return plt
+
+
+def _save(figure: Any, png: Path) -> Path:
+    for path in (png.with_suffix(".svg"), png):
+        figure.savefig(path, dpi=130)
+    _pyplot().close(figure)
+    return png
+
+
+def _curve(
+    axes: Any, name: str, rows: Sequence[Mapping[str, Any]], field: str, steps_per_unit: float
+) -> list[tuple[float, float]]:
+    """One attack with its band, the 95 % intervals; the points (x, value) that were drawn."""
+    defined = [row for row in rows if row[field]["value"] is not None]
+    style = matplotlib_style(name)
+    points = [(row["step"] / steps_per_unit, row[field]["value"]) for row in defined]
+    axes.plot([x for x, _ in points], [y for _, y in points], ms=4, label=name, **style)
+    band = [row for row in defined if row[field]["lo"] is not None]
+    axes.fill_between(
+        [row["step"] / steps_per_unit for row in band],
+        [row[field]["lo"] for row in band],
+        [row[field]["hi"] for row in band],
+        color=style["color"],
+        alpha=0.15,
+        linewidth=0,
+    )
+    return points
 
 
 def _attack_panel(axes: Any, trajectory: Trajectory, field: str, label: str, chance: float) -> None:
     """Bands are 95 % intervals, conditional on this target, shadow and calibration."""
     for name, rows in trajectory.attacks.items():
-        defined = [row for row in rows if row[field]["value"] is not None]
-        steps = [row["step"] for row in defined]
-        style = matplotlib_style(name)
-        values = [r[field]["value"] for r in defined]
-        axes.plot(steps, values, ms=4, label=name, **style)
-        if defined:
-            at = steps[-1], values[-1]
-            axes.annotate(f" {name}", at, color=style["color"], fontsize=8, va="center")
-        band = [r for r in defined if r[field]["lo"] is not None]
-        axes.fill_between(
-            [r["step"] for r in band],
-            [r[field]["lo"] for r in band],
-            [r[field]["hi"] for r in band],
-            color=style["color"],
-            alpha=0.15,
-            linewidth=0,
-        )
+        if drawn := _curve(axes, name, rows, field, 1):
+            colour = matplotlib_style(name)["color"]
+            axes.annotate(f" {name}", drawn[-1], color=colour, fontsize=8, va="center")
     axes.axhline(chance, color="grey", linestyle=":", linewidth=1)
     axes.set_ylabel(label)
     all_rows = [row for rows in trajectory.attacks.values() for row in rows]
@@ -89,10 +162,15 @@ def _attack_panel(axes: Any, trajectory: Trajectory, field: str, label: str, cha
 
 
 def _loss_axis(axes: Any, trajectory: Trajectory) -> None:
+    _losses(axes, trajectory, 1)
+    axes.legend(fontsize=8, loc="lower right")
+
+
+def _losses(axes: Any, trajectory: Trajectory, steps_per_unit: float) -> None:
     for name, style in (("val_member", "--"), (MONITOR, "-.")):
         rows = [row for row in trajectory.validation if name in row]
         axes.plot(
-            [row["step"] for row in rows],
+            [row["step"] / steps_per_unit for row in rows],
             [row[name] for row in rows],
             style,
             color="grey",
@@ -100,7 +178,6 @@ def _loss_axis(axes: Any, trajectory: Trajectory) -> None:
             label=f"{name.removeprefix('val_')} loss",
         )
     axes.set_ylabel("denoising loss")
-    axes.legend(fontsize=8, loc="lower right")
 
 
 def _utility_panel(axes: Any, trajectory: Trajectory) -> None:

@@ -54,6 +54,7 @@ def test_what_is_drawn_is_stored_and_is_the_runs(drawn):
     assert found["steps_per_epoch"] == 12 / 8
     assert figure.read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in figure.with_suffix(".svg").read_text()
+    assert (figure.parent / "onsets.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_utility_of_the_base_and_of_every_checkpoint_is_kept(drawn):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.studies.trajectory_plot import Trajectory, draw
+from mia_bench.studies.trajectory_plot import Trajectory, draw, draw_onsets, onset
 
 
 def point(step, value, interval=True):
@@ -34,3 +34,27 @@ def test_a_trajectory_is_drawn_whatever_is_missing(tmp_path, chosen):
     assert "photos, no mitigation, seed 0" in svg
     assert "too few non-members" in svg
     assert ("early stopping: step 100" in svg) == (chosen is not None)
+
+
+def test_an_attack_sees_from_where_its_interval_stays_above_chance():
+    """Intervals reach 0.1 below: 0.65 sees, 0.55 does not, and an early luck does not count."""
+    values = {50: 0.65, 100: 0.55, 150: 0.7, 200: 0.9}
+    assert onset([point(step, value) for step, value in values.items()]) == 150
+    assert onset([point(50, 0.6)]) is None
+    assert onset([point(50, 0.9), point(100, 0.9, interval=False)]) is None
+    assert onset([]) is None
+
+
+def test_onsets_are_named_beside_the_curves(tmp_path):
+    attacks = {
+        "loss": [point(50, 0.7), point(100, 0.8)],
+        "secmi": [point(50, 0.5), point(100, 0.4)],
+        "clid": [point(50, None)],
+    }
+    validation = [{"step": 50.0, "val_member": 0.1, "val_heldout": 0.2}]
+    trajectory = Trajectory("photos", 25.0, attacks, validation, [], None)
+    assert draw_onsets(trajectory, tmp_path) == tmp_path / "onsets.png"
+    svg = (tmp_path / "onsets.svg").read_text()
+    assert "loss, 2" in svg
+    assert "secmi, never" in svg
+    assert "clid, " not in svg
