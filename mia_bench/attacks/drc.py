@@ -236,16 +236,21 @@ class DRC:
 
     @torch.no_grad()
     def evidence(self, target: Target, batch: Batch) -> dict[str, Tensor]:
-        """What the first restoration of the first task looks like, each (B, 3, H, W) in [-1, 1].
+        """What the first restoration of each task looks like, each (B, 3, H, W) in [-1, 1].
 
-        With `paste`, known pixels are those of the original: what differs was restored.
+        "degraded" and "restored"; of several tasks these follow the task's name. With `paste`,
+        known pixels are those of the original: what differs was restored.
         """
-        damage = next(self._damages(target, batch, self._tasks[0]))
         original = batch.image.to(target.device)
-        restored = self._restored(target, batch, damage, 0)
-        if self.paste:
-            restored = pasted(restored, original, damage.keep)
-        return {"original": original, "degraded": damage.degraded, "restored": restored}
+        images = {"original": original}
+        for text, task in zip(self.tasks, self._tasks, strict=True):
+            damage = next(self._damages(target, batch, task))
+            restored = self._restored(target, batch, damage, 0)
+            if self.paste:
+                restored = pasted(restored, original, damage.keep)
+            name = f"{text} " if len(self.tasks) > 1 else ""
+            images |= {f"{name}degraded": damage.degraded, f"{name}restored": restored}
+        return images
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         """Mean of the tasks' z-scores, or the number of tasks that vote member."""

@@ -55,7 +55,13 @@ def _illustrate(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
 
 
 def evidence_rows(run_folder: Path, seed: int) -> list[dict[str, Any]]:
-    """About a dozen evaluation rows of scores.parquet, chosen by their scores; `why` says how."""
+    """About sixteen evaluation rows of scores.parquet, chosen by their scores; `why` says how.
+
+    The members and the non-members of which the attack is surest come first, in turn, so that
+    they lie side by side on a sheet of two columns.
+    """
+    from itertools import zip_longest
+
     import pandas as pd
 
     from mia_bench.display.pictures.evidence import choose
@@ -64,10 +70,12 @@ def evidence_rows(run_folder: Path, seed: int) -> list[dict[str, Any]]:
     scores = scores[~scores.calibration].reset_index(drop=True)
     chosen = choose(scores.score.to_numpy(), scores.is_member.to_numpy(), seed)
     records = scores.to_dict("records")
+    reasons = {i: why for why, places in chosen.items() for i in places}
+    pairs = zip_longest(chosen["top"], chosen["bottom"])
+    surest = [i for pair in pairs for i in pair if i is not None]
     return [
-        {"why": why, **{str(k): v for k, v in records[i].items()}}
-        for why, places in chosen.items()
-        for i in places
+        {"why": reasons[i], **{str(k): v for k, v in records[i].items()}}
+        for i in (*surest, *chosen["worst"], *chosen["random"])
     ]
 
 

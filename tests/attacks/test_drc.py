@@ -615,6 +615,20 @@ def test_in_pixel_space_the_hole_is_exact_and_estimates_are_clipped(random_batch
     assert max(float(x.abs().max()) for x in seen) <= 1
 
 
+def test_evidence_shows_every_ratio_in_a_row(random_batch):
+    target, batch = in_pixels(None), random_batch(2)
+    attack = DRC(("inpaint:0.1", "inpaint:0.5"), steps=2, n_restore=1)
+    images = attack.evidence(target, batch)
+    assert list(images) == ["original"] + [
+        f"{task} {state}" for task in attack.tasks for state in ("degraded", "restored")
+    ]
+    for task in attack.tasks:
+        alone = replace(attack, tasks=(task,)).evidence(target, batch)
+        assert torch.equal(images[f"{task} restored"], alone["restored"])
+    changed = [(images[f"{t} degraded"] != images["original"]).any(1).sum() for t in attack.tasks]
+    assert changed == [2 * 5**2, 2 * 11**2]
+
+
 @pytest.mark.parametrize("mask", ["edges", "spectral_residual"])
 def test_saliency_says_what_is_hidden(mask, random_batch, measure):
     target, batch = in_pixels(None), random_batch(2)

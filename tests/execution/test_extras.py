@@ -41,8 +41,9 @@ def test_evidence_is_of_evaluation_rows_alone(tmp_path):
     )
     scores.to_parquet(tmp_path / "scores.parquet")
     rows = evidence_rows(tmp_path, seed=0)
-    assert [row["sample_id"] for row in rows[:4]] == ["made:28", "made:26", "made:24", "made:22"]
-    assert {row["why"] for row in rows} == {"top", "worst", "random"}
-    assert len({row["sample_id"] for row in rows}) == len(rows) == 12
+    surest = [28, 1, 26, 3, 24, 5, 22, 7]  # members and others in turn
+    assert [row["sample_id"] for row in rows[:8]] == [f"made:{i}" for i in surest]
+    assert {row["why"] for row in rows} == {"top", "bottom", "worst", "random"}
+    assert len({row["sample_id"] for row in rows}) == len(rows) == 16
     assert not any(row["calibration"] for row in rows)
     assert evidence_rows(tmp_path, seed=0) == rows

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 PANELS = ("original", "degraded", "restored")
-"""Of attacks that restore; others name their own, the original first and what it is compared with
-last."""
+"""Of attacks that restore once; others name their own, the original first and what it is compared
+with last."""
 MIN_PANEL_PIXELS = 192  # pixels per panel; smaller images are enlarged by whole factors
 MAX_PANEL_PIXELS = 256  # pixels per panel on the sheet
 
@@ -55,7 +55,8 @@ def choose(
     """Rows worth a look, by reason; no row twice.
 
     "top" are the `each` members with the highest scores; "worst" the lowest members and the highest
-    non-members, half of `each` of them (the odd one a member); "random" is drawn from all others.
+    non-members, half of `each` of them (the odd one a member); "bottom" the `each` non-members with
+    the lowest scores, as far as they are left; "random" is drawn from all others.
     """
     falling = np.argsort(-np.asarray(scores), kind="stable").tolist()
     members = [i for i in falling if is_member[i]]
@@ -63,9 +64,10 @@ def choose(
     top = members[:each]
     missed = members[each:][::-1][: (each + 1) // 2]
     worst = missed + others[: each // 2]
-    rest = sorted(set(falling) - {*top, *worst})
+    bottom = others[each // 2 :][::-1][:each]
+    rest = sorted(set(falling) - {*top, *worst, *bottom})
     drawn = np.random.default_rng(seed).permutation(len(rest))[:each]
-    return {"top": top, "worst": worst, "random": sorted(rest[i] for i in drawn)}
+    return {"top": top, "bottom": bottom, "worst": worst, "random": sorted(rest[i] for i in drawn)}
 
 
 def save_strips(
@@ -76,7 +78,7 @@ def save_strips(
     `index.json` beside them says in the same order what is known of each row.
 
     Args:
-        images: (len(rows), 3, H, W) in [-1, 1] by the name of the panel, three, in their order; the
+        images: (len(rows), 3, H, W) in [-1, 1] by the name of the panel, in their order; the
             difference is that of the first and the last.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,12 @@ def strip(panels: Mapping[str, Pixels], row: EvidenceRow) -> Image.Image:
     pictures.append(enlarge(Image.fromarray(difference)))
     width, height = pictures[0].size
     canvas = Image.new(
-        "RGB", (4 * width + 5 * GAP_PIXELS, height + 3 * LINE_PIXELS + 2 * GAP_PIXELS), "white"
+        "RGB",
+        (
+            len(pictures) * (width + GAP_PIXELS) + GAP_PIXELS,
+            height + 3 * LINE_PIXELS + 2 * GAP_PIXELS,
+        ),
+        "white",
     )
     draw = ImageDraw.Draw(canvas)
     label = "member" if row.is_member else "non-member"

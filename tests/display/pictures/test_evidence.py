@@ -29,8 +29,9 @@ def test_rows_worth_a_look():
     found = choose(scores, is_member, seed=0)
     assert found["top"] == [9, 8, 7, 6]
     assert found["worst"] == [0, 1, 19, 18]
+    assert found["bottom"] == [10, 11, 12, 13]
     assert len(found["random"]) == 4
-    assert not set(found["random"]) & {*found["top"], *found["worst"]}
+    assert not set(found["random"]) & {*found["top"], *found["worst"], *found["bottom"]}
     assert found == choose(scores, is_member, seed=0)
     assert any(choose(scores, is_member, seed)["random"] != found["random"] for seed in (1, 2, 3))
     assert choose(scores, is_member, 0, each=3)["worst"] == [0, 1, 19]
@@ -38,9 +39,9 @@ def test_rows_worth_a_look():
 
 def test_no_row_is_shown_twice_when_there_are_few():
     found = choose(np.array([0.1, 0.2, 0.3]), np.array([True, True, False]), seed=0)
-    assert found == {"top": [1, 0], "worst": [2], "random": []}
+    assert found == {"top": [1, 0], "bottom": [], "worst": [2], "random": []}
     found = choose(np.zeros(1), np.array([False]), seed=0)
-    assert found == {"top": [], "worst": [0], "random": []}
+    assert found == {"top": [], "bottom": [], "worst": [0], "random": []}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,13 @@ def test_a_strip_holds_the_pixels_it_claims():
         np.testing.assert_array_equal(panel, panels[name].repeat(3, 0).repeat(3, 1))
     apart = np.abs(panels["original"].astype(int) - panels["restored"].astype(int))
     np.testing.assert_array_equal(found[3][::3, ::3], np.minimum(2 * apart, 255))
+
+
+def test_a_strip_is_as_wide_as_its_panels(tmp_path):
+    images = pictures(1) | {f"{name} again": image for name, image in pictures(1).items()}
+    path, _ = save_strips(tmp_path, images, [shown()])
+    with Image.open(path) as image:
+        assert image.width == 7 * 192 + 8 * GAP_PIXELS  # six and the difference
 
 
 def test_pixels_of_tensors():
