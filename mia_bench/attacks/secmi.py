@@ -8,10 +8,11 @@ Idea: on a member's own noising path the model agrees with itself from one step 
     statistic: score = - || z' - z~ ||_2^2
     nns:       score = ResNet-18( |z' - z~| ), fitted to the membership of calibration rows
 What is measured: with u = t_sec + k, z' - z~ = (a_t b_u / a_u - b_t) (e_t - e_u), so the error is
-how much the prediction changes from one step to the next, and not how wrong it is. A model that has
-memorised moves straight on a member's path, and the error vanishes; while it memorises, predictions
-are small near members and turn faster, so that the score may fall below an AUC of 0.5, and change
-sides with t_sec: read it with its t_sec.
+how much the prediction changes from one step to the next, and not how wrong it is. That change is
+the small rest of two larger ones that nearly cancel: of t at the same picture, and of the picture
+at the same t. What is left of them differs from one t_sec to the next and from one training to
+another, so that an AUC may lie far below 0.5 at one t_sec and near 1 at its neighbour
+(docs/results/ddpm.md): read it with its t_sec, or choose that on the shadow.
 Access: GREY_BOX. NFE: t_sec/k + 2. Queries at 0, k, ..., t_sec - k (inversion), at t_sec (up) and
 at t_sec + k (down): 16 for t_sec = 140, 12 for t_sec = 100.
 Differs: t_sec = 140 is what the authors' Stable Diffusion code compares; the paper's 100 is the
