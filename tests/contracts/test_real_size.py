@@ -1,4 +1,5 @@
-"""Stable Diffusion 1.5 at its full size and SDXL at a reduced width, with random weights.
+"""Stable Diffusion 1.5 at its full size, SDXL at a reduced width, Stable Diffusion 3 at its full
+width with two layers: random weights.
 
 Saved in diffusers' layout, loaded by the public names with only the path overridden, fine-tuned for
 two steps of adapters and asked by three attacks. Run by `make test-real`.
@@ -36,6 +37,7 @@ def stage(*arguments: str) -> dict[str, float]:
     [
         ("sd15", "sd1", "full", 860, ()),
         ("sdxl", "sdxl", "reduced", None, ("model.resolution=256",)),
+        ("sd3", "sd3", "full width", None, ("model.resolution=512",)),
     ],
 )
 def test_the_real_architecture_fits_and_runs(tmp_path, name, family, size, millions, more):

@@ -176,6 +176,47 @@ def flux(guidance: bool = True) -> Any:
     )
 
 
+def flux2_klein() -> Any:
+    from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=1,
+        norm_num_groups=4,
+    )
+    vae.bn.running_mean.copy_(torch.tensor([0.3, -0.2, 0.1, 0.5]))
+    vae.bn.running_var.copy_(torch.tensor([1.5, 0.7, 2.0, 1.1]))
+    text = Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=28,  # hidden states 9, 18 and 27 are read
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=8,
+    )
+    return Flux2KleinPipeline(
+        transformer=Flux2Transformer2DModel(
+            in_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=24,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ),
+        scheduler=euler(shift=3.0, use_dynamic_shifting=True),
+        vae=vae,
+        text_encoder=Qwen3ForCausalLM(text),
+        tokenizer=word_tokenizer(512),
+    )
+
+
 def qwen_image() -> Any:
     from diffusers import (
         AutoencoderKLQwenImage,
@@ -363,6 +404,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "sd3": sd3,
     "flux_dev": flux,
     "flux_schnell": lambda: flux(False),
+    "flux2_klein": flux2_klein,
     "qwen_image": qwen_image,
     "z_image": z_image,
     "sana": sana,
@@ -371,5 +413,5 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "pixart_sigma": lambda: pixart("PixArtSigmaPipeline", 8),
 }
 FLOW = tuple(name for name in FAMILIES if not name.startswith("pixart"))
-SIDE = {"qwen_image": 32}
+SIDE = {"qwen_image": 32, "flux2_klein": 32}
 """Pixels a side that give 8 x 8 latents, where it is not 16."""

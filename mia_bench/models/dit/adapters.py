@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mia_bench.models.dit.family import Embed, LatentUnits
+from mia_bench.models.dit.family import Embed, LatentUnits, joined, parted
 from mia_bench.models.encoders import CAPTIONS_PER_CALL, Anchored
 from mia_bench.utils.precision import exactly
 
@@ -34,6 +34,7 @@ class UnitCodec(Anchored):
         super().__init__()
         self.load = load
         self.vae: Any = None
+        self.norm_eps = units.norm_eps
         self.register_buffer("shift", _per_channel(units.shift), persistent=False)
         self.register_buffer("scale", _per_channel(units.scale), persistent=False)
 
@@ -47,6 +48,7 @@ class UnitCodec(Anchored):
         # an autoencoder without a distribution (AutoencoderDC) answers with latents
         z = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
         z = z.squeeze(2) if frames else z
+        z = z if self.norm_eps is None else joined(z)
         z0: Tensor = (z.float() - self.shift) * self.scale
         return z0
 
@@ -58,6 +60,7 @@ class UnitCodec(Anchored):
         vae = self._loaded()
         frames = type(vae).__name__ == ONE_FRAME
         z = (z0 / self.scale + self.shift).to(vae.dtype)
+        z = z if self.norm_eps is None else parted(z)
         with exactly(z0.device):
             image: Tensor = vae.decode(z.unsqueeze(2) if frames else z).sample
         return (image.squeeze(2) if frames else image).float()
@@ -65,6 +68,10 @@ class UnitCodec(Anchored):
     def _loaded(self) -> Any:
         if self.vae is None:
             self.vae = self.place(self.load())
+            if self.norm_eps is not None:
+                variance = self.vae.bn.running_var.float() + self.norm_eps
+                self.shift = self.vae.bn.running_mean.float().view(1, -1, 1, 1)
+                self.scale = variance.rsqrt().view(1, -1, 1, 1)
         return self.vae
 
 

@@ -27,12 +27,15 @@ class LatentUnits:
         channels: of the latents.
         shrink: pixels per latent cell, along a side.
         shift, scale: numbers, or (channels,) values.
+        norm_eps: where squares of 2 x 2 cells are joined and standardised by the running mean and
+            variance of the autoencoder's batch norm, its eps; else None.
     """
 
     channels: int
     shrink: int
     shift: float | Sequence[float]
     scale: float | Sequence[float]
+    norm_eps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class TransformerFamily:
         samples_sigmas: whether the pipeline hands its scheduler sigmas 1, ..., 1/n.
         sequence: latent shape -> length that the pipeline shifts its sigmas by.
         reversed_training: see FlowSchedule.
+        sampling_shift: (tokens, steps) -> mu of the pipeline's sampler, where it is not the
+            scheduler's own.
     """
 
     pipeline: str
@@ -69,6 +74,7 @@ class TransformerFamily:
     samples_sigmas: bool = True
     sequence: Callable[[tuple[int, ...]], int] | None = None
     reversed_training: bool = False
+    sampling_shift: Callable[[int, int], float] | None = None
 
     @property
     def tokenizers(self) -> tuple[str, ...]:
@@ -93,6 +99,16 @@ def pack(z: Tensor) -> Tensor:
     b, c, h, w = z.shape
     squares = z.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
     return squares.reshape(b, (h // 2) * (w // 2), 4 * c)
+
+
+def joined(z: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, 4 C, h/2, w/2): squares of 2 x 2 cells as one, channels outermost."""
+    return pack(z).transpose(1, 2).unflatten(2, (z.shape[2] // 2, z.shape[3] // 2))
+
+
+def parted(z: Tensor) -> Tensor:
+    """The inverse of `joined`: (B, 4 C, h, w) -> (B, C, 2 h, 2 w)."""
+    return unpack(z.flatten(2).transpose(1, 2), 2 * z.shape[2], 2 * z.shape[3])
 
 
 def guidance_input(guidance: float | None, time: Tensor) -> Tensor | None:

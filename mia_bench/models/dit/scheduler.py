@@ -85,7 +85,9 @@ def sampling_sigmas(
     scheduler = getattr(diffusers, str(config["_class_name"])).from_config(dict(config))
     options: dict[str, Any] = {}
     if config.get("use_dynamic_shifting"):
-        options["mu"] = dynamic_shift(config, family.sequence_length(shape))
+        length = family.sequence_length(shape)
+        own = family.sampling_shift
+        options["mu"] = own(length, steps) if own else dynamic_shift(config, length)
     if family.samples_sigmas:
         options["sigmas"] = np.linspace(1.0, 1 / steps, steps).tolist()
         scheduler.set_timesteps(**options)

@@ -14,6 +14,7 @@ SUPPORTED = {  # pipeline class -> the yaml that reads it
     "StableDiffusionXLPipeline": "sdxl",
     "StableDiffusion3Pipeline": "sd3",
     "FluxPipeline": "flux_dev",
+    "Flux2KleinPipeline": "flux2_klein",
     "QwenImagePipeline": "qwen_image",
     "ZImagePipeline": "z_image",
     "SanaPipeline": "sana",
@@ -30,7 +31,7 @@ MISSING = {  # part of a class's name -> what a builder of it would need
     "Edit": "a reference image beside every latent",
     "ControlNet": "a control image for every sample",
     "Upscale": "a low-resolution image as further channels of its input",
-    "Flux2": "its 32-channel autoencoder with batch-norm statistics and its Mistral or Qwen3 text",
+    "Flux2": "its Mistral text encoder behind a processor, and its guidance as an input",
     "Chroma": "its transformer without pooled text, and masks of T5",
     "HiDream": "its four text encoders and its mixture of experts",
     "Krea": "its transformer and text stack",
@@ -46,11 +47,17 @@ MISSING = {  # part of a class's name -> what a builder of it would need
 SINGLE_FILE_MARKS = (  # part of a tensor's name -> the pipeline that such a file is of
     ("joint_blocks.", "StableDiffusion3Pipeline"),
     ("double_blocks.", "FluxPipeline"),
-    ("double_stream_modulation", "Flux2Pipeline"),
+    ("double_stream_modulation", "Flux2KleinPipeline"),
     ("transformer_blocks.0.attn.add_q_proj", "QwenImagePipeline"),
     ("cap_embedder.", "Lumina2Pipeline"),
     ("input_blocks.", "StableDiffusionPipeline"),
 )
+NEAREST = {  # start of a class's name -> what is read and nearest, where its name does not tell
+    "Flux2": "Flux2KleinPipeline",
+    "Kolors": "StableDiffusionXLPipeline",
+    "LatentConsistency": "StableDiffusionPipeline",
+    "Chroma": "FluxPipeline",
+}
 MAX_HEADER_BYTES = 100 * 2**20
 
 
@@ -72,7 +79,8 @@ def refuse_pipeline(kind: str, path: str, read: Iterable[str]) -> MiaError:
 def _nearest_class(kind: str) -> str:
     stems = {name: name.removesuffix("Pipeline") for name in SUPPORTED}
     inside = [name for name, stem in stems.items() if kind.startswith(stem)]
-    closest = max(inside, key=len) if inside else None
+    told = next((name for start, name in NEAREST.items() if kind.startswith(start)), None)
+    closest = told or (max(inside, key=len) if inside else None)
     if closest is None:
         return nearest(kind, SUPPORTED)
     return f"The nearest that is read is {closest} (model={SUPPORTED[closest]})."

@@ -29,7 +29,7 @@ def test_every_family_says_its_latents_and_is_whole(family: str, saved_dit: Fold
     directory.check(1.0 if family == "flux_dev" else None)
     channels, height, width = directory.latent_shape(64)
     vae = directory.config("vae")
-    assert channels == vae.get("latent_channels", vae.get("z_dim"))
+    assert channels == 4  # of FLUX.2 the four cells of a square, of one channel each
     assert height == width == 64 // directory.family.units(vae).shrink
     with pytest.raises(MiaError, match="multiple of"):
         directory.latent_shape(63)
