@@ -103,7 +103,7 @@ def pack(z: Tensor) -> Tensor:
 
 def joined(z: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, 4 C, h/2, w/2): squares of 2 x 2 cells as one, channels outermost."""
-    return pack(z).transpose(1, 2).unflatten(2, (z.shape[2] // 2, z.shape[3] // 2))
+    return pack(z).transpose(1, 2).reshape(len(z), -1, z.shape[2] // 2, z.shape[3] // 2)
 
 
 def parted(z: Tensor) -> Tensor:

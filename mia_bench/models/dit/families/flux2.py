@@ -55,7 +55,7 @@ def velocity(
         img_ids=image.to(z_t.device).expand(rows, -1, -1),
         return_dict=False,
     )[0]
-    return output.transpose(1, 2).unflatten(2, (height, width))
+    return output.transpose(1, 2).reshape(rows, -1, height, width)
 
 
 def places(height: int, width: int, length: int) -> Tensor:
