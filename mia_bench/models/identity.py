@@ -191,7 +191,8 @@ def tokenizer(folder: Path, part: str, encoder: str) -> Config | None:
 
 def _as_built(config: Config) -> Config:
     """Without what diffusers notes as not said, and builds with its defaults."""
-    silent = config.get("_use_default_values") or ()
+    silent = config.get("_use_default_values")
+    silent = silent if isinstance(silent, list) else []
     return {key: value for key, value in config.items() if key not in silent}
 
 

@@ -74,7 +74,8 @@ def read_schedule(config: Mapping[str, Any], path: str) -> dict[str, Any]:
             "matching, of EDM or of another convention. Read are models on the betas of DDPM "
             f"({', '.join(BETA_SCHEDULERS[:6])}, ...). {WAY_OUT}"
         )
-    unsaid = config.get("_use_default_values") or ()
+    unsaid = config.get("_use_default_values")
+    unsaid = unsaid if isinstance(unsaid, list) else []
     usual = OWN_DEFAULTS.get(str(kind), DEFAULTS)
     schedule = {
         k: default if k in unsaid else config.get(k, default) for k, default in usual.items()
@@ -96,6 +97,11 @@ def _check_options(config: Mapping[str, Any], schedule: Mapping[str, Any], path:
         raise MiaError(
             f"{path} has beta_schedule={betas} in scheduler/scheduler_config.json. "
             f"{nearest(str(betas), BETA_SCHEDULES)}"
+        )
+    if not isinstance(schedule["rescale_betas_zero_snr"], bool):
+        raise MiaError(
+            f"{path} has rescale_betas_zero_snr={schedule['rescale_betas_zero_snr']!r} in "
+            "scheduler/scheduler_config.json: true or false is needed."
         )
     if config.get("use_flow_sigmas") or config.get("timestep_type") == "continuous":
         option = "use_flow_sigmas" if config.get("use_flow_sigmas") else "timestep_type=continuous"

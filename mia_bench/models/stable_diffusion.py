@@ -173,6 +173,7 @@ class StableDiffusion:
             check_file(parts.file, parts.folder, alphas_cumprod(schedule))
         if (parts.place("unet") / "config.json").is_file():
             pipeline.check_unet(self.unet)
+        pipeline.check_parts()
         self._check_resolution(pipeline)
         parts.check_variant(pipeline.networks, self.path)
 

@@ -149,11 +149,19 @@ def read_config(path: Path) -> dict[str, Any]:
         raise MiaError(
             f"cannot load {path}: {error}. Fetch it again, or use model=tiny."
         ) from error
+    if not isinstance(config, dict):
+        raise MiaError(f"cannot load {path}: it holds no JSON object. Fetch it again.")
     return config
 
 
 # old CLIP checkpoints hold the numbers 0 to 76, which the network makes itself
 NO_WEIGHTS = re.compile(r"(.*\.)?position_ids")
+
+
+UNREADABLE = (  # what a configuration with words or types of its own does to the libraries
+    *(OSError, ValueError, RuntimeError),
+    *(AttributeError, TypeError, KeyError, ImportError),
+)
 
 
 def load(kind: Any, folder: Path, exact: bool = False, **options: Any) -> Any:
@@ -168,9 +176,10 @@ def load(kind: Any, folder: Path, exact: bool = False, **options: Any) -> Any:
         options |= {"use_safetensors": True, "output_loading_info": True}
     try:
         loaded = kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise MiaError(
-            f"cannot load {folder}: {str(error).splitlines()[0]} The file may be truncated or from "
+            f"cannot load {folder}: {first} The file may be truncated or from "
             "another model; fetch it again, or use model=tiny."
         ) from error
     if not exact:

@@ -54,6 +54,8 @@ REFUSED = [
     ({"prediction_type": "epsilom"}, "Did you mean 'epsilon'"),
     ({"prediction_type": "v-prediction"}, "Did you mean 'v_prediction'"),
     ({"beta_schedule": "scaled-linear"}, "Did you mean 'scaled_linear'"),
+    ({"rescale_betas_zero_snr": "false"}, "rescale_betas_zero_snr='false'.* true or false"),
+    ({"prediction_type": None}, "prediction_type=None"),
     ({"use_flow_sigmas": True}, "has use_flow_sigmas"),
     ({"timestep_type": "continuous"}, "has timestep_type=continuous"),
     ({"beta_start": -1}, "betas between 0 and 1"),
@@ -77,6 +79,11 @@ def test_what_has_no_meaning_is_refused_in_the_plan(change, message, experiment,
         run = experiment(f"model.path={tmp_path / 'tiny'}", "plan_only=true")
         with pytest.raises(MiaError, match=message):
             make_plan(run)
+
+
+def test_a_note_of_defaults_that_is_no_list_says_nothing():
+    usual = read_schedule(SD1, "m")
+    assert read_schedule({**SD1, "_use_default_values": 5}, "m") == usual
 
 
 def test_the_resolution_is_the_models_own(tmp_path):

@@ -9,8 +9,10 @@ from typing import Any
 from mia_bench.models.dit.family import TransformerFamily
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.identity import IRRELEVANT
+from mia_bench.models.readers.parts import require_variant
+from mia_bench.models.readers.pipeline_kinds import check_classes
 from mia_bench.models.readers.refusals import refuse_eight_bits
-from mia_bench.models.schedule import read_schedule
+from mia_bench.models.schedule import BETA_SCHEDULERS, read_schedule
 from mia_bench.models.weight_files import contents, read_config, weights
 from mia_bench.utils.errors import MiaError
 
@@ -92,6 +94,8 @@ class TransformerDirectory:
 
     def check(self, guidance: float | None) -> None:
         """Everything that can be told wrong before weights are loaded. Raises MiaError."""
+        from mia_bench.models.dit.scheduler import EULER, SOLVERS, check_flow
+
         family, index = self.family, self.index()
         for part in family.encoders:
             if index.get(part, [None])[0] is None or not self.place(part).is_dir():
@@ -100,11 +104,16 @@ class TransformerDirectory:
                     "embedded otherwise than in training. Fetch the complete directory, or copy "
                     f"{part} and its tokenizer from the model it was fine-tuned from."
                 )
+        scheduler = (EULER, *SOLVERS) if family.flow else BETA_SCHEDULERS
+        classes = {"transformer": (family.transformer,), "vae": (family.vae,)}
+        check_classes(index, {**classes, "scheduler": scheduler}, self.path)
+        files = (self.weights(part)[0] for part in self.networks)
+        places = [self.place(part) for part in self.networks]
+        require_variant(self.variant, files, places, self.path)
         self._check_guidance(guidance)
-        refuse_eight_bits(self.weights("transformer"))
+        for part in self.networks:
+            refuse_eight_bits(self.weights(part))
         if family.flow:
-            from mia_bench.models.dit.scheduler import check_flow
-
             check_flow(self.scheduler(), family, self.path)
         else:
             self.betas()

@@ -51,6 +51,8 @@ def sorted_by_layer(
     """({(part, layer): {"down", "up", "alpha", "magnitude"}}, names of adapters)."""
     matrices: dict[tuple[str, str], dict[str, Tensor]] = {}
     adapters, strange = set(), []
+    seen: dict[tuple[str, str, str], str] = {}  # (part, layer, matrix) -> its key
+    twice: list[tuple[str, str, str]] = []
     for key, tensor in state.items():
         match = next((m for pattern in PATTERNS if (m := pattern.fullmatch(key))), None)
         if match is None:
@@ -60,7 +62,12 @@ def sorted_by_layer(
         place = _place(named["layer"], part, network)
         if named["kind"] == "magnitude":
             tensor = tensor.flatten()  # peft's is one for each output, (1, outputs, 1, 1) at most
-        matrices.setdefault(place, {})[KINDS.get(named["kind"], named["kind"])] = tensor
+        kind = KINDS.get(named["kind"], named["kind"])
+        slot = (place[0], place[1].replace(".", "_"), kind)
+        if slot in seen:
+            twice.append((f"the {kind} matrix of {place[1]}", seen[slot], key))
+        seen[slot] = key
+        matrices.setdefault(place, {})[kind] = tensor
         adapters |= {named["adapter"]} if named.get("adapter") else set()
     if other := [key for key in strange if NOT_LOW_RANK.search(key)]:
         raise MiaError(
@@ -73,6 +80,12 @@ def sorted_by_layer(
         raise MiaError(
             f"{file} is a LoRA with {len(strange)} tensors that are none of its matrices, such as "
             f"{strange[0]}: they would be left out, so the file is not used."
+        )
+    if twice and len(adapters) < 2:
+        what, first, second = twice[0]
+        raise MiaError(
+            f"{file} holds {what} twice, once as {first} and once as {second}: one of the two "
+            "would be left out, so the file is not used."
         )
     return matrices, adapters
 

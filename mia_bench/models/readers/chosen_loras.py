@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ def chosen_loras(lora: str | tuple[str, ...] | None, scale: float | tuple[float,
             "give one scale for each, as in model.lora=[a.safetensors,b.safetensors] "
             "model.lora_scale=[1,0.7]."
         )
+    if wrong := [scale for scale in scales if not math.isfinite(scale) or scale == 0]:
+        raise MiaError(
+            f"model.lora_scale={wrong[0]:g} would add nothing that can be used: give a number "
+            "other than 0, or leave model.lora out to query the base."
+        )
     if len(set(loras)) < len(loras):
         raise MiaError(f"model.lora names {max(loras, key=loras.count)} twice: give it once.")
     return dict(zip(loras, scales, strict=False))
@@ -37,7 +43,20 @@ def read_chosen(
     from mia_bench.models.lora.files import read_loras
 
     files = [hub.locate_lora(lora) for lora in loras]
-    return read_loras(files, [*loras.values()], parts, pipeline)
+    chosen = read_loras(files, [*loras.values()], parts, pipeline)
+    for adapters, _ in chosen:
+        _require_change(adapters)
+    return chosen
+
+
+def _require_change(adapters: Adapters) -> None:
+    """Raises MiaError for a LoRA whose products are all zero, as before its first step."""
+    updates = [update for layers in adapters.layers.values() for update in layers.values()]
+    if not any(u.magnitude is not None or bool(u.down.any() and u.up.any()) for u in updates):
+        raise MiaError(
+            f"{adapters.path} changes none of its {len(updates)} layers: its matrices are zero, as "
+            "before training. The base would be queried in its place; leave model.lora out for that."
+        )
 
 
 def lora_key(loras: Scales) -> str | list[list[Any]] | None:

@@ -80,32 +80,42 @@ class Parts:
         if (file := self.from_file(part)) is not None:
             return load_part(file, kind, part, self.folder, dtype)
         files = self.weights(part)
-        variant = self.variant if self._is_variant(files[0]) else None
+        variant = self.variant if is_variant(self.variant, files[0]) else None
         return load(kind, self.place(part), variant=variant, torch_dtype=dtype, exact=True)
 
     def has_variant(self, parts: Iterable[str]) -> bool:
         """Whether the weights of any of `parts` are of the variant."""
-        return any(self._is_variant(self.weights(part)[0]) for part in parts)
-
-    def _is_variant(self, file: Path) -> bool:
-        """By the word in its name: x.fp16.safetensors, x.fp16-00001-of-00002.safetensors."""
-        return self.variant is not None and self.variant in re.split(r"[.-]", file.name)
+        return any(is_variant(self.variant, self.weights(part)[0]) for part in parts)
 
     def check_variant(self, parts: Sequence[str], path: str) -> None:
         """Parts without the variant are read plain, but one has it, or it is a slip."""
-        if self.variant is None or self.has_variant(parts):
-            return
-        names = {file.name for part in parts for file in self.place(part).glob("*.safetensors")}
-        others = {word for name in names for word in name.split(".")[1:-1] if "-of-" not in word}
-        there = nearest(self.variant, others) if others else "There are plain weights alone."
-        raise MiaError(
-            f"model.variant={self.variant}: no part of {path} has weights of that name. "
-            f"{there} Leave it out (model.variant=null) to read the plain ones."
-        )
+        files = (self.weights(part)[0] for part in parts)
+        require_variant(self.variant, files, [self.place(part) for part in parts], path)
 
     def tokenizer(self, part: str) -> Any:
         """The tokenizer of a text encoder."""
         return load_tokenizer(self.place(part.replace("text_encoder", "tokenizer")))
+
+
+def is_variant(variant: str | None, file: Path) -> bool:
+    """By the word in its name: x.fp16.safetensors, x.fp16-00001-of-00002.safetensors."""
+    return variant is not None and variant in re.split(r"[.-]", file.name)
+
+
+def require_variant(
+    variant: str | None, files: Iterable[Path], places: Sequence[Path], path: str
+) -> None:
+    """Raises MiaError where none of the weight `files` that would be read, one of each part, is of
+    the variant: it is a slip. `places`: the parts' folders, whose other variants are named."""
+    if variant is None or any(is_variant(variant, file) for file in files):
+        return
+    names = {file.name for place in places for file in place.glob("*.safetensors")}
+    others = {word for name in names for word in name.split(".")[1:-1] if "-of-" not in word}
+    there = nearest(variant, others) if others else "There are plain weights alone."
+    raise MiaError(
+        f"model.variant={variant}: no part of {path} has weights of that name. "
+        f"{there} Leave it out (model.variant=null) to read the plain ones."
+    )
 
 
 def unet_folder(folder: Path) -> Path:

@@ -8,16 +8,27 @@ refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mia_bench.models.readers.refusals import refuse_pipeline
+from mia_bench.models.schedule import BETA_SCHEDULERS
 from mia_bench.utils.errors import MiaError
 
 SD, SDXL = "StableDiffusion", "StableDiffusionXL"
 ENCODERS = {SD: ("text_encoder",), SDXL: ("text_encoder", "text_encoder_2")}
 TASKS = ("", "Img2Img", "Inpaint", "PAG", "PAGImg2Img", "PAGInpaint")
 FAMILY_OF = {f"{family}{task}Pipeline": family for family in ENCODERS for task in TASKS}
+TEXT_CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")  # with equal hidden states
+CLASSES: dict[str, tuple[str, ...]] = {  # of each part, by model_index.json or its own config.json
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    "text_encoder": TEXT_CLASSES,
+    "text_encoder_2": TEXT_CLASSES,
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "scheduler": BETA_SCHEDULERS,
+}
 ASKED_WITH_MORE = {  # options of a U-Net that takes more than text_time's sizes and pooled text
     "class_embed_type": "a class embedding",
     "num_class_embeds": "a class or a noise level",
@@ -47,7 +58,51 @@ def family_of(index: Mapping[str, Any], path: str) -> str:
             f"{path} is a {kind} without {' and '.join(absent)}, as refiners are: it is asked with "
             "an image, not with a caption alone, and is no text-to-image target."
         )
+    check_classes(index, CLASSES, path)
     return family
+
+
+def check_classes(
+    index: Mapping[str, Any], expected: Mapping[str, Sequence[str]], path: str
+) -> None:
+    """Whether model_index.json names the classes that are built here.
+
+    Args:
+        expected: the classes that are read, by part.
+
+    Raises:
+        MiaError: another network, tokenizer or scheduler, which would be read as if it were this.
+    """
+    for part, classes in expected.items():
+        named = index.get(part)
+        found = named[-1] if isinstance(named, list) and named else None
+        if found is not None and found not in classes:
+            raise MiaError(
+                f"the {part} of {path} is a {found} (model_index.json), and a {classes[0]} is read "
+                "there: its answers would be another model's. Name the model it was made from, or "
+                f"put that model's {part} in its place."
+            )
+
+
+def check_part_configs(configs: Mapping[str, Mapping[str, Any]], path: str) -> None:
+    """Whether each part's own config.json is of the class and the precision that is built here.
+
+    Raises:
+        MiaError: another class, or quantised weights.
+    """
+    for part, config in configs.items():
+        found, classes = config.get("_class_name"), CLASSES[part]
+        if found is not None and found not in classes:
+            raise MiaError(
+                f"the {part} of {path} is a {found} (its config.json), and a {classes[0]} is read "
+                f"there. Put the {part} of the model it was made from in its place."
+            )
+        if config.get("quantization_config"):
+            raise MiaError(
+                f"the {part} of {path} is quantised (quantization_config in its config.json): a "
+                "quantised network is another one than was trained, and is not read. Use its "
+                "float16, bfloat16 or float32 files."
+            )
 
 
 def part_is_named(index: Mapping[str, Any]) -> bool:

@@ -9,7 +9,13 @@ from typing import Any
 from mia_bench.models.identity import network, tokenizer
 from mia_bench.models.readers.caption_tokens import whole_ids
 from mia_bench.models.readers.parts import Parts
-from mia_bench.models.readers.pipeline_kinds import ENCODERS, check_unet, family_of, pipeline_name
+from mia_bench.models.readers.pipeline_kinds import (
+    ENCODERS,
+    check_part_configs,
+    check_unet,
+    family_of,
+    pipeline_name,
+)
 from mia_bench.models.readers.single_file import marked_schedule
 from mia_bench.models.schedule import read_schedule
 from mia_bench.utils.errors import MiaError
@@ -56,6 +62,11 @@ class UnetPipeline:
         """Whether the U-Net is asked with latents and text alone; `named`: the U-Net's own path."""
         channels = self.vae().get("latent_channels", 4)
         check_unet(self.parts.unet_config(), self.family, channels, named or self.path)
+
+    def check_parts(self) -> None:
+        """Whether what configurations say their networks are is what is built here."""
+        there = [p for p in self.networks if (self.parts.place(p) / "config.json").is_file()]
+        check_part_configs({part: self.parts.config(part) for part in there}, self.path)
 
     def sample_side(self) -> int:
         """Pixels per side: the U-Net's sample size times what the autoencoder shrinks by.

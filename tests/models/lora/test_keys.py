@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from lora_matrices import CONV, OUT, QUERY, fused, kohya, matrices, same
+from safetensors.torch import save_file
 
+from mia_bench.models.lora.files import read_lora
 from mia_bench.utils.errors import MiaError
 
 FORMS = {  # key of the down matrix and of the up matrix of a layer
@@ -67,3 +69,24 @@ def test_a_layer_that_is_not_there_is_named(layer, unet, draw, tmp_path):
     name = layer.replace(".", "_")
     with pytest.raises(MiaError, match=rf"1 of its 2 layers have no place .* such as {name}"):
         fused(unet, state, tmp_path / "lora.safetensors")
+
+
+SAME_LAYER = [  # of one matrix, two keys
+    (f"unet.{QUERY}.lora_A.weight", f"unet.{QUERY}.lora.down.weight"),
+    (f"unet.{QUERY}.lora_A.weight", f"unet.{QUERY}.lora_A.default_0.weight"),
+    (f"unet.{QUERY}.lora_A.weight", f"lora_unet_{QUERY.replace('.', '_')}.lora_down.weight"),
+    (f"unet.{OUT}.lora_A.weight", f"unet.{OUT.removesuffix('.0')}.lora_A.weight"),
+]
+
+
+@pytest.mark.parametrize("keys", SAME_LAYER)
+def test_a_matrix_that_is_there_twice_is_refused(keys, draw, tmp_path):
+    def other(key):
+        for down, up in (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up")):
+            key = key.replace(down, up)
+        return key
+
+    state = {key: draw(2, 4) for key in keys} | {other(key): draw(4, 2) for key in keys}
+    save_file(state, tmp_path / "lora.safetensors")
+    with pytest.raises(MiaError, match=r"matrix of .* twice, once as .* and once as"):
+        read_lora(tmp_path / "lora.safetensors")

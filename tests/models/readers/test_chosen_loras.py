@@ -50,3 +50,14 @@ def test_they_are_read_with_their_scales(lora):
     ((adapters, scale),) = read_chosen({lora("a.safetensors"): 0.7}, ("unet",))
     assert scale == 0.7
     assert list(adapters.layers["unet"]) == ["conv"]
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])
+def test_a_scale_that_adds_nothing_is_refused(scale):
+    with pytest.raises(MiaError, match=r"model\.lora_scale=.* would add nothing"):
+        chosen_loras(("a", "b"), (1.0, scale))
+
+
+def test_a_lora_of_zeros_is_refused(lora):
+    with pytest.raises(MiaError, match="changes none of its 1 layers"):
+        read_chosen({lora("a.safetensors", 0.0): 1.0}, ("unet",))

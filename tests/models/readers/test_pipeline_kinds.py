@@ -73,3 +73,38 @@ def test_a_unet_that_is_asked_with_more_is_refused_in_the_plan(change, message, 
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(MiaError, match=message):
         plan_of(f"model.path={tmp_path / 'm'}", "data=imagefolder", "data.source.root=/nowhere")
+
+
+OTHER_CLASSES = [
+    ("unet", "UNet3DConditionModel"),
+    ("vae", "AutoencoderTiny"),
+    ("text_encoder", "T5EncoderModel"),
+    ("tokenizer", "T5Tokenizer"),
+    ("scheduler", "FlowMatchEulerDiscreteScheduler"),
+    ("scheduler", "EDMEulerScheduler"),
+]
+
+
+@pytest.mark.parametrize(("part", "kind"), OTHER_CLASSES)
+def test_a_part_of_another_class_is_refused_by_the_index(part, kind, tmp_path):
+    """diffusers builds what model_index.json names, whatever the part's own configuration says."""
+    model = with_index(tmp_path, BUNDLED / "tiny", **{part: ["diffusers", kind]})
+    with pytest.raises(MiaError, match=f"the {part} of .* is a {kind}"):
+        model.check()
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("unet", {"_class_name": "UNet3DConditionModel"}, "the unet of .* is a UNet3DConditionM"),
+        ("vae", {"_class_name": "AsymmetricAutoencoderKL"}, "the vae of .* an? AsymmetricAuto"),
+        ("unet", {"quantization_config": {"load_in_4bit": True}}, "the unet of .* is quantised"),
+        ("text_encoder", {"quantization_config": {"bits": 8}}, "the text_encoder .* is quantised"),
+    ],
+)
+def test_a_part_that_says_it_is_something_else_is_refused(part, change, message, tmp_path):
+    shutil.copytree(BUNDLED / "tiny", tmp_path / "m")
+    path = tmp_path / "m" / part / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(MiaError, match=message):
+        StableDiffusion(str(tmp_path / "m"), 64).check()

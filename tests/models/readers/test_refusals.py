@@ -85,6 +85,33 @@ def test_a_flow_scheduler_beside_betas_and_a_unet(
         StableDiffusion(str(tmp_path / "unet"), 64).base_hash()
 
 
+@pytest.mark.parametrize(
+    ("family", "part", "kind"),
+    [
+        ("sd3", "scheduler", "DDPMScheduler"),
+        ("sd3", "transformer", "FluxTransformer2DModel"),
+        ("pixart_sigma", "scheduler", "FlowMatchEulerDiscreteScheduler"),
+        ("pixart_sigma", "vae", "AutoencoderTiny"),
+    ],
+)
+def test_a_part_of_another_class(family: str, part: str, kind: str, saved: Saved) -> None:
+    path = saved(family)
+    edit(path / "model_index.json", **{part: ["diffusers", kind]})
+    with pytest.raises(MiaError, match=f"the {part} of .* is a {kind}"):
+        model_of(path, family).base_hash()
+
+
+def test_a_variant_that_no_part_has(saved: Saved) -> None:
+    path = saved("sd3")
+    with pytest.raises(MiaError, match=r"model\.variant=pf16: no part of .* plain weights alone"):
+        model_of(path, variant="pf16").base_hash()
+    file = path / "vae" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(file, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    with pytest.raises(MiaError, match="Did you mean 'fp16'"):
+        model_of(path, variant="pf16").base_hash()
+    assert model_of(path, variant="fp16").base_hash()  # parts without it are read plain
+
+
 def test_a_missing_text_encoder(saved: Saved) -> None:
     path = saved("sd3")
     shutil.rmtree(path / "text_encoder_3")
