@@ -25,14 +25,11 @@ from mia_bench.planning.plan import Plan
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
-    from mia_bench.display.pictures.evidence import Pixels
     from mia_bench.planning.experiment import Experiment
 
 PANEL = ("sima", "pia", "mc", "clid")
 """Nothing is fitted; 21 U-Net evaluations a picture, or fewer where equal ones are made once."""
 PANEL_WITHOUT_CAPTIONS = ("sima", "pia", "mc")
-EVIDENCE_STEPS = 20
-EVIDENCE_EACH = 3  # pictures at either end that are shown as the model sees them
 CLID_ALPHA = 0.5
 """Equal weight of CLiD's two terms, so that it fits nothing. Ours."""
 
@@ -233,43 +230,6 @@ def carry_out(run: AuditRun) -> None:
             fetch(plan)
             stages.extract_features(plan)
     build_blind(run.plan)
-
-
-def evidence_counts(pictures: int) -> tuple[int, int]:
-    """Of a set of so many pictures, how many of the most and of the least exposed are evidence."""
-    return min(EVIDENCE_EACH, pictures), min(EVIDENCE_EACH, pictures // 2)
-
-
-def evidence_evaluations(pictures: int, captions: CaptionChoice) -> int:
-    """U-Net evaluations of `evidence_panels` for a set of so many pictures."""
-    each = EVIDENCE_STEPS * (1 if captions.empty else 2)
-    return each * sum(evidence_counts(pictures))
-
-
-def evidence_panels(run: AuditRun, sample_ids: Sequence[str]) -> list[dict[str, Pixels]]:
-    """Pictures of what the model does with each of these: restored after its centre was hidden
-    (DRC), and where it has a caption generated from that. uint8 (H, W, 3) by the panel's name.
-
-    Costs EVIDENCE_STEPS U-Net evaluations a picture for either.
-    """
-    import torch
-
-    from mia_bench.attacks.drc import DRC
-    from mia_bench.data.loader import batch_of
-    from mia_bench.display.pictures.evidence import to_pixels
-    from mia_bench.execution.loading import scoring_model
-
-    plan, seed = run.plan, run.plan.experiment.options.eval.seed
-    items = plan.items_of(sample_ids)
-    batch = batch_of(items, plan.experiment.model.resolution)
-    with scoring_model(plan, plan.target) as target, torch.no_grad():
-        images = DRC(steps=EVIDENCE_STEPS).evidence(target, batch)
-        captions = [item.caption for item in items]
-        if any(caption.strip() for caption in captions):  # one rule gives them to all or to none
-            images["generated from its caption"] = target.generate(captions, seed, EVIDENCE_STEPS)
-    return [
-        {name: to_pixels(image[row]) for name, image in images.items()} for row in range(len(items))
-    ]
 
 
 def folders_of(request: AuditRequest) -> dict[str, Path]:

@@ -9,12 +9,12 @@ from mia_bench.audit.experiment import (
     carry_out,
     choose_captions,
     cost_lines,
-    evidence_evaluations,
     folders_of,
     prepare_run,
 )
 from mia_bench.audit.findings import find, judge
-from mia_bench.audit.page import write_page
+from mia_bench.audit.page.evidence import evidence_evaluations
+from mia_bench.audit.page.files import write_page
 from mia_bench.audit.preregistration import check_plan, register
 from mia_bench.audit.recognise import recognise
 from mia_bench.audit.record import store

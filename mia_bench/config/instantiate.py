@@ -26,7 +26,11 @@ def build(node: Any, key: str) -> Any:
     try:
         kind = get_object(node["_target_"])
     except Exception as error:
-        raise MiaError(f"{key}._target_={node['_target_']} cannot be imported: {error}") from error
+        raise MiaError(
+            f"{key}._target_={node['_target_']} cannot be imported: {error}. A class outside of "
+            "this package is found once its folder is on Python's path: install it, or set "
+            "PYTHONPATH=<that folder>."
+        ) from error
     parameters = _parameters(kind, f"{key}._target_={node['_target_']}")
     for name in arguments:
         if name not in parameters:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 METRICS_VERSION = 3
 UTILITY_VERSION = 2
 FILE_CONTROL_VERSION = 1
+COMBINATION_VERSION = 1
+"""Of how an ensemble puts the features of its runs together (`evaluation.inputs.combine`): in its
+key once it is above 1."""
 
 CaptionedRows = Sequence[tuple[str, str]]
 """(sample id, caption) of each row."""
@@ -214,7 +217,8 @@ def run_key(
 def ensemble_key(combined: Sequence[str], compared: Sequence[str]) -> str:
     """The ensemble of the runs `combined`, compared with others: names of their folders."""
     others = (name for name in compared if name not in combined)
-    return hash_key([Ensemble.version, *combined, *others])
+    way = [] if COMBINATION_VERSION == 1 else [["combination", COMBINATION_VERSION]]
+    return hash_key([Ensemble.version, *combined, *others, *way])
 
 
 # --- reports --------------------------------------------------------------------------------------

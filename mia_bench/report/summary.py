@@ -81,10 +81,10 @@ def arxiv_id(run: RunResult) -> str | None:
 
 @cache
 def _arxiv_of(path: str) -> str | None:
-    module = path.removeprefix(ATTACKS).split(".")[0]
-    if not module.isidentifier():
+    *folders, module, _ = ["", *path.removeprefix(ATTACKS).split(".")]
+    if not all(map(str.isidentifier, (*folders[1:], module))):
         return None
-    file = Path(__file__).parents[1] / "attacks" / f"{module}.py"
+    file = Path(__file__).parents[1].joinpath("attacks", *folders, f"{module}.py")
     found = ARXIV.search(file.read_text(encoding="utf-8")) if file.is_file() else None
     return found.group(1) if found else None
 

@@ -16,6 +16,7 @@ from mia_bench.data.split.manifest import Row
 from mia_bench.data.split.roles import Role
 from mia_bench.evaluation.inputs import Labels, calibrating_half
 from mia_bench.evaluation.labelled_features import MEMBER_ROLES
+from mia_bench.mitigations import TakesCaptions, TrainingSetup, apply_mitigations
 from mia_bench.planning.keys import METRICS_VERSION, base_key, model_key
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage import layout
@@ -190,12 +191,34 @@ def _model_differences(run: StoredRun, kind: str, folder: Path, base_key: str | 
 
 def _other_key(run: StoredRun, kind: str, key: str, base: str) -> list[str]:
     try:
-        setup = run.setup(kind)
+        setup = _setup(run, kind)
     except NotHere:
         return []
-    role = Role.TARGET_MEMBER if kind == "target" else Role.SHADOW_MEMBER
-    recipe = model_key(base, run.split, role, setup, run.options.trainer.precision)
+    recipe = model_key(base, run.split, _trained_role(kind), setup, run.options.trainer.precision)
     return [] if recipe == key else [f"the configuration gives the {kind} {recipe}, not {key}"]
+
+
+def _setup(run: StoredRun, kind: str) -> TrainingSetup:
+    """How the target or the shadow was trained, as the configuration has it."""
+    options, member = run.options, _trained_role(kind)
+    unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
+    nodes = run.config.get("mitigation") or {}
+    made = {name: build_own(node, f"mitigation.{name}") for name, node in nodes.items()}
+    if any(isinstance(mitigation, TakesCaptions) for mitigation in made.values()):
+        raise NotHere("the machine captions that it was trained on are not read again")
+    return apply_mitigations(
+        {} if unaware else made,
+        nodes,
+        options.finetune,
+        len(run.rows(member)),
+        len(run.rows(Role.VALIDATION)),
+        options.trainer.ranks,
+        options.trainer.precision,
+    )
+
+
+def _trained_role(kind: str) -> Role:
+    return Role.TARGET_MEMBER if kind == "target" else Role.SHADOW_MEMBER
 
 
 def _base_key(run: StoredRun) -> str | None:

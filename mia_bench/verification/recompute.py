@@ -41,6 +41,7 @@ from mia_bench.storage.stored_files import (
 )
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.result import DIFFERS, OK, Finding, verdict
+from mia_bench.verification.stored_inputs import inputs_of
 from mia_bench.verification.stored_run import StoredRun
 from mia_bench.verification.untrusted import NotHere
 
@@ -57,7 +58,7 @@ def check_scores(run: StoredRun) -> Finding:
         if not folder.is_dir():
             raise NotHere(f"the features {folder.name} are not here any more")
     stored = run.scores
-    inputs = run.inputs()
+    inputs = inputs_of(run)
     table, measured = measure(inputs, run.blind, run.options)
     differences = _score_differences(stored, table)
     stored_metrics, metrics = run.metrics, measured.metrics

@@ -1,4 +1,4 @@
-"""A finished run read back from its folder: configuration, split, feature tables, and its models.
+"""A finished run read back from its folder: what was configured, scored and stored.
 
 The folder may come from anybody. Its configuration is data: of what it names, only classes of this
 package are built, and only those that cost nothing. Nothing is downloaded and no model is loaded.
@@ -6,7 +6,6 @@ package are built, and only those that cost nothing. Nothing is downloaded and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,49 +17,30 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.attacks import Attack
 from mia_bench.config.schema import Root
-from mia_bench.data.split.manifest import Split, load_split
+from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
-from mia_bench.evaluation.inputs import Inputs, OwnTable, Tables, arrange, combine, load_own
-from mia_bench.evaluation.labelled_features import LabelledFeatures, load_labelled
 from mia_bench.evaluation.run_controls import MODEL_CONTROLS
-from mia_bench.mitigations import TakesCaptions, TrainingSetup, apply_mitigations
-from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key, split_file
-from mia_bench.planning.membership import by_column
-from mia_bench.planning.specs import BASE, EVALUATION_ROLES, REFERENCE, SHADOW_ROLES
+from mia_bench.planning.keys import METRICS_VERSION, ensemble_key, run_key
+from mia_bench.planning.specs import BASE, EVALUATION_ROLES, REFERENCE
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import is_complete
-from mia_bench.storage.files import read_json
-from mia_bench.storage.index import RunRef, files_in
+from mia_bench.storage.index import RunRef
 from mia_bench.storage.provenance import environment
 from mia_bench.storage.stored_files import (
-    leads_out,
     read_config,
     read_frame,
     read_manifest,
     read_metrics,
 )
 from mia_bench.utils.errors import MiaError
+from mia_bench.verification.stored_split import find_split, own_split_file
+from mia_bench.verification.stored_tables import (
+    StoredTables,
+    TableOwners,
+    complexity_tables,
+    sort_tables,
+)
 from mia_bench.verification.untrusted import NotHere, as_text, build_own, inside
-
-
-@dataclass(frozen=True)
-class StoredTables:
-    """Folders of the feature tables of a run, as `planning.specs.RunSpec` has them."""
-
-    evaluation: Path
-    calibration: Path
-    base: Path | None
-    base_calibration: Path | None
-    complexity: tuple[Path, ...] = ()
-    """Of evaluation and of calibration rows, where scores are what complexity does not explain."""
-    own_outputs: Path | None = None
-
-    def named(self) -> list[tuple[str, int | str | None, str] | None]:
-        """As `planning.keys.run_key` wants them."""
-        tables = (self.evaluation, self.calibration, self.base, self.base_calibration)
-        own = () if self.own_outputs is None else (self.own_outputs,)
-        every = (*tables, *self.complexity, *own)
-        return [None if folder is None else _table_name(folder) for folder in every]
 
 
 @dataclass(frozen=True)
@@ -175,36 +155,17 @@ class StoredRun:
     @cached_property
     def split(self) -> Split:
         """The split of the configuration, or another manifest of the same content."""
-        wanted = str(self.entry("split"))
-        own = self._own_split_file()
-        others = files_in(self.outputs / layout.SPLITS_FOLDER, ".json")
-        named = [path for path in others if path != own and _hash_of(path) == wanted]
-        candidates = [*([own] if own is not None and own.is_file() else []), *named]
-        if not candidates:
-            raise MiaError(
-                f"no split of the hash {wanted} is in {self.outputs / layout.SPLITS_FOLDER}"
-            )
-        split = load_split(candidates[0])
-        if split.content_hash != wanted:
-            raise MiaError(
-                f"{candidates[0].name} has the hash {split.content_hash}, and the run was made "
-                f"with {wanted}"
-            )
-        return split
+        return find_split(self.outputs, str(self.entry("split")), self._own_split_file())
 
     def _own_split_file(self) -> Path | None:
         """Where the configuration has its split; None for an imported table that is not here."""
         data = self.options.data
-        if data.split is not None and not Path(data.split).is_file():
-            return None
         try:
             source = self.config["data"].get("source")
             finetune = bool(self.config["model"].get("finetune", True))
-            labelled = by_column(data, source, finetune)
-            path = split_file(self.outputs, data, source, labelled)
+            return own_split_file(self.outputs, data, source, finetune)
         except MiaError:
             return None
-        return None if leads_out(path, self.outputs) else path
 
     @cached_property
     def shadowed(self) -> bool:
@@ -224,29 +185,11 @@ class StoredRun:
     def feature_tables(self) -> StoredTables:
         """Which of the manifest's feature tables is which, by their models and their rows."""
         target, shadow = self.entry("models", "target"), self.entry("models", "shadow")
-        of_model: dict[str, list[Path]] = {"target": [], "shadow": [], "base": []}
+        owners = TableOwners(target, shadow, compared=self.name.endswith(f"-{BASE}"))
         complexity = self.complexity
-        for folder in self.tables:
-            if folder in complexity:
-                continue
-            key, _ = layout.model_and_step(folder)
-            kind = "target" if key == target else "shadow" if key == shadow else "base"
-            of_model[kind].append(folder)
-        base, base_calibration = self._by_rows(of_model["base"])
-        if base_calibration is None and not self.shadowed and self.name.endswith(f"-{BASE}"):
-            base_calibration = base
-        # one table of each, or the rows of the other beside it where these are the control
-        own, others = of_model["target"], of_model["shadow"]
-        if len(own) > 1 or len(others) > 1:
-            evaluation, base_calibration = self._by_rows(own)
-            base, calibration = self._by_rows(others)
-        else:
-            evaluation, calibration = next(iter(own), None), next(iter(others or own), None)
-        if evaluation is None or calibration is None or bool(others) != self.shadowed:
-            names = ", ".join(folder.name for folder in self.tables)
-            raise MiaError(f"the tables {names} are not those of one run")
-        four = (evaluation, calibration, base, base_calibration)
-        return StoredTables(*four, complexity, self.own_table)
+        plain = [folder for folder in self.tables if folder not in complexity]
+        four = sort_tables(plain, owners, lambda: set(self.rows(*EVALUATION_ROLES)))
+        return replace(four, complexity=complexity, own_outputs=self.own_table)
 
     @cached_property
     def complexity(self) -> tuple[Path, ...]:
@@ -256,21 +199,7 @@ class StoredRun:
         the run's tables.
         """
         names = self.manifest.get("complexity")
-        if names is None:
-            return ()
-        folders = tuple(inside(self.outputs, self.outputs / str(name)) for name in names)
-        if len(folders) != 2 or not {*folders} <= {*self.tables}:
-            raise MiaError(
-                f"{layout.MANIFEST_FILE} names {len(folders)} tables of complexity: two of its "
-                "features are expected, those of evaluation and of calibration rows"
-            )
-        return folders
-
-    def _by_rows(self, folders: Sequence[Path]) -> tuple[Path | None, Path | None]:
-        """The table of evaluation rows, and the one of other rows."""
-        evaluated = set(self.rows(*EVALUATION_ROLES))
-        tables = {set(_ids(folder)) == evaluated: folder for folder in folders}
-        return tables.get(True), tables.get(False)
+        return () if names is None else complexity_tables(self.outputs, names, self.tables)
 
     @property
     def control(self) -> str:
@@ -299,92 +228,3 @@ class StoredRun:
 
     def rows(self, *roles: Role) -> tuple[str, ...]:
         return tuple(self.split.sample_id[i] for i in self.split.rows(*roles))
-
-    def inputs(self) -> Inputs:
-        """What the run was scored from."""
-        if self.is_ensemble:
-            return combine([run.inputs() for run in self.runs])
-        folders = self.feature_tables
-        evaluation_rows = self.rows(*EVALUATION_ROLES)
-        calibration_rows = self.rows(*(SHADOW_ROLES if self.shadowed else EVALUATION_ROLES))
-
-        def load(folder: Path, rows: Sequence[str]) -> LabelledFeatures:
-            return load_labelled(folder / layout.FEATURES_FILE, rows, self.split)
-
-        base, base_calibration = folders.base, folders.base_calibration
-        complexity = None
-        if folders.complexity:
-            evaluated, known = folders.complexity
-            complexity = load(evaluated, evaluation_rows), load(known, calibration_rows)
-        every = Tables(
-            load(folders.evaluation, evaluation_rows),
-            load(folders.calibration, calibration_rows),
-            None if base is None else load(base, evaluation_rows),
-            None if base_calibration is None else load(base_calibration, calibration_rows),
-            halves=not self.shadowed,
-            control=self.control,
-            complexity=complexity,
-        )
-        options = self.options
-        rows = arrange(self.name, self.attack, every, options.data.split_seed, options.calibration)
-        return rows if folders.own_outputs is None else replace(rows, own_outputs=self._own())
-
-    def _own(self) -> OwnTable:
-        """What was scored of the target's own outputs: the table's rows, with their sources.
-
-        Raises:
-            MiaError: a source is none of the evaluation non-members.
-        """
-        assert self.own_table is not None
-        stored, allowed = self.own_scores, set(self.rows(Role.TARGET_NONMEMBER))
-        if strangers := [sid for sid in stored.source_id if sid not in allowed]:
-            raise MiaError(f"{layout.OWN_OUTPUTS_FILE}: {strangers[0]} is no evaluation non-member")
-        path = self.own_table / layout.FEATURES_FILE
-        return load_own(path, stored.sample_id.tolist(), stored.source_id.tolist(), self.split)
-
-    def setup(self, kind: str) -> TrainingSetup:
-        """How the target or the shadow was trained, as the configuration has it."""
-        options, member = self.options, _member(kind)
-        unaware = kind == "shadow" and options.calibration.shadow_mitigation == "none"
-        nodes = self.config.get("mitigation") or {}
-        made = {name: build_own(node, f"mitigation.{name}") for name, node in nodes.items()}
-        if any(isinstance(mitigation, TakesCaptions) for mitigation in made.values()):
-            raise NotHere("the machine captions that it was trained on are not read again")
-        return apply_mitigations(
-            {} if unaware else made,
-            nodes,
-            options.finetune,
-            len(self.rows(member)),
-            len(self.rows(Role.VALIDATION)),
-            options.trainer.ranks,
-            options.trainer.precision,
-        )
-
-
-def _member(kind: str) -> Role:
-    return Role.TARGET_MEMBER if kind == "target" else Role.SHADOW_MEMBER
-
-
-def _table_name(folder: Path) -> tuple[str, int | str | None, str]:
-    model_key, step = layout.model_and_step(folder)
-    return model_key, None if step == layout.BASE_STEP else int(step), folder.name
-
-
-def _ids(folder: Path) -> list[str]:
-    import pyarrow.parquet as pq
-
-    if not folder.is_dir():
-        raise NotHere(f"{folder} is not here any more")
-    path = folder / layout.FEATURES_FILE
-    try:
-        return list(pq.read_table(path, columns=["sample_id"]).column(0).to_pylist())
-    except Exception as error:  # whatever a damaged file does to its reader
-        raise MiaError(f"{path} cannot be read: {error}") from error
-
-
-def _hash_of(path: Path) -> str | None:
-    """The hash that a split's manifest claims, which `load_split` checks."""
-    try:
-        return str(read_json(path).get("hash"))
-    except MiaError:
-        return None

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import pytest
 
-from mia_bench.audit import experiment
 from mia_bench.audit.experiment import (
-    EVIDENCE_STEPS,
     PANEL,
     choose_captions,
     cost_lines,
-    evidence_evaluations,
-    evidence_panels,
     run_words,
 )
+from mia_bench.audit.page.evidence import EVIDENCE_STEPS, evidence_evaluations
 from mia_bench.audit.program import prepare_audit
 from mia_bench.data.split.roles import Role
-from mia_bench.execution import loading
-from mia_bench.execution.loading import scoring_model
 from mia_bench.utils.errors import MiaError
 
 
@@ -86,23 +79,6 @@ def test_evidence_costs_where_features_are_stored(ask_owner):
     first, second = cost_lines(prepare_audit(ask_owner()).run, 240)
     assert first == "The features of these pictures are stored."
     assert second.startswith("At most 240 U-Net evaluations (240 of them to restore")
-
-
-def test_evidence_takes_as_many_evaluations_as_are_said(audited, monkeypatch):
-    """Counted by the model itself, with fewer steps."""
-    counted = []
-    monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
-
-    @contextmanager
-    def watched(plan, spec):
-        with scoring_model(plan, spec) as target:
-            yield target
-            counted.append(target.queries["forward"])
-
-    monkeypatch.setattr(loading, "scoring_model", watched)
-    evidence_panels(audited.prepared.run, audited.scores.table.sample_id.tolist()[:3])
-    said = experiment.evidence_evaluations(10, audited.prepared.captions)
-    assert counted == [said / 2]  # three pictures of six
 
 
 @pytest.mark.usefixtures("audited")

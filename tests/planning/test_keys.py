@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mia_bench.config.schema import Data
-from mia_bench.planning.keys import figures_key, split_file, trajectory_key
+from mia_bench.planning import keys as planning_keys
+from mia_bench.planning.keys import ensemble_key, figures_key, split_file, trajectory_key
 from mia_bench.utils.errors import MiaError
 
 
@@ -119,3 +120,10 @@ def test_reports_are_found_under_their_keys():
     key = trajectory_key([1, 2], ["loss", "clid"], 0)
     assert key == trajectory_key((1, 2), ("clid", "loss"), 0)
     assert key != trajectory_key([1, 2], ["loss", "clid"], 1)
+
+
+def test_how_an_ensemble_combines_features_is_in_its_key_once_it_changes(monkeypatch):
+    runs = ["loss-0", "clid-0"]
+    usual = ensemble_key(runs, runs)
+    monkeypatch.setattr(planning_keys, "COMBINATION_VERSION", 2)
+    assert ensemble_key(runs, runs) != usual

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from attack_nodes import NODES
 
 from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.controls import families
 from mia_bench.report.figures import targets_of
 from mia_bench.report.load import read_outputs
-from mia_bench.report.summary import arxiv_id, model_card, sentence, title
+from mia_bench.report.summary import _arxiv_of, arxiv_id, model_card, sentence, title
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -50,6 +55,14 @@ def test_a_paper_is_that_of_the_module_in_this_package_alone(read) -> None:
     for path in ("other.clid.CLiD", "mia_bench.attacks.../../etc.X", "mia_bench.attacks.nope.X", 3):
         run.config["attack"]["clid"]["_target_"] = path
         assert arxiv_id(run) is None
+
+
+@pytest.mark.parametrize("name", sorted(NODES))
+def test_every_attack_of_the_package_has_a_paper(name) -> None:
+    """Those in folders inside mia_bench/attacks too."""
+    found = _arxiv_of(NODES[name]["_target_"])
+    assert found is not None
+    assert found in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_card_tells_data_epochs_recipe_and_losses(read) -> None:

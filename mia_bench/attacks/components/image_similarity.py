@@ -135,7 +135,10 @@ def hook(path: str | None, option: str) -> Callable[..., Any]:
     try:
         function = pkgutil.resolve_name(MOVED_CALLABLES.get(path, path))
     except (ImportError, AttributeError, ValueError) as error:
-        raise MiaError(f"{option}={path} cannot be imported: {error}") from error
+        raise MiaError(
+            f"{option}={path} cannot be imported: {error}. A module of your own is found once its "
+            "folder is on Python's path: install it, or set PYTHONPATH=<that folder>."
+        ) from error
     if not callable(function):
         raise MiaError(f"{option}={path} is not callable.")
     return cast(Callable[..., Any], function)

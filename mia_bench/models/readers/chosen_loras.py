@@ -55,7 +55,7 @@ def _require_change(adapters: Adapters) -> None:
     if not any(u.magnitude is not None or bool(u.down.any() and u.up.any()) for u in updates):
         raise MiaError(
             f"{adapters.path} changes none of its {len(updates)} layers: its matrices are zero, as "
-            "before training. The base would be queried in its place; leave model.lora out for that."
+            "before training. The base would be queried in its place; leave model.lora out for it."
         )
 
 

@@ -11,7 +11,8 @@ import pytest
 from html_tags import tags
 
 from mia_bench.audit.findings import exposure
-from mia_bench.audit.page import as_csv, page_of, render, write_pdf
+from mia_bench.audit.page.content import page_of
+from mia_bench.audit.page.files import as_csv, render, write_pdf
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}'
 
@@ -54,13 +55,6 @@ def test_it_asks_no_network_and_runs_nothing(hostile):
     assert page.count("&lt;script&gt;alert(1)") > 5
 
 
-def test_the_pictures_are_those_of_the_set(shown):
-    names = [p.name for p in (*shown.most, *reversed(shown.least))]
-    rows = exposure(shown.result.scores.table)
-    assert names == rows.name.tolist()
-    assert all(p.picture.startswith("data:image/jpeg;base64,") for p in shown.most)
-
-
 def test_the_csv_has_every_picture_and_no_formula(audited):
     rows = exposure(audited.scores.table)
     rows.loc[0, "name"] = "=cmd|' /C calc'!A0"
@@ -95,30 +89,3 @@ def test_names_and_thumbnails_need_no_evidence_and_its_cost_is_said(shown):
     assert shown.evidence == []
     assert all(p.name in page and p.picture in page for p in (*shown.most, *shown.least))
     assert "<code>evidence=true</code>: 240 U-Net evaluations more" in page
-
-
-def test_without_captions_nothing_is_generated(audited, monkeypatch):
-    from mia_bench.audit import experiment
-
-    monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
-    monkeypatch.setattr(experiment, "EVIDENCE_EACH", 1)
-    run = audited.prepared.run
-    items = {sid: replace(item, caption="") for sid, item in run.plan.items.items()}
-    bare = replace(run, plan=replace(run.plan, items=items))
-    (panels,) = experiment.evidence_panels(bare, list(items)[:1])
-    assert list(panels) == ["original", "degraded", "restored"]
-
-
-def test_evidence_shows_what_the_model_makes_of_both_ends(audited, audited_folder, monkeypatch):
-    from mia_bench.audit import experiment
-
-    monkeypatch.setattr(experiment, "EVIDENCE_STEPS", 2)
-    monkeypatch.setattr(experiment, "EVIDENCE_EACH", 1)
-    request = replace(audited.prepared.request, evidence=True)
-    result = replace(audited, prepared=replace(audited.prepared, request=request))
-    shown = page_of(result, audited_folder)
-    rows = exposure(audited.scores.table)
-    assert [e.name for e in shown.evidence] == [rows.name.iloc[0], rows.name.iloc[-1]]
-    panels = [name for name, _ in shown.evidence[0].panels]
-    assert panels == ["original", "degraded", "restored", "generated from its caption"]
-    assert "What the model makes of them" in render(shown)

@@ -1,0 +1,56 @@
+"""The split that a stored run was made on: its own manifest, or another one of the same content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mia_bench.config.schema import Data
+from mia_bench.data.split.manifest import Split, load_split
+from mia_bench.planning.keys import split_file
+from mia_bench.planning.membership import by_column
+from mia_bench.storage import layout
+from mia_bench.storage.files import read_json
+from mia_bench.storage.index import files_in
+from mia_bench.storage.stored_files import leads_out
+from mia_bench.utils.errors import MiaError
+
+
+def find_split(outputs: Path, wanted: str, own: Path | None) -> Split:
+    """The split of the content hash `wanted` in an outputs folder.
+
+    Args:
+        own: where the run's configuration has it, looked at first.
+
+    Raises:
+        MiaError: none is there, or its content is another than its name says.
+    """
+    others = files_in(outputs / layout.SPLITS_FOLDER, ".json")
+    named = [path for path in others if path != own and _claimed_hash(path) == wanted]
+    candidates = [*([own] if own is not None and own.is_file() else []), *named]
+    if not candidates:
+        raise MiaError(f"no split of the hash {wanted} is in {outputs / layout.SPLITS_FOLDER}")
+    split = load_split(candidates[0])
+    if split.content_hash != wanted:
+        raise MiaError(
+            f"{candidates[0].name} has the hash {split.content_hash}, and the run was made "
+            f"with {wanted}"
+        )
+    return split
+
+
+def own_split_file(outputs: Path, data: Data, source: Any, finetune: bool) -> Path | None:
+    """Where a configuration has its split; None for an imported table that is not here, and for a
+    path that leads out of the outputs. Raises MiaError for a configuration that names none."""
+    if data.split is not None and not Path(data.split).is_file():
+        return None
+    path = split_file(outputs, data, source, by_column(data, source, finetune))
+    return None if leads_out(path, outputs) else path
+
+
+def _claimed_hash(path: Path) -> str | None:
+    """The hash that a split's manifest claims, which `load_split` checks."""
+    try:
+        return str(read_json(path).get("hash"))
+    except MiaError:
+        return None
