@@ -26,8 +26,9 @@ def build(node: Any, key: str) -> Any:
     try:
         kind = get_object(node["_target_"])
     except Exception as error:
+        reason = " ".join(str(error).split())
         raise MiaError(
-            f"{key}._target_={node['_target_']} cannot be imported: {error}. A class outside of "
+            f"{key}._target_={node['_target_']} cannot be imported: {reason} A class outside of "
             "this package is found once its folder is on Python's path: install it, or set "
             "PYTHONPATH=<that folder>."
         ) from error
