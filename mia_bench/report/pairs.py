@@ -26,7 +26,7 @@ from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_key
 from mia_bench.storage.stored_files import read_frame
 
-MAX_COMPARED = 160  # runs on one page whose replicates it holds: 5.3 kB each with 2,000 resamples
+MAX_COMPARED = 120  # runs on one page whose replicates it holds: 5.3 kB each with 2,000 resamples
 LEVELS = 65_535  # steps of a stored AUC: a difference is off by 1.6e-5 at most
 
 
@@ -117,8 +117,8 @@ def _comparable(runs: Sequence[RunResult], problems: list[Problem]) -> list[Comp
 
 def _identity(run: RunResult, rows: pd.DataFrame) -> str:
     """A hash of what decides the resamples: rows, groups, membership, seed and their number."""
-    columns = rows.sort_values("sample_id")[["sample_id", "group", "is_member"]]
-    return hash_key([columns.to_csv(index=False), *_resampling(run)])
+    columns = (rows[name].to_numpy().tolist() for name in ("sample_id", "group", "is_member"))
+    return hash_key([sorted(zip(*columns, strict=True)), *_resampling(run)])
 
 
 def _resampling(run: RunResult) -> tuple[int, int]:
@@ -128,7 +128,7 @@ def _resampling(run: RunResult) -> tuple[int, int]:
 
 def _replicates(run: RunResult, rows: pd.DataFrame) -> Floats:
     scores, member = rows.score.to_numpy(), rows.is_member.to_numpy()
-    return auroc_replicates(scores, member, rows.group.tolist(), *_resampling(run))
+    return auroc_replicates(scores, member, rows.group.to_numpy().tolist(), *_resampling(run))
 
 
 def _beside_the_best(title: str, runs: Sequence[Comparable]) -> TargetDifferences | None:

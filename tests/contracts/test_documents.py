@@ -242,6 +242,25 @@ def test_every_file_is_documented(outputs):
     assert [f for f in files if not any(fnmatch.fnmatchcase(f, p) for p in patterns)] == []
 
 
+def test_every_file_of_a_leaderboard_is_documented(tmp_path):
+    from mia_bench.leaderboard import run
+
+    scores = tmp_path / "scores.csv"
+    rows = [f"{i},{i % 2},{i % 7}" for i in range(40)]
+    scores.write_text("\n".join(["sample_id,is_member,score", *rows]))
+    card = tmp_path / "card.yaml"
+    card.write_text("{attack: a, target: b, data: c, split: d}")
+    board = tmp_path / "board"
+    run(["add", str(scores), str(card), f"folder={board}"])
+    files = {p.relative_to(board).as_posix() for p in board.rglob("*") if p.is_file()}
+    there = {re.sub(r"/[0-9a-f]{16}/", "/<key>/", name) for name in files}
+    documented = set(section("A leaderboard's folder"))
+    assert {name for name in there if not name.endswith(".lock")} == documented
+    documented_card = re.findall(r"`(\w+)`", section("A leaderboard's folder")["entries/<key>/card.json"])
+    (path,) = board.glob("entries/*/card.json")
+    assert list(json.loads(path.read_text())) == documented_card
+
+
 def test_every_block_of_a_guide_has_a_language():
     for document in (ROOT / "docs" / "extending").glob("*.md"):
         assert all(block.language.isalpha() for block in blocks_of(document)), document
