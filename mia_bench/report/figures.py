@@ -78,7 +78,9 @@ def targets_of(runs: Sequence[RunResult]) -> list[PlottedTarget]:
     for group in groups.values():
         group.sort(key=lambda t: (-len(t.runs), -step_of(t.first), t.first.seed))
     rounds = max(map(len, groups.values()), default=0)
-    ordered = sorted(groups.items(), key=lambda named: (*named[0][:2], named[0][2] != "none", named[0][2]))
+    ordered = sorted(
+        groups.items(), key=lambda named: (*named[0][:2], named[0][2] != "none", named[0][2])
+    )
     return [group[i] for i in range(rounds) for _, group in ordered if i < len(group)]
 
 

@@ -1,7 +1,7 @@
 """Similarity of generated pictures: does the caption make the model draw the image again?
 
-Papers: Pang and Wang, NDSS 2025, arXiv 2312.08207; SD-MIA, CVPR 2026, arXiv 2605.27020; FSCA,
-arXiv 2506.11434 [the three read second hand].
+Papers: SD-MIA, CVPR 2026, arXiv 2605.27020; FSCA, arXiv 2506.11434; Pang and Wang, NDSS 2025,
+arXiv 2312.08207 [the three read second hand].
 Idea: from the caption of a member the model draws pictures that are more like it.
     g_vj  = generated from rewrite v of the caption, noise j          v = 1..V, j = 1..k
     s_vj  = similarity( x, g_vj )
