@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 
-from mia_bench.display.svg import COLOURS, DASHES, SHAPES
+from mia_bench.display.svg.style import COLOURS, DASHES, SHAPES
 
 FIRST = (
     *("clid", "loss", "secmi", "pia", "sima", "drc", "noise_agg", "mc", "pfami", "rediffuse"),

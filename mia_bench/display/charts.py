@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from mia_bench.display.svg import Key, Plane, decades, linear
+from mia_bench.display.svg.axes import decades, linear
+from mia_bench.display.svg.marks import Key
+from mia_bench.display.svg.plane import Plane
 from mia_bench.metrics import Roc
 
 

@@ -71,7 +71,7 @@ def write(folder: Path, files: Sequence[Scores], result: Mapping[str, Any]) -> N
     """metrics.json, evaluation.md, roc.parquet and the figures into `folder`, and say so."""
     from mia_bench.display.charts import Curve, histogram, histogram_chart, roc_chart, thin
     from mia_bench.display.markdown_text import markdown
-    from mia_bench.display.svg import standalone
+    from mia_bench.display.svg.style import standalone
 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / layout.METRICS_FILE, result)

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from mia_bench.display.attack_style import marker_shape, series_number
 from mia_bench.display.charts import Curve, histogram_chart, roc_chart
 from mia_bench.display.metric_columns import evaluations
-from mia_bench.display.svg import Axis, Plane, decades, linear, padded, panels
+from mia_bench.display.svg.axes import Axis, decades, linear, padded
+from mia_bench.display.svg.plane import Plane, panels
 from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.load import RunResult
 from mia_bench.storage import layout
@@ -78,10 +79,12 @@ def targets_of(runs: Sequence[RunResult]) -> list[PlottedTarget]:
     for group in groups.values():
         group.sort(key=lambda t: (-len(t.runs), -step_of(t.first), t.first.seed))
     rounds = max(map(len, groups.values()), default=0)
-    ordered = sorted(
-        groups.items(), key=lambda named: (*named[0][:2], named[0][2] != "none", named[0][2])
-    )
+    ordered = sorted(groups.items(), key=lambda named: _plain_first(*named[0]))
     return [group[i] for i in range(rounds) for _, group in ordered if i < len(group)]
+
+
+def _plain_first(model: str, data: str, mitigation: str) -> tuple[str, str, bool, str]:
+    return model, data, mitigation != "none", mitigation
 
 
 def defence(run: RunResult) -> str:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from mia_bench.display.metric_columns import MetricColumn, cost_columns, metric_columns
 from mia_bench.display.page_template import page_templates
-from mia_bench.display.svg import dash_rules, standalone
+from mia_bench.display.svg.style import dash_rules, standalone
 from mia_bench.metrics.registry import Shown
 from mia_bench.report import controls, figures, pairs, tables
 from mia_bench.report.attachments import Evidence

@@ -256,9 +256,8 @@ def test_every_file_of_a_leaderboard_is_documented(tmp_path):
     there = {re.sub(r"/[0-9a-f]{16}/", "/<key>/", name) for name in files}
     documented = set(section("A leaderboard's folder"))
     assert {name for name in there if not name.endswith(".lock")} == documented
-    documented_card = re.findall(
-        r"`(\w+)`", section("A leaderboard's folder")["entries/<key>/card.json"]
-    )
+    about = section("A leaderboard's folder")["entries/<key>/card.json"]
+    documented_card = re.findall(r"`(\w+)`", about)
     (path,) = board.glob("entries/*/card.json")
     assert list(json.loads(path.read_text())) == documented_card
 

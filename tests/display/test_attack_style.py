@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mia_bench.config.compose import conf_dir
 from mia_bench.display.attack_style import FIRST, marker_shape, matplotlib_style, series_number
-from mia_bench.display.svg import COLOURS, DASHES, paint
+from mia_bench.display.svg.style import COLOURS, DASHES, paint
 
 
 def test_every_attack_of_the_package_has_a_place() -> None:

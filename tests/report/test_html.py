@@ -10,7 +10,7 @@ import torch
 from html_tags import tags
 
 from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
-from mia_bench.display.svg import COLOURS, DASHES
+from mia_bench.display.svg.style import COLOURS, DASHES
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
 from mia_bench.report.html import command, page_style

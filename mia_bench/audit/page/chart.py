@@ -7,7 +7,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from mia_bench.audit.scores import COMBINED
-from mia_bench.display.svg import Key, Plane, linear
+from mia_bench.display.svg.axes import linear
+from mia_bench.display.svg.marks import Key
+from mia_bench.display.svg.plane import Plane
 
 BINS = 20
 CHART_HEIGHT = 240

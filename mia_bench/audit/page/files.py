@@ -20,7 +20,7 @@ from mia_bench.audit.page.content import AuditPage, page_of
 from mia_bench.audit.request import SHOWN
 from mia_bench.audit.result import AuditResult
 from mia_bench.display.page_template import page_templates
-from mia_bench.display.svg import standalone
+from mia_bench.display.svg.style import standalone
 from mia_bench.storage import layout
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import safe_name, table_cell
