@@ -25,6 +25,7 @@ from mia_bench.report.load import Problem, RunResult
 from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_key
 from mia_bench.storage.stored_files import read_frame
+from mia_bench.utils.text import p_text
 
 MAX_COMPARED = 120  # runs on one page whose replicates it holds: 5.3 kB each with 2,000 resamples
 LEVELS = 65_535  # steps of a stored AUC: a difference is off by 1.6e-5 at most
@@ -44,9 +45,10 @@ class Comparable:
 
     @property
     def label(self) -> str:
+        """What differs most first: a phone cuts the rest off."""
         run = self.run
-        where = f"{run.model} on {run.data}, {defence(run)}"
-        return f"{run.attack}: {where}, seed {run.seed}, {step_words(run)}"
+        what = f"{run.attack}, {defence(run)}, seed {run.seed}, {step_words(run)}"
+        return f"{what}: {run.model} on {run.data}"
 
     @property
     def encoded(self) -> str:
@@ -61,6 +63,17 @@ class Difference:
 
     attack: str
     entry: dict[str, float | None]
+    n_resamples: int
+
+    @property
+    def p_value(self) -> str:
+        p = self.entry["p_value"]
+        return "none" if p is None else p_text(p, least_p(self.n_resamples))
+
+
+def least_p(n_resamples: int) -> float:
+    """The smallest p-value that so many resamples can give."""
+    return 2 / (n_resamples + 1)
 
 
 @dataclass(frozen=True)
@@ -137,7 +150,11 @@ def _beside_the_best(title: str, runs: Sequence[Comparable]) -> TargetDifference
         return None
     best = runs[0]
     lines = tuple(
-        Difference(one.run.attack, difference_of_replicates(one.replicates, best.replicates))
+        Difference(
+            one.run.attack,
+            difference_of_replicates(one.replicates, best.replicates),
+            one.replicates.size - 1,
+        )
         for one in runs[1:]
         if one.rows == best.rows
     )

@@ -117,7 +117,8 @@ def model_card(
     if run.step.isdigit():
         shown = [(name, recipe.get(name)) for name in RECIPE]
         said = [f"{name.replace('_', ' ')} {v:g}" for name, v in shown if _is_set(name, v)]
-        facts.append(("recipe", ", ".join([str(recipe.get("optimizer", "")), *said]).strip(", ")))
+        if words := ", ".join([str(recipe.get("optimizer", "")), *said]).strip(", "):
+            facts.append(("recipe", words))
     losses = {} if training is None else training.losses
     for name, words in (("val_member", "loss on members"), ("val_heldout", "held-out loss")):
         if losses.get(name):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.display.attack_style import matplotlib_style
-from mia_bench.display.svg import spread
+from mia_bench.display.svg.labels import spread
 from mia_bench.mitigations.early_stop import MONITOR
 
 

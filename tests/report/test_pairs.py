@@ -52,6 +52,7 @@ def test_the_best_attack_of_a_target_is_what_others_stand_beside(runs):
     assert target.best == "clid"
     assert [line.attack for line in target.lines] == ["loss", "mc"]
     assert all(line.entry["value"] < 0 for line in target.lines)
+    assert [line.p_value for line in target.lines][1] == "< 0.010"  # of 200 resamples
     assert pairs.difference_text(target.lines[1].entry).startswith("-0.")
 
 

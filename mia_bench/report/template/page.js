@@ -139,8 +139,10 @@
       const high = quantile(drawn, 0.975);
       const below = drawn.filter((d) => d <= 0).length;
       const above = drawn.filter((d) => d >= 0).length;
-      const p = Math.min(1, (2 * (1 + Math.min(below, above))) / (drawn.length + 1));
-      const chance = p < 0.0005 ? "p < 0.0005" : `p = ${p.toFixed(3)}`;
+      const least = 2 / (drawn.length + 1);
+      const p = Math.min(1, least * (1 + Math.min(below, above)));
+      const floor = Math.ceil(1000 * least - 1e-9) / 1000;
+      const chance = p < 0.0005 ? "p < 0.0005" : p <= least ? `p < ${floor.toFixed(3)}` : `p = ${p.toFixed(3)}`;
       const verdict =
         low > 0 ? "the first run is better" : high < 0 ? "the second run is better" : "no difference can be told";
       answer.textContent = `${names} [${signed(low)}, ${signed(high)}], ${chance}: ${verdict}.`;
