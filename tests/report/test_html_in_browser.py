@@ -6,11 +6,14 @@ plain test run leaves these out and says so.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 
 import pytest
 
+from mia_bench.leaderboard import run as leaderboard
 from mia_bench.report.__main__ import run
 from mia_bench.report.pairs import difference_text
 from mia_bench.studies.seeds import difference
@@ -247,3 +250,46 @@ def test_nothing_is_fetched_and_nothing_hostile_runs(view):
     with pytest.raises(NoAlertPresentException):
         driver.switch_to.alert.accept()
     assert HOSTILE in driver.execute_script("return document.body.textContent")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """A leaderboard of one entry whose card is hostile."""
+    folder = tmp_path_factory.mktemp("board")
+    rows = [f"{i},{i % 2},{i % 7}" for i in range(40)]
+    (folder / "scores.csv").write_text("\n".join(["sample_id,is_member,score", *rows]))
+    card = {"attack": HOSTILE, "target": "sd14", "data": "coco", "split": "W" * 200}
+    (folder / "card.yaml").write_text(json.dumps(card))
+    words = ("scores.csv", "card.yaml")
+    return leaderboard(["add", *(str(folder / word) for word in words), f"folder={folder}/board"])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 800, 1280])
+@pytest.mark.parametrize("name", ["page", "board"])
+def test_every_page_fits_and_draws_at_every_width(view, board, name, width, dark):
+    """No overflow, no chart without a mark, a silent console (looked at by `view`)."""
+    driver = view(width, dark)
+    if name == "board":
+        driver.get(board.as_uri())
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    marks = """return [...document.querySelectorAll('svg.chart')].map(chart =>
+      [...chart.querySelectorAll('.l, .a, .p, .w')].filter(m => m.getBBox().width > 0).length)"""
+    drawn = driver.execute_script(marks)
+    assert all(drawn)
+    assert bool(drawn) is (name == "page")
+
+
+def test_pages_print(view, board):
+    """To paper, on which nothing that needs a pointer is left."""
+    driver = view()
+    for printed in (driver.current_url, board.as_uri()):
+        driver.get(printed)
+        data = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
+        assert base64.b64decode(data).startswith(b"%PDF")
+        assert len(data) > 10_000
+    view()
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    style = "return getComputedStyle(document.getElementById(arguments[0])).display"
+    assert {driver.execute_script(style, name) for name in ("filters", "pair")} == {"none"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
