@@ -83,7 +83,7 @@ class Report:
     problems: list[Problem]
     spreads: list[tables.Spread]
     compared: list[controls.Comparison]
-    pairs: pairs.Pairs
+    pairs: pairs.RunPairs
     roc: list[Figure]
     histograms: list[Figure]
     costs: list[Figure]

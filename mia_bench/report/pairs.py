@@ -86,7 +86,7 @@ class TargetDifferences:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class RunPairs:
     """What can be compared on a page; `left_out` runs are beyond MAX_COMPARED."""
 
     runs: tuple[Comparable, ...] = ()
@@ -94,7 +94,7 @@ class Pairs:
     left_out: int = 0
 
 
-def pairs_of(targets: Sequence[PlottedTarget], problems: list[Problem]) -> Pairs:
+def pairs_of(targets: Sequence[PlottedTarget], problems: list[Problem]) -> RunPairs:
     """Runs that share their evaluation rows with another, of whole targets, best attacks first."""
     same: dict[tuple[Any, ...], list[RunResult]] = defaultdict(list)
     for run in (run for target in targets for run in target.runs):
@@ -108,7 +108,7 @@ def pairs_of(targets: Sequence[PlottedTarget], problems: list[Problem]) -> Pairs
         for target in targets
     ]
     kept = tuple(table for table in tables if table is not None)
-    return Pairs(tuple(compared), kept, max(0, len(wanted) - MAX_COMPARED))
+    return RunPairs(tuple(compared), kept, max(0, len(wanted) - MAX_COMPARED))
 
 
 def _comparable(runs: Sequence[RunResult], problems: list[Problem]) -> list[Comparable]:

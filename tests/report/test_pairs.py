@@ -64,7 +64,7 @@ def test_runs_beyond_the_budget_are_counted(runs, monkeypatch):
 
 def test_a_run_alone_on_its_rows_is_compared_with_none(runs):
     alone = [run for run in runs if run.attack == "pia"]
-    assert pairs.pairs_of(targets_of(alone), []) == pairs.Pairs()
+    assert pairs.pairs_of(targets_of(alone), []) == pairs.RunPairs()
 
 
 def test_scores_that_cannot_be_read_are_a_problem(runs, monkeypatch):
