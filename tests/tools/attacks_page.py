@@ -21,13 +21,8 @@ Every attack that can be named, as `attack=clid` or `'attack=[clid,loss]'`; writ
 NFE is U-Net evaluations per image, forward and, behind the +, backward; in one run equal queries
 are made once. An attack whose captions are *needed* is left out where there are none. The docstring
 of each attack's module gives formula, source and every deviation from the paper; options are in
-<<<<<<< HEAD
-[configuration.md](configuration.md#attacks). Where which attack works, measured:
-[on the bundled text-to-image target](results/tiny.md), [on DDPMs in pixel space](results/ddpm.md).
-=======
 [configuration.md](configuration.md#attacks). Where which attack works, measured: on the
 [bundled text-to-image target](results/tiny.md), on [DDPMs in pixel space](results/ddpm.md).
->>>>>>> c15cd20 (Charts are divided by idea: axes, marks, labels, style, plane)
 
 """
 
