@@ -109,11 +109,11 @@ launchers: .venv/installed ## the same small sweep by submitit, on this machine 
 dashboard: .venv/installed ## W&B workspace and report of outputs/ (WANDB_ENTITY=team; JSON without a key)
 	$(BIN)/python -m mia_bench.dashboard $(if $(WANDB_ENTITY),entity=$(WANDB_ENTITY))
 
-tiny: .venv/installed ## pre-train the bundled tiny model again (hours; resumable; needs npm)
+tiny: .venv/installed ## pre-train the bundled tiny model again (an hour; resumable; needs npm)
 	nice -n 19 $(BIN)/python -m mia_bench.pretrain
 
-tiny-flow: .venv/installed ## pre-train a tiny flow-matching transformer into outputs/tiny_flow (hours; resumable; needs npm)
-	nice -n 19 $(BIN)/python -m mia_bench.pretrain flow_steps=6000 out=outputs/tiny_flow threads=1
+tiny-flow: .venv/installed ## pre-train a tiny flow-matching transformer into outputs/tiny_flow (an hour; resumable; needs npm)
+	nice -n 19 $(BIN)/python -m mia_bench.pretrain flow_steps=5000 out=outputs/tiny_flow threads=1
 
 bench: .venv/installed ## how near the bare U-Net everything runs (ratios; nothing else should run; a quarter hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mia_bench.bench

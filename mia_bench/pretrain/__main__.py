@@ -26,7 +26,7 @@ COMMAND = Command(
     examples=(
         "mia-bench pretrain",
         "mia-bench pretrain work=/tmp/pretrain denoiser_steps=0",
-        "mia-bench pretrain flow_steps=6000 out=outputs/tiny_flow",
+        "mia-bench pretrain flow_steps=5000 out=outputs/tiny_flow",
     ),
 )
 

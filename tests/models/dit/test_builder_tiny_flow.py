@@ -11,7 +11,6 @@ from mia_bench.models.dit.builder import DiffusionTransformer
 from mia_bench.models.hub import BUNDLED
 
 BUNDLE = BUNDLED / "tiny_flow"
-pytestmark = pytest.mark.skipif(not BUNDLE.is_dir(), reason="tiny_flow is not bundled yet")
 MODEL = DiffusionTransformer("bundled:tiny_flow", 64, chunk=8, tokens=32)
 
 
