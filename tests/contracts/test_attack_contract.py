@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from attack_nodes import FILES, NODES
+from attack_nodes import FILES, NODES, parameters
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Attack
@@ -22,16 +22,13 @@ from mia_bench.target import Batch, Target
 # Attacks that are slow to ask or to fit get fewer rows; everything is checked all the same.
 FEW_ROWS = {
     "noise_probe": 24,  # 300 evaluations per row
+    "gen_sim": 24,  # 80 evaluations per row
+    "img2img": 24,  # 30 evaluations per row, and the autoencoder
     "drc_full": 24,  # 200 evaluations per row
     "drc_tasks": 24,  # 100, at four times the pixels
     "mofit_lite": 24,  # 60 gradients per row
     "gsa2": 24,  # ten gradients per row, one by one
     "pfami_nns": 24,  # 110 evaluations per row, 110 steps of a ResNet
-}
-# The dearest variants of attacks whose cheaper ones are here, a second look at the same class.
-SECOND_LOOKS = {
-    *("drc_face", "drc_full", "drc_mse", "drc_spread", "drc_tasks", "gen_sim_views", "gsa2"),
-    *("noise_agg_tuned", "pfami_nns", "secmi_nns", "secmi_pullback", "secmi_randommask"),
 }
 # Half of the image hidden and one cell around it leave nothing of 8 x 8 latents.
 SIZE = {"drc_tasks": 32}
@@ -119,13 +116,7 @@ def ask(attack: Attack, target: Target, batch: Batch) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in features.items()}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.long if name in SECOND_LOOKS else ())
-        for name in sorted(NODES)
-    ],
-)
+@pytest.fixture(scope="module", params=parameters(NODES))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

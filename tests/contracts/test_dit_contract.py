@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from attack_nodes import NODES
+from attack_nodes import NODES, parameters
 from dit_pipelines import FAMILIES, SIDE
 from torch import Tensor
 
@@ -28,8 +28,7 @@ NAMES = sorted(
 # the first logarithm or ratio of small differences after a chain of calls multiplies last digits
 ROWS_AGREE = 5e-3
 
-slow_families = [name for name in FAMILIES if name not in ("sd3", "z_image")]
-EVERY = ["sd3", "z_image", *(pytest.param(f, marks=pytest.mark.long) for f in slow_families)]
+EVERY = [pytest.param(f, marks=() if f == "sd3" else pytest.mark.long) for f in FAMILIES]
 
 
 @pytest.fixture(scope="module", params=EVERY)
@@ -53,7 +52,7 @@ def row_of(batch: Batch, i: int) -> Batch:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", parameters(NAMES))
 def test_every_grey_box_attack_runs(
     name: str, target: Target, random_batch: Callable[..., Batch]
 ) -> None:

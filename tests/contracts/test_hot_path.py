@@ -10,21 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from attack_nodes import NODES, parameters
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
-from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
 from mia_bench.target import Batch, Target
 
 FETCHES = ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__float__", "__int__")
-NODES: dict[str, Any] = {
-    name: node
-    for path in sorted((conf_dir() / "attack").glob("*.yaml"))
-    for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
-    if path.stem != "all"
-}
 SIZE = {"drc_tasks": 32}
 # Where faces are is found on the CPU, picture by picture.
 BY_ROW = {"drc_face"}
@@ -48,7 +41,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield calls
 
 
-@pytest.mark.parametrize("name", sorted(NODES.keys() - BY_ROW))
+@pytest.mark.parametrize("name", parameters(NODES.keys() - BY_ROW))
 def test_fetches_do_not_grow_with_rows(
     name: str,
     random_target: Callable[..., Target],

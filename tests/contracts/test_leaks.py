@@ -92,7 +92,7 @@ def relabel(plan: Plan, known: set[str], seed: int) -> Any:
     return shuffled
 
 
-@pytest.mark.parametrize("calibration", ["shadow", "split"])
+@pytest.mark.parametrize("calibration", ["shadow", pytest.param("split", marks=pytest.mark.long)])
 def test_evaluation_labels_decide_nothing_but_metrics(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calibration: str
 ) -> None:

@@ -317,8 +317,10 @@ def outputs(tmp_path_factory):
     ("name", "family", "more"),
     [
         ("sd15", "sd1", ()),
-        ("sd21", "sd2", ()),
-        ("sdxl", "sdxl", ("finetune.lora_rank=2", "finetune.lr=1e-2")),
+        pytest.param("sd21", "sd2", (), marks=pytest.mark.long),
+        pytest.param(
+            *("sdxl", "sdxl", ("finetune.lora_rank=2", "finetune.lr=1e-2")), marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_public_names_run_with_only_the_path_overridden(

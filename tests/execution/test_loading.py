@@ -67,6 +67,7 @@ def test_rows_are_encoded_once_whatever_the_batch(plan, tmp_path):
     assert torch.equal(rows.cond.hidden, again.cond.hidden)
 
 
+@pytest.mark.long
 def test_a_chunk_that_memory_reduced_is_remembered(plan, tmp_path):
     from mia_bench.target.chunk_tuning import chunk_context, remembered
 

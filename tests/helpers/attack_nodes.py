@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytest
 from omegaconf import OmegaConf
 
 from mia_bench.config.compose import conf_dir
@@ -16,3 +17,20 @@ NODES: dict[str, Any] = {
     for name, node in OmegaConf.to_container(OmegaConf.load(path), resolve=True).items()  # type: ignore[union-attr]
     if isinstance(node, Mapping) and "_target_" in node
 }
+
+# Variants of a class whose cheaper ones stand beside them, and what asks most: `make test-rest`.
+SECOND_LOOKS = {
+    *("drc_attention", "drc_face", "drc_full", "drc_hole", "drc_mse", "drc_spread", "drc_tasks"),
+    *("drc_whole", "gen_sim_vec", "gen_sim_views", "gsa2", "img2img_vec", "loss_randommask"),
+    *("mc_full", "mofit_lite", "noise_agg_tuned", "noise_probe", "pfami_nns", "pfami_paired"),
+    *("pia_randommask", "secmi100", "secmi_nns", "secmi_pullback", "secmi_randommask"),
+    *("sima_randommask",),
+}
+
+
+def parameters(names: Iterable[str]) -> list[Any]:
+    """`names` in order, for parametrize: second looks are marked long."""
+    long = pytest.mark.long
+    return [
+        pytest.param(name, marks=long if name in SECOND_LOOKS else ()) for name in sorted(names)
+    ]

@@ -51,6 +51,7 @@ def test_the_base_is_another_model_and_a_control(tuned, plan_of):
     assert [r.base is None for r in plan_of(*audit(tuned, "eval.base_rows=[mc]")).runs] == [1, 0]
 
 
+@pytest.mark.long
 def test_scores_are_those_of_the_two_models_run_apart(tuned, small, tmp_path):
     """score_base is what the attack gives on the base alone; `-base` is the difference."""
     words = ("attack=loss", "eval.base_calibrated=true")

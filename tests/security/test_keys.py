@@ -64,6 +64,7 @@ def decided(overrides: Sequence[str]) -> set[str]:
     return levels | ({CELL} if levels else set())
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(words, st.randoms(use_true_random=False))
 def test_the_order_of_words_is_none_of_a_key(keys, chosen, random) -> None:

@@ -103,6 +103,7 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_is_a_program_is_not_run(small, tmp_path, capsys) -> None:
     plan = make_plan(small("attack=loss", outputs=tmp_path / "outputs"))
     folder = plan.target.folder

@@ -138,9 +138,12 @@ TREATED = {
     "spectral": (replace(RECIPE, ema_decay=0.9, save_at=[3]), {"spectral": SpectralFilter()}),
     "dp": (replace(RECIPE, max_grad_norm=0.0), {"dp": DpSgd(noise=0.5, clip=0.1, delta=1e-3)}),
 }
+FIRST_LOOK = {"early_stop", "smp", "dp"}  # the others are in `make test-rest`
 
 
-@pytest.mark.parametrize("name", TREATED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FIRST_LOOK else pytest.mark.long) for n in TREATED]
+)
 def test_a_killed_fine_tune_resumes_to_identical_weights(fresh_target, tmp_path, monkeypatch, name):
     recipe, mitigations = TREATED[name]
 

@@ -27,6 +27,7 @@ print(transformers_logging.is_progress_bar_enabled())
     assert "an error of Lightning" in printed
 
 
+@pytest.mark.long
 def test_a_machine_with_slurm_is_no_reason_to_warn(run_python, tmp_path) -> None:
     """Lightning warns wherever `srun` is on PATH; a run outside it starts its own ranks."""
     srun = tmp_path / "srun"

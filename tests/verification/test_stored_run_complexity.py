@@ -13,7 +13,7 @@ from mia_bench.verification.result import DIFFERS
 from mia_bench.verification.stored_run import StoredRun
 
 
-@pytest.fixture(scope="module", params=["shadow", "split"])
+@pytest.fixture(scope="module", params=["shadow", pytest.param("split", marks=pytest.mark.long)])
 def outcome(request, small, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("complexity")
     words = ["attack=loss", "eval.complexity=true", f"calibration={request.param}"]

@@ -121,6 +121,7 @@ def test_images_can_be_seen_through_open_clip(labels, tiny_clip, monkeypatch):
     assert rows["blind_caption"].auroc == plain["blind_caption"].auroc
 
 
+@pytest.mark.long
 def test_a_word_inside_a_caption_without_spaces_is_seen(labels):
     """Every caption is one run of letters, and members' hold one character more often."""
     rng = np.random.default_rng(3)
