@@ -19,7 +19,10 @@ from mia_bench.config.instantiate import build
 from mia_bench.models.dit.builder import DiffusionTransformer
 from mia_bench.target import Batch, Target
 
-DEAR = {"drc_full", "drc_tasks", "pfami_nns", "secmi_nns", "drc_face", "mc_full", "pfami_paired"}
+DEAR = {
+    *("drc_face", "drc_full", "drc_tasks", "mc_full", "noise_probe"),
+    *("pfami_nns", "pfami_paired", "secmi_nns"),
+}
 NAMES = sorted(
     name
     for name, node in NODES.items()
