@@ -35,6 +35,10 @@ def write_bundle(pipeline: Path, captions: Iterable[str], out: Path) -> None:
     encoder = load(T5EncoderModel, pipeline / "text_encoder_2", exact=True, dtype=torch.float16)
     keep_tokens(encoder, kept)
     encoder.save_pretrained(out / "text_encoder_2")
+    for config in out.glob("*/config.json"):  # diffusers writes where it loaded a part from
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        settings.pop("_name_or_path", None)
+        config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     index = json.loads((pipeline / "model_index.json").read_text(encoding="utf-8"))
     text = json.dumps({**index, SHARED: SHARED_PARTS}, indent=2) + "\n"
     (out / "model_index.json").write_text(text, encoding="utf-8")

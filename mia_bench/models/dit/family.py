@@ -87,6 +87,12 @@ class TransformerFamily:
         return (shape[1] // self.patch) * (shape[2] // self.patch)
 
 
+def called_by(call: NetworkCall) -> Callable[[PartConfig, float | None], NetworkCall]:
+    """`TransformerFamily.call` of a family whose network is called alike whatever its
+    configuration, and has no input for guidance."""
+    return lambda _config, _guidance: call
+
+
 def kl_units(vae: PartConfig) -> LatentUnits:
     """Of an AutoencoderKL; both numbers are needed where a family shifts its latents."""
     shrink = 2 ** (len(vae["block_out_channels"]) - 1)

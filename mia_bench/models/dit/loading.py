@@ -17,6 +17,7 @@ from mia_bench.models.lora.fusion import fuse
 from mia_bench.models.lora.matrices import Adapters
 from mia_bench.models.lora.training import has_lora, load_lora
 from mia_bench.models.readers.chosen_loras import Scales, read_chosen
+from mia_bench.models.readers.networks import in_parts
 from mia_bench.models.weight_files import load
 from mia_bench.utils.errors import MiaError
 
@@ -53,12 +54,7 @@ class TransformerParts:
     def vae(self, slicing: bool, tiling: bool) -> Any:
         """In float32 whatever the dtype: runs of every dtype share the latents."""
         kind = getattr(diffusers, self.directory.family.vae)
-        vae = self._part(kind, "vae", torch.float32)
-        if slicing:
-            vae.enable_slicing()
-        if tiling:
-            vae.enable_tiling()
-        return vae
+        return in_parts(self._part(kind, "vae", torch.float32), slicing, tiling)
 
     def pipeline(self, dtype: torch.dtype) -> Any:
         """The family's pipeline with text encoders and tokenizers alone."""

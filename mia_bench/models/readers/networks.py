@@ -57,7 +57,11 @@ def _vae(parts: Parts, slicing: bool, tiling: bool) -> Any:
     """In float32 whatever the dtype: SDXL's overflows in float16, and it is small."""
     from diffusers import AutoencoderKL
 
-    vae = parts.load(AutoencoderKL, "vae", torch.float32)
+    return in_parts(parts.load(AutoencoderKL, "vae", torch.float32), slicing, tiling)
+
+
+def in_parts(vae: Any, slicing: bool, tiling: bool) -> Any:
+    """An autoencoder that needs less memory: one image at a time, large images tile by tile."""
     if slicing:
         vae.enable_slicing()
     if tiling:

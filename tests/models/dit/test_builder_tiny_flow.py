@@ -19,6 +19,7 @@ def test_the_bundle_is_small_and_safetensors_alone() -> None:
     assert sum(path.stat().st_size for path in files) < 10e6
     assert {path.suffix for path in files} <= {".json", ".safetensors"}
     assert MODEL.directory.place("text_encoder") == BUNDLED / "tiny" / "text_encoder"
+    assert not any("_name_or_path" in path.read_text("utf-8") for path in BUNDLE.rglob("*.json"))
     MODEL.base_hash()
 
 

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import LatentUnits, PartConfig, TransformerFamily
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.models.dit.family import LatentUnits, PartConfig, TransformerFamily, called_by
 
 SQUARE = 2  # latent cells per side that are joined
 
@@ -33,11 +32,6 @@ def embed(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     hidden, _ = pipe.encode_prompt(captions, device=device, max_sequence_length=tokens)
     return hidden, {}
-
-
-def call(config: PartConfig, guidance: float | None) -> NetworkCall:
-    del config, guidance  # klein's network has no such input
-    return velocity
 
 
 def velocity(
@@ -78,7 +72,7 @@ KLEIN = TransformerFamily(
     encoders=("text_encoder",),
     units=units,
     embed=embed,
-    call=call,
+    call=called_by(velocity),  # klein's network takes no guidance
     tokens=512,
     patch=1,
     sampling_shift=sampling_shift,

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, with_null
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.models.dit.family import TransformerFamily, called_by, kl_units, with_null
 
 
 def embed(
@@ -29,11 +28,6 @@ def embed(
     if null is not None:
         hidden, mask = with_null((hidden, mask), (null, null_mask), captions)
     return hidden, {"mask": mask.bool()}
-
-
-def call(config: PartConfig, guidance: float | None) -> NetworkCall:
-    del config, guidance
-    return velocity
 
 
 def velocity(
@@ -56,7 +50,7 @@ FAMILY = TransformerFamily(
     encoders=("text_encoder",),
     units=kl_units,
     embed=embed,
-    call=call,
+    call=called_by(velocity),
     tokens=256,
     sequence=lambda shape: shape[0],  # diffusers' pipeline takes the channels for the length
     reversed_training=True,

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.models.dit.family import TransformerFamily, called_by, kl_units
 
 
 def embed(
@@ -28,11 +27,6 @@ def embed(
         max_sequence_length=tokens,
     )
     return hidden, {"pooled": pooled}
-
-
-def call(config: PartConfig, guidance: float | None) -> NetworkCall:
-    del config, guidance
-    return velocity
 
 
 def velocity(
@@ -55,7 +49,7 @@ FAMILY = TransformerFamily(
     encoders=("text_encoder", "text_encoder_2", "text_encoder_3"),
     units=kl_units,
     embed=embed,
-    call=call,
+    call=called_by(velocity),
     tokens=256,
     samples_sigmas=False,
 )

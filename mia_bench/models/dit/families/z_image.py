@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units, padded
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.models.dit.family import TransformerFamily, called_by, kl_units, padded
 
 
 def embed(
@@ -26,11 +25,6 @@ def embed(
     )
     hidden, is_text = padded(rows, tokens)
     return hidden, {"mask": is_text}
-
-
-def call(config: PartConfig, guidance: float | None) -> NetworkCall:
-    del config, guidance
-    return velocity
 
 
 def velocity(
@@ -49,6 +43,6 @@ FAMILY = TransformerFamily(
     encoders=("text_encoder",),
     units=kl_units,
     embed=embed,
-    call=call,
+    call=called_by(velocity),
     tokens=512,
 )
