@@ -232,16 +232,20 @@ class Target(nn.Module):
     def embed(self, captions: Sequence[str], remember: bool = True) -> Condition:
         """Condition of one caption per row, "" being the null one; each text is embedded once.
 
+        The null one is embedded alone: it outlives the batch, so the last digits of a batch's
+        captions must not depend on whether it was known before them.
+
         `remember=False` saves the memory of texts that will not be used again.
         """
         memo = self.engine.memo.embeddings
         embeddings = memo if remember else dict(memo)
         new = [text for text in dict.fromkeys(captions) if text not in embeddings]
-        if new:
-            self.queries["embed"] += len(new)
-            hidden, extra = self.text.embed(new)
-            for row, text in enumerate(new):
-                embeddings[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
+        for texts in ([text for text in new if not text], [text for text in new if text]):
+            if texts:
+                self.queries["embed"] += len(texts)
+                hidden, extra = self.text.embed(texts)
+                for row, text in enumerate(texts):
+                    embeddings[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
         rows = [embeddings[text] for text in captions]
         extras = {name: torch.stack([extra[name] for _, extra in rows]) for name in rows[0][1]}
         return Condition(tuple(captions), torch.stack([hidden for hidden, _ in rows]), extras)

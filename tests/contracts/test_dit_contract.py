@@ -75,3 +75,14 @@ def test_every_grey_box_attack_runs(
             assert torch.allclose(value[0], whole[key][i], rtol=ROWS_AGREE, atol=1e-4), key
     for key, value in whole.items():
         assert torch.equal(value, again[key]), key
+
+
+@torch.no_grad()
+def test_a_caption_is_embedded_alike_before_and_after_the_null_one(target: Target) -> None:
+    target.engine.memo.clear()
+    first = target.embed(("a small red boat on the image", ""))
+    target.forget()  # but for the null condition
+    second = target.embed(("a small red boat on the image", ""))
+    assert torch.equal(first.hidden, second.hidden)
+    for name, values in first.extra.items():
+        assert torch.equal(values, second.extra[name]), name
