@@ -98,7 +98,12 @@ def job(cfg: DictConfig) -> None:
 
     hydra = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
-        run_or_plan(to_experiment(cfg))
+        try:
+            run_or_plan(to_experiment(cfg))
+        except Exception as error:
+            # said here: what reaches Hydra is preceded by a line of its own
+            _report(error)
+            sys.exit(1)
         return
     if cfg.trainer.devices * cfg.trainer.num_nodes > 1:
         raise MiaError(SEVERAL_DEVICES)

@@ -34,8 +34,11 @@ class Composer:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         parsed = OverridesParser.create(config_loader=self.loader).parse_overrides(list(overrides))
-        values = [o for o in parsed if self._sets_a_value(o)]
-        files = tuple(o.input_line or "" for o in parsed if not self._sets_a_value(o))
+        values: list[Override] = []
+        others: list[Override] = []
+        for override in parsed:
+            (values if self._sets_a_value(override) else others).append(override)
+        files = tuple(override.input_line or "" for override in others)
         # what adds or deletes keys depends on its place among the other overrides
         if any(o.is_add() or o.is_force_add() or o.is_delete() for o in parsed):
             return self._load(overrides)

@@ -25,6 +25,7 @@ def test_mistakes_end_with_one_message_and_no_traceback(run_python, tmp_path, ar
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Error executing job" not in done.stderr  # a line of Hydra's, before ours
 
 
 @pytest.mark.parametrize("outputs", ["/proc/1", "/dev/null/x", "/proc/self/no"])
