@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from mia_bench.utils.memory import keep_freed_memory
 from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def make_trainer(
     Without `loop` it predicts, in float32 and without inference mode, whose tensors no attack could
     differentiate; whether gradients are recorded is for the module to say.
     """
+    keep_freed_memory()
     fitting: dict[str, Any] = {"precision": "32-true", "inference_mode": False}
     if loop is not None:
         every = loop.validate_every

@@ -11,7 +11,13 @@ import torch
 
 from mia_bench.execution.stages import train_models
 from mia_bench.planning.make_plan import make_plan
-from mia_bench.utils.memory import forget_peak, free, peak, peak_of_process
+from mia_bench.utils.memory import (
+    forget_peak,
+    free,
+    keep_freed_memory,
+    peak,
+    peak_of_process,
+)
 
 
 def test_circles_are_collected():
@@ -48,6 +54,33 @@ def test_a_fine_tune_leaves_no_network_behind(small, tmp_path, monkeypatch):
     train_models(make_plan(small(outputs=tmp_path)))
     assert len(seen) == 2
     assert [ref() for ref in seen] == [None, None]
+
+
+PAGES = """
+import resource
+import torch
+from mia_bench.utils.memory import keep_freed_memory
+if not keep_freed_memory():
+    print("no glibc")
+    raise SystemExit
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def call():
+    several = [torch.ones(2**20) for _ in range(20)]  # 4 MiB each
+call()
+before = faults()
+for _ in range(10):
+    call()
+print(faults() - before)
+"""
+
+
+def test_memory_that_is_wanted_again_is_kept(run_python):
+    kept = run_python("-c", PAGES).stdout.strip()
+    if kept == "no glibc":
+        assert keep_freed_memory() is False
+    else:  # ten calls take 204,800 pages of 4 KiB where each is given back
+        assert int(kept) <= 20_480
 
 
 def test_the_peak_is_in_bytes():
