@@ -16,6 +16,7 @@ from mia_bench.models import hub
 from mia_bench.models.identity import network
 from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key
 from mia_bench.models.readers.clip_stack import ClipStack
+from mia_bench.models.readers.guidance import PIPELINE_GUIDANCE
 from mia_bench.models.readers.parts import Parts, unet_folder
 from mia_bench.models.readers.single_file import check_file, config_folder, is_single_file
 from mia_bench.models.readers.unet_pipeline import (
@@ -63,6 +64,8 @@ class StableDiffusion:
         vae_slicing: one image at a time through the autoencoder.
         vae_tiling: large images tile by tile, which changes latents a little.
         family: refuse directories of another one, e.g. "StableDiffusionPipeline".
+        guidance: that a latent consistency model is told, of which it is part; None: 8.5, as its
+            pipeline has it.
     """
 
     path: str
@@ -82,6 +85,7 @@ class StableDiffusion:
     vae_slicing: bool = False
     vae_tiling: bool = False
     family: str | None = None
+    guidance: float | None = None
 
     # --- where it is ------------------------------------------------------------------------------
 
@@ -140,6 +144,7 @@ class StableDiffusion:
         )
         if self.resolution is None:
             plain = replace(plain, resolution=self.sized().resolution)
+        plain = plain if plain._takes_guidance() else replace(plain, guidance=None)
         return plain if plain._has_variant() else replace(plain, variant=None)
 
     def sized(self) -> StableDiffusion:
@@ -173,6 +178,7 @@ class StableDiffusion:
             check_file(parts.file, parts.folder, alphas_cumprod(schedule))
         if (parts.place("unet") / "config.json").is_file():
             pipeline.check_unet(self.unet)
+            pipeline.check_guidance(self.guidance)
         pipeline.check_parts()
         self._check_resolution(pipeline)
         parts.check_variant(pipeline.networks, self.path)
@@ -187,6 +193,8 @@ class StableDiffusion:
         schedule, networks = schedule_key(pipeline.schedule()), pipeline.unusual()
         if self.embeddings is not None:
             networks["embeddings"] = self._clip_stack(pipeline).words()
+        if self.guidance not in (None, PIPELINE_GUIDANCE):
+            networks["guidance"] = self.guidance
         if not self._loras() and not schedule and not networks:
             return weights
         return hash_key(
@@ -244,6 +252,10 @@ class StableDiffusion:
             return True
         return self.parts.has_variant(self.pipeline.networks)
 
+    def _takes_guidance(self) -> bool:
+        """Whether its U-Net is a latent consistency model's. Absent models are not asked."""
+        return not self.parts_are_here() or self.pipeline.takes_guidance()
+
     def parts_are_here(self) -> bool:
         try:
             return bool(self.parts.index())
@@ -268,12 +280,18 @@ class StableDiffusion:
         """The base's U-Net, or the one of `weights`: a whole network, or adapters on the base."""
         import torch
 
-        from mia_bench.models.readers.networks import codec, floating_dtype, load_unet, masked
+        from mia_bench.models.readers.networks import (
+            codec,
+            floating_dtype,
+            guided,
+            load_unet,
+            masked,
+        )
 
         pipeline, dtype = self.pipeline, floating_dtype("float32" if train else self.dtype)
         unet = load_unet(pipeline, self._loras(), dtype, weights)
         latents = codec(pipeline, self.vae_slicing, self.vae_tiling)
-        unet = masked(unet, pipeline, latents, self.side)
+        unet = guided(masked(unet, pipeline, latents, self.side), self.guidance)
         if self.attention_slicing:
             unet.set_attention_slice("max")
         plain: nn.Module = unet.to(memory_format=torch.channels_last)

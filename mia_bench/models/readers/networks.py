@@ -38,6 +38,15 @@ def load_unet(
     return unet
 
 
+def guided(unet: Any, guidance: float | None) -> Any:
+    """A latent consistency model asked at one guidance scale; any other U-Net as it is."""
+    if unet.config.time_cond_proj_dim is not None:
+        from mia_bench.models.readers.guidance import fix_guidance
+
+        fix_guidance(unet, guidance)
+    return unet
+
+
 def masked(unet: Any, pipeline: UnetPipeline, codec: KlCodec, side: int) -> Any:
     """An in-painting U-Net asked with everything masked; any other as it is."""
     if unet.config.in_channels <= pipeline.channels():

@@ -1,9 +1,9 @@
 """Which pipelines hold the plain networks of Stable Diffusion, and which only look as if.
 
 A pipeline's class in model_index.json says what its networks are used for. Image-to-image,
-in-painting and PAG pipelines are saved with the same networks as text-to-image. ControlNets,
-refiners, upscalers and distilled models are asked with more than an image and its caption, and are
-refused by name.
+in-painting and PAG pipelines are saved with the same networks as text-to-image, and those of latent
+consistency models with one input more, see guidance.py. ControlNets, refiners and upscalers are
+asked with more than an image and its caption, and are refused by name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from mia_bench.utils.errors import MiaError
 SD, SDXL = "StableDiffusion", "StableDiffusionXL"
 ENCODERS = {SD: ("text_encoder",), SDXL: ("text_encoder", "text_encoder_2")}
 TASKS = ("", "Img2Img", "Inpaint", "PAG", "PAGImg2Img", "PAGInpaint")
-FAMILY_OF = {f"{family}{task}Pipeline": family for family in ENCODERS for task in TASKS}
+LCM = "LatentConsistencyModel"
+FAMILY_OF = {
+    **{f"{family}{task}Pipeline": family for family in ENCODERS for task in TASKS},
+    **{f"{LCM}{task}Pipeline": SD for task in ("", "Img2Img")},
+}
 TEXT_CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")  # with equal hidden states
 CLASSES: dict[str, tuple[str, ...]] = {  # of each part, by model_index.json or its own config.json
     "unet": ("UNet2DConditionModel",),
@@ -32,7 +36,6 @@ CLASSES: dict[str, tuple[str, ...]] = {  # of each part, by model_index.json or 
 ASKED_WITH_MORE = {  # options of a U-Net that takes more than text_time's sizes and pooled text
     "class_embed_type": "a class embedding",
     "num_class_embeds": "a class or a noise level",
-    "time_cond_proj_dim": "a guidance scale, as distilled models do",
     "encoder_hid_dim_type": "image embeddings",
 }
 

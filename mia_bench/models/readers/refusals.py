@@ -12,6 +12,7 @@ from mia_bench.utils.text import nearest
 SUPPORTED = {  # pipeline class -> the yaml that reads it
     "StableDiffusionPipeline": "sd15",
     "StableDiffusionXLPipeline": "sdxl",
+    "LatentConsistencyModelPipeline": "lcm",
     "StableDiffusion3Pipeline": "sd3",
     "FluxPipeline": "flux_dev",
     "Flux2KleinPipeline": "flux2_klein",
@@ -39,7 +40,6 @@ MISSING = {  # part of a class's name -> what a builder of it would need
     "Kolors": "its ChatGLM text encoder",
     "HunyuanDiT": "its two text encoders and rotary embeddings of the image's size",
     "AuraFlow": "its text encoder and register tokens",
-    "LatentConsistency": "the guidance that it takes as an embedding; it is distilled to few steps",
     "Cascade": "its two stages of latents",
     "Kandinsky": "image embeddings of its prior",
     "GlmImage": "the tokens of its autoregressive half",
@@ -55,7 +55,6 @@ SINGLE_FILE_MARKS = (  # part of a tensor's name -> the pipeline that such a fil
 NEAREST = {  # start of a class's name -> what is read and nearest, where its name does not tell
     "Flux2": "Flux2KleinPipeline",
     "Kolors": "StableDiffusionXLPipeline",
-    "LatentConsistency": "StableDiffusionPipeline",
     "Chroma": "FluxPipeline",
 }
 MAX_HEADER_BYTES = 100 * 2**20

@@ -63,6 +63,18 @@ class UnetPipeline:
         channels = self.vae().get("latent_channels", 4)
         check_unet(self.parts.unet_config(), self.family, channels, named or self.path)
 
+    def takes_guidance(self) -> bool:
+        """Whether the U-Net is told a guidance scale, as latent consistency models are."""
+        return self.parts.unet_config().get("time_cond_proj_dim") is not None
+
+    def check_guidance(self, guidance: float | None) -> None:
+        """Raises MiaError for a guidance scale that the U-Net does not take."""
+        if guidance is not None and not self.takes_guidance():
+            raise MiaError(
+                f"model.guidance={guidance} is for latent consistency models, and the U-Net of "
+                f"{self.path} takes no guidance scale: leave it out."
+            )
+
     def check_parts(self) -> None:
         """Whether what configurations say their networks are is what is built here."""
         there = [p for p in self.networks if (self.parts.place(p) / "config.json").is_file()]

@@ -39,7 +39,7 @@ def test_pipelines_of_other_tasks_are_the_same_model(kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", ["StableDiffusionControlNetPipeline", "FluxPipeline", "LatentConsistencyModelPipeline"]
+    "kind", ["StableDiffusionControlNetPipeline", "FluxPipeline", "KolorsPipeline"]
 )
 def test_other_pipelines_are_refused(kind, tmp_path):
     with pytest.raises(MiaError, match=f"is a {kind}"):
@@ -61,7 +61,6 @@ def test_a_refiner_is_no_target(narrow, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"time_cond_proj_dim": 8}, "takes a guidance scale"),
         ({"class_embed_type": "projection"}, "takes a class embedding"),
         ({"in_channels": 8}, "takes 8 channels for latents of 4"),
         ({"addition_embed_type": "text_time"}, "of another family than the other parts"),

@@ -171,10 +171,6 @@ def test_a_single_file_is_refused_by_its_kind(tensor: str, kind: str, tmp_path: 
         ("FluxFillPipeline", "further channels.*nearest that is read is FluxPipeline"),
         ("Flux2Pipeline", "Mistral text encoder.*nearest that is read is Flux2KleinPipeline"),
         ("KolorsPipeline", "ChatGLM text encoder.*StableDiffusionXLPipeline"),
-        (
-            "LatentConsistencyModelPipeline",
-            "guidance.*nearest that is read is StableDiffusionPipeline",
-        ),
         ("StableDiffusion3Img2ImgPipeline", "change _class_name.*StableDiffusion3Pipeline"),
         ("HiDreamImagePipeline", "four text encoders"),
         ("SomethingElsePipeline", "transformer and text stack"),
