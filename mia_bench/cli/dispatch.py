@@ -26,6 +26,7 @@ COMMANDS = {
     "seeds": "mia_bench.seeds",
     "mitigations": "mia_bench.mitigation_study",
     "trajectory": "mia_bench.trajectory",
+    "noise-levels": "mia_bench.noise_levels",
     "sync": "mia_bench.sync",
     "dashboard": "mia_bench.dashboard",
     "bench": "mia_bench.bench.__main__",
