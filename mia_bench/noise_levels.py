@@ -48,6 +48,8 @@ def run(words: Sequence[str]) -> None:
     if file is not None and file.suffix not in ENDINGS:
         raise MiaError(f"figure={file}: a file that ends with {', '.join(ENDINGS)} is needed.")
     refs = dict.fromkeys(ref for word in arguments.words for ref in find_runs(word, outputs))
+    if not refs:
+        raise MiaError("lock files alone were given: give folders of finished runs of rf_curve.")
     curves = [level_curve(ref, arguments.integer("resamples")) for ref in refs]
     for curve in curves:
         show(curve)

@@ -106,7 +106,8 @@ def finished_runs(outputs: Path, model_key: str | None = None) -> list[RunRef]:
 
 
 def find_runs(word: str, outputs: Path) -> list[RunRef]:
-    """The runs that `word` names: a folder, `<attack>-<key>`, or the first digits of a key.
+    """The runs that `word` names: a folder, `<attack>-<key>`, or the first digits of a key; none
+    for a lock file, as lie between the runs that a wildcard matches.
 
     Raises:
         MiaError: there is none, or the folder is no run's.
@@ -114,6 +115,8 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
     folder = Path(word)
     if folder.is_dir():
         return [run_at(folder.resolve())]
+    if folder.suffix == layout.LOCK_SUFFIX and folder.is_file():
+        return []
     every = runs(outputs)
     same = [ref for ref in every if ref.name == word]
     if not same and len(word) >= MIN_KEY_DIGITS:

@@ -114,3 +114,11 @@ def test_the_rest_is_found_where_it_lies(tmp_path: Path) -> None:
     assert [folder.name for folder in utility_folders(tmp_path, "a", "300")] == ["k1"]
     assert len(sample_sheets(tmp_path, "a")) == 1
     assert runs(tmp_path / "none") == model_folders(tmp_path / "none") == []
+
+
+def test_a_lock_file_among_the_words_of_a_wildcard_names_no_run(tmp_path):
+    folder = made(tmp_path, "runs/aaaa/300/clid-0123456789abcdef")
+    lock = folder.with_name(f"{folder.name}.lock")
+    lock.touch()
+    assert find_runs(str(lock), tmp_path) == []
+    assert [ref.name for ref in find_runs(str(folder), tmp_path)] == [folder.name]

@@ -72,7 +72,8 @@ def test_a_figure_takes_one_kind_of_level(runs, tmp_path) -> None:
 
 @pytest.mark.long
 def test_the_command_prints_and_draws(runs, tmp_path, capsys) -> None:
-    main([str(runs["rf_curve"]), f"figure={tmp_path}/levels.png", "resamples=50"])
+    lock = f"{runs['rf_curve']}.lock"  # as a wildcard gives it too
+    main([str(runs["rf_curve"]), lock, f"figure={tmp_path}/levels.png", "resamples=50"])
     printed = capsys.readouterr().out
     assert "timestep" in printed
     assert "no attack's" in printed
