@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hypothesis import settings
 from omegaconf import OmegaConf
@@ -40,19 +42,38 @@ from mia_bench.target.diffusion import keyed_noise
 from mia_bench.training.checkpoints import write_history
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-pytest_plugins = ["album_fixtures", "pipeline_fixtures", "report_fixtures", "verify_fixtures"]
+pytest_plugins = [
+    *("album_fixtures", "pipeline_fixtures", "report_fixtures", "typed_fixtures"),
+    "verify_fixtures",
+]
 torch.set_num_threads(1)
 # A machine shared with others makes single examples slow; the suite's own time is what counts.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 # Runs collect garbage between their parts; what is imported by now need not be looked at each time.
 gc.freeze()
+MODULES_WORTH_A_FREEZE = 100  # that were imported since the last one
+_frozen = {"modules": 0}
 
 IMAGE = 16  # pixels per side; latents are half of it
 TOKENS, WIDTH = 6, 16
 FIRST = ("ba", "de", "fi", "go", "ka", "lu", "mi", "no", "re", "su", "to", "ve")
 LAST = ("bor", "dan", "fex", "gim", "lut", "mep", "nis", "par", "rov", "sel", "tun", "zak")
 WORDS = tuple(x + y for x in FIRST for y in LAST)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are there now, and stay."""
+    gc.freeze()
+    _frozen["modules"] = len(sys.modules)
+
+
+def pytest_runtest_logfinish() -> None:
+    """Libraries that a test was the first to import stay as well."""
+    if len(sys.modules) - _frozen["modules"] >= MODULES_WORTH_A_FREEZE:
+        gc.collect()
+        gc.freeze()
+        _frozen["modules"] = len(sys.modules)
 
 
 class Memorized(NamedTuple):
@@ -319,6 +340,47 @@ def small(experiment) -> Callable[..., Experiment]:
         return experiment(*base, f"paths.outputs={outputs}", *overrides)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """once(name, make): a folder that `make` fills, whichever of pytest's processes needs it first;
+    not to be written to."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        path = root / f"once-{name}"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                partial = path.with_suffix(".partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                make(partial)
+                partial.rename(path)
+        return path
+
+    return folder
+
+
+KEPT_OF_A_RUN = ("splits", "targets", "cache", "controls")
+
+
+@pytest.fixture(scope="session")
+def trained(small, once) -> Callable[[Path], Path]:
+    """trained(outputs): what an earlier run of `small` leaves there: split, target, shadow, latents
+    and blind rows. The attacks are still to be made."""
+
+    def make(outputs: Path) -> None:
+        from mia_bench.execution.run import execute
+
+        execute(small("attack=loss", "eval.base_rows=[]", outputs=outputs))
+
+    def copy_to(outputs: Path) -> Path:
+        for part in KEPT_OF_A_RUN:
+            shutil.copytree(once("trained", make) / part, outputs / part)
+        return outputs
+
+    return copy_to
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,8 @@ from mia_bench.data.readers.emoji_captions import caption_parts, from_codepoints
 from mia_bench.data.readers.svg import render
 from mia_bench.data.source import Item, Listing, Skip, listing, sample_id
 from mia_bench.utils.errors import MiaError
+
+REMEMBERED_LISTINGS = 4  # of other keywords or numbers of words
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,7 @@ class OpenMoji:
 
     def items(self) -> Listing:
         """Every usable drawing; nothing is rasterised until `Item.load`."""
-        items: list[Item] = []
-        skipped: list[Skip] = []
-        for path in sorted(drawings_folder().glob("*.svg")):
-            caption, reason = self._caption(path.stem)
-            if reason:
-                skipped.append(Skip(path.name, reason))
-            else:
-                id_ = sample_id(self.name, path.read_bytes())
-                items.append(Item(id_, caption, path.name, partial(render, path)))
-        return listing(items, skipped)
+        return _listing(self, drawings_folder())
 
     def _caption(self, stem: str) -> tuple[str, str]:
         """(caption, "") or ("", why the drawing is left out)."""
@@ -63,6 +56,21 @@ class OpenMoji:
         if len(re.findall(r"\w+", caption)) < self.min_words:
             return "", f"caption has fewer than {self.min_words} words"
         return caption, ""
+
+
+@lru_cache(maxsize=REMEMBERED_LISTINGS)
+def _listing(source: OpenMoji, folder: Path) -> Listing:
+    """Remembered: a package that is installed does not change, and a sweep plans many runs."""
+    items: list[Item] = []
+    skipped: list[Skip] = []
+    for path in sorted(folder.glob("*.svg"), key=lambda path: path.name):
+        caption, reason = source._caption(path.stem)
+        if reason:
+            skipped.append(Skip(path.name, reason))
+        else:
+            id_ = sample_id(source.name, path.read_bytes())
+            items.append(Item(id_, caption, path.name, partial(render, path)))
+    return listing(items, skipped)
 
 
 def drawings_folder() -> Path:

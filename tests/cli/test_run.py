@@ -20,8 +20,8 @@ import pytest
         (["--finetune.stesp=3"], "Did you mean 'finetune.steps'"),
     ],
 )
-def test_mistakes_end_with_one_message_and_no_traceback(run_python, tmp_path, arguments, message):
-    done = run_python("-m", "mia_bench", *arguments, f"paths.outputs={tmp_path}", check=False)
+def test_mistakes_end_with_one_message_and_no_traceback(typed, tmp_path, arguments, message):
+    done = typed(*arguments, f"paths.outputs={tmp_path}")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -29,8 +29,8 @@ def test_mistakes_end_with_one_message_and_no_traceback(run_python, tmp_path, ar
 
 
 @pytest.mark.parametrize("outputs", ["/proc/1", "/dev/null/x", "/proc/self/no"])
-def test_outputs_that_cannot_be_there(run_python, outputs):
-    done = run_python("-m", "mia_bench", "attack=loss", f"paths.outputs={outputs}", check=False)
+def test_outputs_that_cannot_be_there(typed, outputs):
+    done = typed("attack=loss", f"paths.outputs={outputs}")
     assert done.returncode == 1
     assert "paths.outputs" in done.stderr
     assert "Traceback" not in done.stderr
@@ -48,23 +48,24 @@ def test_keys_may_be_written_as_sweep_agents_of_wandb_do(monkeypatch):
 
 
 def test_debug_shows_the_traceback(run_python, tmp_path):
+    """In a process of its own, whose exit status a shell would see."""
     arguments = ["attack=loss", "model.path=/nowhere", "debug=true", f"paths.outputs={tmp_path}"]
     done = run_python("-m", "mia_bench", *arguments, check=False)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
-def test_outputs_that_cannot_be_written(run_python, tmp_path):
+def test_outputs_that_cannot_be_written(typed, tmp_path):
     file = tmp_path / "file"
     file.write_text("in the way")
-    done = run_python("-m", "mia_bench", "attack=loss", f"paths.outputs={file}/x", check=False)
+    done = typed("attack=loss", f"paths.outputs={file}/x")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "paths.outputs" in done.stderr
 
 
-def test_hydras_page_lists_the_groups(run_python):
-    said = run_python("-m", "mia_bench", "run", "--help").stdout
+def test_hydras_page_lists_the_groups(typed):
+    said = typed("run", "--help").stdout
     assert said.startswith("mia-bench run is powered by Hydra.")
     for group in ("attack", "model", "data", "mitigation", "experiment"):
         assert group in said

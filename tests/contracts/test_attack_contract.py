@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from attack_nodes import FILES, NODES, parameters
+from attack_nodes import FILES, NODES, parameters, question
 from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Attack
@@ -128,14 +128,34 @@ def attack(name: str) -> Attack:
 
 
 @pytest.fixture(scope="module")
+def asked() -> dict[str, Answers]:
+    """Answers so far by question: attacks that only score differently share them, as in a run."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def answers(
+    name: str,
+    attack: Attack,
+    asked: dict[str, Answers],
+    random_target: Callable[..., Target],
+    random_batch: Callable[..., Batch],
+    tiny_unet: nn.Module,
+) -> Answers:
+    """On a random v-predicting network, guarded at the declared level of access."""
+    key = f"{question(attack)} {name in FEW_ROWS} {SIZE.get(name)}"
+    if key not in asked:
+        asked[key] = answers_of(name, attack, random_target, random_batch, tiny_unet)
+    return asked[key]
+
+
+def answers_of(
     name: str,
     attack: Attack,
     random_target: Callable[..., Target],
     random_batch: Callable[..., Batch],
     tiny_unet: nn.Module,
 ) -> Answers:
-    """On a random v-predicting network, guarded at the declared level of access."""
     size, captions = SIZE.get(name, 16), ("", "word", "two words", *random_batch(2).caption)
     n = 2 if name in FEW_ROWS else 5  # the last two captions are long ones
     drawn = random_batch(n, 0, size)
@@ -248,14 +268,28 @@ def test_it_says_at_which_timesteps_it_asks(attack: Attack, answers: Answers) ->
     assert answers.timesteps == set(attack.asks_at(1000))
 
 
+@pytest.fixture(scope="module")
+def exam_of(examine: Callable[..., Any], memorize: Callable[..., Any]) -> Callable[..., Any]:
+    """exam_of(attack, n, size, seed=0): its exam on n memorised images, once for each question."""
+    exams: dict[tuple[str, int, int, int], Any] = {}
+
+    def exam(attack: Attack, n: int, size: int, seed: int = 0) -> Any:
+        key = question(attack), n, size, seed
+        if key not in exams:
+            exams[key] = examine(attack, memorize(n, seed=seed, size=size))
+        return exams[key]
+
+    return exam
+
+
 def test_it_finds_members_and_nothing_else(
-    name: str, attack: Any, examine: Callable[..., Any], memorize: Callable[..., Any]
+    name: str, attack: Any, exam_of: Callable[..., Any]
 ) -> None:
     """One interval in twenty misses 0.5 by chance: a miss must repeat on other images."""
     n, size = FEW_ROWS.get(name, 60), SIZE.get(name, 16)
     reason, change = ON_THE_MEMORIZER.get(name, ("", {}))
     judged = replace(attack, **change) if change else attack
-    exam = examine(judged, memorize(n, size=size))
+    exam = exam_of(judged, n, size)
     scores = judged.score(exam.rows, exam.known)
     assert scores.shape == (3 * exam.each,)
     assert scores.dtype == np.float64
@@ -263,7 +297,7 @@ def test_it_finds_members_and_nothing_else(
     verdict = exam.verdict(scores)
     assert change is None or verdict.auroc > 0.95, reason
     if verdict.fooled:
-        other = examine(judged, memorize(n, seed=1, size=size))
+        other = exam_of(judged, n, size, seed=1)
         again = other.verdict(judged.score(other.rows, other.known))
         assert not again.fooled, (verdict.nothing, again.nothing)
 

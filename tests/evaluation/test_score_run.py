@@ -14,7 +14,9 @@ from mia_bench.metrics import auroc
 
 
 @pytest.mark.long
-def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, monkeypatch):
+def test_evaluation_labels_change_no_score_threshold_or_alpha(
+    small, trained, tmp_path, monkeypatch
+):
     """Leak test: with evaluation roles swapped after the features, only metrics may move."""
     import pandas as pd
 
@@ -22,7 +24,8 @@ def test_evaluation_labels_change_no_score_threshold_or_alpha(small, tmp_path, m
     from mia_bench.execution.stages import extract_features, train_models
     from mia_bench.planning.make_plan import make_plan
 
-    plan = make_plan(small("attack=[clid,clid_vec]", "eval.blind_rows=false", outputs=tmp_path))
+    outputs = trained(tmp_path / "outputs")
+    plan = make_plan(small("attack=[clid,clid_vec]", "eval.blind_rows=false", outputs=outputs))
     train_models(plan)
     extract_features(plan)
     frames, metrics = [], []

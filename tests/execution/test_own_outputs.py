@@ -30,8 +30,9 @@ ASKED = (*ATTACKS, "eval.own_outputs=true", "eval.own_outputs_images=7", "eval.b
 
 
 @pytest.fixture(scope="module")
-def asked(small, tmp_path_factory) -> RunOutcome:
-    return execute(small(*ASKED, outputs=tmp_path_factory.mktemp("own") / "outputs"))
+def asked(small, trained, tmp_path_factory) -> RunOutcome:
+    outputs = trained(tmp_path_factory.mktemp("own") / "outputs")
+    return execute(small(*ASKED, outputs=outputs))
 
 
 def test_the_plan_says_what_it_costs_before_it_runs(small, tmp_path):

@@ -20,9 +20,9 @@ LIST = "attack=[clid,clid_vec,loss,mc]"
 
 
 @pytest.fixture(scope="module")
-def finished(small, tmp_path_factory):
+def finished(small, trained, tmp_path_factory):
     """One small run of four attacks; the outputs folder and its results by attack."""
-    outputs = tmp_path_factory.mktemp("outputs")
+    outputs = trained(tmp_path_factory.mktemp("run") / "outputs")
     results = execute(small(LIST, outputs=outputs)).results
     return outputs, {name: (metrics, folder) for name, metrics, folder in results}
 

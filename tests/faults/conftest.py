@@ -20,15 +20,13 @@ def _nothing_goes_on() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def whole(experiment, tmp_path_factory) -> Path:
+def whole(experiment, once) -> Path:
     """The outputs of an uninterrupted run, not to be written to."""
     from jobs import RUN
 
     from mia_bench.execution.run import execute
 
-    outputs = tmp_path_factory.mktemp("whole") / "outputs"
-    execute(experiment(*RUN, f"paths.outputs={outputs}"))
-    return outputs
+    return once("whole", lambda outputs: execute(experiment(*RUN, f"paths.outputs={outputs}")))
 
 
 @pytest.fixture

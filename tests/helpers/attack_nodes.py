@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from mia_bench.attacks import Attack, query_fields
 from mia_bench.config.compose import conf_dir
 
 FILES = sorted((conf_dir() / "attack").glob("*.yaml"))
@@ -34,3 +35,8 @@ def parameters(names: Iterable[str]) -> list[Any]:
     return [
         pytest.param(name, marks=long if name in SECOND_LOOKS else ()) for name in sorted(names)
     ]
+
+
+def question(attack: Attack) -> str:
+    """What decides an attack's features: attacks that differ in `score` alone share it."""
+    return f"{type(attack).__qualname__} {query_fields(attack)}"

@@ -14,11 +14,14 @@ ATTACKS = ("attack=[loss,clid]", "eval.ensemble=true", "eval.base_calibrated=tru
 
 
 @pytest.fixture(scope="session")
-def finished(small, tmp_path_factory) -> Path:
+def finished(small, trained, once, tmp_path_factory) -> Path:
     """Outputs of a real small run: loss, loss-base, clid, clid-base and their ensemble."""
-    outputs = tmp_path_factory.mktemp("finished") / "outputs"
-    execute(small(*ATTACKS, outputs=outputs))
-    return outputs
+
+    def make(outputs: Path) -> None:
+        execute(small(*ATTACKS, outputs=trained(outputs)))
+
+    copy = tmp_path_factory.mktemp("finished") / "outputs"
+    return Path(shutil.copytree(once("finished", make), copy))
 
 
 @pytest.fixture

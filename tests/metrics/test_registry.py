@@ -116,9 +116,9 @@ def added():
 
 
 @pytest.fixture(scope="module")
-def finished(added, small, tmp_path_factory):
+def finished(added, small, trained, tmp_path_factory):
     """A small run that was made with the metric: outputs, its metrics and its folder."""
-    outputs = tmp_path_factory.mktemp("youden") / "outputs"
+    outputs = trained(tmp_path_factory.mktemp("youden") / "outputs")
     [(_, metrics, folder)] = execute(small("attack=loss", outputs=outputs)).results
     assert added.path[0] in metrics
     return outputs, metrics, folder

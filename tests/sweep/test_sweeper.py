@@ -122,8 +122,10 @@ def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep, tmp_p
         (["attack=loss,mc", "data.sizes.target_member=9999"], "data has 1,433"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_runs(sweep, tmp_path, arguments, message):
-    done = sweep(tmp_path, *arguments)
+def test_what_cannot_run_is_refused_before_anything_runs(
+    typed, small_overrides, tmp_path, arguments, message
+):
+    done = typed("-m", *small_overrides, *arguments, f"paths.outputs={tmp_path}")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr

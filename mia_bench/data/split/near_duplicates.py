@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ PROGRESS_FROM = 2_000
 ALL_PAIRS_UP_TO = 4_096  # hashes; building the index takes longer than comparing so few
 BLOCK_ENTRIES = 1 << 22  # entries of one block of the distance matrix: 32 MiB of uint64
 REMEMBERED_HASHES = 100_000
+REMEMBERED_CAPTIONS = 16_384
 
 THUMBNAIL_SIDE = 16
 
@@ -176,6 +178,7 @@ def require_small_groups(
     )
 
 
+@lru_cache(maxsize=REMEMBERED_CAPTIONS)
 def normalise_caption(caption: str) -> str:
     """Words of `caption` in lower case, single-spaced; '' when it has no letter or digit."""
     folded = unicodedata.normalize("NFKC", caption).casefold()

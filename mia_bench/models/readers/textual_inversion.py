@@ -12,6 +12,7 @@ it is embedded as before.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +104,14 @@ def _matrix(path: Path, vectors: Tensor) -> Tensor:
 def teach(encoder: Any, tokenizer: Any, part: str, words: Sequence[LearnedWord]) -> Any:
     """Append the words' vectors to the embeddings of `encoder`; the tokenizer that knows them.
 
+    `tokenizer` itself learns nothing: models without these words share it.
+
     Raises:
         MiaError: vectors of another width, or a word that the tokenizer has already.
     """
+    if not words:
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)
     width = encoder.get_input_embeddings().weight.shape[1]
     expansions = {}
     for learned in words:
@@ -126,8 +132,6 @@ def teach(encoder: Any, tokenizer: Any, part: str, words: Sequence[LearnedWord])
         encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         encoder.get_input_embeddings().weight[first:] = vectors.to(encoder.dtype)
         expansions[learned.word] = " ".join(names)
-    if not words:
-        return tokenizer
     _end_at_the_end(encoder, tokenizer.eos_token_id)
     return TaughtTokenizer(tokenizer, expansions)
 
