@@ -62,6 +62,15 @@ LAST = ("bor", "dan", "fex", "gim", "lut", "mep", "nis", "par", "rov", "sel", "t
 WORDS = tuple(x + y for x in FIRST for y in LAST)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; tests of a file, and other files, keep their order."""
+    from longest_files import LONGEST_FIRST
+
+    root = Path(__file__).parent
+    place = {root / name: i for i, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 def pytest_collection_finish() -> None:
     """Thousands of tests are there now, and stay."""
     gc.freeze()
@@ -362,25 +371,33 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     return folder
 
 
-KEPT_OF_A_RUN = ("splits", "targets", "cache", "controls")
+ENCODED = ("splits", "cache")
+TRAINED = (*ENCODED, "targets", "controls")
 
 
 @pytest.fixture(scope="session")
-def trained(small, once) -> Callable[[Path], Path]:
-    """trained(outputs): what an earlier run of `small` leaves there: split, target, shadow, latents
-    and blind rows. The attacks are still to be made."""
+def trained(small, once) -> Callable[..., Path]:
+    """trained(outputs, parts=TRAINED): what an earlier run of `small` leaves there: split, latents,
+    target, shadow and blind rows. The attacks are still to be made."""
 
     def make(outputs: Path) -> None:
         from mia_bench.execution.run import execute
 
         execute(small("attack=loss", "eval.base_rows=[]", outputs=outputs))
 
-    def copy_to(outputs: Path) -> Path:
-        for part in KEPT_OF_A_RUN:
+    def copy_to(outputs: Path, parts: Sequence[str] = TRAINED) -> Path:
+        for part in parts:
             shutil.copytree(once("trained", make) / part, outputs / part)
         return outputs
 
     return copy_to
+
+
+@pytest.fixture(scope="session")
+def encoded(trained) -> Callable[[Path], Path]:
+    """encoded(outputs): the split and latents of `small` alone, which take a new process seconds;
+    nothing is trained."""
+    return lambda outputs: trained(outputs, ENCODED)
 
 
 @pytest.fixture(scope="session")

@@ -123,13 +123,15 @@ def test_flags_of_hydra_reach_it(run_python):
 
 @pytest.mark.long
 def test_manifests_record_the_command_of_a_run_and_of_a_study(
-    run_python, small_overrides, tmp_path
+    typed, small_overrides, encoded, tmp_path
 ):
     """A trajectory finishes a run that `run` began: each manifest names what wrote it."""
     words = [*small_overrides, "attack=loss", "eval.base_rows=[]", "eval.blind_rows=false"]
     words += ["finetune.save_at=[2]", "eval.utility_images=8", f"paths.outputs={tmp_path}"]
-    run_python("-m", "mia_bench", "run", *words, "finetune.val_every=20", "finetune.val_rows=8")
-    run_python("-m", "mia_bench", "trajectory", *words, "finetune.val_rows=8")
+    encoded(tmp_path)
+    for study in (["run", *words, "finetune.val_every=20"], ["trajectory", *words]):
+        done = typed(*study, "finetune.val_rows=8")
+        assert done.returncode == 0, done.stderr
     written = {
         path: json.loads(path.read_text()) for path in tmp_path.glob("runs/*/*/*/manifest.json")
     }

@@ -169,11 +169,11 @@ def agrees(there: set[str], told: Mapping[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory, small) -> Path:
+def outputs(tmp_path_factory, small, trained) -> Path:
     """The outputs of a small run of an attack that chooses something, as the command makes them."""
     from mia_bench.execution.run import execute
 
-    folder = tmp_path_factory.mktemp("documents") / "outputs"
+    folder = trained(tmp_path_factory.mktemp("documents") / "outputs")
     execute(small("attack=clid", "eval.resamples=100", outputs=folder))
     return folder
 

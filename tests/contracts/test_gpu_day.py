@@ -97,16 +97,41 @@ def test_a_step_that_waits_keeps_the_day_open(tmp_path):
 
 @pytest.mark.long
 def test_tests_stop_in_time_and_go_on_with_the_others(tmp_path, run_python):
-    """Without a second left one test runs and no other begins; the next part runs the others."""
+    """Without a second left one test runs and no other begins; the next part runs another."""
     out = tmp_path / "gpu.json"
-    tests = f"{QUICK} and not slow"
-    words = ["size=small", f"out={out}", f"folder={tmp_path / 'day'}", f"tests={tests}"]
-    script = str(Path(gpu_day.__file__))
-    first = run_python(script, "run", "limit=119", *words, check=False)
-    assert first.returncode == gpu_day.LEFT, first.stdout + first.stderr
-    outcomes = json.loads(out.read_text())["tests"]
-    assert len(outcomes) == 1
-    assert set(outcomes.values()) <= {"passed", "skipped"}
-    second = run_python(script, "run", "limit=150", *words, check=False)
-    assert second.returncode in (0, gpu_day.LEFT), second.stdout + second.stderr
-    assert len(json.loads(out.read_text())["tests"]) > 1
+    words = ["size=small", f"out={out}", f"folder={tmp_path / 'day'}"]
+    words += [f"tests={QUICK} and not slow", f"limit={gpu_day.LAST_TEST_SECONDS}"]
+    outcomes: dict[str, str] = {}
+    for number in (1, 2):
+        done = run_python(str(Path(gpu_day.__file__)), "run", *words, check=False)
+        assert done.returncode == gpu_day.LEFT, done.stdout + done.stderr
+        before, outcomes = outcomes, json.loads(out.read_text())["tests"]
+        assert len(outcomes) == number
+        assert before.items() <= outcomes.items()
+        assert set(outcomes.values()) <= {"passed", "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "begun", "ends"),
+    [
+        ([0, 0], ["pytest", "mia_bench.bench"], 0),
+        ([1, 0], ["pytest", "mia_bench.bench"], 0),  # a test failed, which is a finding
+        ([2], ["pytest"], gpu_day.LEFT),  # tests stopped in time
+        ([-1], ["pytest"], gpu_day.LEFT),
+        ([0, 3], ["pytest", "mia_bench.bench"], gpu_day.LEFT),
+    ],
+)
+def test_the_benchmark_follows_when_tests_are_through(
+    tmp_path, monkeypatch, statuses, begun, ends
+):
+    calls, left = [], list(statuses)
+
+    def part(words, env, deadline):
+        calls.append(words[1])
+        return left.pop(0)
+
+    monkeypatch.setattr(gpu_day, "part", part)
+    monkeypatch.setattr(gpu_day, "steps_left", lambda _: False)
+    out, day = tmp_path / "gpu.json", tmp_path / "day"
+    assert gpu_day.run("small", 540, out, day, QUICK) == ends
+    assert calls == begun

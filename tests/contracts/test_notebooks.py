@@ -12,12 +12,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
-def execute(tmp_path_factory, small_overrides):
+def execute(tmp_path_factory, small_overrides, trained):
     """execute(path): the finished notebook; all share one outputs folder, as a user's do."""
     from nbclient import NotebookClient
 
     where = tmp_path_factory.mktemp("notebooks")
-    words = [*small_overrides, f"paths.outputs={where / 'outputs'}"]
+    words = [*small_overrides, f"paths.outputs={trained(where / 'outputs')}"]
 
     def run(path: Path):
         notebook = nbformat.read(path, as_version=4)

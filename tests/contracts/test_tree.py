@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from longest_files import LONGEST_FIRST
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mia_bench"
@@ -75,6 +76,11 @@ def test_every_test_file_is_named_after_a_module() -> None:
         if path.relative_to(ROOT / "tests").parts[0] not in ACROSS
     ]
     assert [str(path.relative_to(ROOT)) for path in tests if mirrored(path) is None] == []
+
+
+def test_files_that_begin_first_are_there() -> None:
+    assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / name).is_file()] == []
+    assert len(set(LONGEST_FIRST)) == len(LONGEST_FIRST)
 
 
 def test_every_module_has_a_test_file_of_its_name() -> None:

@@ -18,8 +18,9 @@ def test_plan_only_prints_and_trains_nothing(small, tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_a_run_from_python_prints_what_the_command_does(small_overrides, tmp_path, capsys):
-    words = [*small_overrides, "attack=loss", "eval.base_rows=[]", f"paths.outputs={tmp_path}"]
+def test_a_run_from_python_prints_what_the_command_does(small_overrides, trained, tmp_path, capsys):
+    outputs = trained(tmp_path / "outputs")
+    words = [*small_overrides, "attack=loss", "eval.base_rows=[]", f"paths.outputs={outputs}"]
     assert run(*words, "plan_only=true") == {}
     capsys.readouterr()
     ((name, (metrics, folder)),) = run(*words).items()
@@ -28,7 +29,7 @@ def test_a_run_from_python_prints_what_the_command_does(small_overrides, tmp_pat
     assert metrics == read_json(folder / "metrics.json")
     assert "extract target: 36 images, loss; at most 36 U-Net evaluations" in printed
     assert printed.index("runs    0 of 1 done") < printed.index("figure: ")
-    (figure,) = tmp_path.glob("reports/*/roc-*.png")
+    (figure,) = outputs.glob("reports/*/roc-*.png")
     assert f"figure: {figure}" in printed
     assert run(*words)["loss"] == (metrics, folder)
     assert "runs    1 of 1 done" in capsys.readouterr().out

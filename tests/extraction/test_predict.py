@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mia_bench import run
 from mia_bench.attacks.clid import CLiD
 from mia_bench.attacks.loss import Loss
 from mia_bench.config.schema import TrainerOptions
@@ -206,7 +208,7 @@ def test_two_processes_give_every_id_once_and_equal_scores(run_python, tmp_path)
         "calibration.folds=2",
     ]
     one, two = tmp_path / "one", tmp_path / "two"
-    run_python("-m", "mia_bench", *small, "trainer=cpu", f"paths.outputs={one}")
+    run(*small, "trainer=cpu", f"paths.outputs={one}")
     paths = sorted(one.glob("features/*/2/loss-*/features.parquet"))
     tables = {path.relative_to(one): read_table(path) for path in paths}
     assert sorted(len(table.sample_id) for table in tables.values()) == [13, 20]
@@ -214,6 +216,8 @@ def test_two_processes_give_every_id_once_and_equal_scores(run_python, tmp_path)
     [(path, known)] = [found for found in tables.items() if len(found[1].sample_id) == 13]
     shards = two / f"{path.parent}.tmp" / "shards"
     shards.mkdir(parents=True)
+    for part in ("splits", "cache"):
+        shutil.copytree(one / part, two / part)
     write_table(shards / "001-before.parquet", known.take(range(1, 13, 2)))
     ddp = ("trainer=ddp", "trainer.accelerator=cpu")
     run_python("-m", "mia_bench", *small, *ddp, f"paths.outputs={two}")

@@ -21,6 +21,11 @@ def keys(plan):
     )
 
 
+@pytest.fixture(scope="module")
+def usual(plan_of):
+    return keys(plan_of("attack=clid"))
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -38,8 +43,8 @@ def keys(plan):
         "debug=true",
     ],
 )
-def test_how_something_is_computed_is_not_part_of_it(plan_of, override):
-    assert keys(plan_of("attack=clid", override)) == keys(plan_of("attack=clid"))
+def test_how_something_is_computed_is_not_part_of_it(plan_of, usual, override):
+    assert keys(plan_of("attack=clid", override)) == usual
 
 
 @pytest.mark.parametrize(
@@ -65,9 +70,9 @@ def test_how_something_is_computed_is_not_part_of_it(plan_of, override):
         ("data.split_seed=3", (True, True, True)),
     ],
 )
-def test_what_decides_an_artefact_is_in_its_key(plan_of, override, changed):
-    first, second = keys(plan_of("attack=clid")), keys(plan_of("attack=clid", override))
-    assert tuple(a != b for a, b in zip(first, second, strict=True)) == changed
+def test_what_decides_an_artefact_is_in_its_key(plan_of, usual, override, changed):
+    other = keys(plan_of("attack=clid", override))
+    assert tuple(a != b for a, b in zip(usual, other, strict=True)) == changed
 
 
 def test_what_controls_see_of_images_decides_their_folder(plan_of):

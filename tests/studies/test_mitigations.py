@@ -13,8 +13,8 @@ CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
 
 
 @pytest.fixture(scope="module")
-def study(small_overrides, tmp_path_factory):
-    outputs = tmp_path_factory.mktemp("outputs")
+def study(small_overrides, trained, tmp_path_factory):
+    outputs = trained(tmp_path_factory.mktemp("study") / "outputs")
     given = [*small_overrides, *CHOICES, f"paths.outputs={outputs}", "mitigation.dp.epsilon=80"]
     return run([0], ["none", "dp"], given)
 

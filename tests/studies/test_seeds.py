@@ -10,8 +10,8 @@ from mia_bench.studies.seeds import PAIRS, SINGLE, difference, run_seed, show
 
 
 @pytest.mark.long
-def test_a_seed_gives_every_row_of_the_table(small_overrides, tmp_path, capsys):
-    row = run_seed(0, [*small_overrides, f"paths.outputs={tmp_path}"])
+def test_a_seed_gives_every_row_of_the_table(small_overrides, trained, tmp_path, capsys):
+    row = run_seed(0, [*small_overrides, f"paths.outputs={trained(tmp_path / 'outputs')}"])
     assert set(SINGLE) <= set(row)
     assert {f"{a} - {b}" for a, b in PAIRS} <= set(row)
     difference = row["clid - loss"]

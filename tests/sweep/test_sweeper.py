@@ -26,13 +26,23 @@ def sweep(run_python, small_overrides):
     return run
 
 
+@pytest.fixture(scope="module")
+def sweep_here(typed, small_overrides):
+    """sweep_here(outputs, *arguments): the same, in this process."""
+
+    def run(outputs: Path, *arguments: str):
+        return typed("-m", *small_overrides, f"paths.outputs={outputs}", *arguments)
+
+    return run
+
+
 AXES = ("attack=loss", "finetune.lr=0.001,1e+30", "logger=wandb", "eval.base_rows=[]")
 
 
 @pytest.fixture(scope="module")
-def broken(sweep, tmp_path_factory):
+def broken(sweep, encoded, tmp_path_factory):
     """A sweep of two cells; the fine-tune of one diverges, which nobody can know beforehand."""
-    outputs = tmp_path_factory.mktemp("broken")
+    outputs = encoded(tmp_path_factory.mktemp("broken"))
     return outputs, sweep(outputs, *AXES)
 
 
@@ -81,37 +91,37 @@ def test_every_run_of_the_sweep_has_its_own_id_on_wandb(broken):
 
 
 @pytest.mark.long
-def test_what_is_finished_is_not_run_again(broken, sweep):
+def test_what_is_finished_is_not_run_again(broken, sweep_here):
     outputs, _ = broken
-    done = sweep(outputs, *AXES, "plan_only=true")
+    done = sweep_here(outputs, *AXES, "plan_only=true")
     assert done.returncode == 0, done.stderr
     assert "runs    1 of 2 done" in done.stdout
     assert "#-   finetune.lr=0.001: done" in done.stdout
     assert "job 1" not in done.stdout
-    again = sweep(outputs, "attack=loss", "finetune.lr=0.001", "seed=0,0", "eval.base_rows=[]")
+    again = sweep_here(outputs, "attack=loss", "finetune.lr=0.001", "seed=0,0", "eval.base_rows=[]")
     assert "sweep   2 jobs, 0 to run" in again.stdout
     assert again.stdout.count("   found") == 2
     assert again.returncode == 0
 
 
 @pytest.mark.long
-def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep, tmp_path, run_python):
+def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep_here, tmp_path, typed):
     """The other jobs go on; the record goes when the same job can be planned."""
     album = make_album(tmp_path / "album", 70)
     gone = album.rename(tmp_path / "gone")
     outputs = tmp_path / "outputs"
     words = ["attack=loss", "eval.base_rows=[]", "eval.blind_rows=false", "finetune.steps=1"]
     words += [f"data.source.root={album},{gone}", "data=imagefolder"]
-    done = sweep(outputs, *words)
+    done = sweep_here(outputs, *words)
     assert done.returncode == 1
     assert "1 of 2 jobs failed" in done.stderr
     assert len(list(outputs.glob("runs/*/*/loss-*/manifest.json"))) == 1
-    said = run_python("-m", "mia_bench", "status", f"paths.outputs={outputs}").stdout
+    said = typed("status", f"paths.outputs={outputs}").stdout
     assert f"{album} is not a folder" in said
     assert f"data.source.root={album}" in said
     assert "  mia-bench trainer=cpu" in said
     album.symlink_to(gone)
-    assert sweep(outputs, *words).returncode == 0
+    assert sweep_here(outputs, *words).returncode == 0
     assert not list((outputs / "failures").glob("*.json"))
 
 
@@ -123,9 +133,9 @@ def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep, tmp_p
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_runs(
-    typed, small_overrides, tmp_path, arguments, message
+    sweep_here, tmp_path, arguments, message
 ):
-    done = typed("-m", *small_overrides, *arguments, f"paths.outputs={tmp_path}")
+    done = sweep_here(tmp_path, *arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
