@@ -33,7 +33,13 @@ def roc_chart(curves: Sequence[Curve], title: str) -> Markup:
     marks = [plane.diagonal()]
     for curve in reversed(curves):
         points = list(zip(curve.roc.fpr.tolist(), curve.roc.tpr.tolist(), strict=True))
-        marks.append(plane.steps(points, curve.series))
+        marks.append(plane.steps(points, curve.series, f"{curve.name}, AUC {curve.auroc:.3f}"))
+    # above all curves, so that none covers what another one says
+    marks += [
+        plane.reading(fpr, tpr, curve.series, f"{curve.name}: TPR {tpr:.3g} at FPR {fpr:g}")
+        for curve in reversed(curves)
+        for fpr, tpr in readings(curve.roc)
+    ]
     keys = [Key(f"{curve.name} {curve.auroc:.3f}", curve.series) for curve in curves]
     return plane.draw(title, marks, keys)
 
@@ -50,15 +56,36 @@ def histogram_chart(bins: Histogram, title: str) -> Markup:
     ]
     inside = bins.tau is not None and edges[0] <= bins.tau <= edges[-1]
     marks += [plane.rule(x=bins.tau)] if inside else []
-    return plane.draw(title, marks, (Key("members", 0, "box"), Key("non-members", 1, "box")))
+    marks += bin_readings(plane, edges, (bins.members, bins.nonmembers), SETS)
+    return plane.draw(title, marks, [Key(name, i, "box") for i, name in enumerate(SETS)])
+
+
+def bin_readings(
+    plane: Plane, edges: Sequence[float], shares: tuple[Floats, Floats], names: tuple[str, str]
+) -> list[str]:
+    """Where a pointer reads the shares of two sets in each bin that is not empty; of `edges` one
+    more than of either share."""
+    return [
+        plane.column(
+            *(edges[i], edges[i + 1]),
+            f"score {edges[i]:.3g} to {edges[i + 1]:.3g}: {100 * first:.2g} % of {names[0]}, "
+            f"{100 * second:.2g} % of {names[1]}",
+        )
+        for i, (first, second) in enumerate(zip(*shares, strict=True))
+        if first or second
+    ]
 
 
 Floats = npt.NDArray[np.float64]
 
 HISTOGRAM_BINS = 40
+SETS = ("members", "non-members")
 
 
 MIN_RATE = 1e-3
+
+READ_RATES = (0.001, 0.01, 0.1, 0.5)
+"""False positive rates at which a curve can be read with a pointer."""
 
 
 @dataclass(frozen=True)
@@ -89,5 +116,17 @@ def thin(roc: Roc, step: float = 0.005) -> Roc:
         np.log10(np.maximum(np.stack([roc.fpr, roc.tpr]), MIN_RATE)) / (step * -np.log10(MIN_RATE))
     )
     moved = np.any(np.diff(grid, axis=1) != 0, axis=0)
-    kept = np.flatnonzero(np.append(moved, True))  # the last point of every run of equal ones
+    kept = np.append(moved, True)  # the last point of every run of equal ones
+    kept[[_cut_within(roc, rate) for rate in READ_RATES]] = True
     return Roc(roc.fpr[kept], roc.tpr[kept], roc.threshold[kept])
+
+
+def readings(roc: Roc) -> list[tuple[float, float]]:
+    """(FPR, TPR) at those of READ_RATES that allow a false positive: TPR as in metrics.json."""
+    cuts = [(rate, _cut_within(roc, rate)) for rate in READ_RATES]
+    return [(rate, float(roc.tpr[cut])) for rate, cut in cuts if roc.fpr[cut] > 0]
+
+
+def _cut_within(roc: Roc, rate: float) -> int:
+    """The last point whose FPR is at most `rate`."""
+    return int(np.searchsorted(roc.fpr, rate + 1e-12, side="right")) - 1

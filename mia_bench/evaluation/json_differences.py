@@ -9,6 +9,7 @@ from typing import Any
 
 from mia_bench.metrics.registry import random_keys
 
+PLAIN = (float, int, str, type(None))
 SHOWN_CHARACTERS = 60  # of a value that is no number
 
 
@@ -36,6 +37,8 @@ def json_differences(
 
     Lists of objects are compared object by object; a list of plain values is one leaf.
     """
+    if type(stored) is type(recomputed) and isinstance(stored, PLAIN) and stored == recomputed:
+        return []  # most leaves, a thousand times over
     if isinstance(stored, Mapping) and isinstance(recomputed, Mapping):
         return [
             difference
@@ -65,7 +68,9 @@ def with_stored_draws(recomputed: Any, stored: Any) -> Any:
 
 
 def _merged(recomputed: Any, stored: Any, keys: frozenset[str]) -> Any:
-    if not (isinstance(recomputed, Mapping) and isinstance(stored, Mapping)):
+    if isinstance(recomputed, PLAIN) or not (
+        isinstance(recomputed, Mapping) and isinstance(stored, Mapping)
+    ):
         return recomputed
     merged = {key: _merged(value, stored.get(key), keys) for key, value in recomputed.items()}
     return merged | {key: value for key, value in stored.items() if key in keys}

@@ -12,11 +12,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mia_bench.attacks import Floats
 from mia_bench.evaluation.ensemble_comparison import compare
 from mia_bench.evaluation.json_differences import with_stored_draws
-from mia_bench.metrics import UNCALIBRATED, Roc, Thresholds, auroc, fit_thresholds, roc_curve
+from mia_bench.metrics import (
+    UNCALIBRATED,
+    Bools,
+    Roc,
+    Thresholds,
+    auroc,
+    fit_thresholds,
+    roc_curve,
+)
 from mia_bench.metrics.called_members import called_members
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws
 from mia_bench.metrics.permutation import base_p_value, holm
@@ -70,13 +79,10 @@ def score_table_metrics(
     if missing:
         raise MiaError(f"the scores have no column {', '.join(missing)}")
     is_calibration = table["calibration"].to_numpy(dtype=bool)
-    rows, calibration = table[~is_calibration].reset_index(drop=True), table[is_calibration]
-    if rows.sample_id.duplicated().any():
-        twice = rows.sample_id[rows.sample_id.duplicated()]
-        raise MiaError(f"{len(twice)} sample ids occur twice, the first is {twice.iloc[0]!r}")
-    _check_apart(rows, calibration)
+    rows = table[~is_calibration].reset_index(drop=True)
+    _check_apart(table, is_calibration)
     try:
-        thresholds = UNCALIBRATED if calibration.empty else _thresholds(calibration)
+        thresholds = _thresholds(table, is_calibration) if is_calibration.any() else UNCALIBRATED
         metrics = _metrics(rows, thresholds, blind, seed, resamples, stored, draws)
         roc = roc_curve(rows.score.to_numpy(), rows.is_member.to_numpy())
     except ValueError as error:
@@ -84,30 +90,35 @@ def score_table_metrics(
     return TableMetrics(metrics, roc, rows)
 
 
-def _check_apart(rows: pd.DataFrame, calibration: pd.DataFrame) -> None:
-    """Thresholds fixed on the rows they are judged on, or on their near-duplicates, are oracles."""
-    for column, name in (("sample_id", "images"), ("group", "groups of near-duplicates")):
-        # sets of plain strings: pandas' own columns of text take twenty times as long
-        evaluated = set(rows[column].to_numpy())
-        calibrated = dict.fromkeys(calibration[column].to_numpy())
-        shared = [value for value in calibrated if value in evaluated]
-        if shared:
-            raise MiaError(
-                f"{len(shared)} {name} are among the calibration rows and among the evaluation "
-                f"rows, the first is {shared[0]!r}: thresholds would be chosen on what they are "
-                "judged on. Calibrate on other rows, or leave the calibration rows out."
-            )
-    twice = calibration.sample_id[calibration.sample_id.duplicated()]
-    if len(twice):
+def _check_apart(table: pd.DataFrame, is_calibration: Bools) -> None:
+    """No row twice; and thresholds fixed on the rows they are judged on, or on their
+    near-duplicates, are oracles."""
+    # plain strings, read once: pandas' own columns of text take twenty times as long
+    sample_id, group = (table[name].to_numpy(dtype=object) for name in ("sample_id", "group"))
+    _check_once(sample_id[~is_calibration], "")
+    for values, name in ((sample_id, "images"), (group, "groups of near-duplicates")):
+        evaluated = set(values[~is_calibration])
+        if evaluated.isdisjoint(values[is_calibration]):
+            continue
+        shared = [value for value in dict.fromkeys(values[is_calibration]) if value in evaluated]
         raise MiaError(
-            f"{len(twice)} sample ids occur twice among the calibration rows, the first is "
-            f"{twice.iloc[0]!r}"
+            f"{len(shared)} {name} are among the calibration rows and among the evaluation "
+            f"rows, the first is {shared[0]!r}: thresholds would be chosen on what they are "
+            "judged on. Calibrate on other rows, or leave the calibration rows out."
         )
+    _check_once(sample_id[is_calibration], " among the calibration rows")
 
 
-def _thresholds(calibration: pd.DataFrame) -> Thresholds:
+def _check_once(sample_id: NDArray[np.object_], where: str) -> None:
+    if len(set(sample_id)) < sample_id.size:
+        twice = sample_id[pd.Series(sample_id).duplicated()]
+        raise MiaError(f"{len(twice)} sample ids occur twice{where}, the first is {twice[0]!r}")
+
+
+def _thresholds(table: pd.DataFrame, is_calibration: Bools) -> Thresholds:
+    scores, is_member = (table[name].to_numpy()[is_calibration] for name in ("score", "is_member"))
     try:
-        return fit_thresholds(calibration.score.to_numpy(), calibration.is_member.to_numpy())
+        return fit_thresholds(scores, is_member)
     except ValueError as error:
         raise MiaError(f"calibration rows: {error}") from error
 

@@ -8,7 +8,7 @@ scores or row order. All metrics and all score vectors share the weights: differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -35,7 +35,8 @@ class Interval:
 
     def to_json(self) -> dict[str, Any]:
         """{"value", "lo", "hi"} and, where there is one, "reason"."""
-        return {k: v for k, v in asdict(self).items() if k != "reason" or v is not None}
+        entry = {"value": self.value, "lo": self.lo, "hi": self.hi}
+        return entry if self.reason is None else {**entry, "reason": self.reason}
 
 
 @dataclass(frozen=True)

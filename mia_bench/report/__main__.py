@@ -14,6 +14,7 @@ from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option
 from mia_bench.storage import layout
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.redaction import secrets_read_once
 from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import safe_name
 
@@ -71,8 +72,9 @@ def run(words: Sequence[str]) -> Path:
                 raise MiaError(f"no run has {name}={arguments.text(name)}; there are {there}.")
             runs = kept
     name = safe_name(arguments.text("name"))
-    report = build(name, runs, [*problems, *blind_problems(outputs)], again)
-    return write(report, layout.report_folder(outputs[0], name))
+    with secrets_read_once():
+        report = build(name, runs, [*problems, *blind_problems(outputs)], again)
+        return write(report, layout.report_folder(outputs[0], name))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mia_bench.display.attack_style import marker_shape, series_number
-from mia_bench.display.charts import Curve, histogram_chart, roc_chart
+from mia_bench.display.charts import READ_RATES, Curve, histogram_chart, readings, roc_chart
 from mia_bench.display.metric_columns import evaluations
 from mia_bench.display.svg.axes import Axis, decades, linear, padded
 from mia_bench.display.svg.plane import Plane, panels
@@ -42,6 +42,9 @@ class Figure:
     name: str
     chart: Markup
     caption: str = ""
+    headings: tuple[str, ...] = ()
+    values: tuple[tuple[str, ...], ...] = ()
+    """What a pointer reads on the chart, as a table of texts for whoever has none."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,14 @@ def roc_figure(target: PlottedTarget, series: Series, name: str) -> Figure:
         "chance."
     )
     caption += f" The {hidden} weakest attacks are left out." if hidden else ""
-    return Figure(name, roc_chart(curves, target.title), caption)
+    headings = ("attack", *(f"TPR at FPR {rate:g}" for rate in READ_RATES))
+    values = tuple((curve.name, *_rates_of(curve)) for curve in curves)
+    return Figure(name, roc_chart(curves, target.title), caption, headings, values)
+
+
+def _rates_of(curve: Curve) -> Iterable[str]:
+    read = dict(readings(curve.roc))
+    return (f"{read[rate]:.3g}" if rate in read else "n/a" for rate in READ_RATES)
 
 
 def histogram_figure(run: RunResult, name: str) -> Figure:

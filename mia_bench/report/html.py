@@ -12,6 +12,7 @@ import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ class Report:
             *(LeaderboardColumn(name, True) for name in ("step", "seed")),
         ]
 
-    @property
+    @cached_property
     def has_published(self) -> bool:
         return any(row.published for row in self.rows)
 

@@ -38,7 +38,7 @@ CHECKED_FILES = (layout.CONFIG_FILE, layout.METRICS_FILE, layout.SCORES_FILE)
 NEEDED_METRICS = frozenset(("controls", "nfe_forward", "seconds", "auroc"))
 
 MIN_RUNS_FOR_PROCESSES = 48  # runs below which starting more processes costs more than it saves
-MIN_UNDRAWN_RUNS_FOR_PROCESSES = 2_000  # the same where no interval is drawn: some 8 ms a run
+MIN_UNDRAWN_RUNS_FOR_PROCESSES = 500  # the same where no interval is drawn: some 10 ms a run
 MAX_PROCESSES = 8
 MAX_REDRAWN_RUNS = 100  # runs whose intervals are drawn again unless asked otherwise: 0.3 s each
 

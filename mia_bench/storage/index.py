@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class RunRef:
     def name(self) -> str:
         return layout.join_name(self.attack, self.key)
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         folder = layout.run_folder(self.outputs, self.model_key, self.step, self.name)
         return layout.build_folder(folder) if self.is_building else folder

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 SECRET_NAMES = re.compile(r"(api_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
@@ -27,10 +30,24 @@ def _is_secret(name: str) -> bool:
     return SECRET_NAMES.search(name) is not None
 
 
+_read_once: ContextVar[Mapping[str, str] | None] = ContextVar("_read_once", default=None)
+
+
+@contextmanager
+def secrets_read_once() -> Iterator[None]:
+    """`redact` looks into the environment once for all that is written inside: a long document."""
+    token = _read_once.set(environment_secrets())
+    try:
+        yield
+    finally:
+        _read_once.reset(token)
+
+
 def redact(text: str) -> str:
     """`text` without the values of `environment_secrets`."""
     if len(text) < MIN_SECRET_CHARACTERS:  # most of a table: none of them fits in
         return text
-    for value in environment_secrets().values():
+    secrets = _read_once.get()
+    for value in (environment_secrets() if secrets is None else secrets).values():
         text = text.replace(value, REDACTED)
     return text

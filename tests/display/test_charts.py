@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+
 import numpy as np
 import pytest
 
 from mia_bench.display import charts
-from mia_bench.display.charts import histogram, thin
-from mia_bench.metrics import roc_curve
+from mia_bench.display.charts import READ_RATES, Curve, histogram, readings, roc_chart, thin
+from mia_bench.metrics import roc_curve, tpr_at_fpr
 from mia_bench.report import figures
 from mia_bench.report.load import read_outputs
 
@@ -44,6 +46,32 @@ def test_a_thinned_curve_draws_the_same(scores):
     wanted = np.interp(at, full.fpr, full.tpr)
     drawn = np.interp(at, small.fpr, small.tpr)
     assert np.abs(np.log10(drawn / wanted)).max() < 0.05
+
+
+def test_curves_and_bins_say_their_values_to_a_pointer(scores):
+    table = scores(0.5, 0, n=4000)
+    full = roc_curve(table.score, table.is_member)
+    thinned = thin(full)
+    expected = [(rate, tpr_at_fpr(table.score, table.is_member, rate).value) for rate in READ_RATES]
+    assert readings(thinned) == expected
+    drawn = roc_chart([Curve("clid", thinned, 0.6, 0)], "t")
+    titles = [node.text for node in ET.fromstring(drawn).iter() if node.tag.endswith("title")]
+    assert titles == [
+        "clid, AUC 0.600",
+        *(f"clid: TPR {tpr:.3g} at FPR {rate:g}" for rate, tpr in expected),
+    ]
+    some = table.iloc[::40]
+    few = thin(roc_curve(some.score, some.is_member))
+    assert [rate for rate, _ in readings(few)] == [0.1, 0.5]
+
+    bins = histogram(table, None)
+    chart = ET.fromstring(charts.histogram_chart(bins, "t"))
+    titles = [node.text for node in chart.iter() if node.tag.endswith("title")]
+    assert len(titles) == np.count_nonzero(bins.members + bins.nonmembers)
+    assert titles[0] == (
+        f"score {bins.edges[0]:.3g} to {bins.edges[1]:.3g}: {100 * bins.members[0]:.2g} % of "
+        f"members, {100 * bins.nonmembers[0]:.2g} % of non-members"
+    )
 
 
 def test_a_histogram_holds_every_row(scores):

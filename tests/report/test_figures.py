@@ -60,7 +60,7 @@ def test_more_curves_than_one_can_tell_apart_are_counted(runs, monkeypatch):
     target = figures.targets_of(runs)[0]
     found = figures.roc_figure(target, figures.series_of(runs), "roc")
     assert "The 1 weakest attacks are left out" in found.caption
-    assert found.chart.count("polyline") == 2
+    assert found.chart.count("<polyline") == 2
 
 
 def test_a_trajectory_has_a_point_and_a_band_per_attack(runs):

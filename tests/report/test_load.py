@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -179,6 +181,13 @@ def test_processes_give_what_one_process_gives(tmp_path, write_run, monkeypatch)
     monkeypatch.setattr("mia_bench.report.load.MIN_RUNS_FOR_PROCESSES", 1)
     together = read_outputs([tmp_path])[0]
     assert [c.metrics for c in together] == [c.metrics for c in alone]
+
+
+@pytest.mark.long
+def test_reading_runs_loads_no_torch():
+    """Several processes read many runs, and torch takes each of them longer than its share."""
+    code = "import sys, mia_bench.report.build; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_blind_rows_are_checked_against_their_scores(tmp_path):

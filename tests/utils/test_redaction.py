@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.redaction import environment_secrets, redact
+from mia_bench.utils.redaction import environment_secrets, redact, secrets_read_once
 from mia_bench.utils.text import sanitise
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -29,3 +29,10 @@ def test_messages_are_blotted() -> None:
     assert redact(f"a {KEY} b") == "a *** b"
     assert KEY not in sanitise(f"x{KEY}")
     assert KEY not in str(MiaError(f"no access with {KEY}"))
+
+
+def test_a_long_document_looks_into_the_environment_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with secrets_read_once():
+        monkeypatch.delenv("WANDB_API_KEY")
+        assert redact(f"a {KEY} b") == "a *** b"
+    assert redact(f"a {KEY} b") == f"a {KEY} b"

@@ -13,14 +13,14 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from PIL import Image
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from mia_bench.attacks.base import Access, Calibration, Features, Floats
-from mia_bench.target import Batch, Target
+
+if TYPE_CHECKING:  # a plan names these measures, and what reads stored runs loads no torch
+    from torch import Tensor
+
+    from mia_bench.target import Batch, Target
 
 COVARIATES = ("log_png_bytes", "log_gradient_energy", "log_reconstruction_error")
 FLOOR = 1e-12  # squared units; the logarithm of a blank image's energy stays finite
@@ -68,6 +68,9 @@ def gradient_energy(z0: Tensor) -> Tensor:
 
 def png_bytes(image: Tensor) -> Tensor:
     """(B,) bytes of each image (3, H, W) in [-1, 1] as a lossless file of 8 bits a channel."""
+    import torch
+    from PIL import Image
+
     pixels = ((image.detach().cpu().float() + 1) * 127.5).round().clamp(0, 255).byte()
     sizes = []
     for picture in pixels.permute(0, 2, 3, 1).numpy():

@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mia_bench.audit.scores import COMBINED
+from mia_bench.display.charts import bin_readings
 from mia_bench.display.svg.axes import linear
 from mia_bench.display.svg.marks import Key
 from mia_bench.display.svg.plane import Plane
@@ -31,5 +32,6 @@ def score_chart(table: pd.DataFrame, names: tuple[str, str]) -> Markup:
         plane.bars(edges.tolist(), share.tolist(), i)
         for i, share in ((1, shares[1]), (0, shares[0]))
     ]
+    marks += bin_readings(plane, edges.tolist(), (shares[0], shares[1]), names)
     keys = [Key(name, i, "box") for i, name in enumerate(names)]
     return plane.draw("Scores of the two sets", marks, keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,14 @@ class Axis:
 
     def share(self, value: float) -> float:
         """0 at the lower end, 1 at the upper one; values outside are drawn at the edge."""
-        lo, hi, v = self.lo, self.hi, min(max(value, self.lo), self.hi)
-        if self.log:
-            lo, hi, v = math.log10(lo), math.log10(hi), math.log10(v)
-        return (v - lo) / (hi - lo)
+        lo, hi = self._ends
+        inside = min(max(value, self.lo), self.hi)
+        return ((math.log10(inside) if self.log else inside) - lo) / (hi - lo)
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        """The range as it is drawn: asked for at every point."""
+        return (math.log10(self.lo), math.log10(self.hi)) if self.log else (self.lo, self.hi)
 
 
 def linear(lo: float, hi: float, label: str) -> Axis:

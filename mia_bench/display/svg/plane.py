@@ -25,6 +25,7 @@ WIDTH, HEIGHT = 460, 320
 LEFT, RIGHT, TOP, BOTTOM = 60, 22, 30, 44
 LINE_PIXELS = 18
 TITLE_CHARACTERS = 60  # characters of a title that fit on one line
+READING_PIXELS = 6  # radius around a point of a curve where a pointer reads its value
 LABEL_GAP_PIXELS = 13  # between the baselines of two labels
 
 Point = tuple[float, float]
@@ -44,17 +45,19 @@ class Plane:
     def at(self, x: float, y: float) -> str:
         return f"{self._x(x):.1f},{self._y(y):.1f}"
 
-    def line(self, points: Sequence[Point], series: int) -> str:
-        return f'<polyline class="l {paint(series)}" points="{self._points(points)}"/>'
+    def line(self, points: Sequence[Point], series: int, title: str = "") -> str:
+        """A line; a pointer that rests on it reads `title`."""
+        drawn = f'<polyline class="l {paint(series)}" points="{self._points(points)}"'
+        return f"{drawn}>{title_mark(title)}</polyline>" if title else f"{drawn}/>"
 
-    def steps(self, points: Sequence[Point], series: int) -> str:
+    def steps(self, points: Sequence[Point], series: int, title: str = "") -> str:
         """A curve that keeps its height until the next point, as an ROC curve does."""
         corners: list[Point] = []
         for point in points:
             if corners:
                 corners.append((point[0], corners[-1][1]))
             corners.append(point)
-        return self.line(corners, series)
+        return self.line(corners, series, title)
 
     def band(self, low: Sequence[Point], high: Sequence[Point], series: int) -> str:
         outline = self._points([*low, *reversed(high)])
@@ -71,6 +74,20 @@ class Plane:
     def dot(self, x: float, y: float, series: int, title: str, shape: str = "circle") -> str:
         px, py = self._x(x), self._y(y)
         return f'<g class="p {paint(series)}">{title_mark(title)}{shape_mark(shape, px, py)}</g>'
+
+    def reading(self, x: float, y: float, series: int, title: str) -> str:
+        """A place on a curve where a pointer reads a value; nothing is seen before it is there."""
+        place = f'cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{READING_PIXELS}"'
+        look = f'fill="none" class="h {paint(series)}"'
+        return f"<circle {look} {place}>{title_mark(title)}</circle>"
+
+    def column(self, left: float, right: float, title: str) -> str:
+        """The full height between two values of x, where a pointer reads a value."""
+        x, bottom = self._x(left), self.height - BOTTOM
+        size = f'width="{self._x(right) - x:.1f}" height="{bottom - TOP}"'
+        return (
+            f'<rect fill="none" class="h" x="{x:.1f}" y="{TOP}" {size}>{title_mark(title)}</rect>'
+        )
 
     def end_labels(self, ends: Sequence[tuple[float, str, int]]) -> str:
         """Names right of the plot, each at the height (in data) where its line ends.

@@ -45,5 +45,5 @@ PLAIN = (
     ".g{stroke:#ddd;fill:none}.f{stroke:#888;fill:none}"
     ".r{stroke:#888;stroke-dasharray:2 3;fill:none}"
     ".l{fill:none;stroke-width:1.8}.w{stroke-width:1.4;fill:none}.a{fill-opacity:.22}"
-    ".b{fill-opacity:.1}.o{stroke-width:1.2}"
+    ".b{fill-opacity:.1}.o{stroke-width:1.2}.h{fill:none;pointer-events:all}"
 )
