@@ -56,7 +56,7 @@ def target(request: pytest.FixtureRequest, saved_dit: Callable[[str], Path]) -> 
 
 
 @pytest.fixture(scope="module")
-def asked(target: Target) -> dict[str, Answers]:
+def asked(target: Target) -> dict[str, Answers]:  # noqa: ARG001 - empty again with each target
     """Answers of this target by question: attacks that only score differently share them."""
     return {}
 
@@ -86,9 +86,7 @@ def row_of(batch: Batch, i: int) -> Batch:
 
 
 @torch.no_grad()
-def answers_of(
-    attack: Attack, target: Target, random_batch: Callable[..., Batch]
-) -> Answers:
+def answers_of(attack: Attack, target: Target, random_batch: Callable[..., Batch]) -> Answers:
     """Of a batch of two, one with an empty caption."""
     pixels = target.decode(torch.zeros(1, *target.latent_shape)).shape[-1]
     drawn = random_batch(2, 0, pixels)

@@ -121,12 +121,10 @@ def test_tests_stop_in_time_and_go_on_with_the_others(tmp_path, run_python):
         ([0, 3], ["pytest", "mia_bench.bench"], gpu_day.LEFT),
     ],
 )
-def test_the_benchmark_follows_when_tests_are_through(
-    tmp_path, monkeypatch, statuses, begun, ends
-):
+def test_the_benchmark_follows_when_tests_are_through(tmp_path, monkeypatch, statuses, begun, ends):
     calls, left = [], list(statuses)
 
-    def part(words, env, deadline):
+    def part(words, *_):
         calls.append(words[1])
         return left.pop(0)
 

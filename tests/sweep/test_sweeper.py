@@ -132,9 +132,7 @@ def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep_here, 
         (["attack=loss,mc", "data.sizes.target_member=9999"], "data has 1,433"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_runs(
-    sweep_here, tmp_path, arguments, message
-):
+def test_what_cannot_run_is_refused_before_anything_runs(sweep_here, tmp_path, arguments, message):
     done = sweep_here(tmp_path, *arguments)
     assert done.returncode == 1
     assert message in done.stderr

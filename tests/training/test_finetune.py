@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import signal
@@ -71,6 +72,16 @@ def same(a, b, exact=True) -> bool:
     return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
 
 
+@pytest.fixture(scope="module")
+def plain(random_target, tiny_unet, tmp_path_factory):
+    """Weights of the plain recipe, which nothing disturbed."""
+
+    def fresh(prediction_type):
+        return random_target(prediction_type, unet=copy.deepcopy(tiny_unet))
+
+    return train(fresh, tmp_path_factory.mktemp("plain"))[0]
+
+
 def test_training_lowers_the_loss_and_leaves_its_record(fresh_target, tmp_path):
     recipe = replace(RECIPE, steps=60, val_every=20)
     _, about = train(fresh_target, tmp_path, recipe)
@@ -99,7 +110,7 @@ def killed_at_step_5(monkeypatch, run) -> None:
             run()
 
 
-def test_sigterm_ends_a_fine_tune_with_a_status(fresh_target, tmp_path, monkeypatch):
+def test_sigterm_ends_a_fine_tune_with_a_status(fresh_target, plain, tmp_path, monkeypatch):
     """Lightning alone would end it with status 0, as if it were done."""
     step = FinetuneModule.training_step
 
@@ -113,9 +124,8 @@ def test_sigterm_ends_a_fine_tune_with_a_status(fresh_target, tmp_path, monkeypa
         with pytest.raises(SystemExit) as ended:
             train(fresh_target, tmp_path / "part")
     assert ended.value.code == 128 + signal.SIGTERM
-    whole, _ = train(fresh_target, tmp_path / "whole")
     resumed, _ = train(fresh_target, tmp_path / "part")
-    assert same(resumed, whole)
+    assert same(resumed, plain)
 
 
 TREATED = {
@@ -197,11 +207,10 @@ def test_two_kills_between_two_checkpoints_amid_a_step(fresh_target, tmp_path, m
     assert about_found["history"] == about["history"]
 
 
-def test_accumulation_gives_the_same_weights(fresh_target, tmp_path):
-    one, _ = train(fresh_target, tmp_path / "1")
+def test_accumulation_gives_the_same_weights(fresh_target, plain, tmp_path):
     two, _ = train(fresh_target, tmp_path / "2", replace(RECIPE, accumulate=2))
     # Sums of gradients are rounded differently; AdamW's first steps amplify that.
-    worst = max((one[k] - two[k]).abs().max().item() for k in one)
+    worst = max((plain[k] - two[k]).abs().max().item() for k in plain)
     assert worst < 1e-3
 
 
@@ -212,10 +221,9 @@ def test_scheduled_steps_are_saved_and_equal_shorter_runs(fresh_target, tmp_path
     assert same(load_file(path), short)
 
 
-def test_an_average_is_saved_when_asked_for(fresh_target, tmp_path):
-    raw, _ = train(fresh_target, tmp_path / "raw")
+def test_an_average_is_saved_when_asked_for(fresh_target, plain, tmp_path):
     averaged, _ = train(fresh_target, tmp_path / "ema", replace(RECIPE, ema_decay=0.9))
-    assert not same(raw, averaged)
+    assert not same(plain, averaged)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows(fresh_target, tmp_path):
@@ -255,9 +263,8 @@ def test_a_validation_loss_that_is_not_finite_is_an_error(fresh_target, tmp_path
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_a_damaged_checkpoint_is_said_and_training_begins_again(
-    fresh_target, tmp_path, monkeypatch, capsys, damage
+    fresh_target, plain, tmp_path, monkeypatch, capsys, damage
 ):
-    expected, _ = train(fresh_target, tmp_path / "whole")
     killed_at_step_5(monkeypatch, lambda: train(fresh_target, tmp_path / "killed"))
     checkpoint = tmp_path / "killed" / "last.ckpt"
     data = bytearray(checkpoint.read_bytes())
@@ -265,14 +272,13 @@ def test_a_damaged_checkpoint_is_said_and_training_begins_again(
     cut = {"truncated": len(data) // 2, "flipped": len(data), "empty": 0}[damage]
     checkpoint.write_bytes(data[:cut])
     found, _ = train(fresh_target, tmp_path / "killed")
-    assert same(found, expected)
+    assert same(found, plain)
     assert "is damaged" in capsys.readouterr().err
 
 
 def test_a_fused_optimizer_and_recomputed_activations_change_no_more_than_rounding(
-    fresh_target, tmp_path
+    fresh_target, plain, tmp_path
 ):
-    plain, _ = train(fresh_target, tmp_path / "plain")
     for name, change in (
         ("fused", {"optimizer": "adamw_fused"}),
         ("recomputed", {"gradient_checkpointing": True}),
@@ -381,12 +387,11 @@ def test_the_share_of_dropped_rows_is_recorded(fresh_target, tmp_path):
     assert not same(weights[0.7], plain)
 
 
-def test_rows_left_out_at_random_weigh_nothing_and_others_are_a_mean(fresh_target, tmp_path):
+def test_rows_left_out_at_random_weigh_nothing_and_others_are_a_mean(fresh_target, plain, tmp_path):
     """Two thirds of four rows: two or three, never an evaluation more, and other weights."""
     control = {"random_rows": RandomRows(dropped=2 / 3)}
     weights, about = train(fresh_target, tmp_path / "control", mitigations=control)
     again, _ = train(fresh_target, tmp_path / "again", mitigations=control)
-    plain, _ = train(fresh_target, tmp_path / "plain")
     assert 2 / 4 <= about["dropped_rows"]["share"] <= 3 / 4
     assert same(weights, again)
     assert not same(weights, plain)
