@@ -24,7 +24,14 @@ def finished(small, trained, tmp_path_factory):
     """One small run of four attacks; the outputs folder and its results by attack."""
     outputs = trained(tmp_path_factory.mktemp("run") / "outputs")
     results = execute(small(LIST, outputs=outputs)).results
+    for part in ("features", "reports"):  # before other tests add to them
+        shutil.copytree(outputs / part, at_first(outputs) / part)
     return outputs, {name: (metrics, folder) for name, metrics, folder in results}
+
+
+def at_first(outputs: Path) -> Path:
+    """What the run of four attacks alone left."""
+    return outputs.with_name("at_first")
 
 
 def artefacts(outputs: Path) -> dict[str, int]:
@@ -68,7 +75,7 @@ def test_clid_and_mc_share_queries_in_one_pass(finished):
     assert results["loss"][0]["nfe_forward"] == 1.0
     assert 12.0 <= results["clid"][0]["nfe_forward"] <= 15.0
     cost = {}
-    for manifest in outputs.glob("features/*/*/*/manifest.json"):
+    for manifest in at_first(outputs).glob("features/*/*/*/manifest.json"):
         entry = json.loads(manifest.read_text())
         cost.setdefault(manifest.parent.name.partition("-")[0], []).append(entry["cost"])
     assert set(cost) == {"clid", "loss", "mc"}
@@ -78,7 +85,7 @@ def test_clid_and_mc_share_queries_in_one_pass(finished):
 
 def test_the_verdict_on_the_controls_is_stored_as_it_is_shown(finished):
     outputs, results = finished
-    (stored,) = outputs.glob("reports/*/controls-*.json")
+    (stored,) = at_first(outputs).glob("reports/*/controls-*.json")
     told = json.loads(stored.read_text())
     controls = {name: metrics["controls"] for name, (metrics, _) in results.items()}
     expected = {f"{name} on the base": c["base"]["p_value"] for name, c in controls.items()}

@@ -100,28 +100,34 @@ def youden(rows: EvaluationRows) -> dict:
     return rows.percentile_interval(statistic).to_json()
 
 
-@pytest.fixture(scope="module")
-def added():
-    """One function and one entry."""
-    with pytest.MonkeyPatch.context() as patch:
-        footnote = "Youden J: largest TPR minus FPR"
-        metric = Metric(
-            *("Youden J", ("youden",), youden),
-            footnote=footnote,
-            shown=Shown.EVERYWHERE,
-            drop_rank=9,
-        )
-        patch.setitem(METRICS, "youden", metric)
-        yield metric
+YOUDEN = Metric(
+    *("Youden J", ("youden",), youden),
+    footnote="Youden J: largest TPR minus FPR",
+    shown=Shown.EVERYWHERE,
+    drop_rank=9,
+)
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """One function and one entry, for as long as a test takes."""
+    monkeypatch.setitem(METRICS, "youden", YOUDEN)
 
 
 @pytest.fixture(scope="module")
-def finished(added, small, trained, tmp_path_factory):
-    """A small run that was made with the metric: outputs, its metrics and its folder."""
+def stored_with_it(small, trained, tmp_path_factory):
     outputs = trained(tmp_path_factory.mktemp("youden") / "outputs")
-    [(_, metrics, folder)] = execute(small("attack=loss", outputs=outputs)).results
-    assert added.path[0] in metrics
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METRICS, "youden", YOUDEN)
+        [(_, metrics, folder)] = execute(small("attack=loss", outputs=outputs)).results
+    assert YOUDEN.path[0] in metrics
     return outputs, metrics, folder
+
+
+@pytest.fixture
+def finished(added, stored_with_it):  # noqa: ARG001 - the metric must be there to be shown
+    """A small run that was made with the metric: outputs, its metrics and its folder."""
+    return stored_with_it
 
 
 @pytest.mark.long
