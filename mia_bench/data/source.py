@@ -68,7 +68,8 @@ class Listing:
     """What a source offers: distinct items in name order, skips, and how many copies merged.
 
     `columns` are those of its tables, `label_column` the one that says who is a member.
-    `captionless` makes each picture that is skipped for want of a caption alone.
+    `captionless` makes each picture that is skipped for want of a caption alone. `rows_in_order`:
+    the order of names is that of the rows of its tables.
     """
 
     items: tuple[Item, ...]
@@ -77,6 +78,7 @@ class Listing:
     columns: tuple[str, ...] = field(default=(), compare=False)
     label_column: str = field(default="", compare=False)
     captionless: tuple[Callable[[], Item], ...] = field(default=(), compare=False, repr=False)
+    rows_in_order: bool = field(default=True, compare=False)
 
 
 class Source(Protocol):

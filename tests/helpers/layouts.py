@@ -299,6 +299,21 @@ SPLIT_FILES = (
         lambda: json.dumps(_told("role", "target_member", "target_nonmember")),
     ),
     SplitFile(
+        "lists.json",
+        "lists of names, `train` and `test`",
+        lambda: json.dumps(
+            {
+                word: [row["name"] for row in _told("w", 1, 0) if row["w"] == value]
+                for word, value in (("train", 1), ("test", 0))
+            }
+        ),
+    ),
+    SplitFile(
+        "names.json",
+        "the word of each name",
+        lambda: json.dumps({row["name"]: row["w"] for row in _told("w", "member", "nonmember")}),
+    ),
+    SplitFile(
         "stems.csv",
         "names without their ending",
         lambda: _separated(_told("is_member", "true", "false")).replace(".png", ""),

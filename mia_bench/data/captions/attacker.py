@@ -47,15 +47,23 @@ def from_file(path: Path, wanted: set[str], key: str = "data.captions=file:") ->
     """Captions by sample id from a table (csv, tsv, json, jsonl, parquet) with sample_id and
     caption (or text); `key` names the option in messages.
 
-    Raises MiaError when it cannot be read or a wanted row has none.
+    Raises MiaError when it cannot be read, or a row has none or several that differ.
     """
     captions: dict[str, str] = {}
+    twice = set()
     for row in read_table(path, key):
-        value = row.get("caption", row.get("text"))
+        sid = str(row.get("sample_id"))
         try:
-            captions[str(row.get("sample_id"))] = candidates(value)[0]
+            caption = candidates(row.get("caption", row.get("text")))[0]
         except ValueError:
             continue  # named below, where the row is needed
+        if captions.setdefault(sid, caption) != caption:
+            twice.add(sid)
+    if twice:
+        raise MiaError(
+            f"{key}{path} has several captions for {len(twice):,} rows, for example {min(twice)}, "
+            "and the attacker knows one of each: keep one row for each sample_id."
+        )
     missing = sorted(wanted - captions.keys())
     if missing:
         raise MiaError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from PIL import Image
 
 from mia_bench.data.readers.caption_fields import CaptionRule, NoCaptionError, candidates, choose
 from mia_bench.data.readers.image_file import read_picture
-from mia_bench.data.readers.membership import label_column
+from mia_bench.data.readers.membership import COLUMNS, joined, label_column, label_of
 from mia_bench.data.source import Item, Listing, Skip, listing, sample_id
 
 Load = Callable[[Path, int], Image.Image]
+Facts = Mapping[str, Sequence[Any]]
+"""What the rows about one picture say in the columns that may tell who is a member."""
 
 
 @dataclass
@@ -36,9 +39,13 @@ class Pairs:
     follow_links: bool = False
     columns: dict[str, None] = field(default_factory=dict)
     """Names of the columns of all tables."""
-    label_column: str = ""
-    captionless: list[Callable[[], Item]] = field(default_factory=list)
-    """Makes each picture that was skipped because it has no caption."""
+    facts: dict[str, list[Facts]] = field(default_factory=dict)
+    """By sample id, from all tables, archives and splits of the source."""
+    captionless_facts: list[Facts] = field(default_factory=list)
+    rows_in_order: bool = True
+    """Names rise with the rows of each table, and no two rows are one picture."""
+    captionless: list[Callable[[str], Item]] = field(default_factory=list)
+    """Makes each picture that was skipped because it has no caption, by the column of labels."""
 
     def add(
         self,
@@ -46,7 +53,7 @@ class Pairs:
         caption: Any,
         pool: str = "",
         load: Load = read_picture,
-        label: str = "",
+        facts: Facts | None = None,
     ) -> None:
         """The picture at `path` with whatever its annotation holds; nothing is decoded."""
         name = self.name(path)
@@ -55,7 +62,8 @@ class Pairs:
             data = self.inside(path).read_bytes()
         except NoCaptionError as error:
             self.skip(name, str(error), broken=True)
-            self.captionless.append(partial(self._read, path, name, load, pool, label))
+            self.captionless_facts.append(facts or {})
+            self.captionless.append(partial(self._read, path, name, load, pool, facts or {}))
             return None
         except ValueError as error:
             return self.skip(name, str(error), broken=True)
@@ -64,8 +72,7 @@ class Pairs:
         id_ = sample_id(self.source, data)
         text = choose(texts, self.rule, id_)
         raw = _raw(path, load)
-        item = Item(id_, text, name, partial(load, path), pool, label=label, raw=raw)
-        return self.items.append(item)
+        return self.keep(Item(id_, text, name, partial(load, path), pool, raw=raw), facts)
 
     def add_bytes(
         self,
@@ -74,7 +81,7 @@ class Pairs:
         caption: Any,
         load: Callable[[int], Image.Image],
         pool: str = "",
-        label: str = "",
+        facts: Facts | None = None,
         raw: Callable[[], bytes] | None = None,
     ) -> None:
         """A picture whose bytes are `data`, inside another file, and how it is read again."""
@@ -82,23 +89,25 @@ class Pairs:
         try:
             text = choose(candidates(caption), self.rule, id_)
         except NoCaptionError as error:
-            self.skip_captionless(name, error, id_, load, pool, label, raw)
+            self.skip_captionless(name, error, id_, load, pool, facts, raw)
         except ValueError as error:
             self.skip(name, str(error), broken=True)
         else:
-            self.items.append(Item(id_, text, name, load, pool, label=label, raw=raw))
+            self.keep(Item(id_, text, name, load, pool, raw=raw), facts)
+
+    def keep(self, item: Item, facts: Facts | None = None) -> None:
+        """A pair, with what its rows say of membership; `listing` makes a label of it."""
+        self.items.append(item)
+        if facts:
+            self.facts.setdefault(item.sample_id, []).append(facts)
 
     def skip(self, name: str, reason: str, *, broken: bool = False) -> None:
         self.skipped.append(Skip(name, reason, broken))
 
-    def choose_label(self, columns: Mapping[str, Sequence[Any]]) -> str:
-        """The column that says who is a member, of those with values; see `label_column`."""
-        self.columns.update(dict.fromkeys(columns))
-        if self.member is not None and self.member not in columns:
-            return ""  # of another table perhaps; in none: `listing` says so
-        column = label_column(columns, self.member)
-        self.label_column = self.label_column or column
-        return column
+    def facts_of(self, row: Mapping[str, Any]) -> Facts:
+        """The columns of a row that may say who is a member: the named one, or the usual ones."""
+        wanted = COLUMNS if self.member is None else (self.member,)
+        return {column: [row[column]] for column in wanted if column in row}
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if self.root in path.parents else str(path)
@@ -117,14 +126,28 @@ class Pairs:
 
     def listing(self) -> Listing:
         """Everything collected. Raises MiaError where no table has the column of `member`."""
-        if self.member is not None and not self.label_column:
-            label_column(dict.fromkeys(self.columns, ()), self.member)
+        column = self._label_column()
+        items = [
+            replace(item, label=_label(self.facts.get(item.sample_id, ()), column))
+            for item in self.items
+        ]
         return replace(
-            listing(self.items, self.skipped),
+            listing(items if column else self.items, self.skipped),
             columns=tuple(self.columns),
-            label_column=self.label_column,
-            captionless=tuple(self.captionless),
+            label_column=column,
+            captionless=tuple(partial(make, column) for make in self.captionless),
+            rows_in_order=self.rows_in_order,
         )
+
+    def _label_column(self) -> str:
+        """The column that says who is a member, of all tables together: members may be in one and
+        non-members in another."""
+        named: Iterable[str] = () if self.member is None else self.columns
+        values: dict[str, list[Any]] = {column: [] for column in named}
+        for facts in chain(chain.from_iterable(self.facts.values()), self.captionless_facts):
+            for column, some in facts.items():
+                values.setdefault(column, []).extend(some)
+        return label_column(values, self.member)
 
     def skip_captionless(
         self,
@@ -133,18 +156,32 @@ class Pairs:
         id_: str,
         load: Callable[[int], Image.Image],
         pool: str,
-        label: str,
+        facts: Facts | None,
         raw: Callable[[], bytes] | None = None,
     ) -> None:
         """Skip a picture that lacks nothing but a caption."""
         self.skip(name, str(error), broken=True)
-        self.captionless.append(partial(Item, id_, "", name, load, pool, None, label, raw))
+        self.captionless_facts.append(facts or {})
+        self.captionless.append(
+            partial(_captionless, Item(id_, "", name, load, pool, raw=raw), facts or {})
+        )
 
-    def _read(self, path: Path, name: str, load: Load, pool: str, label: str) -> Item:
+    def _read(
+        self, path: Path, name: str, load: Load, pool: str, facts: Facts, column: str
+    ) -> Item:
         """A picture without a caption. Raises ValueError or OSError where it cannot be read."""
         id_ = sample_id(self.source, self.inside(path).read_bytes())
-        raw = _raw(path, load)
-        return Item(id_, "", name, partial(load, path), pool, label=label, raw=raw)
+        item = Item(id_, "", name, partial(load, path), pool, raw=_raw(path, load))
+        return _captionless(item, facts, column)
+
+
+def _captionless(item: Item, facts: Facts, column: str) -> Item:
+    return replace(item, label=_label([facts], column))
+
+
+def _label(rows: Iterable[Facts], column: str) -> str:
+    """member, nonmember or validation as the rows of a picture say in `column`; see `joined`."""
+    return joined(label_of(value) or "" for facts in rows for value in facts.get(column, ()))
 
 
 def _raw(path: Path, load: Load) -> Callable[[], bytes] | None:

@@ -16,9 +16,11 @@ SPLIT = "split"
 COLUMNS = ("is_member", "member", SPLIT)
 """Columns that are looked for where none is named, the first of them first."""
 WORDS = {
-    **dict.fromkeys(("1", "true", "yes", "member", "members", "train", "training"), MEMBER),
-    **dict.fromkeys(("0", "false", "no", "nonmember", "non-member", "non_member"), NONMEMBER),
-    **dict.fromkeys(("nonmembers", "test", "testing"), NONMEMBER),
+    **dict.fromkeys(("1", "1.0", "true", "yes", "member", "members", "train", "training"), MEMBER),
+    **dict.fromkeys(("0", "0.0", "false", "no", "test", "testing"), NONMEMBER),
+    **dict.fromkeys(("nonmember", "non-member", "non_member"), NONMEMBER),
+    **dict.fromkeys(("nonmembers", "non-members"), NONMEMBER),
+    **dict.fromkeys(("heldout", "held-out", "held_out", "holdout"), NONMEMBER),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
 }
 MAX_EXAMPLES = 3

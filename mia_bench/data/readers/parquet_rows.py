@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 
 from mia_bench.data.readers.caption_fields import NoCaptionError, candidates, choose
-from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.collector import Facts, Pairs
 from mia_bench.data.readers.image_file import decode
-from mia_bench.data.readers.membership import COLUMNS, SPLIT, joined, label_of
+from mia_bench.data.readers.membership import COLUMNS, SPLIT
 from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Item, sample_id
 from mia_bench.utils.errors import MiaError
@@ -89,10 +89,11 @@ def add_table(
             " with data.source.image=... and data.source.caption=..."
         )
     names = _names(table, columns, stem)
-    labels = _labels(pairs, table, split)
+    facts = _facts(pairs, table, split)
+    pairs.rows_in_order &= names == sorted(names)
     texts: dict[str, list[str]] = {}
     first: dict[str, tuple[str, int]] = {}
-    told: dict[str, set[str]] = {}
+    classes = {c: _values(table, c) for c in present if _is_class(table, c)}
     for row, record in enumerate(table.select_columns([columns.image, *present])):
         name = names[row]
         if keep is not None and not keep(name):
@@ -100,10 +101,12 @@ def add_table(
         load, raw = _readers(table, row, columns.image)
         try:
             data = _bytes(record[columns.image])
-            captions = candidates(_several([record[column] for column in present]))
+            captions = candidates(
+                _several([classes[c][row] if c in classes else record[c] for c in present])
+            )
         except NoCaptionError as error:
             pairs.skip_captionless(
-                *(name, error, sample_id(pairs.source, data), load, pool, labels[row], raw)
+                *(name, error, sample_id(pairs.source, data), load, pool, facts[row], raw)
             )
             continue
         except ValueError as error:
@@ -111,26 +114,40 @@ def add_table(
             continue
         id_ = sample_id(pairs.source, data)
         texts.setdefault(id_, []).extend(captions)
+        pairs.rows_in_order &= id_ not in first
         first.setdefault(id_, (name, row))
-        told.setdefault(id_, set()).add(labels[row])
+        if facts[row]:
+            pairs.facts.setdefault(id_, []).append(facts[row])
     for id_, (name, row) in first.items():
         load, raw = _readers(table, row, columns.image)
         text = choose(texts[id_], pairs.rule, id_)
-        pairs.items.append(Item(id_, text, name, load, pool, label=joined(told[id_]), raw=raw))
+        pairs.keep(Item(id_, text, name, load, pool, raw=raw))
 
 
-def _labels(pairs: Pairs, table: Any, split: str) -> list[str]:
-    """member, nonmember or "" of each row."""
+def _facts(pairs: Pairs, table: Any, split: str) -> list[Facts]:
+    """What each row says in the columns of membership; the split is one where no column is."""
     wanted = COLUMNS if pairs.member is None else (pairs.member,)
-    values = {name: list(table[name]) for name in wanted if name in table.column_names}
-    features = getattr(table, "features", {})
-    for name in values:
-        if hasattr(features.get(name), "int2str"):  # the hub's class labels are numbers with names
-            values[name] = [None if v is None else features[name].int2str(v) for v in values[name]]
-    if split and not values:
-        return [label_of(split) or ""] * len(table)
-    column = pairs.choose_label(values) if values else ""
-    return [label_of(v) or "" for v in values[column]] if column else [""] * len(table)
+    values = {name: _values(table, name) for name in wanted if name in table.column_names}
+    if split and SPLIT in wanted and SPLIT not in values:
+        values[SPLIT] = [split] * len(table)
+        pairs.columns.setdefault(SPLIT)
+    return [{name: [column[row]] for name, column in values.items()} for row in range(len(table))]
+
+
+def _is_class(table: Any, name: str) -> bool:
+    return hasattr(getattr(table, "features", {}).get(name), "int2str")
+
+
+def _values(table: Any, name: str) -> list[Any]:
+    """A column; the hub's class labels, which are numbers with names, by their names."""
+    if not _is_class(table, name):
+        return list(table[name])
+    return [_class_name(table.features[name], value) for value in table[name]]
+
+
+def _class_name(feature: Any, value: Any) -> Any:
+    """None for what is no class: -1 is how the hub says that a label is kept back."""
+    return feature.int2str(value) if isinstance(value, int) and value >= 0 else None
 
 
 # --- data sets that `datasets` saved --------------------------------------------------------------
@@ -161,10 +178,7 @@ def add_saved(pairs: Pairs, folder: Path, captions: tuple[str, ...], pool: str =
             f"{str(error).strip().partition(chr(10))[0]}. Save it again, or remove it."
         ) from error
     splits = read if isinstance(read, datasets.DatasetDict) else {"": read}
-    named = any(set(COLUMNS) & set(table.column_names) for table in splits.values())
-    by_split = (
-        not named and pairs.member in (None, SPLIT) and pairs.choose_label({SPLIT: list(splits)})
-    )
+    pairs.rows_in_order &= list(splits) == sorted(splits)
     for split, table in splits.items():
         inside = "" if folder == pairs.root else pairs.name(folder)
         stem = "/".join(filter(None, (inside, split))) or folder.name
@@ -175,7 +189,7 @@ def add_saved(pairs: Pairs, folder: Path, captions: tuple[str, ...], pool: str =
             stem,
             str(folder),
             pool,
-            split=split if by_split else "",
+            split=split,
         )
 
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mia_bench.data.readers.collector import Pairs
+from mia_bench.data.readers.collector import Facts, Pairs
 from mia_bench.data.readers.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS
-from mia_bench.data.readers.membership import COLUMNS, joined, label_of
 from mia_bench.data.readers.parquet_rows import add_saved, saved_folders
 from mia_bench.data.readers.tables import read_lines
 from mia_bench.data.readers.tar_shards import samples
@@ -33,6 +32,7 @@ CAPTION_TABLES = tuple(f"captions.{kind}" for kind in ("json", "jsonl", "csv", "
 TABLES = (*METADATA, *CAPTION_TABLES)
 SIDECARS = (".txt", ".caption")
 """Endings of text files beside a picture, the first that is there."""
+COMPRESSED_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 @dataclass
@@ -40,7 +40,7 @@ class FolderTables:
     """What the tables of a folder say of each picture, by its path."""
 
     captions: dict[Path, list[Any]] = field(default_factory=dict)
-    values: dict[Path, dict[str, list[Any]]] = field(default_factory=dict)
+    facts: dict[Path, dict[str, list[Any]]] = field(default_factory=dict)
     """Values of the columns that may say who is a member."""
 
 
@@ -69,7 +69,6 @@ def _add_pictures(
     first = _read_tables(pairs, files, METADATA, columns, present)
     late = _read_tables(pairs, files, CAPTION_TABLES, columns, present)
     texts = _sidecars(files)
-    labels = _labels(pairs, (first, late))
     used = set()
     for path in files:
         if path not in first.captions and not is_picture(path) and path not in late.captions:
@@ -82,7 +81,7 @@ def _add_pictures(
             caption = _text_captions(text)
         else:
             caption = _flat(late.captions[path]) if path in late.captions else None
-        pairs.add(path, caption, pool, label=labels.get(path, ""))
+        pairs.add(path, caption, pool, facts=_together(first.facts, late.facts, path))
     for table in (first, late):
         for path in table.captions.keys() - present:
             pairs.add(path, table.captions[path], pool)  # says that it is missing, or where it is
@@ -97,6 +96,8 @@ def is_picture(path: Path) -> bool:
 
 
 def _no_picture(path: Path) -> str:
+    if path.name.lower().endswith(COMPRESSED_ARCHIVES):
+        return "a compressed archive: unpack it to .tar"
     if path.is_dir():
         return "a linked folder: data.source.follow_links=true enters it"
     return "not a picture"
@@ -179,8 +180,8 @@ def _read_tables(
                 place = stems[place]
             caption = next((row[c] for c in columns if row.get(c) is not None), None)
             read.captions.setdefault(place, []).append(caption)
-            for column in _label_columns(pairs, row):
-                read.values.setdefault(place, {}).setdefault(column, []).append(row[column])
+            for column, values in pairs.facts_of(row).items():
+                read.facts.setdefault(place, {}).setdefault(column, []).extend(values)
     return read
 
 
@@ -196,34 +197,35 @@ def _named_rows(pairs: Pairs, path: Path) -> Iterator[tuple[str, Mapping[str, An
             name = next((line.row[c] for c in FILE_NAMES if line.row.get(c)), None)
             if not isinstance(name, str) or "\0" in name:
                 pairs.skip(where, "no file_name", broken=True)
-            elif PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            elif (place := _inside(pairs, path.parent, name)) is None:
                 pairs.skip(where, "file_name leads out of the folder", broken=True)
             else:
-                yield name, line.row
+                yield place, line.row
     except ValueError as error:
         raise MiaError(f"{path} cannot be read: {error}. Repair or remove it.") from error
 
 
-def _label_columns(pairs: Pairs, row: Mapping[str, Any]) -> list[str]:
-    wanted = COLUMNS if pairs.member is None else (pairs.member,)
-    return [column for column in wanted if column in row]
+def _inside(pairs: Pairs, folder: Path, name: str) -> str | None:
+    """`name` relative to the `folder` of its table, None where it leads out of the root: whole
+    paths of this machine are taken, and backslashes where no file has one in its name."""
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")
+    path = PurePosixPath(name)
+    if path.is_absolute() and path.is_relative_to(pairs.root.absolute()):
+        path = PurePosixPath(os.path.relpath(path, folder.absolute()))
+        return None if ".." in path.parts else str(path)
+    return None if path.is_absolute() or ".." in path.parts else name
 
 
-def _labels(pairs: Pairs, tables: Sequence[FolderTables]) -> dict[Path, str]:
-    """member or nonmember by picture, where a column says so."""
-    columns: dict[str, list[Any]] = {}
-    for table in tables:
-        for values in table.values.values():
-            for column, some in values.items():
-                columns.setdefault(column, []).extend(some)
-    column = pairs.choose_label(columns)
-    if not column:
-        return {}
-    return {
-        path: joined(label_of(value) or "" for value in values.get(column, ()))
-        for table in tables
-        for path, values in table.values.items()
-    }
+def _together(
+    first: Mapping[Path, Facts], late: Mapping[Path, Facts], path: Path
+) -> dict[str, list[Any]]:
+    """What all tables say of the picture at `path`, in the columns of membership."""
+    both: dict[str, list[Any]] = {}
+    for facts in (first.get(path, {}), late.get(path, {})):
+        for column, values in facts.items():
+            both.setdefault(column, []).extend(values)
+    return both
 
 
 # --- archives -------------------------------------------------------------------------------------
@@ -238,13 +240,8 @@ def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) 
             found.append(sample)
     except ValueError as error:
         pairs.skip(pairs.name(path), str(error), broken=True)
-    values: dict[str, list[Any]] = {}
     for sample in found:
         pairs.columns.update(dict.fromkeys(map(str, sample.facts)))
-        for column in _label_columns(pairs, sample.facts):
-            values.setdefault(column, []).append(sample.facts[column])
-    column = pairs.choose_label(values) if values else ""
-    for sample in found:
         name = f"{pairs.name(path)}/{sample.name}"
         if sample.problem:
             pairs.skip(name, sample.problem, broken=True)
@@ -253,5 +250,5 @@ def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) 
         else:
             told = next((sample.facts[c] for c in columns if sample.facts.get(c)), None)
             lines = [line for line in text_lines(sample.caption or "") if line.strip()]
-            label = label_of(sample.facts.get(column)) or "" if column else ""
-            pairs.add_bytes(name, sample.data, lines or told, sample.load, pool, label, sample.raw)
+            facts = pairs.facts_of(sample.facts)
+            pairs.add_bytes(name, sample.data, lines or told, sample.load, pool, facts, sample.raw)

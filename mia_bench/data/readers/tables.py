@@ -14,10 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mia_bench.data.readers.text_file import decode_text, read_file, text_lines
+from mia_bench.data.readers.text_file import (
+    REPLACEMENT,
+    decode_text,
+    has_wide_mark,
+    read_file,
+    text_lines,
+)
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 NOT_UTF8 = "the line is not UTF-8"
+MAX_HEADER_CHARACTERS = 1 << 16
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,18 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 
 def csv_lines(data: bytes, delimiter: str) -> Iterator[Line]:
-    """The lines below a header; numbers are those of the file."""
+    """The lines below a header; numbers are those of the file.
+
+    Where the header has no `delimiter` but a semicolon or a tab, that one divides it.
+
+    Raises ValueError where the header names a column twice.
+    """
     text = decode_text(data, errors="replace")
+    header = text_lines(text[:MAX_HEADER_CHARACTERS])[0]
+    delimiter = next((mark for mark in (delimiter, ";", "\t") if mark in header), delimiter)
     # strict: a quote in the middle of a field is an error, and not left out without a word
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows.fieldnames = _header(rows)
     while True:
         try:
             row = next(rows)
@@ -69,18 +85,34 @@ def csv_lines(data: bytes, delimiter: str) -> Iterator[Line]:
             yield Line(
                 rows.line_num,
                 None,
-                f"{fields} fields where the header has {wanted}; quote what has commas in it",
+                f"{fields} fields where the header has {wanted}; quote what has "
+                f"{DELIMITERS.get(delimiter, delimiter)} in it",
             )
-        elif any("\ufffd" in value for value in row.values() if isinstance(value, str)):
+        elif any(REPLACEMENT in value for value in row.values() if isinstance(value, str)):
             yield Line(rows.line_num, None, NOT_UTF8)
         else:
             yield Line(rows.line_num, row)
 
 
+def _header(rows: csv.DictReader[str]) -> list[str]:
+    """Names of the columns, without the blanks around them.
+
+    Raises ValueError where one is there twice: one of the two would be lost.
+    """
+    try:
+        names = [name.strip() for name in rows.fieldnames or ()]
+    except csv.Error as error:
+        raise ValueError(f"its header is no CSV: {error}") from error
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"its header names the column {twice!r} twice; rename or remove one")
+    return names
+
+
 def _jsonl_lines(data: bytes) -> Iterator[Line]:
     # a file in UTF-8 is decoded line by line, so that one bad line costs no other
     lines: list[bytes | str] = list(data.split(b"\n"))
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if has_wide_mark(data):
         lines = list(text_lines(decode_text(data)))
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -93,7 +125,8 @@ def _jsonl_lines(data: bytes) -> Iterator[Line]:
         try:
             row = json.loads(text)
             if not isinstance(row, dict):
-                raise ValueError("not an object")
+                whole = "; a file that is one list is named .json" if isinstance(row, list) else ""
+                raise ValueError(f"not an object{whole}")
         except (ValueError, RecursionError) as error:
             yield Line(number, None, f"the line is no JSON: {error}")
         else:
@@ -110,6 +143,8 @@ def _json_lines(data: bytes) -> Iterator[Line]:
         content = content["rows"]
     elif isinstance(content, dict) and {"images", "annotations"} <= content.keys():
         content = _coco_rows(content)
+    elif isinstance(content, dict) and _by_column(content):
+        content = _transposed(content)
     elif isinstance(content, dict):
         content = [_entry(name, value) for name, value in content.items()]
     if not isinstance(content, list):
@@ -126,6 +161,22 @@ def _entry(name: str, value: Any) -> Any:
     captions = value if isinstance(value, list) else [value]
     texts = bool(captions) and all(isinstance(caption, str) for caption in captions)
     return {"file_name": name, "caption": value} if texts else None
+
+
+def _by_column(content: Mapping[str, Any]) -> bool:
+    """A table as pandas writes it: {"file_name": {"0": "a.png", ...}, "text": {"0": ...}}."""
+    columns = list(content.values())
+    return (
+        len(columns) > 1
+        and all(isinstance(column, dict) and column for column in columns)
+        and len({tuple(column) for column in columns}) == 1
+        and all(str(label).isdecimal() for label in columns[0])
+    )
+
+
+def _transposed(content: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    first = next(iter(content.values()))
+    return [{name: column[label] for name, column in content.items()} for label in first]
 
 
 def _coco_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,11 +16,13 @@ from typing import Any
 
 from PIL import Image
 
-from mia_bench.data.readers.image_file import EXTENSIONS, decode
+from mia_bench.data.readers.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS, decode
 from mia_bench.data.readers.text_file import decode_text
 
 MAX_FILE_BYTES = 256 << 20  # of one file in an archive; a picture or caption above it is no input
+PICTURE_SUFFIXES = EXTENSIONS | OPTIONAL_EXTENSIONS
 CAPTION_SUFFIXES = (".txt", ".caption")
+"""Endings of a caption, the first that is there."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ def _key(name: str) -> tuple[str, str]:
 def _take(
     sample: Sample, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, path: Path
 ) -> None:
-    wanted = suffix in EXTENSIONS or suffix in (*CAPTION_SUFFIXES, ".json")
+    wanted = suffix in PICTURE_SUFFIXES or suffix in (*CAPTION_SUFFIXES, ".json")
     if not wanted:
         return
     if member.size > MAX_FILE_BYTES:
@@ -79,7 +81,10 @@ def _take(
         return
     handle = archive.extractfile(member)
     data = b"" if handle is None else handle.read()
-    if suffix in EXTENSIONS:
+    if suffix in PICTURE_SUFFIXES:
+        if sample.load is not None:
+            sample.problem = f"several pictures of one name ({suffix} is the second)"
+            return
         sample.data = data
         sample.load = partial(_load, path, member.offset_data, member.size)
         sample.raw = partial(_raw, path, member.offset_data, member.size)
@@ -89,7 +94,7 @@ def _take(
         if suffix == ".json":
             read = json.loads(text)
             sample.facts = read if isinstance(read, dict) else {}
-        else:
+        elif suffix == CAPTION_SUFFIXES[0] or sample.caption is None:
             sample.caption = text
     except (ValueError, RecursionError) as error:
         sample.problem = f"its {suffix} cannot be read: {error}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from mia_bench.utils.errors import MiaError
 
 BYTE_ORDER_MARK = "\ufeff"
+REPLACEMENT = "\ufffd"
 ENCODINGS_BY_MARK = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -26,17 +27,33 @@ def decode_text(data: bytes, errors: str = "strict") -> str:
     """`data` as its byte-order mark says, or UTF-8 where there is none; without the mark.
 
     Args:
-        errors: of the codec: strict, or replace for U+FFFD where a byte has no meaning.
+        errors: of the codec: strict, or replace for U+FFFD where a byte has no meaning in a text,
+            as a zero has none.
 
     Raises:
         ValueError: it is not UTF-8, nor what its mark says.
     """
-    marks = (name for mark, name in ENCODINGS_BY_MARK if data.startswith(mark) and data != mark)
-    encoding = next(marks, "utf-8")
+    encoding = encoding_of(data)
     try:
-        return data.decode(encoding, errors)
+        text = data.decode(encoding, errors)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not {encoding.removesuffix('-sig').upper()}") from error
+    if "\0" not in text:
+        return text
+    if errors == "replace":
+        return text.replace("\0", REPLACEMENT)
+    raise ValueError("it is not UTF-8, but perhaps UTF-16 without its mark: it holds zero bytes")
+
+
+def encoding_of(data: bytes) -> str:
+    """The codec that the byte-order mark at the start of `data` names; UTF-8 without one."""
+    marks = (name for mark, name in ENCODINGS_BY_MARK if data.startswith(mark) and data != mark)
+    return next(marks, "utf-8")
+
+
+def has_wide_mark(data: bytes) -> bool:
+    """A byte-order mark of characters that take more than one byte, so that lines are not bytes."""
+    return any(data.startswith(mark) for mark, _ in ENCODINGS_BY_MARK[1:])
 
 
 def text_lines(text: str) -> list[str]:

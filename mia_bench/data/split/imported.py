@@ -153,7 +153,10 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
     published: dict[str, Role] = {}
     missing, changed, twice = [], [], []
     for row in rows:
-        item = find(row)
+        try:
+            item = find(row)
+        except MiaError as error:
+            raise MiaError(f"data.split={path}: {error}") from error
         if item is None:
             missing.append(_label(row))
             continue
@@ -169,20 +172,24 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
     ):
         if which:
             examples = ", ".join(repr(name) for name in which[:MAX_EXAMPLES])
+            nameless = which is missing and not any(map(_name, rows)) and rows
+            columns = f" Its columns: {', '.join(map(str, rows[0]))}." if nameless else ""
             raise MiaError(
                 f"data.split={path}: {len(which):,} of {len(rows):,} rows {what}, for example"
                 f" {examples}. Use the data the split was made for, or correct the table."
+                f"{columns}"
             )
     return published
 
 
 def _finder(listing: Listing) -> Any:
     by_id = {item.sample_id: item for item in listing.items}
-    by_name = {item.name: item for item in listing.items}
+    whole: dict[str, list[Item]] = defaultdict(list)
     short: dict[str, list[Item]] = defaultdict(list)
     stems: dict[str, list[Item]] = defaultdict(list)
     for item in listing.items:
         base = item.name.rpartition("/")[2]
+        whole[item.name].append(item)
         short[base].append(item)
         stems[base.rpartition(".")[0] or base].append(item)
 
@@ -190,15 +197,35 @@ def _finder(listing: Listing) -> Any:
         if row.get("sample_id"):
             return by_id.get(str(row["sample_id"]))
         name = _name(row)
-        base = name.rpartition("/")[2]
-        same = short.get(base) or stems.get(base, [])  # a name may lack its folder, and its ending
-        return by_name.get(name) or (same[0] if len(same) == 1 else None)
+        folders, _, base = name.rpartition("/")
+        # a name may lack its folder, and its ending; a folder that is there is the picture's own
+        same = whole.get(name) or [
+            item
+            for item in short.get(base) or stems.get(base, [])
+            if _one_place(folders, item.name.rpartition("/")[0])
+        ]
+        if len(same) > 1:
+            raise MiaError(
+                f"{name!r} is the name of {len(same):,} pictures of the data, for example "
+                f"{same[0].name} ({same[0].sample_id}) and {same[1].name} ({same[1].sample_id}): "
+                "name rows with their folders, or by sample_id."
+            )
+        return same[0] if same else None
 
     return find
 
 
+def _one_place(named: str, there: str) -> bool:
+    """Whether two folders may be the same: one is the end of the other."""
+    pair = [[part for part in path.split("/") if part not in ("", ".")] for path in (named, there)]
+    shorter, longer = sorted(pair, key=len)
+    return not shorter or longer[-len(shorter) :] == shorter
+
+
 def _name(row: Mapping[str, Any]) -> str:
-    return next((str(row[column]) for column in NAMES if row.get(column)), "")
+    """Of the first column of NAMES that has one; 0 is a name, and backslashes divide folders."""
+    names = (str(row[column]) for column in NAMES if row.get(column) not in (None, ""))
+    return next(names, "").strip().replace("\\", "/")
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -2,14 +2,15 @@
 
 A table (csv, tsv, json, jsonl, parquet) has a column `sample_id` or `name` (`file_name`, `image` or
 `filename` will do, and so will names without their ending) and a column `role` (one of the five),
-`is_member`, `member` or `split`, in the words of readers/membership.py. A list, .txt, holds one
-name a line: those are the members, and every other row of the data is none. An .npz holds positions
-of members and of non-members in the data, in the order of names, from 0, as the releases of attacks
-on DDPM do.
+`is_member`, `member` or `split`, in the words of readers/membership.py. A JSON file may also hold
+lists of names by such a word, or the word of each name. A list, .txt, holds one name a line: those
+are the members, and every other row of the data is none. An .npz holds positions of members and of
+non-members in the data, in the order of names, from 0, as the releases of attacks on DDPM do.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ def published_rows(path: Path, listing: Listing) -> list[dict[str, Any]]:
         return _positions(path, listing)
     if suffix == ".txt":
         return _members(path)
+    if suffix == ".json" and (rows := _json_rows(path)):
+        return rows
     return read_table(path)
 
 
@@ -81,18 +84,44 @@ def role_of(row: Mapping[str, Any], path: Path, label: str) -> Role:
     """
     role = row.get("role")
     try:
-        if role:
-            return Role(str(role))
+        named = Role(str(role)) if role else None
     except ValueError as error:
         raise MiaError(f"data.split={path}: {error}. Roles: {', '.join(Role)}.") from error
-    column = next((name for name in COLUMNS if name in row), None)
-    word = label_of(row[column]) if column is not None else None
-    if word:
-        return ROLE_OF_LABEL[word]
+    words = {name: label_of(row[name]) for name in COLUMNS if name in row}
+    told = {name: ROLE_OF_LABEL[word] for name, word in words.items() if word}
+    told |= {"role": named} if named in ROLE_OF_LABEL.values() and named else {}
+    if len(set(told.values())) > 1:
+        columns = ", ".join(f"{name}: {meant}" for name, meant in told.items())
+        raise MiaError(
+            f"data.split={path}: columns contradict each other about {label!r} ({columns}). Remove "
+            "the one that is not meant."
+        )
+    if named is not None:
+        return named
+    if told and None not in words.values():
+        return next(iter(told.values()))
     raise MiaError(
         f"data.split={path}: {label!r} has neither role ({', '.join(Role)}) nor is_member (1 or 0),"
         " member (member or nonmember) or split (train or test)."
     )
+
+
+def _json_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON file with lists of names by their word ({"train": [...], "test": [...]}), or
+    with the word of each name ({"a.png": 1}); none where it is a table."""
+    try:
+        content = json.loads(decode_text(read_file(path)))
+    except (ValueError, RecursionError):
+        return []  # the reader of tables says what is wrong
+    if not isinstance(content, dict) or not content:
+        return []
+    lists = {key: value for key, value in content.items() if isinstance(value, list)}
+    if len(lists) == len(content) and all(label_of(key) for key in lists):
+        return [{"name": str(n), "is_member": word} for word, ns in lists.items() for n in ns]
+    single = not any(isinstance(value, list | dict) for value in content.values())
+    if single and all(label_of(value) for value in content.values()):
+        return [{"name": name, "is_member": word} for name, word in content.items()]
+    return []
 
 
 def _members(path: Path) -> list[dict[str, Any]]:
@@ -121,6 +150,12 @@ def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
             f"data.split={path} has the arrays {', '.join(arrays) or 'none'}, and members or "
             f"nonmembers, or {', '.join(list(ROLE_OF_ARRAY)[:4])}, are needed."
         )
+    if not listing.rows_in_order:
+        raise MiaError(
+            f"data.split={path} counts positions, and the order of names in the data is not that of"
+            " the rows of its tables, so that positions say nothing certain: name the rows in a csv"
+            " (name, is_member)."
+        )
     lost = listing.duplicates + sum(skip.broken for skip in listing.skipped)
     if lost:
         raise MiaError(
@@ -148,6 +183,11 @@ def _inside(positions: Any, rows: int, where: str) -> Sequence[int]:
         values = np.flatnonzero(values)
     if not np.issubdtype(values.dtype, np.integer):
         raise MiaError(f"{where} holds {values.dtype}, and positions, from 0, are needed.")
+    if len(set(values.tolist())) < len(values):
+        raise MiaError(
+            f"{where} names a position twice: it holds no positions. (A mask, one value a row, is "
+            "an array of booleans.)"
+        )
     if len(values) and (values.min() < 0 or values.max() >= rows):
         raise MiaError(
             f"{where} reaches from {values.min():,} to {values.max():,}, and the data has {rows:,} "

@@ -9,6 +9,7 @@ import pytest
 from miniature import plain_table
 from splits import split_of
 
+from mia_bench.data.captions.attacker import from_file
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.utils.errors import MiaError
 
@@ -69,3 +70,12 @@ def test_a_file_that_lacks_rows_says_how_many(ids: list[str], folder_run, tmp_pa
 def test_a_choice_that_is_none(choice: str, folder_run, tmp_path: Path) -> None:
     with pytest.raises(MiaError, match=r"data\.captions=.*use own, null, file:<csv"):
         folder_run(f"data.captions='{choice}'", outputs=tmp_path)
+
+
+def test_several_captions_of_one_row_are_refused_where_they_differ(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("sample_id,caption\na,one\na,two\nb,three\n")
+    with pytest.raises(MiaError, match="several captions for 1 rows, for example a"):
+        from_file(path, {"a", "b"})
+    path.write_text("sample_id,caption\na,one\na,one\n")
+    assert from_file(path, {"a"}) == {"a": "one"}

@@ -62,3 +62,36 @@ def test_what_is_no_table_is_refused(name: str, data: bytes, tmp_path: Path) -> 
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ValueError, match=r"it holds neither|no parquet|a table ends in"):
         list(read_lines(tmp_path / name))
+
+
+def test_a_column_that_is_named_twice_is_refused_and_blanks_are_no_part_of_names() -> None:
+    with pytest.raises(ValueError, match="names the column 'text' twice"):
+        list(csv_lines(b"file_name,text,text\na.png,a cat,b\n", ","))
+    (line,) = csv_lines(b"file_name , text\na.png,a cat\n", ",")
+    assert line.row == {"file_name": "a.png", "text": "a cat"}
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_csv_of_spreadsheets_is_divided_by_what_its_header_has(mark: str) -> None:
+    lines = list(csv_lines(f"file_name{mark}text\na.png{mark}a cat, big\n".encode(), ","))
+    assert [line.row for line in lines] == [{"file_name": "a.png", "text": "a cat, big"}]
+    (bad,) = csv_lines(f"file_name{mark}text\na.png{mark}a{mark}b\n".encode(), ",")
+    assert f"quote what has {'semicolons' if mark == ';' else 'tabs'} in it" in bad.problem
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "index"])
+def test_json_as_pandas_writes_it(orient: str, tmp_path: Path) -> None:
+    path = tmp_path / "metadata.json"
+    pd.DataFrame(ROWS).to_json(path, orient=orient)
+    assert [dict(line.row or {}) for line in read_lines(path)] == ROWS
+    named = path.rename(tmp_path / "metadata.jsonl")
+    if orient == "records":
+        (line,) = read_lines(named)
+        assert "named .json" in line.problem
+
+
+def test_lines_of_wide_characters_are_read_by_their_mark(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.jsonl"
+    for codec in ("utf-16-le", "utf-32-be"):
+        path.write_bytes(("\ufeff" + "\n".join(map(json.dumps, ROWS))).encode(codec))
+        assert [dict(line.row or {}) for line in read_lines(path)] == ROWS

@@ -56,3 +56,17 @@ def test_what_came_before_a_break_is_kept(tmp_path: Path) -> None:
         read.extend(sample.name for sample in samples(path))
     path_iterator = samples(path)
     assert next(path_iterator).name == "0"
+
+
+def test_a_second_picture_of_one_name_is_a_problem_and_not_taken_instead(tmp_path: Path) -> None:
+    files = {"0.png": encode(picture(0)), "0.jpg": encode(picture(1), "JPEG"), "0.txt": b"a"}
+    (sample,) = samples(shard(tmp_path / "0.tar", files))
+    assert sample.problem == "several pictures of one name (.jpg is the second)"
+
+
+def test_txt_comes_before_caption_in_any_order_and_heic_is_a_picture(tmp_path: Path) -> None:
+    image = encode(picture(0))
+    files = {"0.heic": image, "0.txt": b"first", "0.caption": b"second"}
+    for order in (files, dict(reversed(files.items()))):
+        (sample,) = samples(shard(tmp_path / "0.tar", order))
+        assert (sample.caption, sample.data) == ("first", image)

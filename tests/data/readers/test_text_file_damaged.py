@@ -190,3 +190,15 @@ def test_a_picture_of_one_pixel_is_named_and_counted(folder_run, tmp_path: Path)
         "line.png": "unreadable: 1x50 px is no picture (at least 2 px a side)",
     }
     assert "70 of 72 pairs can be used" in split.summary()
+
+
+def test_wide_characters_without_their_mark_are_no_caption(tmp_path: Path) -> None:
+    """Their zero bytes would become blanks: "a   c a t"."""
+    with pytest.raises(ValueError, match="UTF-16 without its mark"):
+        decode_text("a cat".encode("utf-16-le"))
+    folder(tmp_path, 2)
+    write(tmp_path / "0.txt", "a cat".encode("utf-16-le"))
+    write(tmp_path / "1.txt", "a dog")
+    made = ImageFolder(str(tmp_path)).items()
+    assert [item.caption for item in made.items] == ["a dog"]
+    assert [(skip.name, skip.broken) for skip in made.skipped] == [("0.png", True)]

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from corpus import encode, picture
 from miniature import write
+from PIL import Image
 from splits import split_of
 
+from mia_bench.data.source import Item, Listing
+from mia_bench.data.split.imported import _match
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.utils.errors import MiaError
@@ -120,3 +123,31 @@ def test_near_duplicates_on_both_sides_are_cut_and_counted(imported: Import, tmp
     assert "1 near-duplicate groups stand on both sides" in split.note
     assert by_name["p000.png"].group != by_name["p010.png"].group
     assert by_name["p010.png"].role is Role.TARGET_NONMEMBER
+
+
+def matched(names: list[str], *rows: dict[str, Any]) -> list[str]:
+    """The ids of the rows, in data with pictures of these names; ids are positions."""
+    items = tuple(Item(str(i), "a", name, Image.new) for i, name in enumerate(names))
+    table = [{"is_member": 1, **row} for row in rows]
+    return list(_match(table, Listing(items), Path("s.csv")))
+
+
+def test_a_name_of_several_pictures_is_refused() -> None:
+    for names in (["a/0.png", "b/0.png"], ["0.png", "0.png"]):
+        with pytest.raises(MiaError, match=r"'0\.png' is the name of 2 pictures"):
+            matched(names, {"name": "0.png"})
+    assert matched(["a/0.png", "b/0.png"], {"name": "b/0.png"}, {"name": "a\\0.png"}) == ["1", "0"]
+
+
+def test_a_folder_in_a_name_is_the_pictures_own() -> None:
+    with pytest.raises(MiaError, match="are not in the data"):
+        matched(["train/0.png"], {"name": "test/0.png"})
+    assert matched(["train/0.png"], {"name": "/data/x/train/0.png"}) == ["0"]
+    assert matched(["x/train/0.png"], {"name": "train/0"}) == ["0"]
+    assert matched(["7.png"], {"name": 7}) == ["0"]
+    assert matched(["0.png"], {"file_name": 0}) == ["0"]
+
+
+def test_a_table_without_names_lists_its_columns() -> None:
+    with pytest.raises(MiaError, match="Its columns: is_member, Unnamed"):
+        matched(["0.png"], {"Unnamed": "0.png"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ def test_positions_are_members_and_non_members(tmp_path: Path) -> None:
     [
         ({"members": [7]}, "reaches from 7 to 7, and the data has 4 rows"),
         ({"members": [0.5]}, "holds float64"),
+        ({"members": [1, 0, 1, 1]}, "names a position twice"),
         ({"other": [1]}, "has the arrays other"),
     ],
 )
@@ -63,3 +66,45 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("name,is_member\na.png,1\nb.png,1,x\n")
     with pytest.raises(MiaError, match="line 3: 3 fields where the header has 2"):
         read_table(tmp_path / "split.csv")
+
+
+def test_positions_in_tables_of_another_order_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "split.npz", members=[0], nonmembers=[1])
+    other = replace(listing(4), rows_in_order=False)
+    with pytest.raises(MiaError, match="the order of names in the data is not that of"):
+        published_rows(tmp_path / "split.npz", other)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"train": ["a.png"], "test": ["b.png"]},
+        {"members": ["a.png"], "nonmembers": ["b.png"]},
+        {"a.png": 1, "b.png": 0},
+        {"a.png": "member", "b.png": "nonmember"},
+        {"a.png": True, "b.png": False},
+        {"a.png": {"is_member": 1}, "b.png": {"is_member": 0}},
+        [{"name": "a.png", "split": "train"}, {"name": "b.png", "split": "holdout"}],
+    ],
+)
+def test_every_form_of_json_names_members_and_others(content: object, tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(content))
+    rows = published_rows(path, listing(0))
+    roles = [role_of(row, path, "a") for row in rows]
+    assert [row.get("name") or row.get("file_name") for row in rows] == ["a.png", "b.png"]
+    assert roles == [Role.TARGET_MEMBER, Role.TARGET_NONMEMBER]
+
+
+def test_columns_that_contradict_each_other_are_refused() -> None:
+    for row in (
+        {"is_member": 1, "split": "test"},
+        {"role": "target_nonmember", "is_member": "1"},
+        {"member": "yes", "split": "val"},
+    ):
+        with pytest.raises(MiaError, match="columns contradict each other about 'a'"):
+            role_of(row, Path("split.csv"), "a")
+    agreeing = {"role": "target_member", "is_member": 1.0, "split": ""}
+    assert role_of(agreeing, Path("split.csv"), "a") is Role.TARGET_MEMBER
+    shadow = {"role": "shadow_member", "is_member": 1}
+    assert role_of(shadow, Path("split.csv"), "a") is Role.SHADOW_MEMBER
