@@ -9,8 +9,10 @@ are compared on the images they share, each with the first one, on the same boot
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mia_bench.data.readers.text_file import decode_text, encoding_of, text_lines
 from mia_bench.evaluation.score_table import TableMetrics, score_table_metrics
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, FPRS, Draws
 from mia_bench.metrics.registry import entry
@@ -41,6 +44,7 @@ RESAMPLED_ROWS = 200_000_000  # rows times resamples of a large file: half a min
 MIN_RESAMPLES, RESAMPLES = 100, 2000
 NEEDED = ("sample_id", "is_member", "score")
 TIED_SHARE = 0.1  # share of the allowed false positives that ties may cost without a word
+THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"
 TRUE = ("true", "1", "1.0", "yes", "member", "members", "train", "in")
 FALSE = (
     "false",
@@ -83,13 +87,14 @@ def read_scores(path: Path, negate: bool = False) -> pd.DataFrame:
     ids = raw[column["sample_id"]]
     if ids.isna().any():
         raise MiaError(f"{path}: {int(ids.isna().sum())} rows have no sample id.")
-    table = pd.DataFrame({"sample_id": ids.astype(str)})
+    # blanks around an id are no part of it: " a" among the calibration rows is "a"
+    table = pd.DataFrame({"sample_id": ids.astype(str).str.strip()})
     table["is_member"] = _truth(raw[column["is_member"]], column["is_member"], path)
     table["score"] = _numbers(raw[column["score"]], path) * (-1 if negate else 1)
     table["group"] = table["sample_id"]
     if column["group"]:  # a row without one is a group of its own
         group = raw[column["group"]]
-        table["group"] = group.astype(str).where(group.notna(), table["sample_id"])
+        table["group"] = group.astype(str).str.strip().where(group.notna(), table["sample_id"])
     calibration = column["calibration"]
     table["calibration"] = _truth(raw[calibration], calibration, path) if calibration else False
     return table
@@ -104,24 +109,60 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         if kind not in (".parquet", ".json"):
             # as text: ids like 007 are names, and "nan" must not pass for a missing score
-            separator = separator_of(path)
-            return pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, na_values=[""]
-            )
+            return _read_text(path)
         if kind == ".parquet":
-            return pd.read_parquet(path)
-        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+            table = pd.read_parquet(path)
+            named = [name for name in table.index.names if name is not None]
+            return table.reset_index() if named else table
+        return pd.DataFrame(json.loads(decode_text(path.read_bytes())))
     except Exception as error:  # parsers of four formats raise what they like
         raise MiaError(f"cannot read {path}: {error}") from error
 
 
-def separator_of(path: Path) -> str:
+def _read_text(path: Path) -> pd.DataFrame:
+    """A table of text, every field as it is written.
+
+    Raises ValueError for a header that names a column twice, and for rows with more fields than
+    the header, of which pandas would take the first for an index, and every other one column
+    further left.
+    """
+    header, encoding = _header(path)
+    separator = _separator(header)
+    names = next(csv.reader([header], delimiter=separator), [])
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise ValueError(f"its header names the column {twice[0]!r} twice; rename or remove one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(
+                path,
+                sep=separator,
+                encoding=encoding,
+                dtype=str,
+                keep_default_na=False,
+                na_values=[""],
+                index_col=False,
+            )
+        except pd.errors.ParserWarning as error:
+            raise ValueError(
+                f"its rows have more fields than the {len(names)} of its header; quote what has a "
+                f"{separator!r} in it, or name every column"
+            ) from error
+
+
+def _header(path: Path) -> tuple[str, str]:
+    """(the first line, the encoding)."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        start = file.read(MAX_HEADER_BYTES)
+    return text_lines(decode_text(start, errors="replace"))[0], encoding_of(start)
+
+
+def _separator(header: str) -> str:
     """The one of SEPARATORS that divides the first line into most names that NAMES knows.
 
     A comma where none divides it into any.
     """
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        header = file.readline(MAX_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     known = {name for names in NAMES.values() for name in names}
 
     def fitting(separator: str) -> int:
@@ -152,6 +193,7 @@ def _truth(values: pd.Series[Any], name: Any, path: Path) -> pd.Series[Any]:
 def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     if numbers.isna().any() and pd.api.types.is_string_dtype(values):  # 0,5 of many languages
+        _refuse_thousands(values, path)
         points = values.str.replace(",", ".", regex=False).where(
             values.str.count(",").eq(1), values
         )
@@ -164,6 +206,19 @@ def _numbers(values: pd.Series[Any], path: Path) -> pd.Series[Any]:
             f"{values.iloc[first]!r} in row {first}. Find out why: no row is dropped silently."
         )
     return numbers
+
+
+def _refuse_thousands(values: pd.Series[Any], path: Path) -> None:
+    """Raise MiaError where every comma may divide thousands as well as a number from its decimals:
+    1,234 is read as either."""
+    text = values.astype(str).str.strip()
+    with_comma = text[text.str.contains(",", regex=False)]
+    if len(with_comma) and with_comma.str.fullmatch(THOUSANDS).all():
+        raise MiaError(
+            f"{path}: scores such as {with_comma.iloc[0]!r} are a thousand and more, or a number "
+            "and its decimals: write them without commas that divide thousands, and decimals "
+            "behind a point."
+        )
 
 
 def resamples_of(rows: int, resamples: int | None) -> int:
