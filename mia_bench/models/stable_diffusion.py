@@ -17,7 +17,7 @@ from mia_bench.models.identity import network
 from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key
 from mia_bench.models.readers.clip_stack import ClipStack
 from mia_bench.models.readers.guidance import PIPELINE_GUIDANCE
-from mia_bench.models.readers.parts import Parts, unet_folder
+from mia_bench.models.readers.parts import Parts, check_beside, unet_folder
 from mia_bench.models.readers.single_file import check_file, config_folder, is_single_file
 from mia_bench.models.readers.unet_pipeline import (
     DEFAULT_LATENT_SCALE,
@@ -182,6 +182,8 @@ class StableDiffusion:
         pipeline.check_parts()
         self._check_resolution(pipeline)
         parts.check_variant(pipeline.networks, self.path)
+        if self.unet is not None:
+            check_beside(Path(self.unet).expanduser(), parts, pipeline.networks, self.path)
 
     def base_hash(self) -> str:
         """Content of the networks, the adapters on them, and whatever in the configurations, the
@@ -240,7 +242,7 @@ class StableDiffusion:
         """The words of model.embeddings, in its order."""
         if self.embeddings is None:
             return []
-        return [word for word, _ in self._clip_stack(self.pipeline).words()]
+        return self._clip_stack(self.pipeline).learned()
 
     def unet_bytes(self) -> int:
         """Size of the U-Net's weights on disk."""

@@ -10,12 +10,15 @@ from mia_bench.models.dit.family import TransformerFamily
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.identity import IRRELEVANT
 from mia_bench.models.readers.parts import require_variant
-from mia_bench.models.readers.pipeline_kinds import check_classes
+from mia_bench.models.readers.pipeline_kinds import architectures, check_classes, check_named_class
 from mia_bench.models.readers.refusals import refuse_eight_bits
 from mia_bench.models.schedule import BETA_SCHEDULERS, read_schedule
 from mia_bench.models.weight_files import contents, read_config, weights
 from mia_bench.utils.errors import MiaError
 
+OLDER_NAMES = {  # class -> what diffusers called it before, and the norm_type that tells it apart
+    "PixArtTransformer2DModel": ("Transformer2DModel", "ada_norm_single"),
+}
 SHARED = "_shared"  # in model_index.json: part -> the package's model that holds it
 
 
@@ -105,8 +108,13 @@ class TransformerDirectory:
                     f"{part} and its tokenizer from the model it was fine-tuned from."
                 )
         scheduler = (EULER, *SOLVERS) if family.flow else BETA_SCHEDULERS
-        classes = {"transformer": (family.transformer,), "vae": (family.vae,)}
+        transformers = (family.transformer, *self._older_name())
+        classes = {"transformer": transformers, "vae": (family.vae,)}
         check_classes(index, {**classes, "scheduler": scheduler}, self.path)
+        for part, names in classes.items():
+            check_named_class(part, [self.config(part).get("_class_name")], names, self.path)
+        for part in family.encoders:
+            self._check_encoder(part)
         files = (self.weights(part)[0] for part in self.networks)
         places = [self.place(part) for part in self.networks]
         require_variant(self.variant, files, places, self.path)
@@ -117,6 +125,25 @@ class TransformerDirectory:
             check_flow(self.scheduler(), family, self.path)
         else:
             self.betas()
+
+    def _older_name(self) -> tuple[str, ...]:
+        """What diffusers called the class of this network when one class held several."""
+        older, norm_type = OLDER_NAMES.get(self.family.transformer, ("", ""))
+        return (older,) if self.config("transformer").get("norm_type") == norm_type else ()
+
+    def _check_encoder(self, part: str) -> None:
+        """The encoder's own config.json is of the kind of model that model_index.json names: of
+        one kind, the classes have the same layers, and exact loading tells them apart.
+
+        Raises MiaError for another kind.
+        """
+        kind = _model_type([*(self.index().get(part) or ()), None, None][1])
+        if kind is None:
+            return  # no class of transformers: refused where it is loaded
+        config = self.config(part)
+        check_named_class(part, [config.get("model_type")], (kind,), self.path)
+        for name in architectures(config):
+            check_named_class(part, [_model_type(name) or name], (kind,), self.path)
 
     def _check_guidance(self, guidance: float | None) -> None:
         distilled = bool(self.config("transformer").get("guidance_embeds"))
@@ -149,3 +176,12 @@ class TransformerDirectory:
             raise MiaError(f"model.resolution={resolution} must be a multiple of {multiple}.")
         side = resolution // units.shrink
         return units.channels, side, side
+
+
+def _model_type(name: Any) -> str | None:
+    """The kind of model ("t5", "qwen3") that a class of transformers is of; None for no class."""
+    import transformers
+
+    kind = getattr(transformers, str(name), None)
+    found = getattr(getattr(kind, "config_class", None), "model_type", None)
+    return found if isinstance(found, str) else None

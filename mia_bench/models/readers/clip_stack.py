@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.models.readers.chosen_loras import Scales, read_chosen
-from mia_bench.models.readers.textual_inversion import embedding_files, read_word, teach
+from mia_bench.models.readers.textual_inversion import embedding_files, nested, read_word, teach
 from mia_bench.models.readers.unet_pipeline import UnetPipeline
 from mia_bench.models.weight_files import contents
 
@@ -50,12 +50,19 @@ class ClipStack:
         words = [read_word(file, encoders) for file in embedding_files(self.embeddings)]
         return encoder, teach(encoder, parts.tokenizer(part), part, words)
 
+    def learned(self) -> list[str]:
+        """The words of the files, in their order."""
+        files, encoders = embedding_files(self.embeddings), self.pipeline.encoders
+        return [read_word(file, encoders).word for file in files]
+
     def words(self) -> list[list[str]]:
         """[word, hash of its file]: names may be those of the files."""
         if self.embeddings is None:
             return []
         files, encoders = embedding_files(self.embeddings), self.pipeline.encoders
-        return [[read_word(file, encoders).word, contents([file])] for file in files]
+        words = [[read_word(file, encoders).word, contents([file])] for file in files]
+        # before, one inside another was found first, and its vectors stood for a part of the other
+        return [*words, ["longest first"]] if nested(word for word, _ in words) else words
 
     def _encoders(self, dtype: torch.dtype) -> list[tuple[Any, Any]]:
         return [self.encoder(part, dtype) for part in self.pipeline.encoders]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.models.readers.single_file import input_channels, load_part, load_tokenizer
-from mia_bench.models.weight_files import load, read_config, weights
-from mia_bench.utils.errors import MiaError
+from mia_bench.models.weight_files import contents, load, read_config, weights
+from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.text import nearest
 
 if TYPE_CHECKING:
@@ -138,3 +138,33 @@ def unet_folder(folder: Path) -> Path:
         f"model.unet={folder} is no folder of a U-Net (config.json beside "
         f"diffusion_pytorch_model.safetensors), and has none named unet inside: {there}."
     )
+
+
+def check_beside(folder: Path, parts: Parts, networks: Iterable[str], path: str) -> None:
+    """Networks that lie beside the U-Net of model.unet are the model's own.
+
+    Where a text encoder was trained with the U-Net, the two were saved together, and the U-Net with
+    the model's own text encoder is another model than was trained.
+
+    Args:
+        folder: as model.unet names it; the folder of the U-Net itself means the U-Net alone.
+        path: of the model, as the user named it.
+
+    Raises:
+        MiaError: another network, which would not be read.
+    """
+    if parts.unet == folder:
+        return
+    for part in networks:
+        if part == "unet" or not (folder / part / "config.json").is_file():
+            continue
+        try:
+            same = contents(weights(folder, part)) == contents(parts.weights(part))
+        except Missing:  # in another format than is read
+            same = False
+        if not same:
+            raise MiaError(
+                f"model.unet={folder} holds a {part} too, which is not that of {path} and would "
+                f"not be read. Give model.unet={folder / 'unet'} where the U-Net alone is meant; "
+                f"else put unet and {part} into a copy of {path}, and name that by model.path."
+            )

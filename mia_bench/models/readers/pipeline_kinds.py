@@ -33,6 +33,7 @@ CLASSES: dict[str, tuple[str, ...]] = {  # of each part, by model_index.json or 
     "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "scheduler": BETA_SCHEDULERS,
 }
+TEXT_MODEL_TYPES = ("clip_text_model", "clip")  # the second: a whole CLIP, whose half is read
 ASKED_WITH_MORE = {  # options of a U-Net that takes more than text_time's sizes and pooled text
     "class_embed_type": "a class embedding",
     "num_class_embeds": "a class or a noise level",
@@ -91,20 +92,51 @@ def check_part_configs(configs: Mapping[str, Mapping[str, Any]], path: str) -> N
     """Whether each part's own config.json is of the class and the precision that is built here.
 
     Raises:
-        MiaError: another class, or quantised weights.
+        MiaError: another class, by whichever of its fields names one, or quantised weights.
     """
     for part, config in configs.items():
-        found, classes = config.get("_class_name"), CLASSES[part]
-        if found is not None and found not in classes:
-            raise MiaError(
-                f"the {part} of {path} is a {found} (its config.json), and a {classes[0]} is read "
-                f"there. Put the {part} of the model it was made from in its place."
-            )
+        check_named_class(part, [config.get("_class_name")], CLASSES[part], path)
+        check_named_class(part, architectures(config), CLASSES[part], path)
+        if part.startswith("text_encoder"):
+            check_named_class(part, [config.get("model_type")], TEXT_MODEL_TYPES, path)
         if config.get("quantization_config"):
             raise MiaError(
                 f"the {part} of {path} is quantised (quantization_config in its config.json): a "
                 "quantised network is another one than was trained, and is not read. Use its "
                 "float16, bfloat16 or float32 files."
+            )
+
+
+def check_tokenizer_configs(configs: Mapping[str, Mapping[str, Any]], path: str) -> None:
+    """Whether each tokenizer_config.json is of CLIP's tokenizer. Raises MiaError otherwise."""
+    for part, config in configs.items():
+        named, classes = config.get("tokenizer_class"), CLASSES[part]
+        check_named_class(part, [named], classes, path, "tokenizer_config.json")
+
+
+def architectures(config: Mapping[str, Any]) -> list[Any]:
+    """The classes that a text encoder's config.json says it was saved from."""
+    named = config.get("architectures") or []
+    return named if isinstance(named, list) else [named]
+
+
+def check_named_class(
+    part: str,
+    named: Sequence[Any],
+    classes: Sequence[str],
+    path: str,
+    file: str = "config.json",
+) -> None:
+    """Whether what a part's own configuration names, if anything, is one of `classes`.
+
+    Raises MiaError for another network or tokenizer, which would be read as if it were the first
+    of them.
+    """
+    for name in named:
+        if name is not None and name not in classes:
+            raise MiaError(
+                f"the {part} of {path} is a {name} (its {file}), and a {classes[0]} is read "
+                f"there. Put the {part} of the model it was made from in its place."
             )
 
 

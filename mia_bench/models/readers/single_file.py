@@ -295,5 +295,11 @@ def _tokenizer(folder: Path, files: tuple[tuple[str, str], ...]) -> Any:
     return load(CLIPTokenizer, VOCABULARY, **chosen)
 
 
+def vocabulary(folder: Path) -> Path:
+    """The folder with a tokenizer's words: its own, or CLIP's where it has settings alone."""
+    own = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    return folder if own else VOCABULARY
+
+
 def _has(names: Mapping[str, Any], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in names)

@@ -13,7 +13,8 @@ it is embedded as before.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,13 @@ class TaughtTokenizer:
 
     def expanded(self, caption: str) -> str:
         """The caption with every learned word followed by the names of its further vectors."""
-        for word, names in self.expansions.items():
-            caption = caption.replace(word, names)
-        return caption
+        # the longest first: of <toy> and <toy>2, a caption with the second holds no <toy>
+        words = sorted(self.expansions, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, words))
+        return re.sub(pattern, lambda found: self.expansions[found[0]], caption)
+
+
+def nested(words: Iterable[str]) -> bool:
+    """Whether one of the words holds another, so that it matters which is looked for first."""
+    listed = list(words)
+    return any(a != b and a in b for a in listed for b in listed)

@@ -12,14 +12,16 @@ from mia_bench.models.readers.parts import Parts
 from mia_bench.models.readers.pipeline_kinds import (
     ENCODERS,
     check_part_configs,
+    check_tokenizer_configs,
     check_unet,
     family_of,
     pipeline_name,
 )
-from mia_bench.models.readers.single_file import marked_schedule
+from mia_bench.models.readers.single_file import marked_schedule, vocabulary
 from mia_bench.models.schedule import read_schedule
 from mia_bench.utils.errors import MiaError
 
+TOKENIZER_CONFIG = "tokenizer_config.json"
 DEFAULT_LATENT_SCALE = 0.18215  # where vae/config.json has none: Stable Diffusion 1's
 SDXL_LATENT_SCALE = 0.13025
 
@@ -79,6 +81,10 @@ class UnetPipeline:
         """Whether what configurations say their networks are is what is built here."""
         there = [p for p in self.networks if (self.parts.place(p) / "config.json").is_file()]
         check_part_configs({part: self.parts.config(part) for part in there}, self.path)
+        tokenizers = [encoder.replace("text_encoder", "tokenizer") for encoder in self.encoders]
+        named = [p for p in tokenizers if (self.parts.place(p) / TOKENIZER_CONFIG).is_file()]
+        configs = {part: self.parts.config(part, TOKENIZER_CONFIG) for part in named}
+        check_tokenizer_configs(configs, self.path)
 
     def sample_side(self) -> int:
         """Pixels per side: the U-Net's sample size times what the autoencoder shrinks by.
@@ -132,9 +138,9 @@ class UnetPipeline:
         part = self.encoders[0]
         config = self.parts.config(part)
         folder = self.parts.place(part.replace("text_encoder", "tokenizer"))
-        settings = self.parts.config(folder.name, "tokenizer_config.json")
+        settings = self.parts.config(folder.name, TOKENIZER_CONFIG)
         most = [config.get("max_position_embeddings", 77), settings.get("model_max_length", 77)]
-        return whole_ids(folder, captions), min(most)
+        return whole_ids(vocabulary(folder), captions), min(most)
 
     # --- identity ---------------------------------------------------------------------------------
 

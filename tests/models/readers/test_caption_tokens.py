@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.readers.caption_tokens import CutsCaptions, whole_ids
 from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.planning.caption_remarks import caption_remarks
 
 CAPTIONS = ["a cat", "A  CAT", "drawing " * 100, "", "\u732b \u0643\u0644\u0628"]
 FOLDER = BUNDLED / "tiny" / "tokenizer"
@@ -45,3 +48,16 @@ def test_a_model_says_how_much_it_reads() -> None:
     ids, most = model.caption_tokens(["a cat"])
     assert most == 32
     assert len(ids[0]) == 4
+
+
+def test_a_single_file_has_the_words_of_clip(tmp_path: Path) -> None:
+    """Its configurations have no vocabulary: captions that are cut were not told of."""
+    file = tmp_path / "model.safetensors"
+    names = ("model.diffusion_model.x", "first_stage_model.x", "cond_stage_model.transformer.x")
+    save_file({name: torch.zeros(1) for name in names}, file)
+    model = StableDiffusion(str(file), 512)
+    ids, most = model.caption_tokens(["a cat", "drawing " * 100])
+    assert ids == whole_ids(FOLDER, ["a cat", "drawing " * 100])
+    assert most == 77
+    (remark,) = caption_remarks(model, ["a cat", "drawing " * 100])
+    assert remark.startswith("captions: 1 of 2 are longer than the 77 tokens")

@@ -164,3 +164,19 @@ def test_a_single_file_may_have_a_unet_from_elsewhere(narrow, tmp_path):
     assert torch.equal(model.load_unet().conv_out.weight, unet.conv_out.weight)
     assert model.base_hash() != replace(model, unet=None).base_hash()
     assert json.loads((tmp_path / "unet" / "config.json").read_text())["in_channels"] == 4
+
+
+def test_a_text_encoder_trained_with_the_unet_is_not_left_out(checkpoint, tmp_path):
+    both = tmp_path / "checkpoint-900"
+    shutil.copytree(checkpoint / "unet", both / "unet")
+    shutil.copytree(BUNDLED / "tiny" / "text_encoder", both / "text_encoder")
+    model = replace(TINY, unet=str(both))
+    model.check()  # the model's own, saved again
+    file = both / "text_encoder" / "model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(file).items()}, file)
+    with pytest.raises(MiaError, match="holds a text_encoder too, which is not that of bundled:ti"):
+        model.check()
+    file.rename(file.with_name("pytorch_model.bin"))
+    with pytest.raises(MiaError, match=r"Give model.unet=.*unet where the U-Net alone is meant"):
+        model.check()
+    replace(TINY, unet=str(both / "unet")).check()

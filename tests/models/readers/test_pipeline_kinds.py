@@ -97,13 +97,44 @@ def test_a_part_of_another_class_is_refused_by_the_index(part, kind, tmp_path):
     [
         ("unet", {"_class_name": "UNet3DConditionModel"}, "the unet of .* is a UNet3DConditionM"),
         ("vae", {"_class_name": "AsymmetricAutoencoderKL"}, "the vae of .* an? AsymmetricAuto"),
+        (
+            "text_encoder",
+            {"architectures": ["T5EncoderModel"]},
+            "encoder of .* is a T5EncoderModel",
+        ),
+        (
+            "text_encoder",
+            {"architectures": "XLMRobertaModel"},
+            "encoder of .* is a XLMRobertaModel",
+        ),
+        ("text_encoder", {"model_type": "t5"}, "the text_encoder of .* is a t5 .* clip_text_model"),
+        ("tokenizer", {"tokenizer_class": "T5Tokenizer"}, r"is a T5Tokenizer \(its tokenizer_conf"),
         ("unet", {"quantization_config": {"load_in_4bit": True}}, "the unet of .* is quantised"),
         ("text_encoder", {"quantization_config": {"bits": 8}}, "the text_encoder .* is quantised"),
     ],
 )
 def test_a_part_that_says_it_is_something_else_is_refused(part, change, message, tmp_path):
     shutil.copytree(BUNDLED / "tiny", tmp_path / "m")
-    path = tmp_path / "m" / part / "config.json"
+    name = "tokenizer_config.json" if part == "tokenizer" else "config.json"
+    path = tmp_path / "m" / part / name
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(MiaError, match=message):
         StableDiffusion(str(tmp_path / "m"), 64).check()
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("text_encoder", {"architectures": ["CLIPTextModelWithProjection"]}),
+        ("text_encoder", {"architectures": None, "model_type": "clip_text_model"}),
+        ("text_encoder", {"architectures": []}),
+        ("tokenizer", {"tokenizer_class": "CLIPTokenizerFast"}),
+        ("tokenizer", {"tokenizer_class": None}),
+    ],
+)
+def test_other_names_of_the_same_class_are_read(part, change, tmp_path):
+    shutil.copytree(BUNDLED / "tiny", tmp_path / "m")
+    name = "tokenizer_config.json" if part == "tokenizer" else "config.json"
+    path = tmp_path / "m" / part / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    StableDiffusion(str(tmp_path / "m"), 64).check()

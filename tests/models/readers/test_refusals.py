@@ -101,6 +101,40 @@ def test_a_part_of_another_class(family: str, part: str, kind: str, saved: Saved
         model_of(path, family).base_hash()
 
 
+@pytest.mark.parametrize(
+    ("family", "part", "change", "named"),
+    [
+        ("sd3", "transformer", {"_class_name": "FluxTransformer2DModel"}, "FluxTransformer2DModel"),
+        ("sd3", "vae", {"_class_name": "AutoencoderTiny"}, "AutoencoderTiny"),
+        ("sd3", "text_encoder_3", {"architectures": ["Qwen3Model"]}, "qwen3"),
+        ("sd3", "text_encoder_3", {"architectures": ["OwnEncoder"]}, "OwnEncoder"),
+        ("sd3", "text_encoder", {"model_type": "t5"}, "t5"),
+    ],
+)
+def test_a_part_that_says_it_is_something_else(
+    family: str, part: str, change: dict[str, Any], named: str, saved: Saved
+) -> None:
+    path = saved(family)
+    edit(path / part / "config.json", **change)
+    with pytest.raises(MiaError, match=rf"the {part} of .* is a {named} "):
+        model_of(path, family).base_hash()
+
+
+def test_other_names_of_one_kind_are_read(saved: Saved) -> None:
+    """PixArt is published under the class that diffusers divided later, and text encoders under
+    that of the whole model."""
+    path = saved("pixart_sigma")
+    key = model_of(path, "pixart_sigma").base_hash()
+    older = "Transformer2DModel"
+    edit(path / "model_index.json", transformer=["diffusers", older])
+    edit(path / "transformer/config.json", _class_name=older, norm_type="ada_norm_single")
+    edit(path / "text_encoder/config.json", architectures=["T5ForConditionalGeneration"])
+    assert model_of(path, "pixart_sigma").base_hash() == key
+    edit(path / "transformer/config.json", norm_type="ada_norm_zero")
+    with pytest.raises(MiaError, match=r"the transformer of .* is a Transformer2DModel"):
+        model_of(path, "pixart_sigma").base_hash()
+
+
 def test_a_variant_that_no_part_has(saved: Saved) -> None:
     path = saved("sd3")
     with pytest.raises(MiaError, match=r"model\.variant=pf16: no part of .* plain weights alone"):

@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
+from mia_bench.models.readers.textual_inversion import nested
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.planning.caption_remarks import unused_word_remarks
 from mia_bench.utils.errors import MiaError
@@ -106,3 +107,25 @@ def test_a_word_that_no_caption_holds_is_spoken_of(word, narrow):
     assert len(list(unused_word_remarks(model, ["", ""]))) == 2
     for silent in (replace(model, embeddings=None), replace(model, embeddings="absent")):
         assert list(unused_word_remarks(silent, ["a cat"])) == []
+
+
+def test_a_word_inside_another_is_not_taken_for_it(word, narrow):
+    """<toy> is a part of <toy>2, which is a word of its own."""
+    base = StableDiffusion(str(narrow("sd1")), 64)
+    short, long = word(2, "<toy>", "a"), word(3, "<toy>2", "b")
+
+    def embedded(files, *captions):
+        model = replace(base, embeddings=files)
+        text = model._clip_stack(model.pipeline).text(64, torch.float32)
+        return text.embed(captions)[0]
+
+    expected = embedded(long, "a <toy>2 here")
+    found = embedded((short, long), "a <toy>2 here", "<toy> <toy>2", "<toy>2 <toy>2")
+    assert torch.equal(found[:1], expected)
+    assert not torch.equal(found[1], found[2])
+    both = replace(base, embeddings=(short, long))
+    assert both.learned_words() == ["<toy>", "<toy>2"]
+    words = both._clip_stack(both.pipeline).words()
+    assert words[2:] == [["longest first"]]  # in the key: such captions embedded otherwise before
+    assert nested(["<toy>", "<toy>2"])
+    assert not nested(["<toy>", "<boat>"])
