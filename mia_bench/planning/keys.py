@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 METRICS_VERSION = 3
 UTILITY_VERSION = 2
-FILE_CONTROL_VERSION = 1
+FILE_CONTROL_VERSION = 2
 COMBINATION_VERSION = 1
 """Of how an ensemble puts the features of its runs together (`evaluation.inputs.combine`): in its
 key once it is above 1."""

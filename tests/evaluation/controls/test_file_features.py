@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from scipy.fft import dct
 
 from mia_bench.data.source import Item
@@ -85,6 +85,40 @@ def test_files_stored_otherwise_are_detected(name, monkeypatch):
     assert row.name == "blind_file"
     assert row.auroc > 0.95
     assert row.p_value == 0.05
+
+
+def by_camera(model: str):
+    exif = Image.Exif()
+    exif[0x0110] = model
+    return lambda p: saved(p, quality=90, exif=exif)
+
+
+def with_text(picture: Image.Image) -> bytes:
+    """As programs that generate pictures leave their prompt."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("parameters", "a cat, steps: 20")
+    return saved(picture, "PNG", pnginfo=text)
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        (with_text, lambda p: saved(p, "PNG")),
+        (by_camera("Canon"), by_camera("Nikon")),
+        (
+            lambda p: saved(p, quality=90, dpi=(72, 72)),
+            lambda p: saved(p, quality=90, dpi=(96, 96)),
+        ),
+    ],
+)
+def test_what_programs_and_cameras_write_beside_a_picture_is_seen(ways):
+    """The same of every picture that is stored in one way, and something else in the other."""
+    names = [f for f in NAMES if f.startswith(("log characters", "log dots", "maker"))]
+    one, other = (named(way(scene(0))) for way in ways)
+    assert any(one[name] != other[name] for name in names)
+    again_one, again_other = (named(way(scene(1))) for way in ways)
+    assert [one[n] for n in names] == [again_one[n] for n in names]
+    assert [other[n] for n in names] == [again_other[n] for n in names]
 
 
 @pytest.mark.parametrize("seed", range(4))
