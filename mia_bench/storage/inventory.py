@@ -37,9 +37,15 @@ class ModelSummary:
     problem: str = ""
 
 
+UNSEALED = (
+    f"unverified: {layout.MANIFEST_FILE} has no seal, as of an early version or of one that was "
+    "edited; mia-bench verify computes the figures again"
+)
+
+
 @dataclass(frozen=True)
 class RunSummary:
-    """A finished run; `problem` says why it has no AUROC to show."""
+    """A finished run; `problem` says why it has no AUROC to show, or why it is not vouched for."""
 
     ref: RunRef
     auroc: dict[str, Any] | None
@@ -84,7 +90,7 @@ def _summary(ref: RunRef) -> RunSummary:
         return RunSummary(ref, None, f"unverified: {problem}")
     if metrics.get("auroc") is None:
         return RunSummary(ref, None, f"{layout.METRICS_FILE} is of another version: no auroc")
-    return RunSummary(ref, metrics["auroc"])
+    return RunSummary(ref, metrics["auroc"], "" if "seal" in manifest else UNSEALED)
 
 
 def unfinished_folders(outputs: Path) -> list[Unfinished]:

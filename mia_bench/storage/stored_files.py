@@ -49,6 +49,8 @@ EXPECTED = {
     "finite_number": "no finite number",
     "int_type": "no whole number",
     "bool_type": "neither true nor false",
+    "greater_than_equal": "out of its range",
+    "less_than_equal": "out of its range",
 }
 """What a value of another type is not, by the type of pydantic's error."""
 MAX_NAMED_ERRORS = 3  # of one file in a message

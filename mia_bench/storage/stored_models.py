@@ -11,6 +11,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+ROUNDING = 1e-9
+Share = Annotated[float, Field(allow_inf_nan=False, ge=-ROUNDING, le=1 + ROUNDING)]
+Count = Annotated[int, Field(ge=0, lt=2**64)]
 Integer = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 
 
@@ -21,15 +24,24 @@ class StoredModel(BaseModel):
 
 
 class StoredInterval(StoredModel):
-    """A value that is always there, with the bounds of its interval."""
+    """A share that is always there, with the bounds of its interval."""
 
-    value: Number
-    lo: Number | None = None
-    hi: Number | None = None
+    value: Share
+    lo: Share | None = None
+    hi: Share | None = None
+
+
+class StoredShare(StoredModel):
+    """A share with its interval, or null with the reason."""
+
+    value: Share | None = None
+    lo: Share | None = None
+    hi: Share | None = None
+    low_resolution: bool = False
 
 
 class StoredFigure(StoredModel):
-    """A metric with its interval, or null with the reason."""
+    """A difference with its interval, or null with the reason."""
 
     value: Number | None = None
     lo: Number | None = None
@@ -40,15 +52,15 @@ class StoredFigure(StoredModel):
 class StoredControl(StoredModel):
     """A blind baseline (`auroc` is a number) or the base model (it has an interval)."""
 
-    auroc: Number | StoredInterval
-    p_value: Number
+    auroc: Share | StoredInterval
+    p_value: Share
 
 
 class StoredPlainVariant(StoredModel):
     """The plainer attack on the same features, and the paired difference to it."""
 
     name: str = ""
-    auroc: Number | None = None
+    auroc: Share | None = None
     difference: StoredFigure | None = None
     remark: str = ""
 
@@ -76,14 +88,14 @@ class StoredMetrics(StoredModel):
     """metrics.json of a run."""
 
     auroc: StoredInterval | None = None
-    asr: StoredFigure | None = None
-    tpr_calibrated: StoredFigure | None = None
-    realised_fpr: StoredFigure | None = None
-    tpr_at_fpr: dict[str, StoredFigure] = {}
-    asr_oracle: Number | None = None
-    asr_oracle_permuted: Number | None = None
-    n_members: Integer = 0
-    n_nonmembers: Integer = 0
+    asr: StoredShare | None = None
+    tpr_calibrated: StoredShare | None = None
+    realised_fpr: StoredShare | None = None
+    tpr_at_fpr: dict[str, StoredShare] = {}
+    asr_oracle: Share | None = None
+    asr_oracle_permuted: Share | None = None
+    n_members: Count = 0
+    n_nonmembers: Count = 0
     nfe_forward: Number = 0.0
     nfe_backward: Number = 0.0
     nfe_paid: Number = 0.0

@@ -111,6 +111,14 @@ POISONS: dict[str, tuple[Poison, str]] = {
         edited("metrics.json", lambda m: m.update(nfe_forward="many")),
         "metrics.json: nfe_forward is 'many', no number",
     ),
+    "a share above one": (
+        edited("metrics.json", lambda m: m["auroc"].update(value=1.7)),
+        "metrics.json: auroc.value is 1.7, out of its range",
+    ),
+    "fewer members than none": (
+        edited("metrics.json", lambda m: m.update(n_members=-5)),
+        "metrics.json: n_members is -5, out of its range",
+    ),
     "seconds are too many": (
         replaced("metrics.json", '{"seconds": ' + "9" * 999 + "}"),
         "metrics.json: it holds a number of 999 digits",
@@ -216,6 +224,17 @@ def test_figures_that_were_edited_are_not_shown(outputs, capsys) -> None:
     assert "unverified: manifest.json changed since it was written" in capsys.readouterr().out
     page = report([f"paths.outputs={outputs}"]).read_text(encoding="utf-8")
     assert "unverified: manifest.json changed since it was written" in page
+
+
+def test_figures_whose_seal_was_taken_away_are_marked(outputs, capsys) -> None:
+    folder = run_folder(outputs, "pia")
+    edited("metrics.json", lambda m: m["auroc"].update(value=0.999))(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["seal"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    status([f"paths.outputs={outputs}"])
+    [note] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert f"{folder.name}: unverified: manifest.json has no seal" in note
 
 
 def test_the_environment_is_not_read_into_what_a_configuration_says(
