@@ -43,7 +43,8 @@ from mia_bench.training.checkpoints import write_history
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 pytest_plugins = [
-    *("album_fixtures", "pipeline_fixtures", "report_fixtures", "typed_fixtures"),
+    *("album_fixtures", "browser_fixtures", "pipeline_fixtures"),
+    *("report_fixtures", "typed_fixtures"),
     "verify_fixtures",
 ]
 torch.set_num_threads(1)

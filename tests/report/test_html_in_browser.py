@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
+import re
 
 import pytest
+from browser_fixtures import WIDTHS, open_page, page_faults
 
 from mia_bench.leaderboard import run as leaderboard
 from mia_bench.report.__main__ import run
 from mia_bench.report.pairs import difference_text
 from mia_bench.studies.seeds import difference
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--force-color-profile=srgb"),
-)
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 READ = (
@@ -53,28 +47,6 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    chromedriver = shutil.which("chromedriver")
-    if browser is None or chromedriver is None:
-        reason = "no chromium or google-chrome with chromedriver on PATH"
-        if os.environ.get("MIA_BROWSER") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(chromedriver))
-    yield opened
-    opened.quit()
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory, write_run, quiet):
     """Five runs: two attacks under two mitigations, one attack that has no TPR at 1 %."""
     outputs = tmp_path_factory.mktemp("outputs")
@@ -98,13 +70,7 @@ def view(driver, page):
     """view(width=1280, dark=False): the page, freshly loaded."""
 
     def load(width: int = 1280, dark: bool = False):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        driver.get("about:blank")
-        driver.get_log("browser")
-        driver.get(page.as_uri())
+        open_page(driver, page, width, dark)
         return driver
 
     yield load
@@ -265,19 +231,46 @@ def board(tmp_path_factory):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 800, 1280])
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["page", "board"])
-def test_every_page_fits_and_draws_at_every_width(view, board, name, width, dark):
-    """No overflow, no chart without a mark, a silent console (looked at by `view`)."""
-    driver = view(width, dark)
-    if name == "board":
-        driver.get(board.as_uri())
-    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-    marks = """return [...document.querySelectorAll('svg.chart')].map(chart =>
-      [...chart.querySelectorAll('.l, .a, .p, .w')].filter(m => m.getBBox().width > 0).length)"""
-    drawn = driver.execute_script(marks)
-    assert all(drawn)
-    assert bool(drawn) is (name == "page")
+def test_every_page_fits_and_draws_at_every_width(driver, page, board, name, width, dark):
+    assert page_faults(driver, page if name == "page" else board, width, dark) == []
+    charts = driver.execute_script("return document.querySelectorAll('svg.chart').length")
+    assert bool(charts) is (name == "page")
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("<p style='width:900px'>far too wide</p>", "wider than 800 pixels: p"),
+        ("<pre>" + "W" * 400 + "</pre>", "wider than 800 pixels: pre"),
+        ("<svg class='chart' aria-label='bare'><path class='g' d='M0,0 H9'/></svg>", "bare"),
+        ("<script>console.error('oops')</script>", "oops"),
+    ],
+)
+def test_a_page_that_is_wrong_is_seen(driver, tmp_path, body, fault):
+    wrong, right = tmp_path / "wrong.html", tmp_path / "right.html"
+    wrong.write_text(f"<!doctype html><body>{body}</body>")
+    right.write_text("<!doctype html><body><div style='overflow:auto'><p style='width:900px'>a")
+    assert any(fault in found for found in page_faults(driver, wrong, 800, False))
+    assert page_faults(driver, right, 800, False) == []
+
+
+def test_a_pointer_reads_a_curve(view):
+    """The topmost mark at a named rate says its value, and the table beside it says the same."""
+    driver = view()
+    script = """
+      const dot = document.querySelector('circle.h');
+      dot.closest('figure').scrollIntoView();
+      const box = dot.getBoundingClientRect();
+      const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      return [top.querySelector('title').textContent,
+              dot.closest('figure').querySelector('details table').textContent]"""
+    said, table = driver.execute_script(script)
+    attack, value, rate = re.fullmatch(r"(\w+): TPR ([\d.]+) at FPR ([\d.]+)", said).groups()
+    assert attack in table
+    assert value in table
+    assert f"TPR at FPR {rate}" in table
 
 
 def test_pages_print(view, board):
