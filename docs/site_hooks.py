@@ -22,6 +22,9 @@ NOTEBOOKS = "notebooks"
 REFERENCE = "reference"
 # packages that plugins, notebooks and scripts import from
 PACKAGES = ("attacks", "target", "models", "data", "mitigations", "metrics", "evaluation")
+FETCHED_SHIM = '<script src="https://unpkg.com/iframe-worker/shim"></script>'
+"""What the theme's plugin for pages without a server puts into each: it would ask a network."""
+FETCHES = re.compile(r"<(?:script|img|iframe)[^>]+src=.?https?:|<link[^>]+stylesheet[^>]+https?:")
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -80,3 +83,15 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return f"[{text}]({os.path.relpath(path, Path(uri).parent)}{hash_sign}{anchor})"
 
     return LINK.sub(rewritten, markdown)
+
+
+def on_post_build(config: Any) -> None:
+    """Every page without what it would fetch. Raises SystemExit where something is left."""
+    script = (ROOT / "docs" / "offline_search.js").read_text(encoding="utf-8")
+    for page in Path(config.site_dir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        own = text.replace(FETCHED_SHIM, f"<script>{script}</script>")
+        if fetched := FETCHES.search(own):
+            raise SystemExit(f"{page} would fetch from a network: {fetched.group(0)}")
+        if own != text:
+            page.write_text(own, encoding="utf-8")
