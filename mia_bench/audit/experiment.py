@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from mia_bench.audit.recognise import AuditedModel, quoted
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PANEL = ("sima", "pia", "mc", "clid")
 """Nothing is fitted; 21 U-Net evaluations a picture, or fewer where equal ones are made once."""
 PANEL_WITHOUT_CAPTIONS = ("sima", "pia", "mc")
+MAX_SHOWN_CHARACTERS = 60  # of a caption in a sentence
 CLID_ALPHA = 0.5
 """Equal weight of CLiD's two terms, so that it fits nothing. Ours."""
 
@@ -73,6 +75,9 @@ def choose_captions(asked: str | None, listed: Sequence[str]) -> CaptionChoice:
                 f"captions=own: {lacking} of {len(listed)} pictures have no caption. Leave "
                 "captions= out for none, or give one for all: captions='a photo of a dog'."
             )
+        if len(listed) > 1 and len(set(listed)) == 1:
+            shown = shorten(listed[0], MAX_SHOWN_CHARACTERS, placeholder="...")
+            return CaptionChoice("own", f"Every picture has the same caption: '{shown}'.")
         return CaptionChoice("own", "The pictures' own captions are used.")
     if asked == "none":
         return CaptionChoice(

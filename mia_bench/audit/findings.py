@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mia_bench.attacks import Floats
-from mia_bench.audit.request import CONTROL_LEVEL, Kind
+from mia_bench.audit.request import CONTROL_LEVEL, Kind, counted
 from mia_bench.audit.scores import BASE_COMBINED, COMBINED
 from mia_bench.audit.sets import SetDifference
 from mia_bench.audit.share.used_share import set_share
@@ -227,13 +227,13 @@ def _too_few(findings: AuditFindings, names: tuple[str, str], alpha: float, vari
     first, second = findings.groups
     if variants:
         return (
-            f"{first} pictures with so few variants can bring no p-value below "
+            f"{counted(first, 'pictures')} with so few variants can bring no p-value below "
             f"{findings.smallest_p:.2g}, and {alpha:g} is asked for: more pictures, or more "
             "variants of each, are needed"
         )
     each = next(n for n in range(1, 200) if smallest_p(n, n) <= alpha)
     return (
-        f"{first} {names[0]} and {second} {names[1]} are too few: no p-value below "
+        f"{counted(first, names[0])} and {counted(second, names[1])} are too few: no p-value below "
         f"{findings.smallest_p:.2g} is possible, and {alpha:g} is asked for; {each} of each are "
         "the least, and a leak that is not extreme takes more"
     )

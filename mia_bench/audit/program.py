@@ -23,7 +23,7 @@ from mia_bench.audit.result import MAX_NAMED, AuditResult, PreparedAudit, prefac
 from mia_bench.audit.scores import panel_scores, refitted_p
 from mia_bench.audit.sets import ComparedSets, compare_sets, differences
 from mia_bench.audit.share.known_pictures import read_known
-from mia_bench.audit.variants import check_seal, find_ranks
+from mia_bench.audit.variants import check_seal, families, find_ranks
 from mia_bench.data.folders import MEMBER, Folders
 from mia_bench.data.source import Listing
 from mia_bench.evaluation.score_run import blind_controls
@@ -44,10 +44,12 @@ def prepare_audit(request: AuditRequest) -> PreparedAudit:
     captions = choose_captions(request.captions, [item.caption for item in listing.items])
     said = Folders(str(request.first), str(request.second), captions.source, captions.text)
     sets = compare_sets(said.items(), folders_of(request), request.variants)
-    _require_both(sets, request)
     seal, seal_words = None, ""
     if request.variants:
         seal, seal_words = check_seal(request.second, request.first)
+        listed = sets.listing.items
+        families([i.name for i in listed], [MEMBER in i.pool.split("+") for i in listed])
+    _require_both(sets, request)
     known = None
     if request.known is not None:
         known = read_known(request.known, sets, captions.source, captions.text)

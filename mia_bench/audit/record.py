@@ -167,6 +167,8 @@ def check_audit(folder: Path) -> Iterator[tuple[str, bool, str]]:
 
 def read_plan(path: Path) -> dict[str, Any]:
     """A plan whose content gives its hash. Raises MiaError."""
+    if not path.is_file():
+        raise MiaError(f"plan={path} is no file: mia-bench audit plan ... plan={path} writes it.")
     plan = read_object(path)
     content = {name: value for name, value in plan.items() if name != PLAN_HASH}
     if hash_key(content) != plan.get(PLAN_HASH):

@@ -26,6 +26,14 @@ LABELS: dict[str, tuple[str, str]] = {
 }
 
 
+def counted(count: int, name: str) -> str:
+    """'1 unseen picture', '2 unseen pictures', of a name as in LABELS."""
+    if count == 1:
+        first, *rest = name.split(" in ")  # "pictures in question"
+        name = " in ".join([first.removesuffix("s"), *rest])
+    return f"{count} {name}"
+
+
 @dataclass(frozen=True)
 class AuditRequest:
     """One audit.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mia_bench.audit.experiment import AuditRun, CaptionChoice
 from mia_bench.audit.findings import AuditFindings, units
 from mia_bench.audit.recognise import AuditedModel
-from mia_bench.audit.request import CONTROL_LEVEL, AuditRequest
+from mia_bench.audit.request import CONTROL_LEVEL, AuditRequest, counted
 from mia_bench.audit.scores import COMBINED, PanelScores
 from mia_bench.audit.sets import ComparedSets, SetDifference
 from mia_bench.audit.share.known_pictures import KnownPictures
@@ -67,7 +67,8 @@ def preface(prepared: PreparedAudit) -> Iterator[str]:
     sets, (first_name, second_name) = prepared.sets, prepared.labels
     first, second = sets.counts
     yield f"Model: {prepared.model.name}. {prepared.model.remark}"
-    yield f"Pictures: {first} {first_name}, {second} {second_name}.{_repeats(sets)}"
+    both = f"{counted(first, first_name)}, {counted(second, second_name)}"
+    yield f"Pictures: {both}.{_repeats(sets)}"
     yield from set_remarks(sets, prepared.differences, (first_name, second_name))
     yield prepared.captions.words
     if prepared.known is not None:
@@ -135,17 +136,14 @@ def number_lines(result: AuditResult) -> Iterator[str]:
     first, second = findings.groups
     names = prepared.labels
     yield (
-        f"p = {findings.p_value:.2g} ({findings.test}; {first} {names[0]} against {second} "
-        f"{names[1]}), false-alarm rate {prepared.request.alpha:g}."
+        f"p = {findings.p_value:.2g} ({findings.test}; {counted(first, names[0])} against "
+        f"{counted(second, names[1])}), false-alarm rate {prepared.request.alpha:g}."
     )
     yield f"AUC {_interval(findings.auroc, findings.lo, findings.hi)} of the combined score."
     if findings.smallest_leak is not None:
         yield f"These sets show an AUC of {findings.smallest_leak:.2f} or more with 80 %."
-    if findings.used is not None and findings.called_fpr is not None:
-        yield (
-            f"{findings.called} of {findings.called_of} {names[0]} rank above all but "
-            f"{findings.called_fpr:.0%} of the {names[1]}."
-        )
+    if findings.used is not None and (called := called_words(result)) is not None:
+        yield f"{called}."
     if (share := share_words(result)) is not None:
         yield f"{share[:1].upper()}{share[1:]}."
     for attack in findings.attacks:
@@ -159,6 +157,16 @@ def number_lines(result: AuditResult) -> Iterator[str]:
         mark = "  FLAGGED" if control.flagged else ""
         figures = f"AUC {control.auroc:.3f}  p = {control.p_value:.2g}"
         yield f"  control {control.name:<13} {figures}{mark}"
+
+
+def called_words(result: AuditResult) -> str | None:
+    """How many pictures rank above most of the others; None for variants."""
+    findings, names = result.findings, result.prepared.labels
+    if findings.called_fpr is None:
+        return None
+    some = f"all but {findings.called_fpr:.0%}" if findings.called_fpr > 0 else "every one"
+    who = f"{findings.called} of {findings.called_of} {names[0]}"
+    return f"{who} rank above {some} of the {names[1]}"
 
 
 def share_words(result: AuditResult) -> str | None:

@@ -215,12 +215,16 @@ def _sizes(facts: Sequence[FileFacts]) -> str:
     if not facts:
         return "none"
     ordered = sorted(facts, key=lambda f: f.width * f.height)
-    low, middle, high = (
-        f"{ordered[i].width}x{ordered[i].height}" for i in (0, len(ordered) // 2, -1)
-    )
-    return f"median {middle} ({low} to {high})"
+    return _range([f"{facts.width}x{facts.height}" for facts in ordered])
 
 
 def _quality_words(facts: Sequence[FileFacts]) -> str:
     values = sorted(_qualities(facts))
-    return f"median {values[len(values) // 2]} ({values[0]} to {values[-1]})" if values else "none"
+    return _range([str(value) for value in values]) if values else "none"
+
+
+def _range(ordered: Sequence[str]) -> str:
+    """'median 95 (90 to 98)', or 'all 95'."""
+    if len(set(ordered)) == 1:
+        return f"all {ordered[0]}"
+    return f"median {ordered[len(ordered) // 2]} ({ordered[0]} to {ordered[-1]})"

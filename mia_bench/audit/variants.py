@@ -175,18 +175,18 @@ class VariantFamily:
     variants: tuple[int, ...]
 
 
-def families(table: pd.DataFrame) -> list[VariantFamily]:
+def families(names: Sequence[str], is_published: Sequence[bool]) -> list[VariantFamily]:
     """Published pictures with their variants, which lie in a folder of the picture's name.
 
     Raises:
         MiaError: a picture without variants.
     """
     by_stem: dict[str, list[int]] = {}
-    for row, (name, is_first) in enumerate(zip(table.name, table.is_first, strict=True)):
+    for row, (name, is_first) in enumerate(zip(names, is_published, strict=True)):
         if not is_first:
             by_stem.setdefault(Path(name).parts[0], []).append(row)
     found, lacking = [], []
-    for row, (name, is_first) in enumerate(zip(table.name, table.is_first, strict=True)):
+    for row, (name, is_first) in enumerate(zip(names, is_published, strict=True)):
         if is_first:
             rows = by_stem.get(Path(name).stem)
             if rows is None:
@@ -205,7 +205,7 @@ def find_ranks(
     table: pd.DataFrame, attacks: Sequence[str], alpha: float
 ) -> tuple[AuditFindings, pd.DataFrame]:
     """The findings of the rank test, and the table with the combined score inside each family."""
-    groups = families(table)
+    groups = families(table.name, table.is_first)
     combined = np.full(len(table), np.nan)
     for family in groups:
         rows = [family.published, *family.variants]

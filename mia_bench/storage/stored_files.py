@@ -274,5 +274,5 @@ def _in_words(error: ValidationError) -> str:
 
 
 def _unreadable(path: Path, reason: str) -> Unreadable:
-    where = f"{path.parent.name}/{path.name}"
+    where = "/".join(path.parts[-2:])
     return Unreadable(f"unreadable: {where}: {' '.join(reason.split())}")

@@ -61,7 +61,7 @@ def test_one_picture_cannot_answer(two_sets, tmp_path, capsys):
     words = ["data", "model=tiny", f"mine={one}", f"unseen={two_sets[1]}", "attacks=sima"]
     run([*words, "trainer=cpu", f"paths.outputs={tmp_path / 'outputs'}"])
     said = capsys.readouterr().out
-    assert "Cannot say, because 1 pictures in question and 10 unseen pictures are too few" in said
+    assert "Cannot say, because 1 picture in question and 10 unseen pictures are too few" in said
 
 
 def test_an_error_ends_with_status_1(capsys):

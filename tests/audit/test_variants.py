@@ -133,8 +133,9 @@ def test_versions_alike_are_no_evidence():
 
 
 def test_a_picture_without_variants_is_named():
+    some = table(0.0).iloc[[0, *range(10, 60)]]
     with pytest.raises(MiaError, match=r"p0\.png.*p0/"):
-        families(table(0.0).iloc[[0, *range(10, 60)]])
+        families(some.name, some.is_first)
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from mia_bench.audit.page.evidence import ShownEvidence, evidence_evaluations, s
 from mia_bench.audit.page.pictures import ShownPicture, shown_pictures
 from mia_bench.audit.result import (
     AuditResult,
+    called_words,
     known_remarks,
     number_lines,
     set_remarks,
@@ -44,6 +45,10 @@ class AuditPage:
     @property
     def command(self) -> str:
         return shlex.join(str(word) for word in self.manifest.get("command") or ["unknown"])
+
+    @property
+    def called(self) -> str | None:
+        return called_words(self.result)
 
     @property
     def share(self) -> str | None:
