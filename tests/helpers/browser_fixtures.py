@@ -31,6 +31,17 @@ TOO_WIDE = """
   return [...document.querySelectorAll('body *')]
     .filter(e => end(e) > arguments[0] + 1 && !scrolls(e))
     .map(e => e.localName).concat(['page'])"""
+BROKEN_WORDS = """
+  const lines = node => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size;
+  };
+  const short = text => /^\\S{1,16}$/.test(text.trim());
+  return [...document.querySelectorAll('th, td')]
+    .flatMap(cell => [...cell.childNodes].filter(n => n.nodeType === 3 && short(n.textContent)))
+    .filter(node => lines(node) > 1).map(node => node.textContent.trim())"""
+"""Numbers and names of a table that are broken in the middle."""
 EMPTY_CHARTS = """
   const drawn = chart => [...chart.querySelectorAll('.l, .a, .p, .w')]
     .some(mark => mark.getBBox().width > 0);
@@ -72,11 +83,12 @@ def open_page(driver, page: Path, width: int = 1280, dark: bool = False) -> None
 
 
 def page_faults(driver, page: Path, width: int, dark: bool) -> list[str]:
-    """What is wrong with `page` at a width: elements that stick out of it, charts without a mark,
-    words on the console."""
+    """What is wrong with `page` at a width: elements that stick out of it, words that are
+    broken, charts without a mark, complaints on the console."""
     open_page(driver, page, width, dark)
     return [
         *(f"wider than {width} pixels: {name}" for name in driver.execute_script(TOO_WIDE, width)),
+        *(f"broken: {word}" for word in driver.execute_script(BROKEN_WORDS)),
         *(f"empty chart: {name}" for name in driver.execute_script(EMPTY_CHARTS)),
         *(f"console: {entry['message']}" for entry in driver.get_log("browser")),
     ]

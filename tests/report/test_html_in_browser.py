@@ -245,6 +245,7 @@ def test_every_page_fits_and_draws_at_every_width(driver, page, board, name, wid
         ("<p style='width:900px'>far too wide</p>", "wider than 800 pixels: p"),
         ("<pre>" + "W" * 400 + "</pre>", "wider than 800 pixels: pre"),
         ("<svg class='chart' aria-label='bare'><path class='g' d='M0,0 H9'/></svg>", "bare"),
+        ("<table style='overflow-wrap:anywhere;width:9px'><td>0.854", "broken: 0.854"),
         ("<script>console.error('oops')</script>", "oops"),
     ],
 )
