@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PANEL = ("sima", "pia", "mc", "clid")
 """Nothing is fitted; 21 U-Net evaluations a picture, or fewer where equal ones are made once."""
 PANEL_WITHOUT_CAPTIONS = ("sima", "pia", "mc")
+OWN_WORDS = "The pictures' own captions are used."
 MAX_SHOWN_CHARACTERS = 60  # of a caption in a sentence
 CLID_ALPHA = 0.5
 """Equal weight of CLiD's two terms, so that it fits nothing. Ours."""
@@ -39,12 +40,14 @@ CLID_ALPHA = 0.5
 @dataclass(frozen=True)
 class CaptionChoice:
     """What attacks are told of each picture. `source`: own, none or one; `text`: the one for all;
-    `captioner`: whose captions are used instead; `words` says it to a person."""
+    `captioner`: whose captions are used instead; `words` says it to a person, and is in the audit's
+    key; `remark` adds to it, and is not."""
 
     source: CaptionSource
     words: str
     text: str = ""
     captioner: str | None = None
+    remark: str = ""
 
     @property
     def empty(self) -> bool:
@@ -77,8 +80,8 @@ def choose_captions(asked: str | None, listed: Sequence[str]) -> CaptionChoice:
             )
         if len(listed) > 1 and len(set(listed)) == 1:
             shown = shorten(listed[0], MAX_SHOWN_CHARACTERS, placeholder="...")
-            return CaptionChoice("own", f"Every picture has the same caption: '{shown}'.")
-        return CaptionChoice("own", "The pictures' own captions are used.")
+            return CaptionChoice("own", OWN_WORDS, remark=f"All have the same one: '{shown}'.")
+        return CaptionChoice("own", OWN_WORDS)
     if asked == "none":
         return CaptionChoice(
             "none", "No captions are used: the attacks ask with the empty caption."

@@ -70,7 +70,7 @@ def preface(prepared: PreparedAudit) -> Iterator[str]:
     both = f"{counted(first, first_name)}, {counted(second, second_name)}"
     yield f"Pictures: {both}.{_repeats(sets)}"
     yield from set_remarks(sets, prepared.differences, (first_name, second_name))
-    yield prepared.captions.words
+    yield f"{prepared.captions.words} {prepared.captions.remark}".strip()
     if prepared.known is not None:
         yield from known_remarks(prepared.known)
     if prepared.seal_words:
@@ -152,7 +152,9 @@ def number_lines(result: AuditResult) -> Iterator[str]:
         area = _interval(attack.auroc, attack.lo, attack.hi)
         yield f"  {attack.name:<14} AUC {area}  p = {attack.p_adjusted:.2g}{set_p}{how}"
     if findings.attacks:
-        yield "  (p adjusted over the panel, Holm; set test: CDI, arXiv 2411.12858)"
+        cited = any(attack.set_p is not None for attack in findings.attacks)
+        set_test = "; set test: CDI, arXiv 2411.12858" if cited else ""
+        yield f"  (p adjusted over the panel, Holm{set_test})"
     for control in findings.controls:
         mark = "  FLAGGED" if control.flagged else ""
         figures = f"AUC {control.auroc:.3f}  p = {control.p_value:.2g}"

@@ -20,6 +20,13 @@ def test_own_captions_are_used_where_all_have_one():
     assert choose_captions(None, ["a dog", "a cat"]).source == "own"
 
 
+def test_one_caption_in_every_file_is_said():
+    choice = choose_captions(None, ["a photo of sks dog"] * 3)
+    assert choice.source == "own"
+    assert choice.remark == "All have the same one: 'a photo of sks dog'."
+    assert choice.words == choose_captions(None, ["a dog", "a cat"]).words  # part of the key
+
+
 def test_some_captions_are_as_good_as_none():
     """What one set has and the other has not would tell them apart."""
     choice = choose_captions(None, ["a dog", ""])

@@ -50,6 +50,11 @@ def test_an_edited_plan_is_refused(plan, ask_owner):
         check_plan(prepare_audit(ask_owner(plan=plan)), plan)
 
 
+def test_a_plan_that_is_not_there_is_named_with_the_way_out(tmp_path):
+    with pytest.raises(MiaError, match=r"none\.json is no file: mia-bench audit plan"):
+        read_plan(tmp_path / "none.json")
+
+
 def test_a_plan_is_written_once(plan, ask_owner):
     with pytest.raises(MiaError, match="there already"):
         register_audit(ask_owner(plan=plan))

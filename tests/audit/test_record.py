@@ -42,6 +42,18 @@ def test_the_same_audit_is_the_same_record(audited, audited_folder):
     assert audit_folder(audited.prepared, "a plan") != audited_folder
 
 
+def test_a_record_of_the_first_version_agrees_whatever_its_intervals(copied):
+    folder, sealed_again = copied
+    stored = read_json(folder / "audit.json")
+    stored["findings"] |= {"lo": 0.01, "hi": 1.0}
+    stored["findings"]["attacks"][0] |= {"lo": 0.01, "hi": 1.0}
+    for version, agrees in ((2, False), (1, True)):
+        write_json(folder / "audit.json", {**stored, "version": version})
+        sealed_again()
+        checks = {name: agrees for name, agrees, _ in check_audit(folder)}
+        assert checks["numbers"] is agrees
+
+
 def test_a_changed_file_is_noticed(copied):
     folder, _ = copied
     (folder / "audit.json").write_text((folder / "audit.json").read_text() + " ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mia_bench.audit.__main__ import COMMAND
-from mia_bench.audit.request import kind_of, request_of
+from mia_bench.audit.request import counted, kind_of, request_of
 from mia_bench.config.arguments import parse
 from mia_bench.utils.errors import MiaError
 
@@ -72,3 +72,9 @@ def test_the_kind_of_a_plan_follows_from_its_sets():
     assert kind_of(asked("plan", "mine=a")) == "data"
     with pytest.raises(MiaError, match="mine= and unseen="):
         kind_of(asked("plan", "model=tiny"))
+
+
+def test_counts_read_as_people_say_them():
+    said = [counted(n, name) for name in ("non-members", "pictures in question") for n in (1, 2)]
+    assert said[:2] == ["1 non-member", "2 non-members"]
+    assert said[2:] == ["1 picture in question", "2 pictures in question"]

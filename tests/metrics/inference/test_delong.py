@@ -45,6 +45,29 @@ def test_the_case_that_asked_for_it():
     assert 0.6 < lo < area < hi < 1
 
 
+@pytest.mark.parametrize(("swaps", "least"), [(0, 0.6), (1, 0.4), (2, 0.4)])
+def test_a_pair_out_of_order_does_not_empty_the_interval(swaps, least):
+    """.99 of 10 and 10 rows is not [.17, 1.00] beside 1.00 [.61, 1.00]."""
+    scores, member = np.arange(20.0), np.arange(20) >= 10
+    scores[9] += swaps + 0.5  # above as many members
+    area, lo, hi = delong_interval(scores, member)
+    assert area == pytest.approx(1 - swaps / 100, abs=1e-9)
+    assert least < lo < area <= hi
+    flipped = delong_interval(-scores, member)
+    assert flipped == pytest.approx((1 - area, 1 - hi, 1 - lo))
+
+
+def test_a_few_members_below_all_others_are_covered():
+    """The case in which one threshold finds the most: 95 % of 400 less four standard errors."""
+    rng, member = np.random.default_rng(2), np.arange(24) < 15
+    held = 0
+    for _ in range(400):
+        shift = np.where(rng.random(24) < 0.95, 50.0, -50.0) * member
+        _, lo, hi = delong_interval(rng.normal(size=24) + shift, member)
+        held += lo <= 0.95 <= hi
+    assert held / 400 >= 0.95 - 0.044
+
+
 @pytest.mark.parametrize(("n1", "n0", "shift"), [(15, 9, 0.0), (15, 9, 2.2), (30, 30, 1.0)])
 def test_small_samples_are_covered(n1, n0, shift):
     """95 % of 400 intervals, less four standard errors (0.044)."""
