@@ -205,7 +205,7 @@ def find_ranks(
     table: pd.DataFrame, attacks: Sequence[str], alpha: float
 ) -> tuple[AuditFindings, pd.DataFrame]:
     """The findings of the rank test, and the table with the combined score inside each family."""
-    groups = families(table.name, table.is_first)
+    groups = families(table.name.tolist(), table.is_first.tolist())
     combined = np.full(len(table), np.nan)
     for family in groups:
         rows = [family.published, *family.variants]
