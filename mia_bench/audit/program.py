@@ -21,7 +21,7 @@ from mia_bench.audit.record import store
 from mia_bench.audit.request import AuditRequest
 from mia_bench.audit.result import MAX_NAMED, AuditResult, PreparedAudit, preface, summary_lines
 from mia_bench.audit.scores import panel_scores, refitted_p
-from mia_bench.audit.sets import ComparedSets, compare_sets, differences
+from mia_bench.audit.sets import ComparedSets, compare_sets, differences, readable
 from mia_bench.audit.share.known_pictures import read_known
 from mia_bench.audit.variants import check_seal, families, find_ranks
 from mia_bench.data.folders import MEMBER, Folders
@@ -41,7 +41,9 @@ def prepare_audit(request: AuditRequest) -> PreparedAudit:
     source = Folders(str(request.first), str(request.second))
     listing = source.items()
     _require_pictures(listing, request)
-    captions = choose_captions(request.captions, [item.caption for item in listing.items])
+    # what is left out, because it cannot be read, does not decide what the others are asked with
+    told = [item.caption for item in readable(listing).items]
+    captions = choose_captions(request.captions, told)
     said = Folders(str(request.first), str(request.second), captions.source, captions.text)
     sets = compare_sets(said.items(), folders_of(request), request.variants)
     seal, seal_words = None, ""

@@ -91,6 +91,12 @@ class ComparedSets:
         return list(zip(self.items, self.group, strict=True))
 
 
+def readable(listing: Listing) -> Listing:
+    """The pictures that can be read, each read once in this process."""
+    kept, _ = perceptual_hashes(listing)
+    return kept
+
+
 def compare_sets(listing: Listing, folders: Mapping[str, Path], variants: bool) -> ComparedSets:
     """Read every picture once; group, and leave out what is in both sets.
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from mia_bench.audit.__main__ import main, run
-from mia_bench.audit.program import run_audit
+from mia_bench.audit.program import prepare_audit, run_audit
 from mia_bench.audit.verdict import Answer
 from mia_bench.utils.errors import MiaError
 
@@ -23,6 +23,17 @@ def test_an_audit_says_its_cost_its_answer_and_where_it_lies(ask_owner, capsys):
     page = ask_owner().outputs / "reports" / "audit" / "index.html"
     assert page.is_file()
     assert (page.parent / "exposure.csv").is_file()
+
+
+def test_a_picture_that_cannot_be_read_takes_no_caption_from_the_others(
+    ask_owner, two_sets, tmp_path
+):
+    first = shutil.copytree(two_sets[0], tmp_path / "first")
+    (first / "broken.png").write_bytes(b"\x89PNG nothing")
+    plain, damaged = prepare_audit(ask_owner()), prepare_audit(ask_owner(first=first))
+    assert plain.captions.source == "own"
+    assert damaged.captions == plain.captions
+    assert [skip.name for skip in damaged.sets.unreadable] == ["broken.png"]
 
 
 def refused(*words: str) -> str:
