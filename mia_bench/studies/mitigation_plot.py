@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_bench.studies.figures import windowless_pyplot
 from mia_bench.studies.mitigation_outcome import Outcome
 
 COLUMNS = 3
@@ -24,11 +25,7 @@ def draw(study: Mapping[str, Mapping[int, Outcome]], attacks: Sequence[str], fol
     largest AUC over seeds; a ring, where it differs, against one who does not. The stairs join the
     mitigations that no other beats in both. Lower and further left is better.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = windowless_pyplot()
     drawn = [a for a in attacks if any(a in o.auroc for r in study.values() for o in r.values())]
     rows = -(-len(drawn) // COLUMNS)
     columns = min(COLUMNS, max(1, len(drawn)))

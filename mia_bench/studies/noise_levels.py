@@ -21,9 +21,9 @@ from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics.evaluation_rows import EvaluationRows
 from mia_bench.metrics.registry import auroc
 from mia_bench.metrics.thresholds import Thresholds
-from mia_bench.storage import layout
-from mia_bench.storage.files import read_json
 from mia_bench.storage.index import RunRef
+from mia_bench.storage.stored_files import read_manifest
+from mia_bench.studies.figures import interval_band, windowless_pyplot
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.stored_inputs import inputs_of
 from mia_bench.verification.stored_run import StoredRun
@@ -90,7 +90,7 @@ def _auroc(scores: Any, rows: LabelledFeatures, seed: int, resamples: int) -> di
 
 def _fractions(table: Path, timesteps: Sequence[int]) -> list[float] | None:
     """Noise fractions of timesteps, as a table of a flow-matching model has them; else None."""
-    levels = read_json(table / layout.MANIFEST_FILE).get("levels")
+    levels = read_manifest(table).get("levels")
     if not levels:
         return None
     try:
@@ -111,26 +111,14 @@ def draw(curves: Sequence[LevelCurve], file: Path) -> Path:
             "models of flow matching have noise fractions and others timesteps: one figure takes "
             "runs of one kind."
         )
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = windowless_pyplot()
     figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
     marker = matplotlib_style("rf_curve")["marker"]
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
         values = [entry["value"] for entry in curve.target]
         axes.plot(curve.levels, values, color=colour, marker=marker, ms=4, label=curve.label)
-        band = [(x, e) for x, e in zip(curve.levels, curve.target, strict=True) if e["lo"]]
-        axes.fill_between(
-            [x for x, _ in band],
-            [entry["lo"] for _, entry in band],
-            [entry["hi"] for _, entry in band],
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
+        interval_band(axes, curve.levels, curve.target, colour)
         if curve.control is not None:
             base = [entry["value"] for entry in curve.control]
             axes.plot(curve.levels, base, color=colour, linestyle="--", lw=1, label="its control")

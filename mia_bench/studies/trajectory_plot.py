@@ -11,6 +11,7 @@ from typing import Any
 from mia_bench.display.attack_style import matplotlib_style
 from mia_bench.display.svg.labels import spread
 from mia_bench.mitigations.early_stop import MONITOR
+from mia_bench.studies.figures import interval_band, windowless_pyplot
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ LABEL_GAP = 0.045  # between two names at the end of their curves, in AUC
 
 def draw(trajectory: Trajectory, folder: Path) -> Path:
     """trajectory.png and .svg in `folder`: AUC, TPR, and utility against steps and epochs."""
-    plt = _pyplot()
+    plt = windowless_pyplot()
     figure, axes = plt.subplots(3, figsize=(7.2, 9.6), sharex=True, layout="constrained")
     _attack_panel(axes[0], trajectory, "auroc", "AUC", 0.5)
     _attack_panel(axes[1], trajectory, "tpr", "TPR at 1 % FPR", 0.01)
@@ -62,7 +63,7 @@ def draw(trajectory: Trajectory, folder: Path) -> Path:
 def draw_onsets(trajectory: Trajectory, folder: Path) -> Path:
     """onsets.png and .svg in `folder`: AUC against epochs, beside each curve its attack and the
     epochs from which it sees members; losses below."""
-    plt = _pyplot()
+    plt = windowless_pyplot()
     figure, (above, below) = plt.subplots(
         2, figsize=(7.2, 5.4), sharex=True, layout="constrained", height_ratios=(3, 1)
     )
@@ -112,19 +113,10 @@ def _name_ends(axes: Any, trajectory: Trajectory, ends: Mapping[str, float]) -> 
         )
 
 
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    return plt
-
-
 def _save(figure: Any, png: Path) -> Path:
     for path in (png.with_suffix(".svg"), png):
         figure.savefig(path, dpi=130)
-    _pyplot().close(figure)
+    windowless_pyplot().close(figure)
     return png
 
 
@@ -136,15 +128,8 @@ def _curve(
     style = matplotlib_style(name)
     points = [(row["step"] / steps_per_unit, row[field]["value"]) for row in defined]
     axes.plot([x for x, _ in points], [y for _, y in points], ms=4, label=name, **style)
-    band = [row for row in defined if row[field]["lo"] is not None]
-    axes.fill_between(
-        [row["step"] / steps_per_unit for row in band],
-        [row[field]["lo"] for row in band],
-        [row[field]["hi"] for row in band],
-        color=style["color"],
-        alpha=0.15,
-        linewidth=0,
-    )
+    entries = [row[field] for row in defined]
+    interval_band(axes, [x for x, _ in points], entries, style["color"])
     return points
 
 

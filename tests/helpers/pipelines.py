@@ -108,6 +108,21 @@ def save_pipeline(
     return folder
 
 
+def save_with_unet(folder: Path, kind: str, **options: Any) -> Any:
+    """A narrow pipeline of the class `kind` in `folder`; returned is the random U-Net with other
+    options that is to be saved in the place of its own."""
+    from diffusers import UNet2DConditionModel
+
+    save_pipeline(folder, "sd1")
+    config = UNet2DConditionModel.load_config(folder / "unet")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        unet = UNet2DConditionModel.from_config({**config, **options})
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", kind))
+    return unet
+
+
 def build(family: str, size: str) -> Any:
     from diffusers import (
         DDPMScheduler,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parents[2] / "assets"
 CONFIGS = ASSETS / "configs"
 VOCABULARY = ASSETS / "tiny" / "tokenizer"  # CLIP's, which all of these models have
+WORD_FILES = ("tokenizer.json", "vocab.json")  # either holds a tokenizer's words
 REMEMBERED_TOKENIZERS = 2  # of SDXL's two encoders; 30 MB each
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
@@ -288,7 +289,7 @@ def _tokenizer(folder: Path, files: tuple[tuple[str, str], ...]) -> Any:
     """The tokenizer of a folder whose `files`, by name and hash, are these."""
     from transformers import CLIPTokenizer
 
-    if {"tokenizer.json", "vocab.json"} & dict(files).keys():
+    if {*WORD_FILES} & dict(files).keys():
         return load(CLIPTokenizer, folder)
     settings = read_config(folder / "tokenizer_config.json")
     chosen = {key: settings[key] for key in ("model_max_length", "pad_token") if key in settings}
@@ -297,7 +298,7 @@ def _tokenizer(folder: Path, files: tuple[tuple[str, str], ...]) -> Any:
 
 def vocabulary(folder: Path) -> Path:
     """The folder with a tokenizer's words: its own, or CLIP's where it has settings alone."""
-    own = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    own = any((folder / name).is_file() for name in WORD_FILES)
     return folder if own else VOCABULARY
 
 

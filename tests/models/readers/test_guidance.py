@@ -18,15 +18,11 @@ from mia_bench.utils.errors import MiaError
 def folder(pipelines, tmp_path_factory):
     """A random latent consistency model: its U-Net takes an embedding of the guidance scale."""
     path = tmp_path_factory.mktemp("lcm") / "m"
-    pipelines.save_pipeline(path, "sd1")
-    plain = UNet2DConditionModel.from_pretrained(path / "unet")
-    torch.manual_seed(3)
-    unet = UNet2DConditionModel.from_config({**plain.config, "time_cond_proj_dim": 8})
+    unet = pipelines.save_with_unet(path, "LatentConsistencyModelPipeline", time_cond_proj_dim=8)
     torch.nn.init.normal_(unet.time_embedding.cond_proj.weight)  # zeros, as diffusers begins with
     unet.save_pretrained(path / "unet")
     LCMScheduler.from_pretrained(path / "scheduler").save_pretrained(path / "scheduler")
     index = json.loads((path / "model_index.json").read_text())
-    index["_class_name"] = "LatentConsistencyModelPipeline"
     index["scheduler"] = ["diffusers", "LCMScheduler"]
     (path / "model_index.json").write_text(json.dumps(index))
     return path

@@ -16,15 +16,8 @@ from mia_bench.models.stable_diffusion import StableDiffusion
 def folder(pipelines, tmp_path_factory):
     """A random in-painting pipeline: its U-Net takes latents, a mask and masked latents."""
     path = tmp_path_factory.mktemp("inpainting") / "m"
-    pipelines.save_pipeline(path, "sd1")
-    plain = UNet2DConditionModel.from_pretrained(path / "unet")
-    torch.manual_seed(3)
-    unet = UNet2DConditionModel.from_config({**plain.config, "in_channels": 9})
+    unet = pipelines.save_with_unet(path, "StableDiffusionInpaintPipeline", in_channels=9)
     unet.save_pretrained(path / "unet")
-    index = path / "model_index.json"
-    index.write_text(
-        index.read_text().replace("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
-    )
     return path
 
 
