@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from mia_bench.data.readers.image_file import decode
-from mia_bench.data.source import Item, Listing, listing, sample_id
+from mia_bench.data.source import Item, Listing, ordered_listing, sample_id
 from mia_bench.utils.errors import MiaError, Missing
 
 SIDE_PIXELS = 32
@@ -70,7 +70,7 @@ class Cifar:
                 Item(sample_id(self.name, data), "", f"{i:05d}", load, pool)
                 for i, (data, load) in enumerate(pictures, len(items))
             ]
-        return listing(items)
+        return ordered_listing(items)
 
     def _pictures(self, root: Path, pool: str) -> Iterator[tuple[bytes, Any]]:
         """(bytes, what decodes them) of every picture of a pool in its order."""

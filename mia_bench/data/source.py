@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -69,7 +69,9 @@ class Listing:
 
     `columns` are those of its tables, `label_column` the one that says who is a member.
     `captionless` makes each picture that is skipped for want of a caption alone. `rows_in_order`:
-    the order of names is that of the rows of its tables.
+    the order of names is that of the rows of its tables. `official` has the sample id of every
+    picture in the order in which the data set is distributed, copies included; empty where there
+    is no such order.
     """
 
     items: tuple[Item, ...]
@@ -79,6 +81,7 @@ class Listing:
     label_column: str = field(default="", compare=False)
     captionless: tuple[Callable[[], Item], ...] = field(default=(), compare=False, repr=False)
     rows_in_order: bool = field(default=True, compare=False)
+    official: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 class Source(Protocol):
@@ -125,6 +128,11 @@ def listing(items: Iterable[Item], skipped: Iterable[Skip] = ()) -> Listing:
             kept[item.sample_id] = replace(kept[item.sample_id], label=both)
         total += 1
     return Listing(tuple(kept.values()), tuple(skipped), total - len(kept))
+
+
+def ordered_listing(items: Sequence[Item]) -> Listing:
+    """The `listing` of items that come in the order in which their data set is distributed."""
+    return replace(listing(items), official=tuple(item.sample_id for item in items))
 
 
 def fingerprint(listing: Listing) -> str:

@@ -59,7 +59,7 @@ def add_tables(
     Raises MiaError for a file that is no parquet, or without the columns.
     """
     stem = files[0].stem if len(files) == 1 else files[0].parent.name
-    add_table(pairs, _open(files), columns, stem, str(files[0]), pool, keep)
+    add_table(pairs, open_tables(files), columns, stem, str(files[0]), pool, keep)
 
 
 def add_table(
@@ -98,9 +98,9 @@ def add_table(
         name = names[row]
         if keep is not None and not keep(name):
             continue
-        load, raw = _readers(table, row, columns.image)
+        load, raw = picture_readers(table, row, columns.image)
         try:
-            data = _bytes(record[columns.image])
+            data = picture_bytes(record[columns.image])
             captions = candidates(
                 _several([classes[c][row] if c in classes else record[c] for c in present])
             )
@@ -119,7 +119,7 @@ def add_table(
         if facts[row]:
             pairs.facts.setdefault(id_, []).append(facts[row])
     for id_, (name, row) in first.items():
-        load, raw = _readers(table, row, columns.image)
+        load, raw = picture_readers(table, row, columns.image)
         text = choose(texts[id_], pairs.rule, id_)
         pairs.keep(Item(id_, text, name, load, pool, raw=raw))
 
@@ -219,8 +219,9 @@ def with_pictures(files: Sequence[Path]) -> bool:
     return bool({USUAL_IMAGE, *OTHER_IMAGES} & set(names))
 
 
-def _open(files: Sequence[Path]) -> Any:
-    """One memory-mapped table: rows are read when they are needed."""
+def open_tables(files: Sequence[Path]) -> Any:
+    """One memory-mapped table: rows are read when they are needed. Raises MiaError for a file that
+    is no parquet."""
     import datasets
 
     try:
@@ -261,14 +262,15 @@ def _several(values: Sequence[Any]) -> Any:
     return flat
 
 
-def _bytes(value: Any) -> bytes:
+def picture_bytes(value: Any) -> bytes:
+    """The encoded picture in a cell. Raises ValueError where it holds none."""
     data = value.get("bytes") if isinstance(value, Mapping) else value
     if isinstance(data, bytes):
         return data
     raise ValueError("the picture is not in the table" if data is None else "holds no picture")
 
 
-def _readers(
+def picture_readers(
     table: Any, row: int, column: str
 ) -> tuple[Callable[[int], Image.Image], Callable[[], bytes]]:
     """What decodes the picture of a row, and what reads its bytes."""
@@ -280,4 +282,4 @@ def _load(table: Any, row: int, column: str, _: int) -> Image.Image:
 
 
 def _raw(table: Any, row: int, column: str) -> bytes:
-    return _bytes(table[row][column])
+    return picture_bytes(table[row][column])

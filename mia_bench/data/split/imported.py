@@ -14,7 +14,13 @@ from typing import Any
 
 from mia_bench.data.source import Item, Listing
 from mia_bench.data.split.manifest import MAX_EXAMPLES, Split, make_table
-from mia_bench.data.split.published import NAMES, ROLE_OF_LABEL, published_rows, role_of
+from mia_bench.data.split.published import (
+    NAMES,
+    ROLE_OF_LABEL,
+    one_sided,
+    published_rows,
+    role_of,
+)
 from mia_bench.data.split.roles import Role, RoleSizes, assign
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
@@ -39,12 +45,18 @@ def import_split(
     Raises MiaError when the table cannot be read, names rows that are not in the data or have
     another caption, or gives one row two roles.
     """
-    published = _match(published_rows(path, listing), listing, path)
+    rows: Sequence[Mapping[str, Any]] = published_rows(path, listing)
+    on_both_sides = 0
+    if path.suffix.lower() == ".npz":
+        rows, on_both_sides = one_sided(rows)
+    published = _match(rows, listing, path)
     if path.suffix.lower() == ".txt":  # the members: whoever is not on the list is none
         others = (item.sample_id for item in listing.items if item.sample_id not in published)
         published |= dict.fromkeys(others, Role.TARGET_NONMEMBER)
         sizes = _fitting(sizes, published, 0)
     origin = f"imported from {path.name}"
+    if on_both_sides:
+        origin += f" without {on_both_sides:,} pictures of which copies stand on both sides"
     return _told(
         published,
         origin,

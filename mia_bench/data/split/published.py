@@ -5,7 +5,9 @@ A table (csv, tsv, json, jsonl, parquet) has a column `sample_id` or `name` (`fi
 `is_member`, `member` or `split`, in the words of readers/membership.py. A JSON file may also hold
 lists of names by such a word, or the word of each name. A list, .txt, holds one name a line: those
 are the members, and every other row of the data is none. An .npz holds positions of members and of
-non-members in the data, in the order of names, from 0, as the releases of attacks on DDPM do.
+non-members from 0, as the releases of attacks on DDPMs do: in the order in which the data set is
+distributed, where it has one, or in that of names. A picture of which copies stand on both sides
+is nobody's.
 """
 
 from __future__ import annotations
@@ -150,6 +152,30 @@ def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
             f"data.split={path} has the arrays {', '.join(arrays) or 'none'}, and members or "
             f"nonmembers, or {', '.join(list(ROLE_OF_ARRAY)[:4])}, are needed."
         )
+    order = listing.official or _order_of_names(path, listing)
+    role_at: dict[int, Role] = {}
+    for name, role in used.items():
+        for i in _inside(arrays[name], len(order), f"data.split={path}: {name}"):
+            if role_at.setdefault(i, role) is not role:
+                raise MiaError(
+                    f"data.split={path} gives position {i:,} two roles, {role_at[i]} and {role}: "
+                    "correct the arrays."
+                )
+    return [{"sample_id": order[i], "role": str(role)} for i, role in role_at.items()]
+
+
+def one_sided(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
+    """The rows of positions without pictures of which copies have different roles, and how many
+    such pictures there are."""
+    roles: dict[str, set[str]] = {}
+    for row in rows:
+        roles.setdefault(row["sample_id"], set()).add(row["role"])
+    kept = [row for row in rows if len(roles[row["sample_id"]]) == 1]
+    return kept, sum(len(told) > 1 for told in roles.values())
+
+
+def _order_of_names(path: Path, listing: Listing) -> tuple[str, ...]:
+    """Sample ids in the order of names. Raises MiaError where positions may mean other rows."""
     if not listing.rows_in_order:
         raise MiaError(
             f"data.split={path} counts positions, and the order of names in the data is not that of"
@@ -163,11 +189,7 @@ def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
             "others or cannot be used, so that positions say nothing certain: name the rows in a "
             "csv (name, is_member), or remove those pictures."
         )
-    return [
-        {"sample_id": listing.items[i].sample_id, "role": str(role)}
-        for name, role in used.items()
-        for i in _inside(arrays[name], len(listing.items), f"data.split={path}: {name}")
-    ]
+    return tuple(item.sample_id for item in listing.items)
 
 
 def _role_of_array(name: str) -> Role | None:
