@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -167,7 +169,28 @@ def _unknown_key(key: str) -> str:
     roots = {*(f for f in Root.__dataclass_fields__), *_groups()}
     if head not in roots or not rest:
         return f"there is no configuration key '{key}'. {nearest(head, roots)}"
-    return f"there is no configuration key '{key}'. {nearest(key, _all_keys())}"
+    chosen = _chosen_configuration()
+    if kind := _class_with_option(key, chosen):
+        return (
+            f"{key} is an option of {kind} that its yaml leaves at the default: write +{key}=... "
+            "with a plus."
+        )
+    return f"there is no configuration key '{key}'. {nearest(key, _flat(chosen))}"
+
+
+def _class_with_option(key: str, chosen: object) -> str:
+    """Name of the class that the node of `key` builds, if it has that option; else ""."""
+    *place, option = key.split(".")
+    node = chosen
+    for name in place:
+        node = node.get(name) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or "_target_" not in node:
+        return ""
+    try:
+        kind = get_object(node["_target_"])
+        return str(kind.__name__) if option in inspect.signature(kind).parameters else ""
+    except Exception:  # whatever importing somebody's class does: there is a message without it
+        return ""
 
 
 def _groups() -> list[str]:
@@ -200,6 +223,11 @@ def _overrides() -> list[Override]:
 
 def _all_keys() -> list[str]:
     """Every key of the configuration that the group choices on the command line give."""
+    return _flat(_chosen_configuration())
+
+
+def _chosen_configuration() -> object:
+    """The configuration that the group choices on the command line give, unresolved."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -212,7 +240,7 @@ def _all_keys() -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", overrides=choices)
-    return _flat(OmegaConf.to_container(cfg, resolve=False))
+    return OmegaConf.to_container(cfg, resolve=False)
 
 
 def _flat(node: object, prefix: str = "") -> list[str]:

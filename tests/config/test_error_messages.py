@@ -53,6 +53,22 @@ def test_configuration_mistakes_name_the_nearest(override, message, monkeypatch)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ("attack=drc", "attack.drc.start=0.5"),
+            "option of DRC that its yaml leaves at the default",
+        ),
+        (("attack=drc", "attack.drc.start=0.5"), "write +attack.drc.start=... with a plus"),
+        (("attack=drc", "attack.drc.zzz=1"), "there is no configuration key"),
+    ],
+)
+def test_an_option_that_the_yaml_leaves_out_takes_a_plus(words, message, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["mia_bench", *words])
+    assert message in explain(composing(*words))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (("attack=ratio", "attack.ratio.tt=3"), "Did you mean 'attack.ratio.t'"),
         (("attack=ratoi",), "Did you mean 'ratio'"),
         (("ratoi=1",), "there is no configuration key 'ratoi'"),
