@@ -30,6 +30,14 @@ BY_NAME = (  # the attacks that attack=all leaves out
     *("pfami_paired", "secmi_nns", "secmi100", "gsa2", "gradient_masking", "drc_cheap"),
     *("drc_face", "drc_full", "drc_tasks"),
 )
+BY_NAME_LATER = (  # those of them that came after the first release
+    *("drc_attention", "drc_hole", "drc_spread", "drc_whole", "fremia_tuned", "gen_sim"),
+    *("gen_sim_vec", "gen_sim_views", "img2img", "img2img_vec", "loss_pullback"),
+    *("loss_randommask", "mc15_bias", "mofit_lite", "noise_agg_relative", "noise_agg_size"),
+    *("noise_agg_tuned", "noise_probe", "pia_pullback", "pia_randommask", "rf_curve", "rf_mc"),
+    *("rf_mc_cal", "secmi_pullback", "secmi_randommask", "sima_pullback", "sima_randommask"),
+    "structural",
+)
 MITIGATIONS = ("caption_delete", "caption_dropout", "cutout", "ema", "lora", "weight_decay")
 MSCOCO = (
     *("model=sd15", "data=mscoco", "attack=clid", "paths.outputs=outputs_mscoco"),
@@ -41,6 +49,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "default": (),
     "all": ("attack=all",),
     "by_name": (f"attack=[{','.join(BY_NAME)}]", "eval.base_calibrated=true"),
+    "by_name_later": (f"attack=[{','.join(BY_NAME_LATER)}]", "calibration=split"),
     "augment_early_stop": ("mitigation=[augment,early_stop]", "eval.utility=true"),
     "dp": ("mitigation=dp",),
     "mitigations": (
@@ -103,6 +112,13 @@ def there(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_keys_are_what_they_were(case: str) -> None:
     assert keys_of(*CASES[case]) == GOLDEN[case]
+
+
+def test_every_attack_is_pinned() -> None:
+    runs = {Path(run).name for case in CASES for run in GOLDEN[case]["runs"]}
+    pinned = {name.rpartition("-")[0] for name in runs}
+    files = {path.stem for path in (Path(__file__).parents[2] / "conf/attack").glob("*.yaml")}
+    assert files - {"all"} <= pinned
 
 
 def test_the_default_plan_has_the_keys_that_are_published() -> None:

@@ -8,6 +8,8 @@ Idea: from the caption of a member the model draws pictures that are more like i
     max:  score = mean_v z( max_j s_vj )            z: mean and std of calibration non-members
     mean: score = mean_v z( mean_j s_vj )
     classifier: score = P(member | s_v1 >= ... >= s_vk of every v) by logistic regression
+    caption_stream: the classifier also takes the sorted  h_vj = cos(T, g_vj) - cos(T, x)
+                    T: open_clip's embedding of the caption; the others of the pictures  (FSCA)
 Access: BLACK_BOX: captions in, pictures out. NFE: V * k * steps, twice that with guidance other
 than 1; 80 by default.
 Noise is keyed by (seed, sample id, j): all rewrites of a caption start from the same k noises.
@@ -16,7 +18,7 @@ three views (2,400 evaluations), compares CLIP embeddings of pictures and of wha
 scales over the whole set and chooses weights of views on labelled rows; here captions are rewritten
 by fixed rules (caption_rewrites.py), views weigh the same, and calibration non-members scale.
 Differs: FSCA sorts 64 to 128 similarities, and those of the caption, for a network of two streams;
-here k of the pictures alone, for a logistic regression.
+here k of the pictures, and those of the caption with `caption_stream`, for a logistic regression.
 Differs: the encoder. `tiny_vae` is the autoencoder that ships with this package, which sees layout
 and colour; with open_clip's weights here, list `open_clip` in `measures` and `compare` by it.
 """
@@ -31,12 +33,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks import Access, Calibration, Features, Floats, later_field, score_field
 from mia_bench.attacks.black_box.caption_rewrites import Rewrite, rewritten
 from mia_bench.attacks.black_box.picture_measures import (
     MIN_ROWS_PER_CLASS,
     SIGN,
+    Encoders,
     PictureMeasure,
+    caption_fit,
     classified,
     described,
     fetch_measure,
@@ -47,6 +51,9 @@ from mia_bench.target import Batch, Target
 from mia_bench.target.generation import ddim_moves
 from mia_bench.utils.errors import MiaError
 
+CAPTION_GAP = "caption_gap"
+"""Feature: how much better a generated picture fits the caption than the image does."""
+
 
 @dataclass(frozen=True)
 class GenSim:
@@ -55,7 +62,8 @@ class GenSim:
     n_images: k, pictures generated for each view.
     steps: DDIM moves of each; guidance: classifier-free, 1 is none.
     measures: similarities computed and stored; compare: the one that scores.
-    clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>".
+    clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>"; vit: of dino.
+    caption_stream: also store how much better pictures fit the caption than the image does.
     decision: how the similarities of an image become its score.
     """
 
@@ -65,6 +73,8 @@ class GenSim:
     guidance: float = 1.0
     measures: tuple[PictureMeasure, ...] = ("tiny_vae", "mse", "ssim")
     clip: str = "ViT-B-32/laion2b_s34b_b79k"
+    vit: str = later_field("facebook/dino-vitb16")
+    caption_stream: bool = later_field(False)
     compare: Literal[PictureMeasure] = score_field("tiny_vae")
     decision: Literal["max", "mean", "classifier"] = score_field("max")
     access: ClassVar[Access] = Access.BLACK_BOX
@@ -89,6 +99,10 @@ class GenSim:
         return True
 
     @property
+    def encoders(self) -> Encoders:
+        return Encoders(self.clip, self.vit)
+
+    @property
     def least_rows(self) -> int:
         return MIN_ROWS_PER_CLASS if self.decision == "classifier" else 0
 
@@ -99,7 +113,7 @@ class GenSim:
         return (
             f"generates {images} pictures an image in {self.steps} steps{guided} from "
             f"{', '.join(self.views)}: {self.nfe[0]} U-Net evaluations; compared by "
-            f"{described(self.compare, self.clip)}"
+            f"{described(self.compare, self.encoders)}"
         )
 
     def asks_at(self, schedule: int) -> Sequence[int]:
@@ -113,19 +127,25 @@ class GenSim:
     def fetch(self) -> None:
         """Raises MiaError for a measure's weights that are not to be had."""
         for name in self.measures:
-            fetch_measure(name, self.clip)
+            fetch_measure(name, self.encoders)
+        if self.caption_stream:
+            fetch_measure("open_clip", self.encoders)
 
     @torch.no_grad()
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
-        """Each measure (B, views, images)."""
+        """Each measure (B, views, images), and CAPTION_GAP with `caption_stream`."""
         original = batch.image.to(target.device)
         columns: dict[str, list[Tensor]] = {name: [] for name in self.measures}
         for view in self.views:
             pictures = self._generated(target, batch, view)
             repeated = original.repeat(self.n_images, 1, 1, 1)
             for name in self.measures:
-                values = picture_measure(name, target.device, self.clip)(repeated, pictures)
+                values = picture_measure(name, target.device, self.encoders)(repeated, pictures)
                 columns[name].append(values.view(self.n_images, len(batch)).T)
+            if self.caption_stream:
+                fits = caption_fit(batch.caption, self.clip, target.device)
+                gap = fits(pictures).view(self.n_images, len(batch)) - fits(original)
+                columns.setdefault(CAPTION_GAP, []).append(gap.T)
         return {name: torch.stack(views, 1) for name, views in columns.items()}
 
     def _generated(self, target: Target, batch: Batch, view: Rewrite) -> Tensor:
@@ -141,7 +161,7 @@ class GenSim:
         original = batch.image.to(target.device)
         every = torch.cat([self._generated(target, batch, view) for view in self.views])
         repeated = original.repeat(len(every) // len(batch), 1, 1, 1)
-        values = picture_measure(self.compare, target.device, self.clip)(repeated, every)
+        values = picture_measure(self.compare, target.device, self.encoders)(repeated, every)
         best = (SIGN[self.compare] * values).view(-1, len(batch)).argmax(0)
         rows = torch.arange(len(batch), device=best.device)
         pictures = every.view(-1, len(batch), *every.shape[1:])
@@ -174,6 +194,10 @@ class GenSim:
         return by_view
 
     def _sorted(self, features: Features) -> Floats:
-        """(N, views * images), falling within a view: which noise gave which tells nothing."""
-        similarity = -np.sort(-self._similarity(features), axis=2)
-        return similarity.reshape(len(similarity), -1)
+        """(N, streams * views * images), falling within a view: which noise gave which tells
+        nothing."""
+        streams = [self._similarity(features)]
+        if self.caption_stream:
+            streams.append(np.asarray(features[CAPTION_GAP], dtype=np.float64))
+        falling = [-np.sort(-values, axis=2) for values in streams]
+        return np.concatenate([values.reshape(len(values), -1) for values in falling], axis=1)

@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks import Access, Calibration, Features, Floats, later_field, score_field
 from mia_bench.attacks.black_box.picture_measures import (
     MIN_ROWS_PER_CLASS,
     SIGN,
+    Encoders,
     PictureMeasure,
     classified,
     described,
@@ -49,7 +50,7 @@ class ImageToImage:
     n_draws: n, pictures at each strength; steps: moves at strength 1.
     guidance: classifier-free, 1 is none; condition: the text that pictures are made under.
     measures: similarities computed and stored; compare: the one that scores.
-    clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>".
+    clip: open_clip "<model>/<pretrained tag>", or "local-dir:<folder>"; vit: of dino.
     decision: how the similarities of an image become its score.
     """
 
@@ -60,6 +61,7 @@ class ImageToImage:
     condition: Literal["caption", "empty"] = "caption"
     measures: tuple[PictureMeasure, ...] = ("tiny_vae", "mse", "ssim")
     clip: str = "ViT-B-32/laion2b_s34b_b79k"
+    vit: str = later_field("facebook/dino-vitb16")
     compare: Literal[PictureMeasure] = score_field("tiny_vae")
     decision: Literal["mean", "classifier"] = score_field("mean")
     access: ClassVar[Access] = Access.BLACK_BOX
@@ -82,6 +84,10 @@ class ImageToImage:
         return self.n_draws * moves * calls, 0
 
     @property
+    def encoders(self) -> Encoders:
+        return Encoders(self.clip, self.vit)
+
+    @property
     def least_rows(self) -> int:
         return MIN_ROWS_PER_CLASS if self.decision == "classifier" else 0
 
@@ -92,7 +98,7 @@ class ImageToImage:
         return (
             f"generates {len(self.strengths) * self.n_draws} pictures an image from itself at "
             f"strength {strengths} of {self.steps} steps{guided}: {self.nfe[0]} U-Net evaluations; "
-            f"compared by {described(self.compare, self.clip)}"
+            f"compared by {described(self.compare, self.encoders)}"
         )
 
     def asks_at(self, schedule: int) -> Sequence[int]:
@@ -107,7 +113,7 @@ class ImageToImage:
     def fetch(self) -> None:
         """Raises MiaError for a measure's weights that are not to be had."""
         for name in self.measures:
-            fetch_measure(name, self.clip)
+            fetch_measure(name, self.encoders)
 
     @torch.no_grad()
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
@@ -117,7 +123,7 @@ class ImageToImage:
         for strength in self.strengths:
             pictures = [self._varied(target, batch, strength, j) for j in range(self.n_draws)]
             for name in self.measures:
-                compare = picture_measure(name, target.device, self.clip)
+                compare = picture_measure(name, target.device, self.encoders)
                 values = [compare(original, picture) for picture in pictures]
                 columns[name].append(torch.stack(values).mean(0))
         return {name: torch.stack(values, 1) for name, values in columns.items()}

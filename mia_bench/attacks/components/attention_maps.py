@@ -10,6 +10,7 @@ who may look inside.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from mia_bench.utils.errors import MiaError
 QUERIED_SHARE = 0.5  # of the schedule: DiffEdit's noise level
 CAPTION_DRAWS = 3  # DiffEdit: 10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-WITHOUT_WEIGHTS = "that needs no weights: edges or spectral_residual"
+WITHOUT_WEIGHTS = "a mask that needs no weights: edges or spectral_residual"
 
 
 def self_attention(image: Tensor, encoder: str) -> Tensor:
@@ -38,21 +39,48 @@ def self_attention(image: Tensor, encoder: str) -> Tensor:
         MiaError: its weights are not here, or it has no class token.
     """
     model = vision_transformer(encoder, image.device)
+    output = _seen(model, image, output_attentions=True)
+    patches = (_pixels(model.config.image_size) // _pixels(model.config.patch_size)) ** 2
+    to_patches = output.attentions[-1][:, :, 0, -patches:].float().mean(1)
+    return to_size(to_patches, image)
+
+
+def class_token_encoder(encoder: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Images (B, 3, H, W) in [-1, 1] -> class tokens of the last layer (B, d).
+
+    Raises as `self_attention`.
+    """
+    model = vision_transformer(encoder, device, "vit", "a measure that needs no weights")
+
+    def encode(image: Tensor) -> Tensor:
+        tokens: Tensor = _seen(model, image).last_hidden_state[:, 0]
+        return tokens
+
+    return encode
+
+
+@torch.no_grad()
+def _seen(model: Any, image: Tensor, **options: bool) -> Any:
+    """What `model` makes of images in [-1, 1], in its own size and ImageNet's normalisation."""
     side = _pixels(model.config.image_size)
     enlarged = F.interpolate(image, (side, side), mode="bicubic", antialias=True).clamp(-1, 1)
     mean, std = (
         torch.tensor(v, device=image.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
     )
-    with torch.no_grad():
-        output = model((enlarged / 2 + 0.5 - mean) / std, output_attentions=True)
-    patches = (side // _pixels(model.config.patch_size)) ** 2
-    to_patches = output.attentions[-1][:, :, 0, -patches:].float().mean(1)
-    return to_size(to_patches, image)
+    return model((enlarged / 2 + 0.5 - mean) / std, **options)
 
 
 @cache
-def vision_transformer(encoder: str, device: torch.device) -> Any:
+def vision_transformer(
+    encoder: str,
+    device: torch.device,
+    option: str = "mask_encoder",
+    otherwise: str = WITHOUT_WEIGHTS,
+) -> Any:
     """The frozen model, from safetensors that are here: nothing is downloaded.
+
+    Args:
+        option: what names it; otherwise: what needs no such model. Both in messages.
 
     Raises:
         MiaError: it is not here, is of another kind, or its weights are partial or pickles.
@@ -69,22 +97,24 @@ def vision_transformer(encoder: str, device: torch.device) -> Any:
         )
     except Exception as error:  # transformers, safetensors and the hub each raise their own kinds
         raise MiaError(
-            f"mask_encoder={encoder} cannot be loaded ({type(error).__name__}): a folder or hub id "
-            f"of a vision transformer with safetensors is needed, or a mask {WITHOUT_WEIGHTS}."
+            f"{option}={encoder} cannot be loaded ({type(error).__name__}): a folder or hub id "
+            f"of a vision transformer with safetensors is needed, or {otherwise}."
         ) from error
     absent = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if absent:
-        raise MiaError(f"mask_encoder={encoder} lacks weights: {', '.join(absent[:3])}.")
+        raise MiaError(f"{option}={encoder} lacks weights: {', '.join(absent[:3])}.")
     if not all(hasattr(model.config, name) for name in ("image_size", "patch_size")):
         raise MiaError(
-            f"mask_encoder={encoder} is a {type(model).__name__}, no vision transformer with "
-            f"patches. Name one, as facebook/dino-vitb8, or a mask {WITHOUT_WEIGHTS}."
+            f"{option}={encoder} is a {type(model).__name__}, no vision transformer with "
+            f"patches. Name one, as facebook/dino-vitb8, or {otherwise}."
         )
     return model.eval().requires_grad_(False).to(device)
 
 
-def fetch_vision_transformer(encoder: str) -> None:
-    """Its weights are here afterwards.
+def fetch_vision_transformer(
+    encoder: str, option: str = "mask_encoder", otherwise: str = WITHOUT_WEIGHTS
+) -> None:
+    """Its weights are here afterwards; see `vision_transformer`.
 
     Raises:
         MiaError: there is no such model, or it is not to be had now.
@@ -96,10 +126,10 @@ def fetch_vision_transformer(encoder: str) -> None:
             snapshot_download(encoder, allow_patterns=["*.json", "*.safetensors"])
         except Exception as error:  # the hub and the network each raise their own kinds
             raise MiaError(
-                f"mask_encoder={encoder}: no such folder, and it cannot be fetched "
-                f"({type(error).__name__}). Point it at a folder, or use a mask {WITHOUT_WEIGHTS}."
+                f"{option}={encoder}: no such folder, and it cannot be fetched "
+                f"({type(error).__name__}). Point it at a folder, or use {otherwise}."
             ) from error
-    vision_transformer(encoder, torch.device("cpu"))
+    vision_transformer(encoder, torch.device("cpu"), option, otherwise)
 
 
 def caption_difference(target: Target, batch: Batch) -> Tensor:

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from open_clip_models import small_open_clip
 
 from mia_bench.attacks import Access, Calibration, HasRemark, ProducesEvidence, query_fields
 from mia_bench.attacks.black_box.caption_rewrites import rewritten
 from mia_bench.attacks.black_box.gen_sim import GenSim
+from mia_bench.attacks.black_box.picture_measures import caption_fit
 from mia_bench.target import Batch
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.utils.errors import MiaError
@@ -116,6 +118,37 @@ def test_the_classifier_sees_no_order_of_noises():
     turned = {"mse": row["mse"][:, :, ::-1]}
     assert np.array_equal(attack.score(turned, calibration), scores)
     assert (attack.least_rows, SHORT.least_rows) == (2, 0)
+
+
+@torch.no_grad()
+def test_the_stream_of_the_caption_equals_its_formula(literal, measure, tmp_path):
+    clip = small_open_clip(tmp_path)
+    attack = replace(SHORT, views=("caption",), clip=clip, caption_stream=True)
+    found = measure(attack, literal.target, literal.batch)["caption_gap"]
+    assert found.shape == (4, 1, 2)
+    for i in literal.rows:
+        caption, image = literal.batch.caption[i], literal.batch.image[i]
+        fits = caption_fit([caption], clip, torch.device("cpu"))
+        for j in range(2):
+            picture = literal_picture(literal, i, caption, j, 1.0)
+            expected = (fits(picture[None]) - fits(image[None])).item()
+            assert found[i, 0, j] == pytest.approx(expected, abs=2e-4)
+    attack.fetch()
+    with pytest.raises(MiaError, match="open_clip weights"):
+        replace(attack, clip="ViT-B-32/none_of_these").fetch()
+
+
+def test_the_classifier_takes_both_streams():
+    draw = np.random.default_rng(0)
+    member = np.arange(60) % 2 == 0
+    gap = draw.normal(size=(60, 1, 4)) + 2 * member[:, None, None]
+    attack = replace(SHORT, views=("caption",), decision="classifier", caption_stream=True)
+    calibration = known({"mse": np.ones((60, 1, 4)), "caption_gap": gap}, member)
+    rows = {"mse": np.ones((2, 1, 4)), "caption_gap": np.array([[[3, 2, 1, 2.0]], [[-1, 0, 0, 0]]])}
+    scores = attack.score(rows, calibration)
+    assert scores[0] > 0.5 > scores[1]
+    rows["caption_gap"] = rows["caption_gap"][:, :, ::-1]
+    assert np.array_equal(attack.score(rows, calibration), scores)
 
 
 @torch.no_grad()
