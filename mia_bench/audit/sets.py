@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mia_bench.data.folders import MEMBER, NONMEMBER
-from mia_bench.data.readers.image_file import formats
+from mia_bench.data.pictures.image_file import formats
 from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split.near_duplicates import MAX_DISTANCE, group, perceptual_hashes
 from mia_bench.evaluation.controls.file_features import jpeg_facts

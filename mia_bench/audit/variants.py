@@ -27,7 +27,7 @@ from mia_bench.attacks import Floats
 from mia_bench.audit.findings import AttackFinding, AuditFindings
 from mia_bench.audit.scores import COMBINED
 from mia_bench.data.folders import read_folder
-from mia_bench.data.readers.image_file import EXTENSIONS
+from mia_bench.data.pictures.image_file import EXTENSIONS
 from mia_bench.data.source import Item
 from mia_bench.metrics.inference.multiple_tests import holm_adjusted
 from mia_bench.metrics.inference.panel_combination import combined_score

@@ -29,26 +29,26 @@ def unet(evaluations: str) -> float:
 
 
 def predict_pass(rows: str, attack: str, folder: str | None = None) -> dict[str, float]:
-    from mia_bench.bench.memory import predict_pass as measure
+    from mia_bench.bench.scale.memory import predict_pass as measure
 
     with TemporaryDirectory() as temporary:
         return measure(int(rows), attack, Path(folder or temporary))
 
 
 def peak_memory(attack: str | None = None) -> int:
-    from mia_bench.bench.memory import peak_of_batch
+    from mia_bench.bench.scale.memory import peak_of_batch
 
     return peak_of_batch(attack)
 
 
 def model_stages(outputs: str, *overrides: str) -> dict[str, float]:
-    from mia_bench.bench.scaling import seconds_of_stages
+    from mia_bench.bench.scale.runs import seconds_of_stages
 
     return seconds_of_stages(*overrides, f"paths.outputs={outputs}")
 
 
 def metrics(rows: str) -> dict[str, float]:
-    from mia_bench.bench.scaling import metrics_of_rows
+    from mia_bench.bench.scale.runs import metrics_of_rows
 
     return metrics_of_rows(int(rows))
 

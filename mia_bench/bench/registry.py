@@ -88,7 +88,7 @@ def training(rounds: int) -> Figures:
 
 def dataset_size(_: int) -> Figures:
     """How time and memory grow with the rows of a pass."""
-    from mia_bench.bench import memory
+    from mia_bench.bench.scale import memory
 
     sizes = memory.DATASET_SIZES
     passes = {rows: memory.measure_pass(rows, "loss") for rows in (*sizes, 50_000)}
@@ -108,7 +108,7 @@ def dataset_size(_: int) -> Figures:
 
 def memory(_: int) -> Figures:
     """Peak memory of each attack."""
-    from mia_bench.bench.memory import attack_peaks
+    from mia_bench.bench.scale.memory import attack_peaks
 
     return {f"memory.{name}": peak / 1e6 for name, peak in attack_peaks().items()}
 
@@ -134,7 +134,7 @@ def torch_options(rounds: int) -> Figures:
 
 def ddp(_: int) -> Figures:
     """One process over two, on one model."""
-    from mia_bench.bench.scaling import ddp_ceiling, ddp_speedup
+    from mia_bench.bench.scale.runs import ddp_ceiling, ddp_speedup
 
     speedup, ceiling = ddp_speedup(400), ddp_ceiling(8_000)
     return {"ddp.speedup": speedup, "ddp.ceiling": ceiling, "ddp.share": speedup / ceiling}
@@ -142,28 +142,28 @@ def ddp(_: int) -> Figures:
 
 def parallel_models(_: int) -> Figures:
     """One model after the other over two in parallel."""
-    from mia_bench.bench.scaling import parallel_models as measure
+    from mia_bench.bench.scale.runs import parallel_models as measure
 
     return {f"parallel_models.{stage}": gain for stage, gain in measure().items()}
 
 
 def resume(_: int) -> Figures:
     """A pass over 100,000 rows that is killed half-way."""
-    from mia_bench.bench.scaling import resume as measure
+    from mia_bench.bench.scale.runs import resume as measure
 
     return {f"resume.{name}": value for name, value in measure(100_000).items()}
 
 
 def stored_runs(_: int) -> Figures:
     """A sweep over 1,000 finished runs, and status of 10,000."""
-    from mia_bench.bench.scaling import stored_runs as measure
+    from mia_bench.bench.scale.runs import stored_runs as measure
 
     return {f"stored_runs.{name}": value for name, value in measure(1_000, 10_000).items()}
 
 
 def metrics(_: int) -> Figures:
     """Metrics of up to a million scores."""
-    from mia_bench.bench.scaling import measure_metrics
+    from mia_bench.bench.scale.runs import measure_metrics
 
     figures: Figures = {}
     for rows in (10_000, 100_000, 1_000_000):
@@ -173,8 +173,8 @@ def metrics(_: int) -> Figures:
 
 def cost_model(_: int) -> Figures:
     """The model of docs/scale.md."""
-    from mia_bench.bench import cost_model as model
     from mia_bench.bench import timing
+    from mia_bench.bench.scale import cost_model as model
     from mia_bench.bench.workloads import attack, tiny
 
     # The parts are timed by the clock that times the passes: processor time.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mia_bench.bench.memory import ATTACKS
 from mia_bench.bench.results import FIGURES_PATH
+from mia_bench.bench.scale.memory import ATTACKS
 
 INTRODUCTION = """\
 # Benchmarks

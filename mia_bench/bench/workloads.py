@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mia_bench.attacks import Attack
 from mia_bench.config.compose import conf_dir
 from mia_bench.config.instantiate import build
-from mia_bench.data.loader import batch_of
 from mia_bench.data.openmoji import OpenMoji
+from mia_bench.data.pictures.loader import batch_of
 from mia_bench.data.source import Item
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.target import Batch, Target, Text

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from mia_bench.data.readers.image_file import decode
+from mia_bench.data.pictures.image_file import decode
 from mia_bench.data.source import Item, Listing, ordered_listing, sample_id
 from mia_bench.utils.errors import MiaError, Missing
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mia_bench.data.pictures.image_file import read_picture
 from mia_bench.data.readers.collector import Pairs
-from mia_bench.data.readers.image_file import read_picture
 from mia_bench.data.readers.svg import render
 from mia_bench.data.readers.text_file import decode_text
 from mia_bench.data.source import Listing

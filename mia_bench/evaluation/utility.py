@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mia_bench.data.loader import batch_of, decode
+from mia_bench.data.pictures.loader import batch_of, decode
 from mia_bench.data.source import Item
 from mia_bench.metrics import Floats
 from mia_bench.metrics.frechet import frechet

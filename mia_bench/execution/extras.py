@@ -37,7 +37,7 @@ def _illustrate(plan: Plan, run: RunSpec, folder: Path) -> dict[str, Any]:
     import torch
 
     from mia_bench.attacks import ProducesEvidence
-    from mia_bench.data.loader import batch_of
+    from mia_bench.data.pictures.loader import batch_of
     from mia_bench.display.pictures.evidence import EvidenceRow, save_strips
 
     rows = evidence_rows(run.folder, plan.experiment.options.eval.seed)

@@ -163,7 +163,7 @@ def encode_rows(
     import torch
     from tqdm import tqdm
 
-    from mia_bench.data.loader import cut, loader
+    from mia_bench.data.pictures.loader import cut, loader
     from mia_bench.training.batches import EncodedRows
 
     target.to(device_of(trainer))

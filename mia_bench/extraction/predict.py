@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mia_bench.attacks import Attack
 from mia_bench.config.schema import TrainerOptions
-from mia_bench.data.loader import cut, loader
+from mia_bench.data.pictures.loader import cut, loader
 from mia_bench.data.source import Item
 from mia_bench.extraction.module import AttackModule
 from mia_bench.extraction.shard_writer import Writer

@@ -15,7 +15,7 @@ from io import BytesIO
 import numpy as np
 
 from mia_bench.attacks import Floats
-from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.evaluation.controls.blind_baselines import (
     blind_file_row,

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from mia_bench.config.schema import Evaluation
-from mia_bench.data.readers.image_file import read_picture
+from mia_bench.data.pictures.image_file import read_picture
 from mia_bench.data.source import Item
 from mia_bench.planning.specs import ModelSpec
 from mia_bench.storage import layout

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mia_bench.data.pictures.image_file import decode
 from mia_bench.data.readers.emoji_captions import caption_parts, from_codepoints, has_skin_tone
-from mia_bench.data.readers.image_file import decode
 
 # npm package -> folder inside the tarball that holds one image per emoji, named by code points
 SETS = {

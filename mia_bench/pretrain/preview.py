@@ -16,7 +16,7 @@ from torch import Tensor
 from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option
 from mia_bench.data.openmoji import OpenMoji
-from mia_bench.data.readers.preprocessing import pixels
+from mia_bench.data.pictures.preprocessing import pixels
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.target import Batch, Query, Target, grid_mse
 

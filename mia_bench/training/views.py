@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mia_bench.data.readers.preprocessing import pixels, to_rgb
+from mia_bench.data.pictures.preprocessing import pixels, to_rgb
 from mia_bench.data.source import Item
 from mia_bench.mitigations import AugmentsImages, Captions, TrainingSetup
 from mia_bench.target import Target

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from mia_bench.audit.sets import compare_sets, differences
 from mia_bench.data.folders import MEMBER, NONMEMBER, Folders
-from mia_bench.data.readers import image_file
+from mia_bench.data.pictures import image_file
 
 
 @pytest.fixture

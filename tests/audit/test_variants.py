@@ -19,7 +19,7 @@ from mia_bench.audit.variants import (
     find_ranks,
     make_variants,
 )
-from mia_bench.data.readers.image_file import read_picture
+from mia_bench.data.pictures.image_file import read_picture
 from mia_bench.utils.errors import MiaError
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mia_bench.bench import scaling, timing
+from mia_bench.bench import timing
 from mia_bench.bench.registry import BENCHMARKS
 from mia_bench.bench.results_page import SECTIONS
+from mia_bench.bench.scale import runs
 
 
 def test_every_benchmark_has_its_section():
@@ -16,9 +17,7 @@ def test_every_benchmark_has_its_section():
 
 def test_figures_have_rows_on_the_page(monkeypatch):
     monkeypatch.setattr(timing, "startup_seconds", lambda *_, **__: 0.5)
-    monkeypatch.setattr(
-        scaling, "measure_metrics", lambda _: {"seconds": 1.0, "bytes_per_row": 2.0}
-    )
+    monkeypatch.setattr(runs, "measure_metrics", lambda _: {"seconds": 1.0, "bytes_per_row": 2.0})
     for name in ("startup", "metrics"):
         assert BENCHMARKS[name](1).keys() == {row.key for row in SECTIONS[name][1]}
 

@@ -39,7 +39,8 @@ def test_a_part_imports_only_from_parts_below_it(
 
 @pytest.mark.parametrize("folder", packages(), ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_a_folder_holds_few_modules(folder: Path) -> None:
-    assert len(modules(folder)) <= MAX_MODULES
+    """A command of its own, `__main__.py`, is one of them; the words about the folder are none."""
+    assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MAX_MODULES
 
 
 def test_a_file_in_the_root_is_a_command() -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from mia_bench.data.loader import batch_of, decode
+from mia_bench.data.pictures.loader import batch_of, decode
 from mia_bench.data.source import Item
 from mia_bench.display.pictures.contact_sheet import save_sheet
 from mia_bench.evaluation.utility import UtilityRows, assess, clip_score, encoded, losses

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mia_bench.config.recipe import Recipe
 from mia_bench.config.schema import TrainerOptions
-from mia_bench.data.readers.preprocessing import pixels
+from mia_bench.data.pictures.preprocessing import pixels
 from mia_bench.data.source import Item
 from mia_bench.mitigations import TrainingContext, TrainingSetup
 from mia_bench.mitigations.augment import Augment

@@ -63,7 +63,7 @@ def evidence_panels(run: AuditRun, sample_ids: Sequence[str]) -> list[dict[str, 
     import torch
 
     from mia_bench.attacks.drc import DRC
-    from mia_bench.data.loader import batch_of
+    from mia_bench.data.pictures.loader import batch_of
     from mia_bench.display.pictures.evidence import to_pixels
     from mia_bench.execution.loading import scoring_model
 

@@ -19,7 +19,7 @@ from mia_bench.audit.findings import exposure
 from mia_bench.audit.request import SHOWN
 from mia_bench.audit.result import AuditResult
 from mia_bench.audit.scores import COMBINED
-from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item, Listing
 from mia_bench.data.split.near_duplicates import Thumbnails, thumbnails
 

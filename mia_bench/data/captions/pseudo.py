@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.config.hub_messages import hub_reason, refuse_full_disk
-from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.data.split.near_duplicates import tracked
 from mia_bench.storage.artifacts import get_or_build, is_complete

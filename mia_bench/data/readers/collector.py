@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image
 
+from mia_bench.data.pictures.image_file import read_picture
 from mia_bench.data.readers.caption_fields import CaptionRule, NoCaptionError, candidates, choose
-from mia_bench.data.readers.image_file import read_picture
 from mia_bench.data.readers.membership import COLUMNS, joined, label_column, label_of
 from mia_bench.data.source import Item, Listing, Skip, listing, sample_id
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+from mia_bench.data.pictures.image_file import decode
 from mia_bench.data.readers.caption_fields import NoCaptionError, candidates, choose
 from mia_bench.data.readers.collector import Facts, Pairs
-from mia_bench.data.readers.image_file import decode
 from mia_bench.data.readers.membership import COLUMNS, SPLIT
 from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Item, sample_id

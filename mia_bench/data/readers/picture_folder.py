@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mia_bench.data.pictures.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS
 from mia_bench.data.readers.collector import Facts, Pairs
-from mia_bench.data.readers.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS
 from mia_bench.data.readers.parquet_rows import add_saved, saved_folders
 from mia_bench.data.readers.tables import read_lines
 from mia_bench.data.readers.tar_shards import samples

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mia_bench.data.readers.preprocessing import MAX_ASPECT, require_usable_size
+from mia_bench.data.pictures.preprocessing import MAX_ASPECT, require_usable_size
 from mia_bench.data.readers.text_file import decode_text
 
 REMEMBERED_DRAWINGS = 2048  # with the two limits below, 50 MB at most

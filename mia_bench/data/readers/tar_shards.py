@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from mia_bench.data.readers.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS, decode
+from mia_bench.data.pictures.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS, decode
 from mia_bench.data.readers.text_file import decode_text
 
 MAX_FILE_BYTES = 256 << 20  # of one file in an archive; a picture or caption above it is no input

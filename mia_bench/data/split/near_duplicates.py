@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split import hamming_index
 from mia_bench.utils.errors import MiaError

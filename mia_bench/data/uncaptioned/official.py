@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mia_bench.data.readers.image_file import read_picture
+from mia_bench.data.pictures.image_file import read_picture
 from mia_bench.data.readers.parquet_rows import (
     Columns,
     open_tables,

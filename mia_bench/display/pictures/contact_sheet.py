@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.display.pictures.image_text import draw_line, wrap
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mia_bench.attacks import Floats
-from mia_bench.data.readers.preprocessing import to_rgb
+from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.metrics import auroc
 from mia_bench.metrics.permutation import Groups, Labels, permuted_labels, sequential_p_value
@@ -122,7 +122,7 @@ def image_embeddings(items: Sequence[Item], resolution: int, encoder: str) -> Fl
     import torch
 
     from mia_bench.attacks.components.image_similarity import open_clip_encoder
-    from mia_bench.data.readers.preprocessing import pixels
+    from mia_bench.data.pictures.preprocessing import pixels
 
     encode = open_clip_encoder(encoder, torch.device("cpu"))
     parts = []

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image, JpegImagePlugin
 
 from mia_bench.attacks import Floats
-from mia_bench.data.readers.image_file import FORMATS, OPTIONAL_FORMATS, check_size, formats
+from mia_bench.data.pictures.image_file import FORMATS, OPTIONAL_FORMATS, check_size, formats
 from mia_bench.data.source import Item
 
 KNOWN_FORMATS = (*FORMATS, *OPTIONAL_FORMATS)

@@ -18,7 +18,7 @@ from splits import split_of
 
 from mia_bench.config.instantiate import build
 from mia_bench.data.imagefolder import ImageFolder
-from mia_bench.data.readers.image_file import decode
+from mia_bench.data.pictures.image_file import decode
 from mia_bench.data.source import Listing
 from mia_bench.data.split.roles import Role
 from mia_bench.utils.errors import MiaError
@@ -135,7 +135,7 @@ def test_formats_of_the_extra_are_read_where_it_is_installed(package, kind) -> N
     [(b"\0\0\0\x18ftypheic" + bytes(40), "HEIF"), (b"\xff\x0a" + bytes(40), "JPEG XL")],
 )
 def test_formats_of_the_extra_are_named_without_it(data, kind, monkeypatch) -> None:
-    from mia_bench.data.readers import image_file
+    from mia_bench.data.pictures import image_file
 
     monkeypatch.setattr(image_file, "formats", lambda: ("PNG",))
     with pytest.raises(ValueError, match=rf"a {kind} picture, .*mia_bench\[formats\]"):

@@ -9,7 +9,7 @@ import pytest
 from corpus import encode, picture
 from miniature import table, write
 
-from mia_bench.data.readers.image_file import decode
+from mia_bench.data.pictures.image_file import decode
 from mia_bench.data.split.published import published_rows
 from mia_bench.data.uncaptioned.tiny_imagenet import TinyImageNet
 from mia_bench.utils.errors import MiaError, Missing

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from mia_bench.data.readers.preprocessing import require_usable_size, to_rgb
+from mia_bench.data.pictures.preprocessing import require_usable_size, to_rgb
 
 MAX_PIXELS = 50_000_000  # 150 MB as RGB; a header that promises more is not believed
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mia_bench.data.readers.preprocessing import pixels, to_rgb
+from mia_bench.data.pictures.preprocessing import pixels, to_rgb
 
 
 def test_transparent_parts_become_white() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mia_bench.config.schema import TrainerOptions
-from mia_bench.data.readers.preprocessing import pixels
+from mia_bench.data.pictures.preprocessing import pixels
 from mia_bench.data.source import Item
 from mia_bench.target import Batch, LatentStore
 from mia_bench.target.query import undecoded

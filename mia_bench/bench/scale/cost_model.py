@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mia_bench.attacks import Attack
 from mia_bench.bench import workloads
-from mia_bench.bench.memory import BATCH_ROWS
+from mia_bench.bench.scale.memory import BATCH_ROWS
 from mia_bench.bench.timing import elapsed
 from mia_bench.bench.unet_baseline import unet_loop
 from mia_bench.target import Target
@@ -79,7 +79,7 @@ def _median_seconds(work: Callable[[], object]) -> float:
 
 
 def _open_images(items: workloads.Items) -> None:
-    from mia_bench.data.loader import decode
+    from mia_bench.data.pictures.loader import decode
 
     decode(items, workloads.RESOLUTION)
 
@@ -123,7 +123,7 @@ def timed_pass(name: str, rows: int, cached: bool) -> tuple[float, dict[str, flo
 
 
 def _warm_up(target: Target, items: workloads.Items, name: str) -> None:
-    from mia_bench.data.loader import batch_of
+    from mia_bench.data.pictures.loader import batch_of
 
     attack = workloads.attack(name)
     for begin in range(0, len(items), BATCH_ROWS):

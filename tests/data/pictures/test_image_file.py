@@ -9,7 +9,7 @@ import pytest
 from corpus import IMAGES, encode, exif, picture, png_of, sixteen_bit
 from PIL import Image, ImageFile
 
-from mia_bench.data.readers.image_file import decode, read_picture
+from mia_bench.data.pictures.image_file import decode, read_picture
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.bench import memory
+from mia_bench.bench.scale import memory
 
 
 def test_growth_is_the_slope_of_logarithms():

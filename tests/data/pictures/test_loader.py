@@ -14,7 +14,7 @@ from PIL import Image
 from mia_bench.attacks.loss import Loss
 from mia_bench.attacks.pfami import PFAMI
 from mia_bench.config.schema import TrainerOptions
-from mia_bench.data.loader import batch_of, cut, decode, loader
+from mia_bench.data.pictures.loader import batch_of, cut, decode, loader
 from mia_bench.data.source import Item
 from mia_bench.extraction.predict import run_pass
 from mia_bench.extraction.shards import merge

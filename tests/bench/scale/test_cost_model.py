@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mia_bench.bench import cost_model
+from mia_bench.bench.scale import cost_model
 from mia_bench.bench.workloads import attack
 
 

@@ -1,4 +1,4 @@
-"""How the benchmark scales: processes, parallel models, resuming, stored runs, rows of a metric."""
+"""Long runs: processes side by side, resuming, many stored runs, metrics of many rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_bench.bench.memory import BATCH_ROWS
+from mia_bench.bench.scale.memory import BATCH_ROWS
 from mia_bench.bench.timing import child_command, elapsed, run_child
 from mia_bench.storage import layout
 from mia_bench.storage.index import feature_folders, files_in, finished_runs
