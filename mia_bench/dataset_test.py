@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option, Positional
-from mia_bench.metrics.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
+from mia_bench.metrics.inference.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
 from mia_bench.storage import layout
 from mia_bench.storage.stored_files import read_frame
 from mia_bench.utils.errors import MiaError

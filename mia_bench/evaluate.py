@@ -40,13 +40,13 @@ def run(words: Sequence[str]) -> dict[str, Any]:
     """Evaluate, print, and write what `out` asks for; the content of metrics.json."""
     arguments = parse(COMMAND, words)
     from mia_bench.display.score_files import show, write
-    from mia_bench.evaluation.score_files import (
+    from mia_bench.evaluation.score_files.measuring import (
         compare,
         distinctly_named,
         evaluate_file,
-        joint_remarks,
         resamples_of,
     )
+    from mia_bench.evaluation.score_files.remarks import joint_remarks
 
     if "scores" not in arguments:
         raise MiaError("scores=FILE is needed: mia-bench evaluate scores=mine.csv")

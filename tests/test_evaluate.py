@@ -129,7 +129,7 @@ def test_rows_that_one_file_lacks_are_counted(write, capsys):
 
 
 def test_less_is_drawn_of_a_large_file(write, monkeypatch, capsys):
-    from mia_bench.evaluation import score_files
+    from mia_bench.evaluation.score_files import measuring as score_files
 
     monkeypatch.setattr(score_files, "LARGE_ROWS", 100)
     monkeypatch.setattr(score_files, "RESAMPLED_ROWS", 160 * 150)

@@ -4,7 +4,7 @@ Paper: Fu et al., "Model Will Tell: Training Membership Inference for Diffusion 
 arXiv 2403.08487.
 Idea: when it restores a damaged image, the model's prior rebuilds members from memory.
     y = A x                               degrade: a hole (inpaint), fewer pixels (sr), gray
-    x~ = restored by the target from y    null-space projection in S steps, see restore.py
+    x~ = restored by the target from y    null-space projection in S steps, see restoration.py
     s_task = similarity( decode(x~), decode(encode(x)) )    mean over masks and restorations
     score = mean over tasks of (s_task - mean) / std         mean, std of calibration non-members
     agree:  score = #{ tasks : s_task > tau_task }           tau_task at a fixed calibration FPR
@@ -31,9 +31,9 @@ nothing, the hole is where aligned faces have theirs; `face_found` records which
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -49,25 +49,14 @@ from mia_bench.attacks import (
     moved_field,
     score_field,
 )
-from mia_bench.attacks.components.attention_maps import (
+from mia_bench.attacks.components.degradations import Task, require_blocks, side_of
+from mia_bench.attacks.components.holes.attention_maps import (
     CAPTION_DRAWS,
-    caption_difference,
     fetch_vision_transformer,
     mapped_timestep,
-    self_attention,
 )
-from mia_bench.attacks.components.degradations import (
-    AveragePool,
-    Box,
-    Gray,
-    Task,
-    around,
-    face_centres,
-    most,
-    random_box,
-    require_blocks,
-    side_of,
-)
+from mia_bench.attacks.components.holes.damages import HolePlacement, damages, faces
+from mia_bench.attacks.components.holes.saliency import Saliency
 from mia_bench.attacks.components.image_similarity import (
     MOVED_CALLABLES,
     SIGN,
@@ -79,20 +68,14 @@ from mia_bench.attacks.components.image_similarity import (
     crop,
     hook,
     require,
-    require_measured,
-    standardised,
 )
 from mia_bench.attacks.components.region_measures import measure_region, pasted
-from mia_bench.attacks.components.restoration import (
-    Damage,
-    cut_holes,
-    damage_pixels,
-    hide,
-    restoration_path,
-    restore,
+from mia_bench.attacks.components.restoration import Damage, restoration_path, restore
+from mia_bench.attacks.components.similarity_scores import (
+    require_measured,
+    standardised,
+    vote_thresholds,
 )
-from mia_bench.attacks.components.saliency import Saliency, saliency_map
-from mia_bench.metrics import false_positive_budget
 from mia_bench.target import Batch, Target
 
 
@@ -164,6 +147,11 @@ class DRC:
         return [Task.of(text) for text in self.tasks]
 
     @property
+    def _holes(self) -> HolePlacement:
+        where = self.place, self.n_mask, self.mask, self.mask_encoder, self.face_box
+        return HolePlacement(*where, cache_name=f"drc{self.version}")
+
+    @property
     def nfe(self) -> tuple[int, int]:
         holes = sum(task.kind == "inpaint" for task in self._tasks)
         masks = holes * self.n_mask + len(self.tasks) - holes
@@ -206,7 +194,7 @@ class DRC:
             str(name): torch.stack([values[name] for values in tasks], 1) for name in self.measures
         }
         if self.place == "face":
-            stacked["face_found"] = self._faces(batch)[1][:, None]
+            stacked["face_found"] = faces(self._holes, batch)[1][:, None]
         return stacked
 
     def _measured(
@@ -219,7 +207,7 @@ class DRC:
     ) -> dict[str, Tensor]:
         """Each measure (B,) of one task, the mean over its masks and restorations."""
         values: dict[str, list[Tensor]] = {name: [] for name in self.measures}
-        for k, damage in enumerate(self._damages(target, batch, task)):
+        for k, damage in enumerate(damages(self._holes, target, batch, task)):
             original = crop(reference, damage.boxes)
             draws = range(k * self.n_restore, (k + 1) * self.n_restore)
             pictures = [self._restored(target, batch, damage, draw) for draw in draws]
@@ -244,7 +232,7 @@ class DRC:
         original = batch.image.to(target.device)
         images = {"original": original}
         for text, task in zip(self.tasks, self._tasks, strict=True):
-            damage = next(self._damages(target, batch, task))
+            damage = next(damages(self._holes, target, batch, task))
             restored = self._restored(target, batch, damage, 0)
             if self.paste:
                 restored = pasted(restored, original, damage.keep)
@@ -292,10 +280,8 @@ class DRC:
 
     def _taus(self, calibration: Calibration) -> Floats:
         """(tasks,): at most agree_fpr of the calibration non-members lie above."""
-        others = np.sort(self._similarity(calibration.features)[~calibration.is_member], axis=0)
-        allowed = int(false_positive_budget(len(others), self.agree_fpr))
-        taus: Floats = others[len(others) - 1 - allowed]
-        return taus
+        similarity = self._similarity(calibration.features)
+        return vote_thresholds(similarity, calibration.is_member, self.agree_fpr)
 
     def _restored(self, target: Target, batch: Batch, damage: Damage, draw: int) -> Tensor:
         """x~ as an image (B, 3, H, W)."""
@@ -307,49 +293,3 @@ class DRC:
         return target.decode(
             restore(target, ids, cond, damage.project, path, self.eta, draw, begin)
         )
-
-    def _damages(self, target: Target, batch: Batch, task: Task) -> Iterator[Damage]:
-        height, width = batch.image.shape[-2:]
-        if task.kind == "gray":
-            yield damage_pixels(target, batch, Gray())
-        elif task.kind == "sr":
-            require_blocks(task, height, width)
-            yield damage_pixels(target, batch, AveragePool(int(task.value)))
-        elif self.mask != "square":
-            keep = most(self._map(target, batch), task.value)
-            whole = [Box(0, 0, min(height, width))] * len(batch)
-            # the latent cache cannot know what another network attends to
-            drawn = self.mask in get_args(Saliency)
-            view = f"drc{self.version}-{task.value:g}-{self.mask}" if drawn else None
-            yield hide(target, batch, keep, whole, view)
-        else:
-            side = side_of(task.value, height, width)
-            for k in range(self.n_mask):
-                boxes = self._boxes(target, batch, side, k)
-                yield cut_holes(target, batch, boxes, self._view(target, task, k))
-
-    def _map(self, target: Target, batch: Batch) -> Tensor:
-        """(B, 1, H, W), larger where more matters."""
-        if self.mask == "caption":
-            return caption_difference(target, batch)
-        if self.mask_encoder is not None:
-            return self_attention(batch.image.to(target.device), self.mask_encoder)
-        return saliency_map(cast(Saliency, self.mask), batch.image)
-
-    def _boxes(self, target: Target, batch: Batch, side: int, k: int) -> list[Box]:
-        size = height, width = batch.image.shape[-2:]
-        if self.place == "random":
-            return [random_box(target.seed, sid, k, side, *size) for sid in batch.sample_id]
-        if self.place == "face":
-            return [around(*middle, side, *size) for middle in self._faces(batch)[0]]
-        return [around(height / 2, width / 2, side, *size)] * len(batch)
-
-    def _faces(self, batch: Batch) -> tuple[list[tuple[float, float]], Tensor]:
-        return face_centres(batch.image, hook(self.face_box, "face_box") if self.face_box else None)
-
-    def _view(self, target: Target, task: Task, k: int) -> str | None:
-        """Name of the degraded images in the latent cache, which cannot know what a hook finds."""
-        if self.place == "face":
-            return None
-        where = f"random-{target.seed}-{k}" if self.place == "random" else self.place
-        return f"drc{self.version}-{task.value:g}-{where}"

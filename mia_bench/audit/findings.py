@@ -19,7 +19,7 @@ from mia_bench.audit.scores import BASE_COMBINED, COMBINED
 from mia_bench.audit.sets import SetDifference
 from mia_bench.audit.share.used_share import set_share
 from mia_bench.audit.verdict import AuditVerdict, decide
-from mia_bench.metrics.dataset_inference import dataset_test
+from mia_bench.metrics.inference.dataset_inference import dataset_test
 from mia_bench.metrics.inference.debiased_rate import UsedShare
 from mia_bench.metrics.inference.delong import delong_interval
 from mia_bench.metrics.inference.exact_permutation import DRAWS, permutation_test, smallest_p

@@ -17,7 +17,7 @@ from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import p_text, safe_name
 
 if TYPE_CHECKING:
-    from mia_bench.evaluation.score_files import Scores
+    from mia_bench.evaluation.score_files.measuring import Scores
 
 
 DIFFERENCE_COLUMNS = (

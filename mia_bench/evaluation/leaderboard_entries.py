@@ -16,7 +16,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mia_bench.evaluation.score_arrays import table_of_arrays
-from mia_bench.evaluation.score_files import LARGE_DRAWS, LARGE_ROWS, read_scores, resamples_of
+from mia_bench.evaluation.score_files.measuring import LARGE_DRAWS, LARGE_ROWS, resamples_of
+from mia_bench.evaluation.score_files.reading import read_scores
 from mia_bench.evaluation.score_table import COLUMNS, TableMetrics, score_table_metrics
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS
 from mia_bench.metrics.registry import METRICS

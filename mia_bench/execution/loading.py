@@ -32,14 +32,14 @@ SMALL_UNET_BYTES = 64 * 2**20
 
 def load_model(plan: Plan, spec: ModelSpec, train: bool = False) -> Target:
     """A model of the plan, with the latent cache that all models of one image encoder share."""
-    return _load(plan, plan.model_of(spec), spec, train)
+    return _load(plan, plan.models.model_of(spec), spec, train)
 
 
 def load_untrained(plan: Plan, spec: ModelSpec) -> Target:
     """What a model of the plan is before its training: the base, or random weights of its own."""
     from mia_bench.models import StartsUntrained
 
-    model = plan.model_of(plan.base)
+    model = plan.models.model_of(plan.base)
     if isinstance(model, StartsUntrained):
         model = model.initialised_for(spec.kind)
     return _load(plan, model, plan.base, train=True)
@@ -111,7 +111,7 @@ def load_target(
         checked_manifest(spec.folder, under=spec.weights)
     target = model.build(model.load_unet(spec.weights, train), noise_seed, latents)
     if train:
-        target.dtype = torch.float32
+        target.predictor.dtype = torch.float32
     return target
 
 

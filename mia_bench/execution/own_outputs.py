@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.execution.loading import scoring_model
-from mia_bench.planning.own_outputs import STEPS, OwnOutputs
+from mia_bench.planning.parts.own_outputs import STEPS, OwnOutputs
 from mia_bench.planning.plan import Plan
 from mia_bench.storage.artifacts import get_or_build
 from mia_bench.utils.memory import free

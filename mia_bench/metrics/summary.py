@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from mia_bench.metrics import registry, roc
 from mia_bench.metrics.bootstrap import QUANTILES, Bootstrap
 from mia_bench.metrics.evaluation_rows import ALL_DRAWS, Draws, EvaluationRows
-from mia_bench.metrics.registry import tpr_entry, unlike_percentiles
+from mia_bench.metrics.measures import tpr_entry, unlike_percentiles
 from mia_bench.metrics.roc import Bools, Floats, Ints, ScoreCuts
 from mia_bench.metrics.thresholds import Thresholds
 

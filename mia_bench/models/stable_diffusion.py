@@ -13,20 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mia_bench.models import hub
-from mia_bench.models.identity import network
-from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key
+from mia_bench.models.readers.chosen_loras import Scales, chosen_loras
 from mia_bench.models.readers.clip_stack import ClipStack
-from mia_bench.models.readers.guidance import PIPELINE_GUIDANCE
 from mia_bench.models.readers.parts import Parts, check_beside, unet_folder
 from mia_bench.models.readers.single_file import check_file, config_folder, is_single_file
-from mia_bench.models.readers.unet_pipeline import (
-    DEFAULT_LATENT_SCALE,
-    UnetPipeline,
-    checked_family,
-)
-from mia_bench.models.schedule import alphas_cumprod, schedule_key, schedule_steps
-from mia_bench.models.weight_files import contents
-from mia_bench.storage.hashing import hash_key
+from mia_bench.models.readers.unet_pipeline import UnetPipeline, checked_family
+from mia_bench.models.schedule import alphas_cumprod, schedule_steps
+from mia_bench.models.unet_keys import encoder_key, networks_key
 from mia_bench.utils.errors import MiaError, Missing
 
 if TYPE_CHECKING:
@@ -189,34 +182,13 @@ class StableDiffusion:
         """Content of the networks, the adapters on them, and whatever in the configurations, the
         tokenizers and the schedule is not as a key without it says."""
         pipeline = self.pipeline
-        parts = pipeline.parts
-        parts.check_variant(pipeline.networks, self.path)
-        weights = contents(file for part in pipeline.networks for file in parts.weights(part))
-        schedule, networks = schedule_key(pipeline.schedule()), pipeline.unusual()
-        if self.embeddings is not None:
-            networks["embeddings"] = self._clip_stack(pipeline).words()
-        if self.guidance not in (None, PIPELINE_GUIDANCE):
-            networks["guidance"] = self.guidance
-        if not self._loras() and not schedule and not networks:
-            return weights
-        return hash_key(
-            [weights, schedule, lora_key(self._loras()), *([networks] if networks else [])],
-        )
+        pipeline.parts.check_variant(pipeline.networks, self.path)
+        words = None if self.embeddings is None else self._clip_stack(pipeline).words()
+        return networks_key(pipeline, self._loras(), words, self.guidance)
 
     def encoder_hash(self) -> str:
         """Content of the autoencoder, and how images go through it."""
-        pipeline = self.pipeline
-        weights = contents(pipeline.parts.weights("vae"))
-        identity = {"vae": weights, "resolution": self.side, "dtype": self.dtype}
-        if (scale := pipeline.latent_scale()) != DEFAULT_LATENT_SCALE:
-            identity["scale"] = scale
-        if (config := network(pipeline.parts.place("vae"), "vae")) is not None:
-            identity["config"] = config
-        if self.vae_tiling:
-            identity["tiling"] = True
-            if (tile := pipeline.unusual_tile()) is not None:
-                identity["tile"] = tile
-        return hash_key(identity)
+        return encoder_key(self.pipeline, self.side, self.dtype, self.vae_tiling)
 
     def timesteps(self) -> int:
         """Length of the training schedule."""

@@ -40,7 +40,9 @@ def precheck(plan: Plan) -> None:
         check_base(experiment.model)
     captions = [item.caption for item in plan.items_of(plan.rows(*EVALUATION_ROLES))]
     check_captions(experiment.attacks, captions, plan.split.source)
-    check_comparable(experiment.attacks, plan.has_base and not starts_untrained(experiment.model))
+    check_comparable(
+        experiment.attacks, plan.models.has_base and not starts_untrained(experiment.model)
+    )
     kind = "shadow" if plan.shadow else "target"
     members, nonmembers = _fewest_rows(plan.split, kind, options)
     attacks = experiment.attacks

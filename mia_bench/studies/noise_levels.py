@@ -19,7 +19,7 @@ from mia_bench.display.attack_style import matplotlib_style
 from mia_bench.display.svg.style import COLOURS
 from mia_bench.evaluation.labelled_features import LabelledFeatures
 from mia_bench.metrics.evaluation_rows import EvaluationRows
-from mia_bench.metrics.registry import auroc
+from mia_bench.metrics.measures import auroc
 from mia_bench.metrics.thresholds import Thresholds
 from mia_bench.storage.index import RunRef
 from mia_bench.storage.stored_files import read_manifest

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.target.flow_schedule import FlowSchedule
-from mia_bench.target.query import Condition
+from mia_bench.target.query import Batch, Condition, View
 from mia_bench.target.schedule import NoiseLevels
 
 
@@ -21,9 +21,8 @@ class TextToImage(Protocol):
 
     latent_shape: tuple[int, ...]
     schedule: NoiseLevels
+    timesteps_with_signal: int
 
-    @property
-    def timesteps_with_signal(self) -> int: ...
     @property
     def device(self) -> torch.device: ...
     def embed(self, captions: Sequence[str]) -> Condition: ...
@@ -32,6 +31,8 @@ class TextToImage(Protocol):
     def add_noise(self, z0: Tensor, eps: Tensor, t: int) -> Tensor: ...
     def move(self, z_t: Tensor, eps: Tensor, t: int, s: int) -> Tensor: ...
     def decode(self, z0: Tensor) -> Tensor: ...
+    def view(self, batch: Batch) -> View: ...
+    def noise(self, sample_id: Sequence[str], t: None, draw: int) -> Tensor: ...
 
 
 @torch.no_grad()
@@ -56,6 +57,24 @@ def generate(
     shape = target.latent_shape
     noise = [keyed_noise(seed, f"generate:{name}", None, draw, shape) for name, draw in every]
     return sampled(target, torch.stack(noise).to(target.device), captions, steps, steps, guidance)
+
+
+@torch.no_grad()
+def image_to_image(
+    target: TextToImage,
+    batch: Batch,
+    captions: Sequence[str],
+    strength: float,
+    steps: int,
+    guidance: float,
+    draw: int,
+) -> Tensor:
+    """Images (B, 3, H, W) from those of the batch (SDEdit, Meng et al. 2022); NFE: moves_of(steps,
+    strength) per image, twice that with guidance other than 1."""
+    last = moves_of(steps, strength)
+    eps = target.noise([f"image_to_image:{sid}" for sid in batch.sample_id], None, draw)
+    z = noised(target, target.view(batch).z0, eps, steps, last)
+    return sampled(target, z, captions, steps, last, guidance)
 
 
 def sampled(

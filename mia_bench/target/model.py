@@ -15,25 +15,21 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mia_bench.target import generation
-from mia_bench.target.decoder_influence import decoder_influence
+from mia_bench.target import encoding, generation
 from mia_bench.target.diffusion import add_noise, ddim_step
+from mia_bench.target.engine.noise_predictor import NetworkCall, NoisePredictor, call_unet
+from mia_bench.target.engine.query_engine import QueryEngine
 from mia_bench.target.flow_schedule import FlowSchedule
-from mia_bench.target.noise_predictor import NetworkCall, NoisePredictor, call_unet
 from mia_bench.target.query import (
     Batch,
     Condition,
-    DecodesWithGradients,
     Latents,
     LatentStore,
     Query,
     Text,
     View,
 )
-from mia_bench.target.query_engine import QueryEngine
 from mia_bench.target.schedule import NoiseLevels, Schedule
-from mia_bench.utils.errors import MiaError
-from mia_bench.utils.precision import exactly
 
 T = TypeVar("T")
 CLIP_PAD_TOKEN = "<|endoftext|>"
@@ -82,6 +78,10 @@ class Target(nn.Module):
         self.schedule: NoiseLevels = (
             alphas_cumprod if isinstance(alphas_cumprod, FlowSchedule) else Schedule(alphas_cumprod)
         )
+        self.timesteps = self.schedule.timesteps
+        # up to the last with some of the image left: fewer where the last are pure noise
+        self.timesteps_with_signal = self.schedule.timesteps_with_signal
+        self.prediction_type = prediction_type
         self.predictor = NoisePredictor(unet, self.schedule, prediction_type, dtype, call)
         self.tunable = chunk is None
         rows = chunk or UNTUNED_CHUNK_ROWS
@@ -101,21 +101,8 @@ class Target(nn.Module):
         return self.schedule.b
 
     @property
-    def timesteps(self) -> int:
-        return self.schedule.timesteps
-
-    @property
-    def timesteps_with_signal(self) -> int:
-        """Those up to the last with some of the image left: fewer where the last are pure noise."""
-        return self.schedule.timesteps_with_signal
-
-    @property
     def device(self) -> torch.device:
         return self.schedule.a.device
-
-    @property
-    def prediction_type(self) -> str:
-        return self.predictor.prediction_type
 
     @property
     def dtype(self) -> torch.dtype:
@@ -153,19 +140,11 @@ class Target(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> latents (B, *latent): the posterior mean, scaled."""
-        self.queries["encode"] += len(image)
-        return self._in_image_chunks(len(image), lambda rows: self.latents.encode(image[rows]))
+        return encoding.encode(self, image)
 
     def decode(self, z0: Tensor) -> Tensor:
         """Latents (B, *latent) -> images (B, 3, H, W) in [-1, 1]."""
-        self.queries["decode"] += len(z0)
-        image = self._in_image_chunks(len(z0), lambda rows: self.latents.decode(z0[rows]))
-        return image.clamp(-1, 1)
-
-    def _in_image_chunks(self, n: int, work: Callable[[slice], Tensor]) -> Tensor:
-        """In exact float32: runs of every dtype share the latents."""
-        with exactly(self.device):
-            return torch.cat(list(self.engine.image_chunks.map(n, work)))
+        return encoding.decode(self, z0)
 
     def view(
         self, batch: Batch, name: str = "clean", transform: Callable[[Tensor], Tensor] | None = None
@@ -174,12 +153,7 @@ class Target(nn.Module):
 
         Rows that the store holds are not encoded again; where it holds all, no image is read.
         """
-
-        def encode(rows: list[int]) -> Tensor:
-            image = batch.image.to(self.device)
-            return self.encode((transform(image) if transform else image)[rows])
-
-        return self._kept(name, batch.sample_id, encode)
+        return encoding.view(self, batch, name, transform)
 
     def decoder_influence(self, batch: Batch, probes: int = 8) -> Tensor:
         """(B, *latent) how much each entry of the clean latents moves the decoded image, as the
@@ -190,65 +164,14 @@ class Target(nn.Module):
         Raises:
             MiaError: a model in pixel space, or a codec without gradients.
         """
-        codec = self.latents
-        if self.in_pixels or not isinstance(codec, DecodesWithGradients):
-            raise MiaError(
-                f"the codec {type(codec).__name__} has no decoder whose gradients could tell the "
-                "influence of latents: in pixel space every entry moves the image alike. Use the "
-                "attack without its mask."
-            )
-        z0 = self.view(batch).z0
-
-        def measure(rows: list[int]) -> Tensor:
-            def influence(part: slice) -> Tensor:
-                chosen = rows[part]
-                ids = [batch.sample_id[i] for i in chosen]
-                decode = codec.decode_with_gradients
-                with exactly(self.device):
-                    return decoder_influence(decode, z0[chosen], ids, self.seed, probes)
-
-            return torch.cat(list(self.with_gradients(len(rows), influence)))
-
-        name = f"influence of {probes} probes, seed {self.seed}"
-        return self._kept(name, batch.sample_id, measure).z0
-
-    def _kept(
-        self, name: str, sample_id: tuple[str, ...], make: Callable[[list[int]], Tensor]
-    ) -> View:
-        """Rows of the memo or the store; others are made, from their places in the batch."""
-        views, key = self.engine.memo.views, (name, sample_id)
-        if key not in views:
-            stored = self.store.get(name, sample_id) if self.store else {}
-            new = [i for i, sid in enumerate(sample_id) if sid not in stored]
-            if new:
-                made, ids = make(new), [sample_id[i] for i in new]
-                if self.store:
-                    self.store.put(name, ids, made)
-                stored = stored | dict(zip(ids, made, strict=True))
-            rows = torch.stack([stored[sid].to(self.device) for sid in sample_id])
-            views[key] = View(name, sample_id, rows)
-        return views[key]
+        return encoding.influence_of_latents(self, batch, probes)
 
     def embed(self, captions: Sequence[str], remember: bool = True) -> Condition:
         """Condition of one caption per row, "" being the null one; each text is embedded once.
 
-        The null one is embedded alone: it outlives the batch, so the last digits of a batch's
-        captions must not depend on whether it was known before them.
-
         `remember=False` saves the memory of texts that will not be used again.
         """
-        memo = self.engine.memo.embeddings
-        embeddings = memo if remember else dict(memo)
-        new = [text for text in dict.fromkeys(captions) if text not in embeddings]
-        for texts in ([text for text in new if not text], [text for text in new if text]):
-            if texts:
-                self.queries["embed"] += len(texts)
-                hidden, extra = self.text.embed(texts)
-                for row, text in enumerate(texts):
-                    embeddings[text] = (hidden[row], {name: v[row] for name, v in extra.items()})
-        rows = [embeddings[text] for text in captions]
-        extras = {name: torch.stack([extra[name] for _, extra in rows]) for name in rows[0][1]}
-        return Condition(tuple(captions), torch.stack([hidden for hidden, _ in rows]), extras)
+        return encoding.embed(self, captions, remember)
 
     def null(self, batch: Batch) -> Condition:
         """The empty caption, once per row."""
@@ -354,11 +277,7 @@ class Target(nn.Module):
         Noise is keyed by (seed, sample id, draw). NFE: round(strength * steps) per image, at least
         1, twice that with guidance other than 1.
         """
-        last = generation.moves_of(steps, strength)
-        eps = self.noise([f"image_to_image:{sid}" for sid in batch.sample_id], None, draw)
-        with torch.no_grad():
-            z = generation.noised(self, self.view(batch).z0, eps, steps, last)
-            return generation.sampled(self, z, captions, steps, last, guidance)
+        return generation.image_to_image(self, batch, captions, strength, steps, guidance, draw)
 
     def predict_velocity(self, z_t: Tensor, sigma: float, cond: Condition) -> Tensor:
         """v_hat (B, *latent) = eps_hat - z0_hat at noise fraction sigma, of flow matching. NFE: B.
@@ -421,15 +340,3 @@ class Target(nn.Module):
         `mode`: torch's, e.g. "default", or "reduce-overhead" for CUDA graphs.
         """
         self.predictor.compile(mode)
-
-
-def grid_residuals(target: Target, view: View, queries: Sequence[Query]) -> Tensor:
-    """(Q, B, *latent) eps_hat - eps, each query on the noise of its own key."""
-    eps_hat = target.predict_grid(view, queries)
-    eps = torch.stack([target.noise(view.sample_id, q.noise_t, q.draw) for q in queries])
-    return eps_hat.float() - eps
-
-
-def grid_mse(target: Target, view: View, queries: Sequence[Query]) -> Tensor:
-    """(B, Q) mean over elements of (eps_hat - eps)^2: ELBO terms (Ho et al. 2020, eq. 14)."""
-    return grid_residuals(target, view, queries).square().flatten(2).mean(2).T

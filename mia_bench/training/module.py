@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from mia_bench.mitigations import TrainingSetup
-from mia_bench.target import Condition, Target
+from mia_bench.target import Target
 from mia_bench.training.batches import (
     VALIDATION_TIMESTEPS,
     EncodedRows,
@@ -24,8 +24,14 @@ from mia_bench.training.batches import (
 )
 from mia_bench.training.defence_records import DefenceRecords
 from mia_bench.training.nan_checks import require_gradients, require_losses
-from mia_bench.training.optimizer import average_of, make_optimizer, trained_part
-from mia_bench.training.prediction import Noised, implied_noise, squared_errors
+from mia_bench.training.objective import Objective
+from mia_bench.training.optimizer import (
+    average_of,
+    make_optimizer,
+    trained_part,
+    update_average,
+)
+from mia_bench.training.prediction import Noised, implied_noise
 from mia_bench.training.proxy import Proxy
 from mia_bench.training.views import AugmentedViews
 from mia_bench.utils.errors import MiaError
@@ -71,9 +77,9 @@ class FinetuneModule(LightningModule):
                 f"finetune.loss=clean belongs to flow matching, and this model predicts "
                 f"{self.prediction_type}: use finetune.loss=native."
             )
-        self.null = target.embed([""])
-        self.call = target.predictor.call
         self.schedule = copy.deepcopy(target.schedule).train()  # moves with this module
+        null, call = target.embed([""]), target.predictor.call
+        self.objective = Objective(call, self.schedule, self.prediction_type, null, recipe)
         self.timesteps = target.timesteps
         self.train_loss = MeanMetric()
         self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
@@ -120,18 +126,16 @@ class FinetuneModule(LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
         if self.proxy is not None:
             self.records.proxy_was_right(self.proxy.learn(self._errors_of, self.global_step))
-        cond = self.training_rows.cond
-        hidden, extra = self._text(cond, batch["text"], batch["drop"])
-        t = self.schedule.training_time(batch["t"], self.recipe.timestep_shift)
-        noised = Noised.at(self.schedule, self._latents(batch), t, batch["eps"])
-        raw = self._raw(self.unet, noised, t, hidden, extra)
-        errors = squared_errors(raw, noised, self.prediction_type, self.recipe.loss)
+        text = self.objective.text(self.training_rows.cond, batch["text"], batch["drop"])
+        noised, t = self.objective.noised(self._latents(batch), batch["t"], batch["eps"])
+        output = self.objective.output(self.unet, noised, t, text)
+        errors = self.objective.errors(output, noised)
         losses = errors.flatten(1).mean(1)
         ids = [self.training_rows.sample_id[i] for i in batch["row"].tolist()]
         require_losses(losses.detach(), ids, "training loss", self.global_step, self.recipe)
         loss = (losses * batch["weight"]).mean()
         if self.training_setup.drops_rows:
-            kept = self._kept(raw, noised, t, batch) & self._drawn(batch)
+            kept = self._kept(output, noised, t, batch) & self._drawn(batch)
             self.records.rows_kept(kept)
             if not bool(kept.any()):
                 return None  # no weight changes
@@ -144,15 +148,17 @@ class FinetuneModule(LightningModule):
         return loss
 
     @torch.no_grad()
-    def _kept(self, raw: Tensor, noised: Noised, t: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def _kept(
+        self, output: Tensor, noised: Noised, t: Tensor, batch: Mapping[str, Tensor]
+    ) -> Tensor:
         """(B,) rows that every filter keeps: one more evaluation, under the empty caption."""
         kept = torch.ones_like(batch["drop"])
         if not self.filters:
             return kept
-        hidden, extra = self._text(self.training_rows.cond, batch["text"], kept)
-        null = self._raw(self.unet, noised, t, hidden, extra)
+        empty = self.objective.text(self.training_rows.cond, batch["text"], kept)
+        null = self.objective.output(self.unet, noised, t, empty)
         with_caption, without = (
-            implied_noise(output, noised, self.prediction_type) for output in (raw, null)
+            implied_noise(one, noised, self.prediction_type) for one in (output, null)
         )
         for one in self.filters:
             kept = kept & one.kept(with_caption, without)
@@ -168,12 +174,11 @@ class FinetuneModule(LightningModule):
 
     def _errors_of(self, rows: EncodedRows, batch: Mapping[str, Tensor]) -> Tensor:
         """Squared errors (B, *latent) on clean latents under the data's own captions."""
-        hidden, extra = self._text(rows.cond, batch["text"], batch["drop"])
-        t = self.schedule.training_time(batch["t"], self.recipe.timestep_shift)
+        text = self.objective.text(rows.cond, batch["text"], batch["drop"])
         z0 = rows.z0[batch["view"].cpu()].to(self.device)
-        noised = Noised.at(self.schedule, z0, t, batch["eps"])
-        raw = self._raw(self.unet, noised, t, hidden, extra)
-        return squared_errors(raw, noised, self.prediction_type, self.recipe.loss)
+        noised, t = self.objective.noised(z0, batch["t"], batch["eps"])
+        output = self.objective.output(self.unet, noised, t, text)
+        return self.objective.errors(output, noised)
 
     def on_train_start(self) -> None:
         if self.proxy is not None:
@@ -204,11 +209,11 @@ class FinetuneModule(LightningModule):
         name = list(self.validation)[dataloader_idx]
         rows = self.validation[name]
         index = batch["row"]
-        hidden, extra = self._text(rows.cond, index, torch.zeros_like(index, dtype=torch.bool))
+        text = self.objective.text(rows.cond, index, torch.zeros_like(index, dtype=torch.bool))
         z0 = rows.z0[index.cpu()].to(self.device)
         for i, timestep in enumerate(VALIDATION_TIMESTEPS):
             t = torch.full_like(index, timestep)
-            losses = self._loss(self.result, z0, t, batch["eps"][:, i], hidden, extra)
+            losses = self.objective.losses(self.result, z0, t, batch["eps"][:, i], text)
             ids = [rows.sample_id[row] for row in index.tolist()]
             what = f"validation loss ({name})"
             require_losses(losses, ids, what, self.global_step, self.recipe)
@@ -244,11 +249,7 @@ class FinetuneModule(LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.ema is not None:
             step = self.global_step + 1  # Lightning counts it when this hook returns
-            decay = min(self.recipe.ema_decay or 0.0, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for slow, fast in zip(self.ema.parameters(), self.unet.parameters(), strict=True):
-                    if fast.requires_grad:
-                        slow.lerp_(fast, 1 - decay)
+            update_average(self.ema, self.unet, self.recipe.ema_decay or 0.0, step)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = make_optimizer(self.unet, self.recipe)
@@ -281,43 +282,3 @@ class FinetuneModule(LightningModule):
         else:
             z0 = self.training_rows.z0[batch["view"].cpu()].to(self.device)
         return z0.contiguous()  # autoencoders answer channels last, which Opacus cannot read
-
-    def _loss(
-        self,
-        unet: nn.Module,
-        z0: Tensor,
-        t: Tensor,
-        eps: Tensor,
-        hidden: Tensor,
-        extra: Mapping[str, Tensor],
-    ) -> Tensor:
-        """(B,) mean squared error over latent elements, see `squared_errors`."""
-        noised = Noised.at(self.schedule, z0, t, eps)
-        raw = self._raw(unet, noised, t, hidden, extra)
-        errors = squared_errors(raw, noised, self.prediction_type, self.recipe.loss)
-        return errors.flatten(1).mean(1)
-
-    def _raw(
-        self,
-        unet: nn.Module,
-        noised: Noised,
-        t: Tensor,
-        hidden: Tensor,
-        extra: Mapping[str, Tensor],
-    ) -> Tensor:
-        """(B, *latent) what the network predicts, whatever that is."""
-        time = self.schedule.network_time(t)
-        return self.call(unet, noised.z_t, time, hidden, extra).float()
-
-    def _text(self, cond: Condition, row: Tensor, drop: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        index, null = row.cpu(), self.null
-        hidden = self._dropped(cond.hidden[index], null.hidden, drop)
-        extra = {
-            name: self._dropped(v[index], null.extra[name], drop) for name, v in cond.extra.items()
-        }
-        return hidden, extra
-
-    def _dropped(self, text: Tensor, null: Tensor, drop: Tensor) -> Tensor:
-        """(B, ...) of captions, with that of the empty caption where a caption is dropped."""
-        dropped = drop.view(-1, *[1] * (text.ndim - 1))
-        return torch.where(dropped, null.to(self.device), text.to(self.device))

@@ -27,6 +27,15 @@ def average_of(unet: nn.Module) -> nn.Module:
     return copy.deepcopy(unet, frozen).requires_grad_(False)
 
 
+@torch.no_grad()
+def update_average(average: nn.Module, unet: nn.Module, decay: float, step: int) -> None:
+    """One step of the exponential average, which follows faster in the first steps (from 1)."""
+    warm = min(decay, (1 + step) / (10 + step))
+    for slow, fast in zip(average.parameters(), unet.parameters(), strict=True):
+        if fast.requires_grad:
+            slow.lerp_(fast, 1 - warm)
+
+
 def make_optimizer(unet: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW over what is trained; `adamw_8bit` keeps its moments in 8 bits (bitsandbytes)."""
     trained = [p for p in unet.parameters() if p.requires_grad]

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 
 from mia_bench.attacks import Calibration, query_fields
 from mia_bench.attacks.components import image_similarity
-from mia_bench.attacks.components.attention_maps import caption_difference
 from mia_bench.attacks.components.degradations import Box, most, random_box
+from mia_bench.attacks.components.holes.attention_maps import caption_difference
 from mia_bench.attacks.components.restoration import restoration_path, restore
 from mia_bench.attacks.drc import DRC
 from mia_bench.models.memorizer import scaled_linear

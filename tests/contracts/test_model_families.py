@@ -133,7 +133,7 @@ def test_a_dropped_caption_drops_the_pooled_text_too(model):
     module = FinetuneModule(
         target, rows, rows, apply_mitigations({}, {}, recipe, 2, 2, 1, "32-true")
     )
-    hidden, extra = module._text(rows.cond, torch.arange(2), torch.tensor([True, False]))
+    hidden, extra = module.objective.text(rows.cond, torch.arange(2), torch.tensor([True, False]))
     null = target.embed([""])
     for found, dropped, kept in (
         (hidden, null.hidden, rows.cond.hidden),

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.metrics import fit_thresholds
-from mia_bench.metrics.dataset_inference import dataset_test
+from mia_bench.metrics.inference.dataset_inference import dataset_test
 from mia_bench.metrics.summary import evaluate
 from mia_bench.utils.errors import MiaError
 

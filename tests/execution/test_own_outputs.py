@@ -18,7 +18,7 @@ from mia_bench.execution.loading import scoring_model
 from mia_bench.execution.run import RunOutcome, execute
 from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.make_plan import make_plan
-from mia_bench.planning.own_outputs import STEPS
+from mia_bench.planning.parts.own_outputs import STEPS
 from mia_bench.storage.index import runs
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.verification.checks import checks

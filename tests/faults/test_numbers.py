@@ -12,7 +12,7 @@ from jobs import assert_same, results
 
 from mia_bench.attacks.loss import Loss
 from mia_bench.storage import failures, layout
-from mia_bench.target.noise_predictor import NoisePredictor
+from mia_bench.target.engine.noise_predictor import NoisePredictor
 from mia_bench.training.module import FinetuneModule
 from mia_bench.utils.errors import MiaError
 

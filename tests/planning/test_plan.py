@@ -18,12 +18,6 @@ def test_one_pass_per_model_and_rows(plan_of):
     assert sorted(kinds) == [("base", 3), ("shadow", 3), ("target", 3)]
 
 
-def test_members_and_others_are_interleaved(plan_of):
-    """Rows come in sample-id order: no batch of a pass is all members."""
-    rows = plan_of("attack=loss").runs[0].evaluation.sample_id
-    assert list(rows) == sorted(rows)
-
-
 def test_an_attacker_who_does_not_know_of_the_mitigation_has_the_plain_shadow(plan_of):
     plain, aware = plan_of("attack=loss"), plan_of("attack=loss", "mitigation=augment")
     unaware = plan_of("attack=loss", "mitigation=augment", "calibration.shadow_mitigation=none")

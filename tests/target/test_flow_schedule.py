@@ -10,8 +10,8 @@ from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from flow_fixtures import flow_target
 
 from mia_bench.target import FlowSchedule, Query
+from mia_bench.target.engine.noise_predictor import NoisePredictor
 from mia_bench.target.flow_schedule import equal_noise_sigmas, nearest_timestep, shifted
-from mia_bench.target.noise_predictor import NoisePredictor
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ from mia_bench.attacks.black_box.picture_measures import (
     fetch_measure,
     picture_measure,
 )
-from mia_bench.attacks.components.image_similarity import require_measured, standardised
+from mia_bench.attacks.components.similarity_scores import require_measured, standardised
 from mia_bench.target import Batch, Target
 from mia_bench.target.generation import ddim_moves
 from mia_bench.utils.errors import MiaError

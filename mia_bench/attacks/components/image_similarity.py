@@ -12,12 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mia_bench.attacks.base import Floats
 from mia_bench.attacks.components.degradations import Box
 from mia_bench.target import Target
 from mia_bench.utils.errors import MiaError
@@ -280,18 +278,3 @@ def lpips(device: torch.device) -> Compare:
         return torch.stack([metric(a, b) for a, b in pairs]).view(len(x))
 
     return compare
-
-
-def require_measured(compare: str, measures: Sequence[str]) -> None:
-    """Raises ValueError where what scores is not among what is stored."""
-    if compare not in measures:
-        raise ValueError(
-            f"compare={compare} is not measured: use measures=[{','.join((*measures, compare))}]"
-        )
-
-
-def standardised(values: Floats, others: Floats) -> Floats:
-    """(N, columns) in standard deviations from the mean of `others`, calibration non-members."""
-    spread = others.std(axis=0)
-    z: Floats = (values - others.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return z

@@ -20,7 +20,7 @@ from mia_bench.models.dit.family import LatentUnits
 from mia_bench.models.encoders import Anchored, KlCodec
 from mia_bench.target import Batch, FlowSchedule, Target
 from mia_bench.target.diffusion import keyed_noise
-from mia_bench.target.noise_predictor import NetworkCall, call_unet
+from mia_bench.target.engine.noise_predictor import NetworkCall, call_unet
 
 SIZES = ("real", "small")
 SHRINK = 8  # pixels per latent cell, along a side

@@ -1,1 +1,1 @@
-"""Tests and intervals for one small set of pictures, whose false alarms are bounded by design."""
+"""Tests of whole sets of pictures, and intervals for small ones, false alarms bounded by design."""

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.target.engine.noise_predictor import NetworkCall
 
 PartConfig: TypeAlias = Mapping[str, Any]
 """A part's config.json."""

@@ -1,10 +1,19 @@
-"""Captions as token ids, without loading a text encoder: what is cut off, and what is alike."""
+"""Tokenizers, and captions as token ids without a text encoder: what is cut off, what is alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+from mia_bench.models.weight_files import load, read_config
+from mia_bench.storage.hashing import hash_file
+
+# of CLIP, which all models in a single file have
+VOCABULARY = Path(__file__).parents[2] / "assets" / "tiny" / "tokenizer"
+WORD_FILES = ("tokenizer.json", "vocab.json")  # either holds a tokenizer's words
+REMEMBERED_TOKENIZERS = 2  # of SDXL's two encoders; 30 MB each
 
 
 @runtime_checkable
@@ -37,3 +46,32 @@ def whole_ids(folder: Path, captions: Sequence[str]) -> list[tuple[int, ...]]:
     old = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     ids = old(list(captions), truncation=False, verbose=False).input_ids
     return [tuple(row) for row in ids]
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """A CLIP tokenizer; where the folder has settings alone, with the vocabulary of CLIP's.
+
+    Models of a run have the same words, and reading them takes a third of a second: folders of
+    equal bytes share one tokenizer, to which nobody may add words (`copy.deepcopy` gives another).
+    """
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [path for path in there if path.is_file()]
+    return _tokenizer(folder, tuple((path.name, hash_file(path)) for path in files))
+
+
+@lru_cache(maxsize=REMEMBERED_TOKENIZERS)
+def _tokenizer(folder: Path, files: tuple[tuple[str, str], ...]) -> Any:
+    """The tokenizer of a folder whose `files`, by name and hash, are these."""
+    from transformers import CLIPTokenizer
+
+    if {*WORD_FILES} & dict(files).keys():
+        return load(CLIPTokenizer, folder)
+    settings = read_config(folder / "tokenizer_config.json")
+    chosen = {key: settings[key] for key in ("model_max_length", "pad_token") if key in settings}
+    return load(CLIPTokenizer, VOCABULARY, **chosen)
+
+
+def vocabulary(folder: Path) -> Path:
+    """The folder with a tokenizer's words: its own, or CLIP's where it has settings alone."""
+    own = any((folder / name).is_file() for name in WORD_FILES)
+    return folder if own else VOCABULARY

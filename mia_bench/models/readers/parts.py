@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.models.readers.single_file import input_channels, load_part, load_tokenizer
+from mia_bench.models.readers.caption_tokens import load_tokenizer
+from mia_bench.models.readers.single_file import input_channels
+from mia_bench.models.readers.single_file_weights import load_part
 from mia_bench.models.weight_files import contents, load, read_config, weights
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.text import nearest

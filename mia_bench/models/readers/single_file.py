@@ -2,22 +2,18 @@
 
 The file holds weights alone. What its networks look like, its schedule and its tokenizers come
 from a folder of configurations: one of the package, chosen by the names of the tensors, or one that
-model.config names. diffusers' own loader turns names and shapes into its own; here it is checked
-that every tensor of the file was used and that every tensor of a network came from it. Nothing is
-fetched.
+model.config names. What is loaded from it: single_file_weights.py. Nothing is fetched.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mia_bench.models.weight_files import load, read_config
-from mia_bench.storage.hashing import hash_file
+from mia_bench.models.weight_files import read_config
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle, refusal
 from mia_bench.utils.text import nearest
@@ -25,11 +21,7 @@ from mia_bench.utils.text import nearest
 if TYPE_CHECKING:
     import torch
 
-ASSETS = Path(__file__).parents[2] / "assets"
-CONFIGS = ASSETS / "configs"
-VOCABULARY = ASSETS / "tiny" / "tokenizer"  # CLIP's, which all of these models have
-WORD_FILES = ("tokenizer.json", "vocab.json")  # either holds a tokenizer's words
-REMEMBERED_TOKENIZERS = 2  # of SDXL's two encoders; 30 MB each
+CONFIGS = Path(__file__).parents[2] / "assets" / "configs"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
 XL_CLIP, XL_OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
@@ -44,10 +36,6 @@ NO_WEIGHTS = re.compile(  # tables of the schedule, and marks of trainers
     r"betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|logvar|lvlb_weights"
     r"|denoiser\.(sigmas|log_sigmas)|scale_factor|model_ema\.(decay|num_updates)|v_pred|ztsnr"
 )
-UNUSED_TEXT = re.compile(
-    r".*(position_ids|logit_scale)"
-)  # numbers and contrastive training's scale
-RESBLOCK = re.compile(r".*\.resblocks\.(\d+)\..*")
 WAY_OUT = (
     "Convert it to a diffusers folder where the program is that made it, or give a folder with the "
     "configurations of the model it was made from: model.config=<diffusers folder>."
@@ -203,103 +191,6 @@ def marked_schedule(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 def input_channels(file: Path) -> int:
     """Channels that the U-Net takes: in-painting models have the configurations of plain ones."""
     return shapes(file).get(FIRST_WEIGHT, (0, 0))[1]
-
-
-def load_part(file: Path, kind: Any, part: str, folder: Path, dtype: torch.dtype) -> Any:
-    """A part of `file` as the class `kind`, by diffusers' loader; configurations in `folder`.
-
-    Raises:
-        MiaError: the tensors of the part are not those of the network that `folder` describes.
-    """
-    tensors = _tensors(file, PREFIXES[part])
-    common = {"torch_dtype": dtype, "local_files_only": True}
-    try:
-        if part in TEXT:
-            from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
-
-            network = create_diffusers_clip_model_from_ldm(
-                kind, tensors, subfolder=part, config=str(folder), **common
-            )
-        else:
-            own = {"in_channels": input_channels(file)} if part == "unet" else {}
-            network = kind.from_single_file(
-                tensors, config=str(folder), subfolder=part, **common, **own
-            )
-    except Exception as error:  # diffusers raises what it likes for another network
-        raise MiaError(
-            f"cannot load the {part} of {file}: {str(error).splitlines()[0]} {WAY_OUT}"
-        ) from error
-    _check_used(file, part, tensors, network)
-    return network.eval()
-
-
-def _tensors(file: Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        names = [name for name in shapes(file) if name.startswith(prefixes)]
-        return {name: opened.get_tensor(name) for name in names}
-
-
-def _check_used(file: Path, part: str, tensors: Mapping[str, Any], network: Any) -> None:
-    """As many numbers as the network has came from the file, and none of them was left out.
-
-    diffusers renames, cuts and turns tensors, so names cannot be compared; counts can.
-    """
-    state = network.state_dict()
-    absent = sorted(name for name, tensor in state.items() if tensor.is_meta)
-    used = sum(math.prod(tensors[name].shape) for name in _used(tensors, part, network))
-    there = sum(tensor.numel() for tensor in state.values())
-    if absent or used != there:
-        lacking = f"{len(absent)} tensors are missing, such as {absent[0]}" if absent else "not all"
-        raise MiaError(
-            f"the {part} of {file} is not the network that its configurations describe: {used:,} "
-            f"numbers in the file, {there:,} in the network ({lacking}). {WAY_OUT}"
-        )
-
-
-def _used(tensors: Mapping[str, Any], part: str, network: Any) -> Iterator[str]:
-    """Names of the tensors that the network is made of; of a text encoder some are for others."""
-    if part not in TEXT:
-        yield from tensors
-        return
-    layers = network.config.num_hidden_layers
-    projects = any("text_projection" in name for name in network.state_dict())
-    for name in tensors:
-        block = RESBLOCK.fullmatch(name)
-        beyond = block is not None and int(block[1]) >= layers
-        projection = name.endswith("text_projection") and not projects
-        if not (beyond or projection or UNUSED_TEXT.fullmatch(name)):
-            yield name
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """A CLIP tokenizer; where the folder has settings alone, with the vocabulary of CLIP's.
-
-    Models of a run have the same words, and reading them takes a third of a second: folders of
-    equal bytes share one tokenizer, to which nobody may add words (`copy.deepcopy` gives another).
-    """
-    there = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [path for path in there if path.is_file()]
-    return _tokenizer(folder, tuple((path.name, hash_file(path)) for path in files))
-
-
-@lru_cache(maxsize=REMEMBERED_TOKENIZERS)
-def _tokenizer(folder: Path, files: tuple[tuple[str, str], ...]) -> Any:
-    """The tokenizer of a folder whose `files`, by name and hash, are these."""
-    from transformers import CLIPTokenizer
-
-    if {*WORD_FILES} & dict(files).keys():
-        return load(CLIPTokenizer, folder)
-    settings = read_config(folder / "tokenizer_config.json")
-    chosen = {key: settings[key] for key in ("model_max_length", "pad_token") if key in settings}
-    return load(CLIPTokenizer, VOCABULARY, **chosen)
-
-
-def vocabulary(folder: Path) -> Path:
-    """The folder with a tokenizer's words: its own, or CLIP's where it has settings alone."""
-    own = any((folder / name).is_file() for name in WORD_FILES)
-    return folder if own else VOCABULARY
 
 
 def _has(names: Mapping[str, Any], prefix: str) -> bool:

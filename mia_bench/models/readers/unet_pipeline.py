@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mia_bench.models.identity import network, tokenizer
-from mia_bench.models.readers.caption_tokens import whole_ids
+from mia_bench.models.readers.caption_tokens import vocabulary, whole_ids
 from mia_bench.models.readers.parts import Parts
 from mia_bench.models.readers.pipeline_kinds import (
     ENCODERS,
@@ -17,7 +17,7 @@ from mia_bench.models.readers.pipeline_kinds import (
     family_of,
     pipeline_name,
 )
-from mia_bench.models.readers.single_file import marked_schedule, vocabulary
+from mia_bench.models.readers.single_file import marked_schedule
 from mia_bench.models.schedule import read_schedule
 from mia_bench.utils.errors import MiaError
 

@@ -122,7 +122,7 @@ def test_packaged_configurations_are_the_real_ones(pipelines):
 
 
 def test_tokenizers_of_the_package_are_those_of_the_models(pipelines):
-    from mia_bench.models.readers.single_file import load_tokenizer
+    from mia_bench.models.readers.caption_tokens import load_tokenizer
 
     for name, part, pad in (
         ("sd1", "tokenizer", "<|endoftext|>"),

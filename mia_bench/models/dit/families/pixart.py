@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mia_bench.models.dit.family import PartConfig, TransformerFamily, kl_units
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.target.engine.noise_predictor import NetworkCall
 
 SIZED_SAMPLE = 128  # latent cells a side of the alpha model that is told the image's size
 PIXELS_PER_CELL = 8

@@ -23,7 +23,7 @@ from mia_bench.models.dit.family import (
     padded,
     unpack,
 )
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.target.engine.noise_predictor import NetworkCall
 
 
 def units(vae: PartConfig) -> LatentUnits:

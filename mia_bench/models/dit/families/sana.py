@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mia_bench.models.dit.family import LatentUnits, PartConfig, TransformerFamily, with_null
-from mia_bench.target.noise_predictor import NetworkCall
+from mia_bench.target.engine.noise_predictor import NetworkCall
 
 
 def units(vae: PartConfig) -> LatentUnits:

@@ -14,9 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mia_bench.target.batch_memo import BatchMemo, NoiseKey, RowKey
 from mia_bench.target.diffusion import add_noise, keyed_noise
-from mia_bench.target.noise_predictor import NoisePredictor
+from mia_bench.target.engine.batch_memo import BatchMemo, NoiseKey, RowKey
+from mia_bench.target.engine.noise_predictor import NoisePredictor
 from mia_bench.target.query import Condition, Query, View
 from mia_bench.utils.oom_batching import ChunkPolicy
 

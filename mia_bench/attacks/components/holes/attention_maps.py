@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mia_bench.attacks.components.saliency import blurred
+from mia_bench.attacks.components.holes.saliency import blurred
 from mia_bench.target import Batch, Query, Target
 from mia_bench.utils.errors import MiaError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mia_bench.metrics.dataset_inference import ScorePool, dataset_test, grid, welch_p
+from mia_bench.metrics.inference.dataset_inference import ScorePool, dataset_test, grid, welch_p
 from mia_bench.utils.errors import MiaError
 
 
@@ -148,7 +148,7 @@ def test_block_size_does_not_matter(monkeypatch):
     scores, member, group = shifted(0.3, n=30)
     group[1:30:2] = group[:30:2]
     first = dataset_test(scores, member, group, 0, 40)
-    monkeypatch.setattr("mia_bench.metrics.dataset_inference.BLOCK_ENTRIES", 7 * 30)
+    monkeypatch.setattr("mia_bench.metrics.inference.dataset_inference.BLOCK_ENTRIES", 7 * 30)
     again = dataset_test(scores, member, group, 0, 40)
     np.testing.assert_allclose(again["p_value"], first["p_value"])
     assert again["false_alarm_rates"] == first["false_alarm_rates"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mia_bench.evaluation.score_files import read_scores
+from mia_bench.evaluation.score_files.reading import read_scores
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.utils.errors import MiaError
 
@@ -36,12 +36,6 @@ def test_rows_with_more_fields_than_the_header_are_refused(late: bool, tmp_path:
     table = read_scores(written(tmp_path / "b.csv", trailing))
     assert table.sample_id.tolist() == FRAME.sample_id.tolist()
     assert table.score.tolist() == FRAME.score.tolist()
-
-
-def test_a_column_that_is_named_twice_is_refused(tmp_path: Path) -> None:
-    text = "sample_id,is_member,score,score\na,1,2,0\n"
-    with pytest.raises(MiaError, match="names the column 'score' twice"):
-        read_scores(written(tmp_path / "a.csv", text))
 
 
 def test_commas_that_divide_thousands_are_not_decimals(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, ViTConfig, ViTModel
 
-from mia_bench.attacks.components.attention_maps import (
+from mia_bench.attacks.components.holes.attention_maps import (
     CAPTION_DRAWS,
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -20,7 +20,7 @@ from mia_bench.attacks.components.attention_maps import (
     self_attention,
     to_size,
 )
-from mia_bench.attacks.components.saliency import blurred
+from mia_bench.attacks.components.holes.saliency import blurred
 from mia_bench.utils.errors import MiaError
 
 

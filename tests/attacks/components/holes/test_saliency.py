@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from mia_bench.attacks.components.degradations import most
-from mia_bench.attacks.components.saliency import blurred, edges, saliency_map, spectral_residual
+from mia_bench.attacks.components.holes.saliency import (
+    blurred,
+    edges,
+    saliency_map,
+    spectral_residual,
+)
 
 
 @pytest.fixture

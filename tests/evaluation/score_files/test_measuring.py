@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mia_bench.evaluation.score_files import compare, evaluate_file, read_scores
+from mia_bench.evaluation.score_files.measuring import compare, evaluate_file
+from mia_bench.evaluation.score_files.reading import read_scores
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.metrics.summary import paired_difference
 from mia_bench.utils.errors import MiaError
