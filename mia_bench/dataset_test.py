@@ -16,6 +16,7 @@ from mia_bench.config.arguments import parse, run_command
 from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.metrics.inference.dataset_inference import P_LEVEL, RESAMPLES, Result, dataset_test
 from mia_bench.storage import layout
+from mia_bench.storage.index import is_lock_file
 from mia_bench.storage.stored_files import read_frame
 from mia_bench.utils.errors import MiaError
 
@@ -92,9 +93,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _test(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
-    paths = [Path(word) for word in arguments.words]
-    # lock files lie between the runs that a wildcard matches
-    folders = [path for path in paths if path.suffix != layout.LOCK_SUFFIX]
+    folders = [path for path in map(Path, arguments.words) if not is_lock_file(path)]
     if not folders:
         raise MiaError("lock files alone were given: give folders of finished runs.")
     seed, resamples = arguments.integer("seed"), arguments.integer("resamples")

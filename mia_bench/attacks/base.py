@@ -59,7 +59,9 @@ class Calibration:
             )
 
 
-class Attack(Protocol):
+class FeatureExtractor(Protocol):
+    """What is extracted of images by querying a model: an attack's features, or covariates."""
+
     access: ClassVar[Access]
     version: ClassVar[int]
     """Bumped when the numbers change, so that stored features of older code are not reused."""
@@ -80,6 +82,10 @@ class Attack(Protocol):
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
         """Statistics of a batch, each (B, *f), on the target's device; never sees labels."""
+
+
+class Attack(FeatureExtractor, Protocol):
+    """An extractor whose features are scored."""
 
     def score(self, features: Features, calibration: Calibration) -> Floats:
         """(N,) row by row: score(features[rows]) == score(features)[rows]."""
@@ -204,7 +210,7 @@ def moved_field(default: Any, moved: Mapping[str, str]) -> Any:
     return field(default=default, metadata={"former": former})
 
 
-def query_fields(attack: Attack) -> dict[str, Any]:
+def query_fields(attack: FeatureExtractor) -> dict[str, Any]:
     """Name and value of every field that decides which queries `features` makes."""
     every: tuple[Field[Any], ...] = fields(attack)  # type: ignore[arg-type]
     values: dict[str, Any] = {}

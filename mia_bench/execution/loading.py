@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mia_bench.attacks import Attack, NeedsBase
+from mia_bench.attacks import FeatureExtractor, NeedsBase
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.planning.specs import ModelSpec
@@ -64,7 +64,7 @@ def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]
 
 @contextmanager
 def with_base(
-    plan: Plan, spec: ModelSpec, target: Target, attacks: Sequence[Attack]
+    plan: Plan, spec: ModelSpec, target: Target, attacks: Sequence[FeatureExtractor]
 ) -> Iterator[None]:
     """The base of the plan beside `target`, where one of `attacks` queries both."""
     needed = any(isinstance(attack, NeedsBase) and attack.needs_base for attack in attacks)

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from mia_bench.attacks import Access, Attack
+from mia_bench.attacks import Access, FeatureExtractor
 from mia_bench.extraction.shard_writer import Writer
 from mia_bench.extraction.shards import SIBLINGS_FIELD, Cost
 from mia_bench.storage import layout
@@ -26,7 +26,7 @@ class AttackModule(LightningModule):
     def __init__(
         self,
         target: Target,
-        attacks: Mapping[str, tuple[Attack, Path]],
+        attacks: Mapping[str, tuple[FeatureExtractor, Path]],
         done: Mapping[str, set[str]],
         writer: Writer,
     ) -> None:
@@ -58,7 +58,7 @@ class AttackModule(LightningModule):
         self.target.forget()
         return len(batch)
 
-    def _features(self, name: str, attack: Attack, batch: Batch) -> dict[str, Tensor]:
+    def _features(self, name: str, attack: FeatureExtractor, batch: Batch) -> dict[str, Tensor]:
         try:
             return attack.features(self.target, batch)
         except ValueError as error:  # a query that this model cannot answer, e.g. of its timestep

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mia_bench.attacks import Attack
+from mia_bench.attacks import FeatureExtractor
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.pictures.loader import cut, loader
 from mia_bench.data.source import Item
@@ -23,7 +23,7 @@ from mia_bench.utils.lightning_tools import RowProgress, SigtermHandler, make_tr
 
 def run_pass(
     target: Target,
-    attacks: Mapping[str, tuple[Attack, Path]],
+    attacks: Mapping[str, tuple[FeatureExtractor, Path]],
     items: Sequence[Item],
     resolution: int,
     batch_size: int,

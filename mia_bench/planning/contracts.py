@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mia_bench.models import Model
 
 
+ANNOTATIONS = "__annotations__"  # where a class has the names it only declares
+
+
 def refuse(
     options: Root,
     attacks: Mapping[str, Attack],
@@ -61,7 +64,8 @@ def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source)
         ("model", model, Model, "model"),
         ("data.source", source, Source, "source"),
     ):
-        declared = (*vars(protocol), *getattr(protocol, "__annotations__", {}))
+        # a protocol may extend another, as Attack does
+        declared = {n for p in protocol.__mro__ for n in (*vars(p), *vars(p).get(ANNOTATIONS, ()))}
         missing = sorted(n for n in declared if not n.startswith("_") and not hasattr(part, n))
         if missing:
             raise MiaError(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.attacks import (
     Attack,
+    FeatureExtractor,
     HasPlainVariant,
     NeedsBase,
     VersionsCaptions,
@@ -99,7 +100,9 @@ def model_key(base: str, split: Split, member: Role, setup: TrainingSetup, preci
 # --- what is measured on a model ------------------------------------------------------------------
 
 
-def feature_name(attack: Attack, rows: CaptionedRows, options: Evaluation, base: str = "") -> str:
+def feature_name(
+    attack: FeatureExtractor, rows: CaptionedRows, options: Evaluation, base: str = ""
+) -> str:
     """The name of a feature table under its model: what an attack queries about `rows`.
 
     Args:

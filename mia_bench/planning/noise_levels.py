@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
-    from mia_bench.attacks import Attack
+    from mia_bench.attacks import FeatureExtractor
     from mia_bench.models import Model
     from mia_bench.target import Target
 
@@ -86,7 +86,7 @@ def _nearest(level: Any, key: str, sigmas: Sequence[float], stride: int) -> int:
     return min(times, key=lambda t: abs(sigmas[t] - level))
 
 
-def queried_levels(target: Target, attack: Attack) -> dict[str, float]:
+def queried_levels(target: Target, attack: FeatureExtractor) -> dict[str, float]:
     """Noise fraction by timestep, of those at which `attack` queries a model of flow matching;
     nothing for models that are told timesteps."""
     from mia_bench.target import FlowSchedule

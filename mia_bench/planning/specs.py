@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mia_bench.attacks import Attack
+from mia_bench.attacks import Attack, FeatureExtractor
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup
 from mia_bench.storage import layout
@@ -66,7 +66,7 @@ class ControlModels:
 class FeatureSpec:
     """One feature table: what an attack extracts for some rows from one model."""
 
-    attack: Attack = field(compare=False)
+    attack: FeatureExtractor = field(compare=False)
     model: ModelSpec
     sample_id: tuple[str, ...] = field(repr=False)
     folder: Path

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
-from mia_bench.models.dit.families.flux import FluxVelocity
+from mia_bench.models.dit.families.flux import call
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.weight_files import load
 from mia_bench.pretrain.corpus import Corpus
@@ -44,7 +44,7 @@ from mia_bench.pretrain.loop import Progress, Stage, train_averaged
 from mia_bench.pretrain.tokenizer import build_tokenizer
 
 TOKENS, WIDTH, TEXT_WIDTH = 32, 128, 64
-CALL = FluxVelocity(None)
+CALL = call({}, None)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
     folder = Path(word)
     if folder.is_dir():
         return [run_at(folder.resolve())]
-    if folder.suffix == layout.LOCK_SUFFIX and folder.is_file():
+    if is_lock_file(folder) and folder.is_file():
         return []
     every = runs(outputs)
     same = [ref for ref in every if ref.name == word]
@@ -129,6 +129,11 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
             "`mia-bench status` lists the runs."
         )
     return same
+
+
+def is_lock_file(path: Path) -> bool:
+    """By its name: lock files lie between the runs that a wildcard matches."""
+    return path.suffix == layout.LOCK_SUFFIX
 
 
 def unverified(folder: Path, manifest: dict[str, Any], *names: str) -> str | None:

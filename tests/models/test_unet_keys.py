@@ -12,13 +12,13 @@ TINY = StableDiffusion("bundled:tiny", 64)
 def test_a_plain_model_is_the_content_of_its_weights() -> None:
     pipeline = TINY.pipeline
     files = [file for part in pipeline.networks for file in pipeline.parts.weights(part)]
-    assert networks_key(pipeline, (), None, None) == contents(files) == TINY.base_hash()
+    assert networks_key(pipeline, {}, None, None) == contents(files) == TINY.base_hash()
 
 
 def test_learned_words_and_guidance_enter_where_there_are_any() -> None:
     pipeline = TINY.pipeline
     keys = {
-        networks_key(pipeline, (), words, guidance)
+        networks_key(pipeline, {}, words, guidance)
         for words in (None, [["<cat>", "0123"]])
         for guidance in (None, 7.0)
     }

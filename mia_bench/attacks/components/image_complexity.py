@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mia_bench.attacks.base import Access, Calibration, Features, Floats
+from mia_bench.attacks.base import Access
 
 if TYPE_CHECKING:  # a plan names these measures, and what reads stored runs loads no torch
     from torch import Tensor
@@ -54,10 +54,6 @@ class ImageComplexity:
             error = (target.decode(z0) - image).square().flatten(1).mean(1)
             values["log_reconstruction_error"] = (error + FLOOR).log()
         return values
-
-    def score(self, features: Features, calibration: Calibration) -> Floats:
-        """Never called: what is stored serves as covariates alone."""
-        raise NotImplementedError("image complexity is no score")
 
 
 def gradient_energy(z0: Tensor) -> Tensor:

@@ -129,6 +129,31 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     return squares.reshape(b, c // 4, height, width)
 
 
+@dataclass(frozen=True)
+class PackedVelocity:
+    """A network on squares of 2 x 2 cells that predicts the velocity eps - z0 and is told sigma.
+
+    Args:
+        inputs: what else it takes, by name: of latents (B, C, h, w), hidden states and extras.
+        guidance: input of a distilled network, None where it has none.
+    """
+
+    inputs: Callable[[Tensor, Tensor, Mapping[str, Tensor]], dict[str, Any]]
+    guidance: float | None
+
+    def __call__(
+        self, network: Any, z_t: Tensor, time: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
+    ) -> Tensor:
+        output = network(
+            hidden_states=pack(z_t),
+            timestep=time.to(z_t.dtype),
+            guidance=guidance_input(self.guidance, time),
+            **self.inputs(z_t, hidden, extra),
+            return_dict=False,
+        )[0]
+        return unpack(output, *z_t.shape[-2:])
+
+
 def padded(rows: Sequence[Tensor], tokens: int) -> tuple[Tensor, Tensor]:
     """Rows (n_i, width) as (B, tokens, width) with zeros behind, and which are text (B, tokens)."""
     hidden = torch.stack(

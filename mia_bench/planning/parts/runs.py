@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mia_bench.attacks import Access, Attack
+from mia_bench.attacks import Access, Attack, FeatureExtractor
 from mia_bench.attacks.components.image_complexity import ImageComplexity
 from mia_bench.data.split.roles import Role
 from mia_bench.planning.experiment import Experiment
@@ -48,10 +48,12 @@ class PlannedRuns:
     def calibration_roles(self) -> tuple[Role, ...]:
         return SHADOW_ROLES if self.models.shadow else EVALUATION_ROLES
 
-    def _features(self, attack: Attack, model: ModelSpec, *roles: Role) -> FeatureSpec:
+    def _features(self, attack: FeatureExtractor, model: ModelSpec, *roles: Role) -> FeatureSpec:
         return self._features_of(attack, model, self.rows.ids(*roles))
 
-    def _features_of(self, attack: Attack, model: ModelSpec, rows: tuple[str, ...]) -> FeatureSpec:
+    def _features_of(
+        self, attack: FeatureExtractor, model: ModelSpec, rows: tuple[str, ...]
+    ) -> FeatureSpec:
         options = self.experiment.options.eval
         name = feature_name(attack, self.rows.captioned(rows), options, self.models.base.key)
         folder = self.outputs / layout.FEATURES_FOLDER / model.key / model.where / name

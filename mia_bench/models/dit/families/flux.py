@@ -9,19 +9,16 @@ otherwise, and the same for the null condition. Text: T5; CLIP-L's pooled embedd
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mia_bench.models.dit.family import (
+    PackedVelocity,
     PartConfig,
     TransformerFamily,
-    guidance_input,
     kl_units,
-    pack,
-    unpack,
 )
 from mia_bench.target.engine.noise_predictor import NetworkCall
 
@@ -35,30 +32,18 @@ def embed(
 
 def call(config: PartConfig, guidance: float | None) -> NetworkCall:
     del config
-    return FluxVelocity(guidance)
+    return PackedVelocity(inputs, guidance)
 
 
-@dataclass(frozen=True)
-class FluxVelocity:
-    """Args: `guidance` input of a distilled network, None where it has none."""
-
-    guidance: float | None
-
-    def __call__(
-        self, network: Any, z_t: Tensor, time: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
-    ) -> Tensor:
-        height, width = z_t.shape[-2:]
-        output = network(
-            hidden_states=pack(z_t),
-            timestep=time.to(z_t.dtype),
-            guidance=guidance_input(self.guidance, time),
-            pooled_projections=extra["pooled"],
-            encoder_hidden_states=hidden,
-            txt_ids=hidden.new_zeros(hidden.shape[1], 3),
-            img_ids=places(height // 2, width // 2).to(z_t),
-            return_dict=False,
-        )[0]
-        return unpack(output, height, width)
+def inputs(z_t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Captions, and the places of all tokens."""
+    height, width = z_t.shape[-2:]
+    return {
+        "pooled_projections": extra["pooled"],
+        "encoder_hidden_states": hidden,
+        "txt_ids": hidden.new_zeros(hidden.shape[1], 3),
+        "img_ids": places(height // 2, width // 2).to(z_t),
+    }
 
 
 def places(height: int, width: int) -> Tensor:

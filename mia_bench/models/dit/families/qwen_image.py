@@ -8,7 +8,6 @@ tokens are dropped; captions have their own lengths, so the network gets a mask.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +15,10 @@ from torch import Tensor
 
 from mia_bench.models.dit.family import (
     LatentUnits,
+    PackedVelocity,
     PartConfig,
     TransformerFamily,
-    guidance_input,
-    pack,
     padded,
-    unpack,
 )
 from mia_bench.target.engine.noise_predictor import NetworkCall
 
@@ -45,30 +42,18 @@ def embed(
 
 def call(config: PartConfig, guidance: float | None) -> NetworkCall:
     del config
-    return QwenVelocity(guidance)
+    return PackedVelocity(inputs, guidance)
 
 
-@dataclass(frozen=True)
-class QwenVelocity:
-    """Args: `guidance` input of a distilled network, None where it has none."""
-
-    guidance: float | None
-
-    def __call__(
-        self, network: Any, z_t: Tensor, time: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]
-    ) -> Tensor:
-        height, width = z_t.shape[-2:]
-        longest = int(extra["mask"].sum(1).max())
-        output = network(
-            hidden_states=pack(z_t),
-            timestep=time.to(z_t.dtype),
-            guidance=guidance_input(self.guidance, time),
-            encoder_hidden_states=hidden[:, :longest],
-            encoder_hidden_states_mask=extra["mask"][:, :longest],
-            img_shapes=[[(1, height // 2, width // 2)]] * len(z_t),
-            return_dict=False,
-        )[0]
-        return unpack(output, height, width)
+def inputs(z_t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Captions up to the longest of the rows, their mask, and the shape of the images."""
+    height, width = z_t.shape[-2:]
+    longest = int(extra["mask"].sum(1).max())
+    return {
+        "encoder_hidden_states": hidden[:, :longest],
+        "encoder_hidden_states_mask": extra["mask"][:, :longest],
+        "img_shapes": [[(1, height // 2, width // 2)]] * len(z_t),
+    }
 
 
 FAMILY = TransformerFamily(
