@@ -76,9 +76,10 @@ def gradients(target, context, private, layout=torch.contiguous_format):
     module = FinetuneModule(target, rows, None, TrainingSetup(context, {"dp": private}))
     (optimizer,) = [module.configure_optimizers()["optimizer"]]
     batch = StepBatches(rows, replace(RECIPE, batch_size=4), 1000).step(0)
-    hidden, extra = module._text(rows.cond, batch["text"], batch["drop"])
+    hidden, extra = module.objective.text(rows.cond, batch["text"], batch["drop"])
     z0 = module._latents(batch)
-    loss = module._loss(module.unet, z0, batch["t"], batch["eps"], hidden, extra).mean()
+    losses = module.objective.losses
+    loss = losses(module.unet, z0, batch["t"], batch["eps"], (hidden, extra)).mean()
     loss.backward()
     private.reseed(optimizer, 0, 7)
     optimizer.pre_step()
@@ -87,9 +88,8 @@ def gradients(target, context, private, layout=torch.contiguous_format):
     for i in range(4):
         bare.zero_grad()
         one = {name: batch[name][i : i + 1] for name in ("t", "eps")}
-        module._loss(bare, z0[i : i + 1], one["t"], one["eps"], hidden[i : i + 1], extra).backward(
-            torch.ones(1)
-        )
+        text = hidden[i : i + 1], extra
+        losses(bare, z0[i : i + 1], one["t"], one["eps"], text).backward(torch.ones(1))
         single.append(torch.cat([p.grad.flatten() for p in bare.parameters()]))
     return found, torch.stack(single)
 

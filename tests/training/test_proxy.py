@@ -85,7 +85,7 @@ def test_what_it_sees_of_the_model_is_its_squared_error_on_clean_rows(fresh_targ
         found = module._errors_of(others, batch)
         hidden = others.cond.hidden[batch["row"]]
         z0 = others.z0[batch["row"]]
-        losses = module._loss(module.unet, z0, batch["t"], batch["eps"], hidden, {})
+        losses = module.objective.losses(module.unet, z0, batch["t"], batch["eps"], (hidden, {}))
     assert found.shape == z0.shape
     assert torch.allclose(found.flatten(1).mean(1), losses)
     assert not torch.equal(batch["t"], module.proxy.batches[MEMBER].step(0)["t"])

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mia_bench.attacks import Calibration
-from mia_bench.attacks.components.attention_maps import (
+from mia_bench.attacks.components.holes.attention_maps import (
     class_token_encoder,
     fetch_vision_transformer,
 )

@@ -272,7 +272,7 @@ def test_the_training_loss_is_that_of_the_familys_script(
     module = training_module(target, loss=loss, timestep_shift=shift)
     t = module.schedule.training_time(index, shift)
     cond = target.embed(CAPTIONS)
-    found = module._loss(target.unet, z0, t, eps, cond.hidden, cond.extra)
+    found = module.objective.losses(target.unet, z0, t, eps, (cond.hidden, cond.extra))
     assert torch.allclose(t, sigma, atol=1e-6)
     assert torch.allclose(found, expected, rtol=1e-5)
 
