@@ -74,9 +74,9 @@ class Cifar:
 
     def _pictures(self, root: Path, pool: str) -> Iterator[tuple[bytes, Any]]:
         """(bytes, what decodes them) of every picture of a pool in its order."""
-        found = [sorted(root.rglob(name)) for name in BINARY[self.classes][pool]]
-        if all(found):
-            for paths in found:
+        files = [sorted(root.rglob(name)) for name in BINARY[self.classes][pool]]
+        if all(files):
+            for paths in files:
                 yield from self._records(paths[0])
             return
         tables = [p for p in sorted(root.rglob("*.parquet")) if p.name.startswith(pool)]

@@ -57,10 +57,10 @@ def at_timesteps(node: Any, key: str, model: Model) -> Any:
             f"{key}.{OPTION}: {type(model).__name__} does not say its noise levels; give "
             f"{key}.{field} instead."
         )
-    given = node[OPTION]
-    levels = given if isinstance(given, list | tuple) else [given]
+    option = node[OPTION]
+    levels = option if isinstance(option, list | tuple) else [option]
     if not levels or (len(levels) > 1 and field != "timesteps"):
-        raise MiaError(f"{key}.{OPTION}={given}: one number is needed, as {field} is one.")
+        raise MiaError(f"{key}.{OPTION}={option}: one number is needed, as {field} is one.")
     stride = 1
     if field != "timesteps" and "k" in parameters:  # walks end at a multiple of their stride
         stride = int(node.get("k", parameters["k"].default))

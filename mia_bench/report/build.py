@@ -202,9 +202,9 @@ def _cards(
     for target in targets:
         run = target.first
         training = attachments.read_training(run.ref.outputs, run.model_key)
-        known = training if isinstance(training, attachments.Training) else None
+        history = training if isinstance(training, attachments.Training) else None
         measured = utility.get(run.target)
-        card = summary.model_card(target, known, measured)
+        card = summary.model_card(target, history, measured)
         picture = album.add(measured.samples) if measured and measured.samples else None
         if isinstance(picture, Problem):
             problems.append(picture)

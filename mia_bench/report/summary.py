@@ -64,8 +64,8 @@ def sentence(runs: Sequence[RunResult], families: Sequence[Family]) -> str:
     caught = (
         "" if tpr is None else f"; at 1 % false positives it finds {100 * tpr:.0f} % of members"
     )
-    known = f"Members can be told from non-members: {best.attack} does it best"
-    return f"{known} ({figure}; {where}){caught}."
+    success = f"Members can be told from non-members: {best.attack} does it best"
+    return f"{success} ({figure}; {where}){caught}."
 
 
 def arxiv_id(run: RunResult) -> str | None:
@@ -85,8 +85,8 @@ def _arxiv_of(path: str) -> str | None:
     if not all(map(str.isidentifier, (*folders[1:], module))):
         return None
     file = Path(__file__).parents[1].joinpath("attacks", *folders, f"{module}.py")
-    found = ARXIV.search(file.read_text(encoding="utf-8")) if file.is_file() else None
-    return found.group(1) if found else None
+    match = ARXIV.search(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return match.group(1) if match else None
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def model_card(
         ("fine-tuning", _amount(run, training)),
     ]
     if run.step.isdigit():
-        shown = [(name, recipe.get(name)) for name in RECIPE]
-        said = [f"{name.replace('_', ' ')} {v:g}" for name, v in shown if _is_set(name, v)]
-        if words := ", ".join([str(recipe.get("optimizer", "")), *said]).strip(", "):
+        options = [(name, recipe.get(name)) for name in RECIPE]
+        values = [f"{name.replace('_', ' ')} {v:g}" for name, v in options if _is_set(name, v)]
+        if words := ", ".join([str(recipe.get("optimizer", "")), *values]).strip(", "):
             facts.append(("recipe", words))
     losses = {} if training is None else training.losses
     for name, words in (("val_member", "loss on members"), ("val_heldout", "held-out loss")):

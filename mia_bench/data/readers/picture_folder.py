@@ -233,14 +233,14 @@ def _together(
 
 def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) -> None:
     """The samples of a tar file; one that breaks off gives those before the break."""
-    found = []
+    readable = []
     try:
         pairs.inside(path)
         for sample in samples(path):
-            found.append(sample)
+            readable.append(sample)
     except ValueError as error:
         pairs.skip(pairs.name(path), str(error), broken=True)
-    for sample in found:
+    for sample in readable:
         pairs.columns.update(dict.fromkeys(map(str, sample.facts)))
         name = f"{pairs.name(path)}/{sample.name}"
         if sample.problem:

@@ -104,8 +104,8 @@ def labelled_split(
 
 def _fitting(sizes: RoleSizes, published: Mapping[str, Role], silent: int) -> RoleSizes:
     """`sizes` where the rows that no label speaks of suffice; else those are the held-out ones."""
-    said = set(published.values())
-    wanted = [size for role, size in asdict(sizes).items() if Role(role) not in said and size]
+    labelled = set(published.values())
+    wanted = [size for role, size in asdict(sizes).items() if Role(role) not in labelled and size]
     if sum(size for size in wanted if isinstance(size, int)) <= silent:
         return sizes
     return RoleSizes(0, 0, 0, 0, None)
