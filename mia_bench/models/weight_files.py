@@ -25,7 +25,10 @@ NETWORKS = {  # part -> where its class is imported from
     "text_encoder": "transformers import CLIPTextModel",
     "text_encoder_2": "transformers import CLIPTextModelWithProjection",
 }
-MIN_REMEMBERED_BYTES = 32 * 2**20  # smaller files are hashed again, which takes milliseconds
+MIN_REMEMBERED_BYTES = 32 * 2**20  # smaller files are remembered within the process alone
+SETTLED_SECONDS = 2.0  # a clock of files may not have moved on before they change again
+
+_small_hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
 def weights(folder: Path, part: str, variant: str | None = None) -> list[Path]:
@@ -104,12 +107,13 @@ def remembered_hash(path: Path) -> str:
     """The file's hash; of a large file it is kept in the user's cache for as long as it is valid.
 
     Kept by (file, size, mtime in ns). A file changed within the last seconds is not remembered,
-    because its clock may not have moved on when it changes again.
+    because its clock may not have moved on when it changes again. The hash of a small file is kept
+    within the process: a sweep asks for the same weights in every job.
     """
     path = path.resolve()
     stat = path.stat()
     if stat.st_size < MIN_REMEMBERED_BYTES:
-        return hash_file(path)
+        return _small_hash(path, stat)
     stamp = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
     note = _notes() / f"{hashlib.blake2b(str(path).encode(), digest_size=12).hexdigest()}.json"
     try:
@@ -119,8 +123,20 @@ def remembered_hash(path: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     value = hash_file(path)
-    if time.time() - stat.st_mtime > 2.0:
+    if time.time() - stat.st_mtime > SETTLED_SECONDS:
         _write(note, json.dumps({"stamp": stamp, "hash": value}))
+    return value
+
+
+def _small_hash(path: Path, stat: os.stat_result) -> str:
+    """The file's hash, read once for all calls in which nothing was written to the file."""
+    stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    remembered = _small_hashes.get(path)
+    if remembered is not None and remembered[0] == stamp:
+        return remembered[1]
+    value = hash_file(path)
+    if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
+        _small_hashes[path] = stamp, value
     return value
 
 

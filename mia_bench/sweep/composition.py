@@ -28,12 +28,11 @@ class Composer:
         self.config, self.loader = config, loader
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._is_group: dict[str, bool] = {}
+        self._parsed: dict[str, Override] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of one job. Raises what Hydra raises for overrides that do not fit."""
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-
-        parsed = OverridesParser.create(config_loader=self.loader).parse_overrides(list(overrides))
+        parsed = [self._parse(override) for override in overrides]
         values: list[Override] = []
         others: list[Override] = []
         for override in parsed:
@@ -51,6 +50,15 @@ class Composer:
         except Exception:
             return self._load(overrides)  # with Hydra's own message
         return job
+
+    def _parse(self, override: str) -> Override:
+        """Read once: jobs of a sweep have nearly all their overrides in common."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        if override not in self._parsed:
+            parser = OverridesParser.create(config_loader=self.loader)
+            (self._parsed[override],) = parser.parse_overrides([override])
+        return self._parsed[override]
 
     def _sets_a_value(self, override: Override) -> bool:
         if override.package is not None or override.is_hydra_override():

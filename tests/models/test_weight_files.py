@@ -87,6 +87,23 @@ def test_small_files_leave_no_note(tmp_path, monkeypatch, file):
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_small_file_is_read_once_in_a_process_until_it_is_written_to(monkeypatch, file):
+    read = []
+    monkeypatch.setattr(
+        weight_files, "hash_file", lambda path: read.append(path.name) or hash_file(path)
+    )
+    assert remembered_hash(file) == remembered_hash(file)
+    assert len(read) == 2  # it was made just now
+    now = time.time()
+    monkeypatch.setattr(weight_files.time, "time", lambda: now + 60)
+    before = remembered_hash(file)
+    assert remembered_hash(file) == before
+    assert len(read) == 3
+    file.write_bytes(b"other weights")  # as many bytes, and the clock set back
+    set_age(file, 0)
+    assert remembered_hash(file) == hash_file(file) != before
+
+
 def test_an_index_cannot_lead_out_of_its_folder(tmp_path):
     (tmp_path / "unet").mkdir()
     index = tmp_path / "unet" / "model.safetensors.index.json"
