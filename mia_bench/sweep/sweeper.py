@@ -44,6 +44,8 @@ SEVERAL_DEVICES = (
     "hydra/launcher=joblib and trainer.gpu_slots=N for N GPUs."
 )
 
+LINES_OF_REASON = 2  # submitit adds the whole log of the job to them
+
 
 def sweep(
     config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]
@@ -133,14 +135,25 @@ def _settled(composer: Composer, job: Job, memo: Memo) -> Job:
 def _launch(
     config: DictConfig, launcher: Launcher, waiting: Sequence[Job], keys: Sequence[str]
 ) -> Exception | None:
-    """Run the jobs; what stopped the launcher itself (a killed worker), if anything did."""
+    """Run the jobs; what stopped the launcher itself (a killed worker), if anything did.
+
+    A Slurm job that was cancelled ends submitit's launcher while the other jobs go on: they are
+    waited for, so that the table has them.
+    """
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
     write_json(folder / layout.PLAN_FILE, {"jobs": [label(job.overrides, keys) for job in waiting]})
+    by_slurm = type(launcher).__name__ == "SlurmLauncher"
+    if by_slurm:
+        from mia_bench.sweep.slurm_queue import wait_for_the_others, watch_queue
+
+        watch_queue()
     try:
         launcher.launch([list(job.overrides) for job in waiting], initial_job_idx=0)
     except Exception as error:
+        if by_slurm:
+            wait_for_the_others()
         return error
     return None
 
@@ -150,8 +163,9 @@ def _end(
 ) -> None:
     failed = show(jobs, waiting, keys)
     if stopped is not None:
+        reason = " ".join(str(stopped).splitlines()[:LINES_OF_REASON])
         raise MiaError(
-            f"the launcher stopped early ({type(stopped).__name__}: {stopped}). What is finished "
+            f"the launcher stopped early ({type(stopped).__name__}: {reason}). What is finished "
             "stays; the same command goes on from there."
         ) from stopped
     if failed:

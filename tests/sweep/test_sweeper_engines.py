@@ -4,103 +4,102 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
+import re
+import signal
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from jobs import QUIET, Job, assert_same, complete, results, start
+from one_node_slurm import absent_slurm, client, one_node
 
 pytestmark = pytest.mark.slow
-CELLS = ("attack=loss", "seed=0,1", "eval.base_rows=[]", "eval.blind_rows=false")
-DAEMONS = ("munged", "slurmctld", "slurmd")
-SLURM_CONF = """\
-ClusterName=one
-SlurmctldHost=localhost(127.0.0.1)
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-ReturnToService=2
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=all Nodes=localhost Default=YES MaxTime=INFINITE State=UP
-"""
-
-
-def absent_slurm() -> str:
-    """Why there is no Slurm here, or nothing."""
-    lacking = [name for name in (*DAEMONS, "sinfo", "sbatch") if shutil.which(name) is None]
-    if lacking:
-        return f"not installed: {', '.join(lacking)} (Debian: slurm-wlm, munge)"
-    return "" if os.geteuid() == 0 else "a Slurm of one's own needs root"
+AXES = ("attack=loss,sima,pia,mc", "seed=0,1", "eval.base_rows=[]", "eval.blind_rows=false")
+CELLS, MODELS = 8, 4
+ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null")
+ON_SLURM += ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=null")
+ON_SLURM += ("hydra.launcher.array_parallelism=2",)
+RANKS = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "attack=[loss,pia]")
+needs_slurm = pytest.mark.skipif(bool(absent_slurm()), reason=absent_slurm() or "a Slurm is here")
 
 
 @pytest.fixture
-def slurm(tmp_path, monkeypatch) -> Iterator[None]:
-    """A Slurm of one node with two CPUs, ended by the ids of its processes afterwards."""
-    for name in ("state", "spool"):
-        (tmp_path / name).mkdir()
-    key, socket = tmp_path / "munge.key", tmp_path / "munge.socket"
-    key.write_bytes(os.urandom(1024))
-    key.chmod(0o600)
-    conf = tmp_path / "slurm.conf"
-    conf.write_text(SLURM_CONF.format(folder=tmp_path))
-    monkeypatch.setenv("SLURM_CONF", str(conf))
-    munge = [f"--key-file={key}", f"--socket={socket}", f"--pid-file={tmp_path / 'munged.pid'}"]
-    munge += [f"--log-file={tmp_path / 'munged.log'}", f"--seed-file={tmp_path / 'seed'}"]
-    commands = [
-        ["munged", "--foreground", "--force", *munge],
-        ["slurmctld", "-D", "-f", str(conf)],
-        ["slurmd", "-D", "-f", str(conf), "-N", "localhost"],
-    ]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    daemons = []
-    for command in commands:
-        daemons.append(subprocess.Popen(command, **quiet))  # type: ignore[call-overload]
-        time.sleep(2)
-    try:
-        _wait_until_idle()
-        yield
-    finally:
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            daemon.wait(30)
+def slurm(tmp_path) -> Iterator[dict[str, str]]:
+    """The environment in which Slurm's clients and sweeps find a Slurm of one node."""
+    with one_node(tmp_path / "slurm") as env:
+        yield env
 
 
-def _wait_until_idle(seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        shown = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True)
-        if shown.stdout.strip() == "idle":
-            return
-        time.sleep(1)
-    raise AssertionError(f"the node is not idle after {seconds} s: {shown.stdout}{shown.stderr}")
+@pytest.fixture(scope="module")
+def cells(small_overrides) -> tuple[str, ...]:
+    """Words of a sweep of eight cells over two seeds: four models for all."""
+    return ("-m", *small_overrides, *AXES)
 
 
-def sweep(run_python, small_overrides, outputs: Path, *words: str) -> str:
-    command = ("-m", "mia_bench", "-m", *small_overrides, *CELLS, f"paths.outputs={outputs}")
-    done = run_python(*command, *words)
-    metrics = list(outputs.glob("runs/*/*/*/metrics.json"))
-    assert len(metrics) == 2
-    return str(done.stdout)
+@pytest.fixture(scope="module")
+def undisturbed(cells, tmp_path_factory) -> Path:
+    """The outputs of the same sweep in one process, one cell after the other."""
+    outputs = tmp_path_factory.mktemp("undisturbed") / "outputs"
+    complete(outputs, *cells)
+    return outputs
 
 
-@pytest.mark.skipif(bool(absent_slurm()), reason=absent_slurm() or "a Slurm is here")
-@pytest.mark.usefixtures("slurm")
-def test_slurm_runs_every_cell(run_python, small_overrides, tmp_path):
-    words = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null")
-    sweep(run_python, small_overrides, tmp_path / "outputs", *words)
+def trained_to_the_end(logs: Path) -> int:
+    """How many fine-tunes of a model ended in the logs of workers under `logs`."""
+    said = "".join(path.read_text(errors="replace") for path in logs.rglob("*_log.err"))
+    ended = re.findall(r"fine-tune \w+: 100%[^\r\n]*\| 4/4 [^\r\n]*\]\s*\n", said)
+    return len(ended)
+
+
+@needs_slurm
+def test_slurm_runs_every_cell_though_workers_are_lost(slurm, cells, undisturbed, tmp_path):
+    """One worker is taken away and queued again, another is cancelled; both while they work."""
+    outputs = tmp_path / "outputs"
+    job = start(outputs, *cells, *ON_SLURM, env=slurm)
+    assert job.until(lambda: len(list(outputs.glob("targets/*.tmp"))) > 1)
+    array = client(slurm, "squeue", "-h", "-t", "R", "-o", "%F").split()[0]
+    client(slurm, "scontrol", "requeue", f"{array}_0")
+    client(slurm, "scancel", f"{array}_1")
+    status = job.finish()
+    print(job.said)
+    assert status == 1
+    assert len(list(outputs.glob("runs/*/*/*/metrics.json"))) == CELLS - 1
+    assert "the launcher stopped early (UncompletedJobError: Job " in job.said
+    assert job.said.count("FAILED  attack=loss seed=1: ended without a message") == 1
+    assert "sacct" not in job.said
+    assert "accounting" not in job.said
+    assert "Traceback" not in job.said
+    assert "Restarts=1" in client(slurm, "scontrol", "show", "job", f"{array}_0")
+    logs = outputs / "hydra"
+    numbers = {path.name for path in logs.glob(f"*/*/.submitit/{array}_*")}
+    assert numbers == {f"{array}_{number}" for number in range(CELLS)}
+    said = complete(outputs, *cells, *ON_SLURM, env=slurm)
+    assert f"sweep   {CELLS} jobs, 1 to run" in said
+    # a worker that is lost between its last step and the end of the build leaves it to another
+    assert MODELS <= trained_to_the_end(logs) <= MODELS + 2
+    assert_same(results(undisturbed), results(outputs))
+
+
+@needs_slurm
+def test_srun_starts_two_ranks_of_one_pass(slurm, small_overrides, tmp_path):
+    """Each rank is a task of Slurm's; the figures are those of ranks that Lightning started."""
+    words = [word for word in small_overrides if not word.startswith("trainer=")]
+    together, by_srun = tmp_path / "together", tmp_path / "by_srun"
+    complete(together, *words, *RANKS)
+    command = ["srun", "--kill-on-bad-exit=1", "--ntasks=2", sys.executable, "-m", "mia_bench"]
+    done = subprocess.run(
+        [*command, *words, *RANKS, f"paths.outputs={by_srun}"],
+        env={**os.environ, **QUIET, **slurm},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("members, ") == 1  # rank 0 alone prints the table
+    assert_same(results(together), results(by_srun))
 
 
 def absent_ray() -> str:
@@ -112,7 +111,30 @@ def absent_ray() -> str:
     return ""
 
 
+def ray_workers(job: Job) -> list[int]:
+    """Process ids of the Ray workers of a sweep that run a cell."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            title = (path / "cmdline").read_bytes()
+            if title.startswith(b"ray::") and b"IDLE" not in title:
+                if os.getsid(int(path.name)) == os.getsid(job.process.pid):
+                    found.append(int(path.name))
+    return found
+
+
 @pytest.mark.skipif(bool(absent_ray()), reason=absent_ray() or "Ray is here")
-def test_ray_runs_every_cell(run_python, small_overrides, tmp_path):
-    words = ("hydra/launcher=ray_cluster",)
-    sweep(run_python, small_overrides, tmp_path / "outputs", *words)
+def test_ray_runs_every_cell_though_a_worker_is_killed(cells, undisturbed, tmp_path):
+    """Ray starts the cell of a worker that died again."""
+    outputs = tmp_path / "outputs"
+    words = ("hydra/launcher=ray_cluster", "hydra.launcher.ray.remote.num_cpus=1")
+    job = start(outputs, *cells, *words, "+hydra.launcher.ray.init.num_cpus=2")
+    assert job.until(lambda: len(list(outputs.glob("targets/*.tmp"))) > 1)
+    workers = ray_workers(job)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    status = job.finish()
+    print(job.said)
+    assert status == 0
+    assert len(list(outputs.glob("runs/*/*/*/metrics.json"))) == CELLS
+    assert_same(results(undisturbed), results(outputs))
