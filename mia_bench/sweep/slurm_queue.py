@@ -1,7 +1,7 @@
 """What became of the jobs of a sweep on Slurm, also on a cluster that keeps no accounting.
 
-submitit asks `sacct`. Without accounting that fails at every look, each time with three warnings, and
-a job that was cancelled is waited for without end: there `squeue` is asked instead.
+submitit asks `sacct`. Without accounting that fails at every look, each time with three warnings,
+and a job that was cancelled is waited for without end: there `squeue` is asked instead.
 
 Imports submitit, which is an extra: only for sweeps through Slurm.
 """
@@ -79,7 +79,7 @@ def has_accounting() -> bool:
 
 
 def wait_for_the_others() -> None:
-    """Until every job of this sweep has ended: one that was lost ends the launcher, not the rest."""
+    """Until every job of this sweep has ended: one that was lost ends the launcher alone."""
     watcher = SlurmJob.watcher
     # the number of an array stands beside those of its jobs and has no state of its own
     arrays = {job.partition("_")[0] for job in watcher._registered if "_" in job}

@@ -116,10 +116,10 @@ def ray_workers(job: Job) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            title = (path / "cmdline").read_bytes()
-            if title.startswith(b"ray::") and b"IDLE" not in title:
-                if os.getsid(int(path.name)) == os.getsid(job.process.pid):
-                    found.append(int(path.name))
+            title, pid = (path / "cmdline").read_bytes(), int(path.name)
+            works = title.startswith(b"ray::") and b"IDLE" not in title
+            if works and os.getsid(pid) == os.getsid(job.process.pid):
+                found.append(pid)
     return found
 
 

@@ -23,7 +23,8 @@ from PIL import Image
 
 from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item, Listing, Skip
-from mia_bench.data.split import hamming_index
+from mia_bench.data.split import hamming_index, thumbnail_index
+from mia_bench.data.split.components import Edges, Rows, link
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import printable
 
@@ -45,8 +46,6 @@ THUMBNAIL_SIDE = 16
 T = TypeVar("T")
 Hashes = npt.NDArray[np.uint64]
 Thumbnails = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
-Edges = tuple[Rows, Rows]  # first[k] and second[k] are linked
 
 _hash_of: dict[tuple[str, int], int] = {}
 
@@ -106,8 +105,7 @@ def group(
 
     Labels do not depend on the order of the rows. Hashes are looked up in an index
     (hamming_index.py: a million random ones in 12 s of a core), memory O(N). With `small` ((N, 768)
-    thumbnails) rows at an RMSE of at most `max_rmse` are linked as well, after all pairs were
-    compared: time O(N^2).
+    thumbnails) rows at an RMSE of at most `max_rmse` are linked as well (thumbnail_index.py).
     `links`: image, caption, both or none; None: both, where captions are of one picture each, see
     `telling_captions`.
     """
@@ -125,7 +123,7 @@ def group(
         edges_of += [[_equal(phash.tolist())], _near(phash, max_distance)]
         edges_of += [] if small is None else [_alike(small, max_rmse)]
     for edges in chain.from_iterable(edges_of):
-        labels = _link(labels, *edges)
+        labels = link(labels, *edges)
     first: dict[int, str] = {}
     for label, id_ in zip(labels.tolist(), sample_ids, strict=True):
         first[label] = min(id_, first.get(label, id_))
@@ -242,7 +240,11 @@ def _near(phash: Hashes, max_distance: int) -> Iterator[Edges]:
 
 
 def _alike(small: Thumbnails, max_rmse: float) -> Iterator[Edges]:
-    """Rows whose thumbnails differ by at most `max_rmse`, one block of distances at a time."""
+    """Rows whose thumbnails differ by at most `max_rmse`: of few all pairs, of many those that
+    join components."""
+    if len(small) > ALL_PAIRS_UP_TO:
+        yield from thumbnail_index.links(small, max_rmse)
+        return
     squared = np.square(small).sum(axis=1)
     step = max(1, BLOCK_ENTRIES // max(1, len(small)))
     for start in range(0, len(small), step):
@@ -251,17 +253,3 @@ def _alike(small: Thumbnails, max_rmse: float) -> Iterator[Edges]:
         i, j = np.nonzero(distance <= max_rmse**2 * small.shape[1])
         above = i + start < j
         yield i[above] + start, j[above]
-
-
-def _link(labels: Rows, rows: Rows, columns: Rows) -> Rows:
-    """`labels` after merging the components that the edges rows[k]-columns[k] join."""
-    if not len(rows):
-        return labels
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    size = len(labels)
-    edges = (np.ones(len(rows), dtype=np.bool_), (labels[rows], labels[columns]))
-    _, merged = connected_components(coo_matrix(edges, shape=(size, size)), directed=False)
-    linked: Rows = merged.astype(np.intp)[labels]
-    return linked

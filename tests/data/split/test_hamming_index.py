@@ -81,3 +81,25 @@ def test_groups_of_20_000_are_those_of_all_pairs(monkeypatch):
     monkeypatch.setattr(near_duplicates, "ALL_PAIRS_UP_TO", len(hashes))
     assert groups == near_duplicates.group(ids, hashes, captions)
     assert 8 < len(set(groups)) < len(ids)
+
+
+def components(count: int, pairs: set[tuple[int, int]]) -> list[int]:
+    """The smallest row that each row is joined with."""
+    first = list(range(count))
+    for _ in range(count):
+        before = list(first)
+        for i, j in pairs:
+            first[i] = first[j] = min(first[i], first[j])
+        if first == before:
+            break
+    return first
+
+
+@pytest.mark.parametrize("flips", [2, 5, 9])
+def test_crowded_buckets_join_what_all_pairs_join(monkeypatch, flips):
+    monkeypatch.setattr(hamming_index, "CROWDED_PAIRS", 6)
+    monkeypatch.setattr(hamming_index, "CROWDED_ROWS_PER_STEP", 2)
+    hashes = clustered(140, flips, flips)
+    pairs, literal = indexed(hashes, 6), all_pairs(hashes, 6)
+    assert {pair for pair in pairs if pair[0] != pair[1]} <= literal
+    assert components(140, pairs) == components(140, literal)
