@@ -102,7 +102,8 @@ def test_srun_starts_two_ranks_of_one_pass(slurm, small_overrides, tmp_path):
     words = [word for word in small_overrides if not word.startswith("trainer=")]
     together, by_srun = tmp_path / "together", tmp_path / "by_srun"
     complete(together, *words, *RANKS)
-    command = ["srun", "--kill-on-bad-exit=1", "--ntasks=2", sys.executable, "-m", "mia_bench"]
+    command = ["srun", "--kill-on-bad-exit=1", "--nodes=1", "--ntasks-per-node=2"]
+    command += [sys.executable, "-m", "mia_bench"]
     done = subprocess.run(
         [*command, *words, *RANKS, f"paths.outputs={by_srun}"],
         env={**os.environ, **QUIET, **slurm},
