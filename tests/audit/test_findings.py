@@ -78,6 +78,7 @@ def test_near_duplicates_count_as_one_picture():
     assert found(copies).groups == (12, 12)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("table", "blind", "difference", "words"),
     [

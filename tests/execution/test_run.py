@@ -114,6 +114,7 @@ def test_another_alpha_asks_the_model_nothing(finished, small):
     assert folder != results["clid"][1]
 
 
+@pytest.mark.long
 def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finished, small):
     outputs, _ = finished
     from mia_bench.planning.make_plan import make_plan
@@ -127,6 +128,7 @@ def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finish
     assert other_seed.base == first.base
 
 
+@pytest.mark.long
 def test_calibration_split_never_evaluates_on_what_it_calibrates_on(finished, small):
     outputs, _ = finished
     ((_, metrics, folder),) = execute(
@@ -138,6 +140,7 @@ def test_calibration_split_never_evaluates_on_what_it_calibrates_on(finished, sm
     assert metrics["n_members"] < 12
 
 
+@pytest.mark.long
 def test_base_calibrated_rows_subtract_before_fitting(finished, small):
     outputs, _ = finished
     results = execute(small("attack=loss", "eval.base_calibrated=true", outputs=outputs)).results
@@ -185,6 +188,7 @@ def test_a_timestep_the_schedule_does_not_have(finished, small):
         execute(small("attack=loss", "attack.loss.t=1000", outputs=outputs))
 
 
+@pytest.mark.long
 def test_auditing_a_model_as_it_is(small, tmp_path):
     results = execute(
         small(

@@ -50,6 +50,7 @@ def test_locks_of_a_dead_process_hold_nobody_up(copied, again, whole, capsys):
     assert "waiting" not in capsys.readouterr().err
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("moved", [-10 * 365 * 86400, 10 * 365 * 86400])
 def test_files_from_another_time_are_reused_as_they_are(copied, again, moved):
     """What a clock that was wrong leaves behind: every file ten years off."""

@@ -59,6 +59,7 @@ def test_finished_work_that_changed_is_refused(copied, again, pattern, asked_aga
     shutil.rmtree(path.parent)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_weights_that_changed_are_not_asked(copied, again, kind):
     outputs = without(copied, "runs", "features")
@@ -71,6 +72,7 @@ def test_weights_that_changed_are_not_asked(copied, again, kind):
     assert not list(outputs.glob("features/**/*.parquet"))
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("kind", ["flipped", "cut"])
 def test_a_manifest_that_changed_is_refused(copied, again, kind):
     path = one(copied, "runs/*/*/loss-*/manifest.json")
@@ -88,6 +90,7 @@ def test_what_is_deleted_as_the_message_says_comes_back_the_same(copied, again, 
     assert_same(results(whole), results(copied))
 
 
+@pytest.mark.long
 def test_damaged_latents_are_encoded_again(copied, again, capsys):
     """In a batch with other rows than the first time, so their last digits may differ."""
     without(copied, "runs")

@@ -1,4 +1,4 @@
-"""What a process that runs tests sets up: one thread, and no garbage collection that finds nothing."""
+"""What a process that runs tests sets up: one thread, and garbage collection that takes no time."""
 
 from __future__ import annotations
 

@@ -191,6 +191,8 @@ def store_cell() -> Callable[..., Path]:
 
 
 def _store_target(folder: Path, seed: int) -> None:
+    from mia_bench.training.checkpoints import write_history  # which imports Lightning
+
     folder.mkdir(parents=True)
     history = [{"step": 100.0 * i, "train_loss": 0.1, "val_heldout": 0.2 / i} for i in (1, 2, 3)]
     write_history(folder / "train.csv", history)

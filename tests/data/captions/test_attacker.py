@@ -37,6 +37,7 @@ def test_without_captions_the_target_is_the_same_and_the_questions_are_not(
         assert null.items[sid].own_caption == own.items[sid].caption
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_captions_from_a_file(kind: str, ids: list[str], folder_run, tmp_path: Path) -> None:
     path = tmp_path / f"captions.{kind}"

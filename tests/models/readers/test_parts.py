@@ -124,6 +124,7 @@ def test_older_names_of_tensors_are_read(tmp_path):
     assert torch.equal(ours.embed(["a b"]).hidden, theirs.embed(["a b"]).hidden)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", [pytest.param("unet", marks=pytest.mark.long), "text_encoder"])
 def test_pickles_come_with_the_command_that_converts_them(part, tmp_path):
     """The printed command is run, and the model is read."""
