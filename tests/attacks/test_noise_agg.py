@@ -47,7 +47,7 @@ def measures(E):
     }
 
 
-@pytest.mark.first_look(3)
+@pytest.mark.first_look
 @pytest.mark.parametrize("reading", ["i", "ii", "iii"])
 @pytest.mark.parametrize("caption", ["caption", "empty"])
 def test_equals_the_formula(literal, measure, reading, caption):

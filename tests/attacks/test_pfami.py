@@ -39,6 +39,7 @@ def test_equals_the_formula(literal, measure, paired):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.long
 @pytest.mark.first_look
 def test_the_matrix_has_one_row_per_crop(literal, measure):
     attack = PFAMI(timesteps=(0, 450), decision="nns")

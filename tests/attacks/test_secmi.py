@@ -30,6 +30,7 @@ def test_equals_the_formula(literal, measure, t_sec):
     np.testing.assert_allclose(found, expected, rtol=5e-3)
 
 
+@pytest.mark.long
 @pytest.mark.first_look
 def test_maps_are_the_magnitudes_behind_the_error(literal, measure):
     maps = measure(SecMI(decision="nns"), literal.target, literal.batch)["map"]

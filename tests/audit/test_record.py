@@ -55,6 +55,7 @@ def test_a_record_of_the_first_version_agrees_whatever_its_intervals(copied):
         assert checks["numbers"] is agrees
 
 
+@pytest.mark.long
 def test_a_changed_file_is_noticed(copied):
     folder, _ = copied
     (folder / "audit.json").write_text((folder / "audit.json").read_text() + " ")

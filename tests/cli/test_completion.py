@@ -65,6 +65,7 @@ def test_the_script_is_for_the_console_script_however_it_was_asked_for(run_pytho
     assert "unset hydra_bash_completion" in removed
 
 
+@pytest.mark.long
 def test_bash_completes_a_line(tmp_path):
     """The installed function, called as bash does, with a console script on its path."""
     program = tmp_path / "mia-bench"

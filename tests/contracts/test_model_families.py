@@ -318,6 +318,7 @@ def outputs(tmp_path_factory):
     return tmp_path_factory.mktemp("outputs")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "family", "more"),
     [

@@ -102,6 +102,7 @@ def test_a_second_run_finds_everything_done(finished, small):
     assert {name: metrics for name, metrics, _ in again} == {n: m for n, (m, _) in results.items()}
 
 
+@pytest.mark.long
 def test_another_alpha_asks_the_model_nothing(finished, small):
     outputs, results = finished
     before = artefacts(outputs)
@@ -235,6 +236,7 @@ def test_early_stopping_attacks_the_step_it_chose(small, tmp_path, capsys):
         execute(small(*stopping, "checkpoint=8", outputs=tmp_path))
 
 
+@pytest.mark.long
 def test_the_outcome_has_the_plan_that_was_carried_out(finished, small, capsys):
     """Its folders are those on disk, and nothing is printed: that is for whoever calls."""
     outputs, results = finished
@@ -254,6 +256,7 @@ def test_a_run_that_is_only_planned_is_refused(small, tmp_path):
         execute(small("plan_only=true", outputs=tmp_path))
 
 
+@pytest.mark.long
 def test_a_failure_is_recorded_until_the_run_succeeds(finished, small, monkeypatch):
     outputs, _ = finished
     run = small("attack=loss", "eval.resamples=110", outputs=outputs)

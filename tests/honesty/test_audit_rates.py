@@ -10,7 +10,7 @@ AUDITS, ALPHA = 100, 0.05
 MOST = 0.05 + 4 * (0.05 * 0.95 / AUDITS) ** 0.5  # four standard errors
 
 
-@pytest.mark.first_look
+@pytest.mark.long
 @pytest.mark.parametrize(
     "setting", [AuditSetting(14, 16), AuditSetting(5, 9, variants=True)], ids=["sets", "variants"]
 )
@@ -21,7 +21,6 @@ def test_where_nothing_was_used_few_say_yes(setting):
         assert rates.set_test / AUDITS <= MOST
 
 
-@pytest.mark.long
 def test_a_leak_is_seen_more_often_with_more_pictures():
     few, many = (audit_rates(AuditSetting(n, n, 1.0), 20, ALPHA).yes for n in (6, 40))
     assert few < many

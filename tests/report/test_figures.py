@@ -79,6 +79,7 @@ def test_a_trajectory_has_a_point_and_a_band_per_attack(runs):
     assert "TPR at 1 % FPR" in tpr.chart
 
 
+@pytest.mark.long
 def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
     found = figures.cost_figure(runs, figures.series_of(runs), "title", "nfe")
     by_attack = [sum(run.attack == name for run in runs) for name in ("clid", "loss")]
@@ -88,6 +89,7 @@ def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
     assert figures.cost_of(runs[0].metrics) in (0.0, 9.0)
 
 
+@pytest.mark.long
 def test_utility_has_a_shape_per_mitigation(runs):
     series = figures.series_of(runs)
     assert figures.utility_figure(runs, {}, "frechet", series, "u") is None

@@ -130,6 +130,18 @@ def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep_here, 
     assert not list((outputs / "failures").glob("*.json"))
 
 
+def test_every_job_of_a_sweep_is_carried_out(sweep_here, trained, tmp_path):
+    """On models that are there: a sweep in this process, in seconds."""
+    outputs = trained(tmp_path / "outputs")
+    models = set(outputs.glob("targets/*"))
+    done = sweep_here(outputs, "attack=loss,sima", "eval.base_rows=[]", "eval.resamples=100")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("sweep   2 jobs, 2 to run")
+    made = [path.parent.name for path in outputs.glob("runs/*/*/*/manifest.json")]
+    assert sorted(name.partition("-")[0] for name in made) == ["loss", "sima"]
+    assert set(outputs.glob("targets/*")) == models
+
+
 @pytest.mark.first_look
 @pytest.mark.parametrize(
     ("arguments", "message"),

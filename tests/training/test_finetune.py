@@ -208,6 +208,7 @@ def test_two_kills_between_two_checkpoints_amid_a_step(fresh_target, tmp_path, m
     assert about_found["history"] == about["history"]
 
 
+@pytest.mark.long
 def test_accumulation_gives_the_same_weights(fresh_target, plain, tmp_path):
     two, _ = train(fresh_target, tmp_path / "2", replace(RECIPE, accumulate=2))
     # Sums of gradients are rounded differently; AdamW's first steps amplify that.
@@ -223,6 +224,7 @@ def test_scheduled_steps_are_saved_and_equal_shorter_runs(fresh_target, tmp_path
     assert same(load_file(path), short)
 
 
+@pytest.mark.long
 def test_an_average_is_saved_when_asked_for(fresh_target, plain, tmp_path):
     averaged, _ = train(fresh_target, tmp_path / "ema", replace(RECIPE, ema_decay=0.9))
     assert not same(plain, averaged)
@@ -415,6 +417,7 @@ def test_a_step_that_keeps_no_row_changes_no_weight(fresh_target, tmp_path):
     assert all(np.isfinite(value) for row in about["history"] for value in row.values())
 
 
+@pytest.mark.long
 def test_a_filtered_update_is_saved_and_training_goes_on_unfiltered(fresh_target, tmp_path):
     recipe = replace(RECIPE, save_at=[3])
     plain, _ = train(fresh_target, tmp_path / "plain", recipe)

@@ -83,6 +83,7 @@ def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
     assert "compared with is not here any more" in found.message
 
 
+@pytest.mark.long
 def test_changed_features_with_a_mended_hash_give_other_scores(outputs) -> None:
     folder = run_folder(outputs, "loss")
     target = read_json(folder / "manifest.json")["models"]["target"]

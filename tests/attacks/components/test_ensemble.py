@@ -155,7 +155,7 @@ def test_together_attacks_know_more_than_each():
         assert together > auroc(alone, member) + 0.02
 
 
-@pytest.mark.first_look
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_where_nothing_is_to_be_learned_out_of_fold_scores_say_so(model):
     """Six calibrations of 150 groups: the mean has a standard error of 0.02 or less."""

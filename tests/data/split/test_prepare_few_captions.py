@@ -145,6 +145,7 @@ def test_long_captions_and_captions_that_embed_alike_are_said(folder_run, tmp_pa
     assert "captions: 70 distinct texts are 69 to the text encoder" in lines
 
 
+@pytest.mark.long
 def test_captions_that_fit_are_not_spoken_of(folder_run, tmp_path) -> None:
     assert "captions:" not in "\n".join(describe_plan(make_plan(folder_run(outputs=tmp_path))))
 

@@ -63,6 +63,7 @@ def test_the_key_follows_everything_that_decides_an_answer(
     assert len(hashes) == 3
 
 
+@pytest.mark.long
 @pytest.mark.first_look
 @pytest.mark.parametrize("family", ["sd3", "z_image", "sana"])
 def test_text_comes_back_to_the_cpu(family: str, saved_dit: Folder) -> None:
