@@ -6,7 +6,6 @@ Everything runs on one thread, so a test takes what it takes whatever else the m
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,18 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.import_plugin(name)
 
 
-@pytest.hookimpl(tryfirst=True)  # before items are put in another order and left out by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Later cases of a test marked `first_look` are long. Then long files first; tests of a file,
-    and other files, keep their order."""
+@pytest.hookimpl(tryfirst=True)  # before tests are put in another order and left out by their marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks, then long files first; tests of a file, and other files, keep their order."""
     from longest_files import LONGEST_FIRST
+    from quick_tests import FILES_WITHOUT_QUICK_TESTS, files_without_quick_tests, mark_later_cases
 
-    seen: Counter[str] = Counter()
-    for item in items:
-        mark, test = item.get_closest_marker("first_look"), item.nodeid.partition("[")[0]
-        if mark is not None and seen[test] >= (mark.args[0] if mark.args else 1):
-            item.add_marker(pytest.mark.long)
-        seen[test] += 1
+    mark_later_cases(items)
+    config.stash[FILES_WITHOUT_QUICK_TESTS] = files_without_quick_tests(items)
     root = Path(__file__).parent
     place = {root / name: i for i, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
