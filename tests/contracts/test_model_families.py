@@ -107,7 +107,7 @@ def test_pieces_of_a_full_pass_agree_with_the_whole(model, narrow):
     assert torch.allclose(target.decode(target.encode(image)), expected, atol=1e-5)
 
 
-@pytest.mark.first_look
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_scores_and_trains_in_float32(family, model):
     half = model(family, dtype="bfloat16")
@@ -253,6 +253,7 @@ def changed(model, encoder=1):
     return weights[0] - weights[1]
 
 
+@pytest.mark.long
 def test_adapters_on_the_base_are_the_base(model, narrow, adapters):
     tuned, plain = model("sdxl", lora=str(adapters)), model("sdxl")
     pipe = reference(narrow("sdxl"), "sdxl")

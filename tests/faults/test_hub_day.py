@@ -173,6 +173,7 @@ def test_a_gated_model_says_where_to_ask_and_how_to_log_in(served, monkeypatch):
     assert hub.locate(GATED)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_model_that_is_not_there(monkeypatch):
     text = reason(lambda: hub.fetch("no/body"))

@@ -59,6 +59,7 @@ def test_the_base_control_is_recomputed_too(tmp_path, write_run, reseal):
     assert "stored 0.9" in problem.what
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize("intervals", [True, False])
 @pytest.mark.parametrize(
     ("path", "value"),
