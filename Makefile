@@ -24,10 +24,10 @@ help: ## this list
 run: .venv/installed ## set up and run the main job: fine-tune the tiny target, attack it with CLiD
 	$(BIN)/python -m mia_bench
 
-test: .venv/installed ## set up and run the tests, two files at a time
+test: .venv/installed ## set up and run the tests, two files at a time: every part at least once
 	$(PYTEST) -m "not slow and not long" --durations=15
 
-test-rest: .venv/installed ## the tests that `make test` leaves out for their length: kills, full disks, studies
+test-rest: .venv/installed ## what `make test` leaves out for its length: second looks, kills, full disks, studies
 	$(PYTEST) -m "long and not slow" --durations=15
 
 test-all: test test-rest ## every test but those that take minutes each or need special machines
@@ -99,7 +99,7 @@ mitigations: .venv/installed ## ten mitigations under the attacks, one seed, sma
 mitigations-full: .venv/installed ## the same at full size over three seeds (about 6 hours; resumable)
 	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
 
-faults-short: .venv/installed ## kills, full disks, damage: the part that runs with the tests (under 5 minutes)
+faults-short: .venv/installed ## kills, full disks, damage: the part that runs with `make test-all` (under 5 minutes)
 	$(BIN)/python -m pytest tests/faults
 
 faults: .venv/installed ## all of it: 20 kills each of fine-tuning and scoring, ranks, network (an hour on 2 cores)

@@ -36,6 +36,7 @@ def test_runs_are_found_by_folder_name_and_key(outputs) -> None:
         find_runs(str(outputs), outputs)
 
 
+@pytest.mark.long
 def test_an_unfinished_run_is_said_to_be(outputs, capsys) -> None:
     folder = run_folder(outputs)
     half = folder.rename(folder.with_name(folder.name + ".tmp"))

@@ -70,6 +70,7 @@ def literal_terms(features: Any) -> Any:
 # --- features ------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("reduction", ["thirds", "characters", "none"])
@@ -95,6 +96,7 @@ def test_features_are_literal_losses(
                 assert found[i, k, j] == pytest.approx(((eps - e) ** 2).mean().item(), rel=1e-4)
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("how", ["pad", "drop", "gaussian"])

@@ -153,6 +153,7 @@ def literal_features(target, batch, attack, boxes):
     return np.array(found).T
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(
     "attack",
@@ -285,6 +286,7 @@ def test_known_latents_come_back_untouched(build, batch):
 # --- every row by itself ---------------------------------------------------------------------
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize(
     "attack",
     [

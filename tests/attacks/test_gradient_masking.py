@@ -37,6 +37,7 @@ def literal_residual(literal, i, t, top, latent):
     return ((e - x) - eps_hat)[mask].square().sum().sqrt().item()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("attack", [SHORT, replace(SHORT, latent="noisy", top=0.5)])
 def test_equals_the_formula(attack, literal, measure):
     literal.target.chunk = 3
@@ -49,6 +50,7 @@ def test_equals_the_formula(attack, literal, measure):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
+@pytest.mark.first_look
 def test_what_waits_for_a_backward_is_halved_until_it_fits(literal, measure, crowded):
     expected = measure(SHORT, literal.target, literal.batch)["residual"]
     asked = literal.target.queries.copy()
@@ -75,6 +77,7 @@ def test_a_model_with_known_gradients_by_hand(answering, measure):
             assert found[i, k] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.first_look
 def test_batches_do_not_matter(literal, measure):
     batch = literal.batch
     expected = measure(SHORT, literal.target, batch)["residual"]
@@ -143,6 +146,7 @@ def test_refused():
             GradientMasking(**options)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("latent", ["clean", "noisy"])
 def test_finds_what_a_memorizer_memorised(latent, judge, memorized):
     verdict = judge(GradientMasking(latent=latent), memorized)

@@ -33,6 +33,7 @@ def literal_gradients(literal, i, t):
     return torch.autograd.grad(((raw - eps) ** 2).mean(), list(target.unet.parameters()))
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("chunk", [64, 2])
 @pytest.mark.parametrize("attack", [GSA1, GSA2], ids=["gsa", "gsa2"])
 def test_equals_gradients_of_a_batch_of_one(attack, chunk, literal, measure):
@@ -51,6 +52,7 @@ def test_equals_gradients_of_a_batch_of_one(attack, chunk, literal, measure):
         np.testing.assert_allclose(found[i], np.log(np.maximum(norms, 1e-12)), **CLOSE)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(("attack", "most"), [(GSA1, 4), (GSA1, 2), (GSA1, 1), (GSA2, 1)])
 def test_what_waits_for_a_backward_is_halved_until_it_fits(attack, most, literal, measure, crowded):
     """A group of three in one backward; where not even that fits, a sample in several."""
@@ -207,6 +209,7 @@ def test_too_few_calibration_rows_are_counted():
     assert GSA().least_rows == 4
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("attack", [GSA(), GSA(per_timestep=True)], ids=["gsa", "gsa2"])
 def test_finds_what_a_memorizer_memorised(attack, judge, memorized):
     verdict = judge(attack, memorized)

@@ -47,6 +47,7 @@ def measures(E):
     }
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("reading", ["i", "ii", "iii"])
 @pytest.mark.parametrize("caption", ["caption", "empty"])
 def test_equals_the_formula(literal, measure, reading, caption):
@@ -149,6 +150,7 @@ def test_parts_are_in_the_key_where_they_are_stored():
         NoiseAgg(measure="size")
 
 
+@pytest.mark.first_look
 def test_the_tuned_choice_is_the_best_on_calibration_rows(literal, measure):
     attack = TunedNoiseAgg(schedules=((40, 10), (80, 10)), readings=("i", "iii"))
     assert attack.nfe == (20, 0)

@@ -30,6 +30,7 @@ def delta(literal, i, crop, t, paired):
     return (loss(literal, i, t, 0 if paired else 1 + crop, LAMBDAS[crop]) - clean) / clean
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("paired", [False, True])
 def test_equals_the_formula(literal, measure, paired):
     found = measure(PFAMI(paired=paired), literal.target, literal.batch)["delta"]
@@ -38,6 +39,8 @@ def test_equals_the_formula(literal, measure, paired):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.long
+@pytest.mark.first_look
 def test_the_matrix_has_one_row_per_crop(literal, measure):
     attack = PFAMI(timesteps=(0, 450), decision="nns")
     found = measure(attack, literal.target, literal.batch)["delta"]
@@ -86,6 +89,7 @@ def test_a_crop_of_a_ramp_is_the_middle_of_the_ramp():
     torch.testing.assert_close(centre_crop(ramp, 0.95)[0, 0, 0, 0], torch.tensor(0.0))
 
 
+@pytest.mark.first_look
 def test_queries_and_what_is_shared(literal, measure):
     target, batch = literal.target, literal.batch
     assert (PFAMI().nfe, PFAMI(decision="nns").nfe) == ((20, 0), (110, 0))
@@ -120,6 +124,7 @@ def separable(n, seed=0):
     return Calibration({"delta": rise.astype(np.float32)}, is_member, np.arange(n).astype(str))
 
 
+@pytest.mark.long
 def test_the_network_finds_members_by_their_rise(attack_fixtures):
     known, fresh = separable(40), separable(20, seed=1)
     attack = PFAMI(decision="nns", steps=12)

@@ -49,6 +49,7 @@ def shade(literal, z):
     return 0.299 * r + 0.587 * g + 0.114 * b
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(("t", "k"), [(100, 50), (200, 50)])
 def test_equals_the_formula(literal, measure, t, k):
     found = measure(ReDiffuse(t=t, k=k, n=3), literal.target, literal.batch)

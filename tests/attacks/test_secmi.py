@@ -21,6 +21,7 @@ def round_trip(literal, i, t_sec):
     return literal.move(up, literal.eps(up, t_sec + 10, c), t_sec + 10, t_sec) - z
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("t_sec", [140, 100])
 def test_equals_the_formula(literal, measure, t_sec):
     found = measure(SecMI(t_sec=t_sec), literal.target, literal.batch)["error"]
@@ -29,6 +30,8 @@ def test_equals_the_formula(literal, measure, t_sec):
     np.testing.assert_allclose(found, expected, rtol=5e-3)
 
 
+@pytest.mark.long
+@pytest.mark.first_look
 def test_maps_are_the_magnitudes_behind_the_error(literal, measure):
     maps = measure(SecMI(decision="nns"), literal.target, literal.batch)["map"]
     assert maps.shape == (4, 4, 8, 8)
@@ -100,6 +103,7 @@ def test_the_network_finds_members_by_their_small_maps(attack_fixtures):
     attack_fixtures.assert_row_by_row(attack, fresh.features, known, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_units_of_the_latents_do_not_matter():
     attack = SecMI(decision="nns", epochs=2, batch=16)
     scores = [attack.score(separable(12, 1, u).features, separable(24, 0, u)) for u in (1.0, 0.5)]
@@ -125,6 +129,7 @@ def test_walks_that_cannot_be_made_are_refused(literal):
         SecMI(t_sec=900, k=100).features(literal.target, literal.batch)
 
 
+@pytest.mark.first_look
 def test_the_error_is_the_change_of_the_prediction(literal, measure):
     """z' - z~ = (a_t b_u / a_u - b_t) (e_t - e_u): how wrong a prediction is plays no part."""
     found = measure(SecMI(), literal.target, literal.batch)["error"]

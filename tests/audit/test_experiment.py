@@ -71,6 +71,7 @@ def test_what_is_asked_is_said_before(ask_owner, tmp_path):
     assert not list(tmp_path.glob("features/*/*/*/manifest.json"))
 
 
+@pytest.mark.long
 def test_evidence_is_part_of_the_cost(ask_owner, tmp_path):
     prepared = prepare_audit(ask_owner(outputs=tmp_path))
     evidence = evidence_evaluations(10, prepared.captions)
@@ -81,6 +82,7 @@ def test_evidence_is_part_of_the_cost(ask_owner, tmp_path):
     assert evidence_evaluations(10, choose_captions("none", [""])) == 6 * EVIDENCE_STEPS
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("audited")
 def test_evidence_costs_where_features_are_stored(ask_owner):
     first, second = cost_lines(prepare_audit(ask_owner()).run, 240)

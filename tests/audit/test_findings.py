@@ -52,6 +52,7 @@ def test_a_leak_is_found_by_one_p_value():
     assert all(a.set_p is not None and a.set_p < 0.01 for a in findings.attacks)
 
 
+@pytest.mark.long
 def test_nothing_is_no_evidence():
     findings = found(scored(30, 30, 0.0))
     verdict, _ = judge("data", findings, [], NAMES, 0.01)
@@ -60,6 +61,7 @@ def test_nothing_is_no_evidence():
     assert findings.used.lo < 0.1
 
 
+@pytest.mark.long
 def test_a_share_of_the_set_is_bounded_from_below():
     """Half of the first set far above: at least about half, less what chance explains."""
     table = scored(40, 40, 0.0)
@@ -78,6 +80,7 @@ def test_near_duplicates_count_as_one_picture():
     assert found(copies).groups == (12, 12)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("table", "blind", "difference", "words"),
     [

@@ -37,12 +37,14 @@ def test_the_result_names_the_hash_and_verify_checks_both(plan, ask_owner):
     assert hash_of_plan in page.read_text()
 
 
+@pytest.mark.long
 def test_another_audit_is_not_the_plan(plan, ask_owner):
     prepared = prepare_audit(ask_owner(plan=plan, alpha=0.05, seed=1))
     with pytest.raises(MiaError, match=r"not the audit of .*seed.*alpha|alpha.*seed"):
         check_plan(prepared, plan)
 
 
+@pytest.mark.long
 def test_an_edited_plan_is_refused(plan, ask_owner):
     content = json.loads(plan.read_text())
     plan.write_text(json.dumps({**content, "alpha": 0.05}))
@@ -55,6 +57,7 @@ def test_a_plan_that_is_not_there_is_named_with_the_way_out(tmp_path):
         read_plan(tmp_path / "none.json")
 
 
+@pytest.mark.long
 def test_a_plan_is_written_once(plan, ask_owner):
     with pytest.raises(MiaError, match="there already"):
         register_audit(ask_owner(plan=plan))

@@ -65,6 +65,7 @@ def test_bad_input_is_a_sentence_with_a_way_out(bad, tmp_path, two_sets):
     assert "give two sets that share none" in bad(second=copy)
 
 
+@pytest.mark.long
 def test_one_picture_cannot_answer(two_sets, tmp_path, capsys):
     one = tmp_path / "one"
     one.mkdir()

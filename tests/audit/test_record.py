@@ -42,6 +42,7 @@ def test_the_same_audit_is_the_same_record(audited, audited_folder):
     assert audit_folder(audited.prepared, "a plan") != audited_folder
 
 
+@pytest.mark.long
 def test_a_record_of_the_first_version_agrees_whatever_its_intervals(copied):
     folder, sealed_again = copied
     stored = read_json(folder / "audit.json")
@@ -54,12 +55,14 @@ def test_a_record_of_the_first_version_agrees_whatever_its_intervals(copied):
         assert checks["numbers"] is agrees
 
 
+@pytest.mark.long
 def test_a_changed_file_is_noticed(copied):
     folder, _ = copied
     (folder / "audit.json").write_text((folder / "audit.json").read_text() + " ")
     assert ("files", False) in [(name, agrees) for name, agrees, _ in check_audit(folder)]
 
 
+@pytest.mark.long
 def test_an_answer_that_the_scores_do_not_give_is_noticed(copied, capsys):
     folder, sealed_again = copied
     stored = read_json(folder / "audit.json")
@@ -77,6 +80,7 @@ def test_an_answer_that_the_scores_do_not_give_is_noticed(copied, capsys):
     assert "DIFFERS" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_scores_that_were_moved_are_noticed(copied):
     folder, sealed_again = copied
     table = pd.read_parquet(folder / "scores.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from mia_bench.audit.program import ask, prepare_audit
 from mia_bench.audit.scores import COMBINED, panel_scores, refitted_p
@@ -29,6 +30,7 @@ def test_with_a_base_its_features_are_subtracted(ask_owner, audited):
     np.testing.assert_array_equal(scores.table.combined_base, audited.scores.table[COMBINED])
 
 
+@pytest.mark.long
 def test_an_attack_that_fits_is_cross_fitted_and_refitted(ask_owner, monkeypatch):
     from mia_bench.audit import scores as module
 

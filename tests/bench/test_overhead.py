@@ -10,6 +10,7 @@ from mia_bench.bench import overhead
 from mia_bench.bench.workloads import Workload, attack
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(("name", "queries"), [("clid", 15), ("secmi", 38), ("pfami", 20)])
 def test_unbatched_attacks_make_the_queries_of_their_docstring(
     name, queries, random_target, random_batch

@@ -43,6 +43,7 @@ def query(line: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("line", "choice"),
     [
@@ -56,6 +57,7 @@ def test_the_shell_gets_choices(line, choice):
     assert choice in query(line)
 
 
+@pytest.mark.long
 def test_the_script_is_for_the_console_script_however_it_was_asked_for(run_python):
     script = run_python("-m", "mia_bench", "--shell-completion", "install=bash").stdout
     assert script.splitlines()[-1].endswith("-F hydra_bash_completion mia-bench")
@@ -63,6 +65,7 @@ def test_the_script_is_for_the_console_script_however_it_was_asked_for(run_pytho
     assert "unset hydra_bash_completion" in removed
 
 
+@pytest.mark.long
 def test_bash_completes_a_line(tmp_path):
     """The installed function, called as bash does, with a console script on its path."""
     program = tmp_path / "mia-bench"

@@ -115,6 +115,7 @@ def test_both_spellings_of_a_command_do_the_same(run_python, tmp_path):
     assert (through.returncode, through.stderr.count("\n")) == (1, 1)
 
 
+@pytest.mark.long
 def test_flags_of_hydra_reach_it(run_python):
     shown = run_python("-m", "mia_bench", "run", "--cfg", "job", "attack=loss", "seed=9").stdout
     assert "seed: 9" in shown

@@ -27,6 +27,7 @@ def test_a_table_fits_and_names_everything(kind, width):
         assert max(map(len, lines)) <= width
 
 
+@pytest.mark.long
 def test_columns_go_in_the_stated_order():
     shown = [set(table(presets("attacks"), width)[0].split()) for width in WIDTHS]
     order = [column for column in DROPPED_FIRST if column in header(presets("attacks"))]

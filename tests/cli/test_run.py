@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -28,6 +29,7 @@ def test_mistakes_end_with_one_message_and_no_traceback(typed, tmp_path, argumen
     assert "Error executing job" not in done.stderr  # a line of Hydra's, before ours
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("outputs", ["/proc/1", "/dev/null/x", "/proc/self/no"])
 def test_outputs_that_cannot_be_there(typed, outputs):
     done = typed("attack=loss", f"paths.outputs={outputs}")
@@ -47,6 +49,7 @@ def test_keys_may_be_written_as_sweep_agents_of_wandb_do(monkeypatch):
     assert run.sys.argv[1:] == kept
 
 
+@pytest.mark.long
 def test_debug_shows_the_traceback(run_python, tmp_path):
     """In a process of its own, whose exit status a shell would see."""
     arguments = ["attack=loss", "model.path=/nowhere", "debug=true", f"paths.outputs={tmp_path}"]

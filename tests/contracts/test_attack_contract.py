@@ -53,6 +53,9 @@ ON_THE_MEMORIZER: dict[str, tuple[str, dict[str, Any] | None]] = {
     "pfami_nns": ("a third of the steps is enough to tell these rows apart", {"steps": 40}),
 }
 
+# Sixty memorised images cost these seconds; their own tests look at what they score.
+DEAR_EXAMS = {"gen_sim", "img2img", "rf_curve"}
+
 # float32 sums run in another order for another number of rows; a chain of U-Net calls, a ratio or a
 # logarithm of small differences multiplies the last digits
 ROWS_AGREE = 2e-3
@@ -282,6 +285,7 @@ def exam_of(examine: Callable[..., Any], memorize: Callable[..., Any]) -> Callab
     return exam
 
 
+@pytest.mark.parametrize("name", parameters(NODES, DEAR_EXAMS), indirect=True, scope="module")
 def test_it_finds_members_and_nothing_else(
     name: str, attack: Any, exam_of: Callable[..., Any]
 ) -> None:

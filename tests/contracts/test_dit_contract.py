@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from attack_nodes import NODES, parameters, question
+from attack_nodes import NODES, QUICK, parameters, question
 from dit_pipelines import FAMILIES, SIDE
 from torch import Tensor
 
@@ -100,7 +100,7 @@ def answers_of(attack: Attack, target: Target, random_batch: Callable[..., Batch
     return Answers(whole, again, rows, cost)
 
 
-@pytest.mark.parametrize("name", parameters(NAMES))
+@pytest.mark.parametrize("name", parameters(NAMES, NODES.keys() - QUICK))
 def test_every_grey_box_attack_runs(
     name: str,
     target: Target,

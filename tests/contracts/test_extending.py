@@ -80,6 +80,7 @@ def stored(workplace: Path, printed: str, name: str) -> pd.DataFrame:
     return pd.read_parquet(workplace / printed_folder(printed, name) / "scores.parquet")
 
 
+@pytest.mark.long
 def test_the_attack(follow, workplace):
     plan, whole, changed = follow("attack")
     assert "36 images, cosine" in plan
@@ -90,6 +91,7 @@ def test_the_attack(follow, workplace):
     assert "36 images, cosine" in changed  # another timestep asks anew
 
 
+@pytest.mark.long
 def test_the_model(follow, workplace):
     _, plan, whole = follow("model")
     assert "to train" in plan

@@ -109,6 +109,7 @@ def there(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(inputs)
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize("case", CASES)
 def test_keys_are_what_they_were(case: str) -> None:
     assert keys_of(*CASES[case]) == GOLDEN[case]

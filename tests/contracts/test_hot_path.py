@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_nodes import NODES, parameters
+from attack_nodes import NODES, QUICK, parameters
 from torch import Tensor
 
 from mia_bench.attacks import Access, Attack
@@ -41,7 +41,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield calls
 
 
-@pytest.mark.parametrize("name", parameters(NODES.keys() - BY_ROW))
+@pytest.mark.parametrize("name", parameters(NODES.keys() - BY_ROW, NODES.keys() - QUICK))
 def test_fetches_do_not_grow_with_rows(
     name: str,
     random_target: Callable[..., Target],

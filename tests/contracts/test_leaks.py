@@ -24,7 +24,7 @@ from mia_bench.storage.artifacts import seal
 from mia_bench.storage.feature_table import Table, write_table
 
 SIZES = ("data.sizes.shadow_member=40", "data.sizes.shadow_nonmember=110")
-ATTACKS = "attack=[clid,clid_vec,loss,pia,gsa]"
+ATTACKS = "[clid,clid_vec,loss,pia,gsa]"
 MEMBERS = (Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
 
 
@@ -92,11 +92,25 @@ def relabel(plan: Plan, known: set[str], seed: int) -> Any:
     return shuffled
 
 
-@pytest.mark.parametrize("calibration", ["shadow", pytest.param("split", marks=pytest.mark.long)])
+@pytest.mark.first_look
+@pytest.mark.parametrize(
+    ("attacks", "calibration"),
+    [("[clid,loss]", "shadow"), (ATTACKS, "shadow"), (ATTACKS, "split")],
+)
 def test_evaluation_labels_decide_nothing_but_metrics(
-    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calibration: str
+    small: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    attacks: str,
+    calibration: str,
 ) -> None:
-    words = [ATTACKS, *SIZES, "eval.blind_rows=false", "eval.ensemble=true", "eval.resamples=100"]
+    words = [
+        f"attack={attacks}",
+        *SIZES,
+        "eval.blind_rows=false",
+        "eval.ensemble=true",
+        "eval.resamples=100",
+    ]
     words += ["eval.complexity=true"]
     if calibration == "split":  # of the target's rows a half calibrates: 110 non-members there
         words += ["calibration=split", "data.sizes.target_member=90"]

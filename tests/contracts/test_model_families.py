@@ -47,6 +47,7 @@ def conditions(pipe, family):
     return hidden, {"text_embeds": pooled, "time_ids": sizes}
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", FAMILIES)
 def test_latents_text_and_noise_are_those_of_diffusers(family, model, narrow):
     target = model(family).build(model(family).load_unet(), seed=0)
@@ -94,6 +95,7 @@ def test_nothing_is_loaded_before_it_is_used(model, monkeypatch):
     assert text.encoder is not None
 
 
+@pytest.mark.long
 def test_pieces_of_a_full_pass_agree_with_the_whole(model, narrow):
     """Encoding and decoding by halves gives what the whole autoencoder gives."""
     target = model("sdxl").build(model("sdxl").load_unet(), seed=0)
@@ -105,6 +107,7 @@ def test_pieces_of_a_full_pass_agree_with_the_whole(model, narrow):
     assert torch.allclose(target.decode(target.encode(image)), expected, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_scores_and_trains_in_float32(family, model):
     half = model(family, dtype="bfloat16")
@@ -179,6 +182,7 @@ def test_variants_and_shards_load_and_are_hashed(pipelines, tmp_path):
         model.base_hash()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", ["sd2", "sdxl"])
 def test_both_forms_of_a_tokenizer_give_the_same_ids(family, pipelines, narrow, model, tmp_path):
     shutil.copytree(narrow(family), tmp_path / "old")
@@ -249,6 +253,7 @@ def changed(model, encoder=1):
     return weights[0] - weights[1]
 
 
+@pytest.mark.long
 def test_adapters_on_the_base_are_the_base(model, narrow, adapters):
     tuned, plain = model("sdxl", lora=str(adapters)), model("sdxl")
     pipe = reference(narrow("sdxl"), "sdxl")
@@ -283,6 +288,7 @@ def test_kohyas_names_and_alphas_are_read(model, adapters, tmp_path):
     assert torch.allclose(changed(tuned), b @ a / 2, atol=1e-5)
 
 
+@pytest.mark.long
 def test_adapters_of_another_text_encoder_are_refused(model, adapters):
     tuned = model("sd1", lora=str(adapters))
     with pytest.raises(MiaError, match=r"both\.safetensors"):
@@ -313,6 +319,7 @@ def outputs(tmp_path_factory):
     return tmp_path_factory.mktemp("outputs")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "family", "more"),
     [

@@ -66,6 +66,7 @@ def test_an_installed_wheel_finds_its_conf(wheel, tmp_path):
     assert said.stdout.strip() == str(tmp_path / "mia_bench" / "conf")
 
 
+@pytest.mark.long
 def test_the_console_script_of_an_installed_wheel_starts_the_commands(wheel, tmp_path):
     """As pip makes it of the entry point that the wheel names."""
     zipfile.ZipFile(wheel).extractall(tmp_path)

@@ -31,6 +31,7 @@ def check(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8"), f"{WRITE}=1 writes {path.name} again"
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [

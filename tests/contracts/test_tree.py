@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 from longest_files import LONGEST_FIRST
+from quick_tests import FILES_WITHOUT_QUICK_TESTS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mia_bench"
@@ -16,6 +17,12 @@ MAX_MODULES = 13  # in a folder; a stranger reads no longer list
 COMMANDS = frozenset(path.stem for path in PACKAGE.glob("*.py")) - {"__init__", "__main__"}
 ACROSS = frozenset(("contracts", "faults", "security", "helpers", "tools"))
 """Folders of tests that belong to no one package."""
+LONG_AS_A_WHOLE = {
+    *("contracts/test_real_size.py", "faults/test_bad_input.py", "faults/test_disk.py"),
+    *("faults/test_kills.py", "faults/test_network.py", "faults/test_numbers.py"),
+    *("faults/test_ranks.py", "security/test_fuzz.py", "sweep/test_sweeper_engines.py"),
+}
+"""Below tests/: whole runs that something befalls, models of the real size, engines few have."""
 
 
 def modules(folder: Path) -> list[Path]:
@@ -82,6 +89,14 @@ def test_every_test_file_is_named_after_a_module() -> None:
 def test_files_that_begin_first_are_there() -> None:
     assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / name).is_file()] == []
     assert len(set(LONGEST_FIRST)) == len(LONGEST_FIRST)
+
+
+def test_every_file_has_a_test_that_make_test_runs(request: pytest.FixtureRequest) -> None:
+    """Of the files that were collected with this one: in a run of the whole suite, of all."""
+    long = request.config.stash[FILES_WITHOUT_QUICK_TESTS]
+    names = {path.relative_to(ROOT / "tests").as_posix() for path in long}
+    assert names - LONG_AS_A_WHOLE == set()
+    assert all((ROOT / "tests" / name).is_file() for name in LONG_AS_A_WHOLE)
 
 
 def test_every_module_has_a_test_file_of_its_name() -> None:

@@ -26,6 +26,7 @@ def command(small_overrides, tmp_path: Path) -> list[str]:
     return [*small_overrides, *where]
 
 
+@pytest.mark.long
 def test_a_split_is_exported_once(command, tmp_path: Path) -> None:
     target = tmp_path / "deep/split.json"
     inspect(command, target)

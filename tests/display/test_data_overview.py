@@ -55,6 +55,7 @@ def test_the_report(command, capsys) -> None:
     assert [row["name"] for row in rows] == ["'=cmd|.png"]  # no formula for a spreadsheet
 
 
+@pytest.mark.long
 def test_bad_input_ends_in_a_report_too(small, tmp_path: Path) -> None:
     root = tmp_path / "corpus"
     bad_folder(root, tmp_path / "beside")

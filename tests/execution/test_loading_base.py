@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-import pytest
 
 from mia_bench.execution.run import execute
 
 
-@pytest.mark.long
 def test_a_probe_runs_from_its_plan_to_its_scores(small, trained, tmp_path) -> None:
     """On the base itself the base is its own; on the target the pass counts both models' queries,
     and the two controls differ from the rows."""

@@ -115,6 +115,7 @@ def test_verify_computes_them_again(asked):
         assert {check: state for check, (state, _) in found.items() if state != "ok"} == {}
 
 
+@pytest.mark.long
 def test_a_second_run_generates_and_asks_nothing(asked, small, monkeypatch):
     monkeypatch.setattr(
         "mia_bench.execution.own_outputs.draw_pictures", lambda *_: pytest.fail("generated again")
@@ -123,6 +124,7 @@ def test_a_second_run_generates_and_asks_nothing(asked, small, monkeypatch):
     assert again.metrics == asked.metrics
 
 
+@pytest.mark.long
 def test_verify_sees_what_was_changed(asked, tmp_path):
     outputs = tmp_path / "outputs"
     shutil.copytree(asked.plan.outputs, outputs)

@@ -176,6 +176,7 @@ def test_what_a_worker_process_builds_records_the_command_of_the_run(small, tmp_
     assert all(recorded == command for recorded in written.values()), written
 
 
+@pytest.mark.long
 def test_a_helpers_error_is_that_of_the_run(plan):
     wrong = plan.experiment.resolved | {"attack": {"clid": {"_target_": "no.such.Attack"}}}
     broken = replace(plan, experiment=replace(plan.experiment, resolved=wrong))

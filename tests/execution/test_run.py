@@ -102,6 +102,7 @@ def test_a_second_run_finds_everything_done(finished, small):
     assert {name: metrics for name, metrics, _ in again} == {n: m for n, (m, _) in results.items()}
 
 
+@pytest.mark.long
 def test_another_alpha_asks_the_model_nothing(finished, small):
     outputs, results = finished
     before = artefacts(outputs)
@@ -114,6 +115,7 @@ def test_another_alpha_asks_the_model_nothing(finished, small):
     assert folder != results["clid"][1]
 
 
+@pytest.mark.long
 def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finished, small):
     outputs, _ = finished
     from mia_bench.planning.make_plan import make_plan
@@ -127,6 +129,7 @@ def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finish
     assert other_seed.base == first.base
 
 
+@pytest.mark.long
 def test_calibration_split_never_evaluates_on_what_it_calibrates_on(finished, small):
     outputs, _ = finished
     ((_, metrics, folder),) = execute(
@@ -138,6 +141,7 @@ def test_calibration_split_never_evaluates_on_what_it_calibrates_on(finished, sm
     assert metrics["n_members"] < 12
 
 
+@pytest.mark.long
 def test_base_calibrated_rows_subtract_before_fitting(finished, small):
     outputs, _ = finished
     results = execute(small("attack=loss", "eval.base_calibrated=true", outputs=outputs)).results
@@ -185,6 +189,7 @@ def test_a_timestep_the_schedule_does_not_have(finished, small):
         execute(small("attack=loss", "attack.loss.t=1000", outputs=outputs))
 
 
+@pytest.mark.long
 def test_auditing_a_model_as_it_is(small, tmp_path):
     results = execute(
         small(
@@ -231,6 +236,7 @@ def test_early_stopping_attacks_the_step_it_chose(small, tmp_path, capsys):
         execute(small(*stopping, "checkpoint=8", outputs=tmp_path))
 
 
+@pytest.mark.long
 def test_the_outcome_has_the_plan_that_was_carried_out(finished, small, capsys):
     """Its folders are those on disk, and nothing is printed: that is for whoever calls."""
     outputs, results = finished
@@ -250,6 +256,7 @@ def test_a_run_that_is_only_planned_is_refused(small, tmp_path):
         execute(small("plan_only=true", outputs=tmp_path))
 
 
+@pytest.mark.long
 def test_a_failure_is_recorded_until_the_run_succeeds(finished, small, monkeypatch):
     outputs, _ = finished
     run = small("attack=loss", "eval.resamples=110", outputs=outputs)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 
 def report_of(order: dict[str, Any]) -> dict[str, Any]:
     """What a worker writes before it ends; it is not told to end meanwhile."""
@@ -33,6 +35,7 @@ def test_a_mistake_is_reported_as_a_person_reads_it(small, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_bug_is_reported_with_its_traceback(small, tmp_path):
     config = small("attack=loss", outputs=tmp_path).resolved
     report = report_of({"config": config, "stage": "no stage", "kinds": ["shadow"]})

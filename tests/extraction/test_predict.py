@@ -81,6 +81,7 @@ def killed(monkeypatch, run, step=2, write=None):
             run()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
 def test_batch_size_and_order_do_not_change_features(fresh_target, tmp_path, batch_size):
     items = pairs(9)
@@ -133,6 +134,7 @@ def test_a_pass_goes_on_with_another_batch_size(fresh_target, tmp_path, monkeypa
     np.testing.assert_allclose(found.features["loss"], whole.features["loss"], rtol=2e-5)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("write", [1, 2, 3])
 def test_a_batch_torn_between_attacks_is_asked_again_as_a_whole(
     fresh_target, tmp_path, monkeypatch, write

@@ -48,3 +48,19 @@ def again(experiment) -> Callable[..., None]:
 def copied(whole, tmp_path) -> Path:
     """A copy of the finished run, to be damaged."""
     return Path(shutil.copytree(whole, tmp_path / "outputs"))
+
+
+@pytest.fixture
+def finished_copied(finished, tmp_path) -> Path:
+    """A copy, to be damaged, of the small run that other tests read as well."""
+    return Path(shutil.copytree(finished, tmp_path / "outputs"))
+
+
+@pytest.fixture
+def finished_again(small) -> Callable[[Path], None]:
+    """finished_again(outputs): that run once more, in this process."""
+    from verify_fixtures import ATTACKS
+
+    from mia_bench.execution.run import execute
+
+    return lambda outputs: execute(small(*ATTACKS, outputs=outputs))

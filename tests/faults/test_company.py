@@ -50,16 +50,21 @@ def test_locks_of_a_dead_process_hold_nobody_up(copied, again, whole, capsys):
     assert "waiting" not in capsys.readouterr().err
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("moved", [-10 * 365 * 86400, 10 * 365 * 86400])
-def test_files_from_another_time_are_reused_as_they_are(copied, again, moved):
+def test_files_from_another_time_are_reused_as_they_are(finished_copied, finished_again, moved):
     """What a clock that was wrong leaves behind: every file ten years off."""
-    for path in copied.rglob("*"):
+    for path in finished_copied.rglob("*"):
         then = path.stat().st_mtime + moved
         os.utime(path, (then, then))
-    before = {p: (p.stat().st_ino, p.stat().st_mtime) for p in copied.rglob("manifest.json")}
-    again(copied)
-    after = {p: (p.stat().st_ino, p.stat().st_mtime) for p in copied.rglob("manifest.json")}
-    assert after == before
+    before = manifests(finished_copied)
+    finished_again(finished_copied)
+    assert manifests(finished_copied) == before
+
+
+def manifests(outputs: Path) -> dict[Path, tuple[int, float]]:
+    """Inode and time of every manifest."""
+    return {p: (p.stat().st_ino, p.stat().st_mtime) for p in outputs.rglob("manifest.json")}
 
 
 JUMPING = """

@@ -59,26 +59,29 @@ def test_finished_work_that_changed_is_refused(copied, again, pattern, asked_aga
     shutil.rmtree(path.parent)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_weights_that_changed_are_not_asked(copied, again, kind):
-    outputs = without(copied, "runs", "features")
-    for path in outputs.glob("targets/*/steps/6/*.safetensors"):
+def test_weights_that_changed_are_not_asked(finished_copied, finished_again, kind):
+    outputs = without(finished_copied, "runs", "features")
+    for path in outputs.glob("targets/*/steps/4/*.safetensors"):
         damage(path, kind)
     with pytest.raises(
         MiaError, match=r"diffusion_pytorch_model\.safetensors .* since it was writ"
     ):
-        again(outputs)
+        finished_again(outputs)
     assert not list(outputs.glob("features/**/*.parquet"))
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("kind", ["flipped", "cut"])
-def test_a_manifest_that_changed_is_refused(copied, again, kind):
-    path = one(copied, "runs/*/*/loss-*/manifest.json")
+def test_a_manifest_that_changed_is_refused(finished_copied, finished_again, kind):
+    path = one(finished_copied, "runs/*/*/loss-*/manifest.json")
     damage(path, kind)
     with pytest.raises(MiaError, match=r"manifest\.json|cannot read"):
-        again(copied)
+        finished_again(finished_copied)
 
 
+@pytest.mark.long
 def test_what_is_deleted_as_the_message_says_comes_back_the_same(copied, again, whole):
     """A finished folder without its manifest is unfinished."""
     shutil.rmtree(copied / "runs")
@@ -88,6 +91,7 @@ def test_what_is_deleted_as_the_message_says_comes_back_the_same(copied, again, 
     assert_same(results(whole), results(copied))
 
 
+@pytest.mark.long
 def test_damaged_latents_are_encoded_again(copied, again, capsys):
     """In a batch with other rows than the first time, so their last digits may differ."""
     without(copied, "runs")

@@ -132,6 +132,7 @@ def test_a_model_is_fetched_once(served):
     assert served.requests == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_moved_id_leads_to_the_model(pipeline):
     hub.fetch("someone/old")
@@ -139,6 +140,7 @@ def test_a_moved_id_leads_to_the_model(pipeline):
     assert (found / UNET).read_bytes() == (pipeline / UNET).read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_file_that_breaks_off_once_is_whole_in_the_end(served, pipeline):
     served.breaking[UNET.rpartition("/")[2]] = 1
@@ -146,6 +148,7 @@ def test_a_file_that_breaks_off_once_is_whole_in_the_end(served, pipeline):
     assert (hub.locate(OWN) / UNET).read_bytes() == (pipeline / UNET).read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_connection_that_keeps_breaking_leaves_no_model_and_the_next_call_goes_on(served):
     served.breaking["model.safetensors"] = 1_000
@@ -170,6 +173,7 @@ def test_a_gated_model_says_where_to_ask_and_how_to_log_in(served, monkeypatch):
     assert hub.locate(GATED)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_model_that_is_not_there(monkeypatch):
     text = reason(lambda: hub.fetch("no/body"))
@@ -178,6 +182,7 @@ def test_a_model_that_is_not_there(monkeypatch):
     assert "no repository of that name (404)" in reason(lambda: hub.fetch("no/body"))
 
 
+@pytest.mark.first_look
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize(
     ("status", "words"),
@@ -194,6 +199,7 @@ def test_a_hub_that_refuses_says_why(served, status, words):
     hub.fetch(OWN)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_too_many_requests_in_between_are_waited_for(served):
     served.statuses["/resolve/", 429] = 1
@@ -201,6 +207,7 @@ def test_too_many_requests_in_between_are_waited_for(served):
     assert hub.locate(OWN)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_pinned_commit_that_is_gone_names_the_option(served, pipeline):
     served.repositories["models", SD15] = Repository(pipeline, COMMIT)
@@ -210,6 +217,7 @@ def test_a_pinned_commit_that_is_gone_names_the_option(served, pipeline):
     assert hub.locate(SD15, None).name == COMMIT
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_a_branch_that_moved_keeps_the_commit_that_is_here(served, pipeline):
     """What a run was planned with stays: another commit would be another base."""
@@ -272,6 +280,7 @@ def test_data_are_fetched_once_and_only_the_files_that_are_read(served):
     assert served.requests == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cache")
 def test_data_that_cannot_be_had_say_why(served):
     mirror = mscoco.MIRRORS[mscoco.VAL]
@@ -290,6 +299,7 @@ def test_data_that_cannot_be_had_say_why(served):
     assert f"gated: accept its conditions at {served.address}/datasets/{mirror.repo}" in text
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("served", "cache", "small_disk")
 def test_data_on_a_full_disk():
     with pytest.raises(MiaError, match="cannot write to the hub's cache"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -21,19 +21,23 @@ NODES: dict[str, Any] = {
 
 # Variants of a class whose cheaper ones stand beside them, and what asks most: `make test-rest`.
 SECOND_LOOKS = {
-    *("drc_attention", "drc_face", "drc_full", "drc_hole", "drc_mse", "drc_spread", "drc_tasks"),
-    *("drc_whole", "gen_sim_vec", "gen_sim_views", "gsa2", "img2img_vec", "loss_randommask"),
-    *("mc_full", "mofit_lite", "noise_agg_tuned", "noise_probe", "pfami_nns", "pfami_paired"),
-    *("pia_randommask", "secmi100", "secmi_nns", "secmi_pullback", "secmi_randommask"),
-    *("sima_randommask",),
+    *("clid_gaussian", "clid_importance", "clid_null", "drc", "drc_attention", "drc_face"),
+    *("drc_full", "drc_hole", "drc_mse", "drc_spread", "drc_tasks", "drc_whole", "gen_sim_vec"),
+    *("gen_sim_views", "gsa2", "img2img_vec", "loss5", "loss_randommask", "mc15", "mc15_bias"),
+    *("mc_full", "mofit_lite", "noise_agg_ii", "noise_agg_iii", "noise_agg_null"),
+    *("noise_agg_relative", "noise_agg_size", "noise_agg_tuned", "noise_probe", "pfami_nns"),
+    *("pfami_paired", "pia_randommask", "pian", "secmi100", "secmi_nns", "secmi_pullback"),
+    *("secmi_randommask", "sima_randommask"),
 }
+QUICK = {"clid", "loss", "mc_bias", "pia", "rf_mc", "sima"}
+"""Of several kinds, and cheap: enough where test_attack_contract.py asks the others as well."""
 
 
-def parameters(names: Iterable[str]) -> list[Any]:
-    """`names` in order, for parametrize: second looks are marked long."""
-    long = pytest.mark.long
+def parameters(names: Iterable[str], also_long: Collection[str] = ()) -> list[Any]:
+    """`names` in order, for parametrize: second looks and `also_long` are marked long."""
+    long = {*SECOND_LOOKS, *also_long}
     return [
-        pytest.param(name, marks=long if name in SECOND_LOOKS else ()) for name in sorted(names)
+        pytest.param(name, marks=pytest.mark.long if name in long else ()) for name in sorted(names)
     ]
 
 

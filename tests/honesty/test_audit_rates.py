@@ -10,6 +10,7 @@ AUDITS, ALPHA = 100, 0.05
 MOST = 0.05 + 4 * (0.05 * 0.95 / AUDITS) ** 0.5  # four standard errors
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "setting", [AuditSetting(14, 16), AuditSetting(5, 9, variants=True)], ids=["sets", "variants"]
 )

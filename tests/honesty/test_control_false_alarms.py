@@ -38,18 +38,25 @@ def test_null_runs_are_flagged_as_rarely_as_promised(monkeypatch: pytest.MonkeyP
     assert permutation.PERMUTATIONS == 999
 
 
-@pytest.mark.long
-def test_a_base_that_knows_the_split_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permutation, "PERMUTATIONS", 99)
     monkeypatch.setattr(permutation, "ENOUGH_AS_GOOD", 3)
+
+
+@pytest.mark.usefixtures("few_permutations")
+def test_a_base_that_knows_the_split_is_flagged() -> None:
     rows = made()
-    member = split(rows.group, 20, 0)
-    knowing = ControlRows(rows.image, rows.captions, rows.group, rows.base_scores + 3 * member)
-    assert flagged(knowing, 20, 0) == ["base"]
-    looking = ControlRows(
-        rows.image + 3 * member[:, None], rows.captions, rows.group, rows.base_scores
-    )
-    assert {"blind_image", "blind_both"} <= set(flagged(looking, 20, 0))
+    knowing = rows.base_scores + 3 * split(rows.group, 20, 0)
+    assert flagged(replace(rows, base_scores=knowing), 20, 0) == ["base"]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("few_permutations")
+def test_images_that_tell_the_split_are_flagged() -> None:
+    rows = made()
+    telling = rows.image + 3 * split(rows.group, 20, 0)[:, None]
+    assert {"blind_image", "blind_both"} <= set(flagged(replace(rows, image=telling), 20, 0))
 
 
 @pytest.mark.long

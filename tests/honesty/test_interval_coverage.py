@@ -11,6 +11,7 @@ from mia_bench.metrics import Thresholds
 SETS = 120
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     "setting", [Setting(180, 400, 1.5), Setting(180, 400, 3.0), Setting(180, 150, 0.8)]
 )
@@ -25,12 +26,14 @@ def test_every_interval_covers(setting: Setting) -> None:
         assert of.error == pytest.approx(np.sqrt(of.share * (1 - of.share) / SETS))
 
 
+@pytest.mark.long
 def test_intervals_that_are_too_long_would_be_noticed() -> None:
     """At most 3.5 standard errors above 0.95: what holds everything says nothing."""
     coverage = covered(Setting(180, 400, 0.5), SETS, 200)
     assert all(coverage[name].held < SETS for name in ("auroc", "asr", "realised_fpr"))
 
 
+@pytest.mark.long
 def test_groups_taken_for_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies in groups of four, judged as single rows: intervals are half as long as they claim."""
     monkeypatch.setattr(Setting, "sizes", np.array([4]))

@@ -96,6 +96,7 @@ def grouped(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return np.array(scores, dtype=float), np.array(labels), list(groups)
 
 
+@pytest.mark.long
 @given(grouped(), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=40)
 def test_replicates_are_a_literal_loop_over_drawn_groups(

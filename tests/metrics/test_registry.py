@@ -143,6 +143,7 @@ def test_an_added_metric_is_measured_for_the_attack(finished):
     assert metrics["youden"]["lo"] <= metrics["youden"]["value"] <= metrics["youden"]["hi"]
 
 
+@pytest.mark.long
 def test_an_added_metric_is_in_the_tables_of_runs_and_sweeps(finished, capsys):
     outputs, metrics, folder = finished
     columns = {column.heading: column for column in metric_columns(Shown.EVERYWHERE)}

@@ -321,6 +321,7 @@ def test_tpr_at_fpr_is_a_literal_loop_over_thresholds(
     assert found.value == (None if k < 1 or found.k < 1 else literal_tpr(s, y, found.k)[0])
 
 
+@pytest.mark.long
 @given(labelled())
 @settings(deadline=None)
 def test_sklearn_and_scipy_agree_on_any_scores(data: tuple[np.ndarray, np.ndarray]) -> None:

@@ -191,6 +191,7 @@ def test_duplicated_rows_add_nothing_when_grouped() -> None:
     assert 1.8 < width(grouped["auroc"]) / width(rows["auroc"]) < 2.7
 
 
+@pytest.mark.long
 def test_paired_difference_is_the_literal_loop() -> None:
     s, y, group = mixed_groups(2)
     other = np.round(s + np.random.default_rng(0).normal(size=s.size), 1)
@@ -266,6 +267,7 @@ def test_p_value_is_uniform_when_there_is_no_difference() -> None:
     assert np.mean(np.array(ps) < 0.05) < 0.12
 
 
+@pytest.mark.long
 def test_memory_stays_bounded() -> None:
     s, y, group = draw(0, n=20_000, digits=3)
     tracemalloc.start()

@@ -55,6 +55,7 @@ def literal_tpr(s: np.ndarray, y: np.ndarray, k: int) -> tuple[float, float]:
     raise AssertionError("the highest score is exceeded by none")
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("digits", [None, 0])
 @pytest.mark.parametrize("seed", range(4))
 def test_fitted_thresholds_are_the_best_there_are(seed: int, digits: int | None) -> None:

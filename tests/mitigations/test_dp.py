@@ -94,6 +94,7 @@ def gradients(target, context, private, layout=torch.contiguous_format):
     return found, torch.stack(single)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_step_is_the_sum_of_clipped_gradients_and_keyed_noise(layout, fresh_target):
     clip, context = 0.05, replace(SITUATION, members=4)

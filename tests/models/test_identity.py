@@ -65,7 +65,7 @@ def otherwise(value):
 CONFIGS = [  # every option of one asks the model again: minutes for the larger ones
     pytest.param("scheduler/scheduler_config.json", marks=pytest.mark.long),
     pytest.param("text_encoder/config.json", marks=pytest.mark.long),
-    "tokenizer/tokenizer_config.json",
+    pytest.param("tokenizer/tokenizer_config.json", marks=pytest.mark.long),
     pytest.param("unet/config.json", marks=pytest.mark.long),
     pytest.param("vae/config.json", marks=pytest.mark.long),
 ]
@@ -111,6 +111,7 @@ def test_no_byte_of_the_words_changes_answers_and_not_the_key(copy):
     assert moved > 5
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("file", ["vocab.json", "merges.txt", "special_tokens_map.json"])
 def test_the_older_form_of_a_tokenizer_is_read_too(file, copy, pipelines):
     pipelines.with_old_tokenizer(copy.folder)
@@ -141,6 +142,7 @@ def test_formatting_names_and_versions_are_no_other_model(copy):
     assert key(copy) == key(TINY)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("left_out", ["beta_start", "beta_end", "beta_schedule"])
 def test_what_a_schedule_does_not_say_is_diffusers_default(left_out, copy):
     """As after another pipeline's scheduler was written over: 0.0001, 0.02 and linear."""
@@ -152,6 +154,7 @@ def test_what_a_schedule_does_not_say_is_diffusers_default(left_out, copy):
     assert not same(answers(copy), answers(TINY))
 
 
+@pytest.mark.long
 def test_force_zeros_is_part_of_sdxl(narrow, tmp_path):
     shutil.copytree(narrow("sdxl"), tmp_path / "xl")
     model = StableDiffusion(str(tmp_path / "xl"), 64)

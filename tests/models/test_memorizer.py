@@ -193,6 +193,7 @@ class Discrepancy:
         return terms_of(_losses(features))[:, 0]
 
 
+@pytest.mark.first_look(8)
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(
     "attack",

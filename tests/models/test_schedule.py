@@ -23,6 +23,7 @@ from mia_bench.utils.errors import MiaError
 SD1 = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
+@pytest.mark.first_look
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("kind", [k for k in BETA_SCHEDULERS if k != "DPMSolverSDEScheduler"])
 @pytest.mark.parametrize("options", [SD1, {}])
@@ -104,6 +105,7 @@ def test_the_resolution_is_the_models_own(tmp_path):
             own.encoder_hash()
 
 
+@pytest.mark.long
 def test_the_plan_says_the_resolution_it_took(experiment, tmp_path):
     from mia_bench.planning.describe import describe_plan
     from mia_bench.planning.make_plan import make_plan
@@ -116,6 +118,7 @@ def test_the_plan_says_the_resolution_it_took(experiment, tmp_path):
     assert "model.resolution=64, from the model's own files" in list(describe_plan(plan))
 
 
+@pytest.mark.long
 def test_a_variant_that_no_part_has_is_refused(pipelines, tmp_path):
     folder = pipelines.save_pipeline(tmp_path / "m", "sd1", dtype=torch.float16, variant="fp16")
     plain = pipelines.save_pipeline(tmp_path / "plain", "sd1")

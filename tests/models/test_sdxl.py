@@ -29,6 +29,7 @@ def texts(narrow):
     return partial(TwoClipTexts, load, 64)
 
 
+@pytest.mark.long
 def test_an_empty_caption_is_zero_where_the_pipeline_says_so(texts) -> None:
     hidden, extra = texts(zero_null=True).embed(["", "a red boat"])
     assert not hidden[0].any()

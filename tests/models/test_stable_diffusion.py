@@ -24,6 +24,7 @@ def copy(tmp_path) -> StableDiffusion:
     return replace(TINY, path=str(tmp_path / "tiny"))
 
 
+@pytest.mark.long
 def test_the_bundle_is_small_and_loads_as_a_diffusers_pipeline():
     files = [p for p in TINY.folder.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) < 20 * 2**20

@@ -12,6 +12,7 @@ def described(plan):
     return "\n".join(describe_plan(plan))
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -41,11 +42,13 @@ def test_the_plan_says_what_is_spent(plan_of):
     assert "epsilon 70 at delta 1e-05 for one pair in 4 steps" in said
 
 
+@pytest.mark.long
 def test_options_of_attacks_that_are_not_selected_are_named(plan_of):
     lines = described(plan_of("attack=loss", "+attack.mc.timesteps=[1]")).splitlines()
     assert lines[0] == "options of mc are not used: not among the attacks selected"
 
 
+@pytest.mark.long
 def test_every_model_pass_and_result_has_its_line(plan_of):
     lines = described(plan_of("attack=[clid,loss]", "eval.utility=true")).splitlines()
     heads = [line.partition(":")[0].split()[0] for line in lines if not line.startswith("  ")]
@@ -61,6 +64,7 @@ def test_what_generates_says_what_it_costs_before_it_runs(plan_of):
     assert not [line for line in lines if line.startswith("loss: ")]
 
 
+@pytest.mark.long
 def test_an_attack_with_derived_rows_is_named_once(plan_of):
     words = ("attack=[loss,clid,gsa]", "eval.base_calibrated=true", "eval.complexity=true")
     sizes = ("data.sizes.shadow_nonmember=24", "data.sizes.target_nonmember=24")

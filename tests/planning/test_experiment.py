@@ -24,11 +24,13 @@ def test_every_attack_option_builds(experiment):
     assert built.attacks.keys() > experiment("attack=all").attacks.keys()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("choice", [f"trainer={t}" for t in TRAINERS])
 def test_every_trainer_option_composes(experiment, choice):
     assert experiment(choice).options.trainer.precision
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("name", ["parallel_models", "beside"])
 def test_models_in_parallel_have_an_old_name_too(experiment, name):
     """On the command line and in stored configurations; what is stored now has the new one."""
@@ -42,11 +44,13 @@ def test_models_in_parallel_have_an_old_name_too(experiment, name):
     assert not OmegaConf.to_object(old).parallel_models
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(experiment, name):
     assert experiment(f"experiment={name}").attacks
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize("name", MITIGATIONS)
 def test_every_mitigation_builds_under_its_own_name(experiment, name):
     built = experiment(f"mitigation={name}").mitigations

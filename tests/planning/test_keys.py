@@ -75,6 +75,7 @@ def test_what_decides_an_artefact_is_in_its_key(plan_of, usual, override, change
     assert tuple(a != b for a, b in zip(usual, other, strict=True)) == changed
 
 
+@pytest.mark.long
 def test_what_controls_see_of_images_decides_their_folder(plan_of):
     plain, seen = plan_of("attack=loss"), plan_of("attack=loss", "eval.blind_encoder=a/b")
     assert plain.blind != seen.blind
@@ -96,6 +97,7 @@ def test_the_order_of_mitigations_does_not_matter(plan_of):
     assert one.target.key == two.target.key
 
 
+@pytest.mark.long
 def test_an_ensemble_is_what_it_combines_and_what_it_is_compared_with(plan_of):
     names = ("[clid,mc]", "[clid,clid_vec,mc]", "[clid_vec,clid,mc]")
     plans = [plan_of(f"attack={name}", "eval.ensemble=true") for name in names]

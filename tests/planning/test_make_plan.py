@@ -11,6 +11,7 @@ from mia_bench.planning.make_plan import Memo, make_plan
 from mia_bench.utils.errors import MiaError
 
 
+@pytest.mark.long
 def test_plans_of_one_sweep_list_their_data_once(small, tmp_path, monkeypatch):
     listed = []
 
@@ -33,6 +34,7 @@ def captions_of(path, rows) -> str:
     return f"mitigation.caption_machine.file={path}"
 
 
+@pytest.mark.long
 def test_machine_captions_are_trained_on_and_the_attacker_keeps_the_true_ones(small, tmp_path):
     plain = make_plan(small("attack=loss", outputs=tmp_path))
     members = plain.rows(Role.TARGET_MEMBER, Role.SHADOW_MEMBER)
@@ -48,6 +50,7 @@ def test_machine_captions_are_trained_on_and_the_attacker_keeps_the_true_ones(sm
     assert make_plan(small(*words, moved, outputs=tmp_path)).target.key == plan.target.key
 
 
+@pytest.mark.long
 def test_a_row_without_a_machine_caption_is_refused_in_the_plan(small, tmp_path):
     plain = make_plan(small("attack=loss", outputs=tmp_path))
     given = captions_of(tmp_path / "captions.csv", plain.rows(Role.TARGET_MEMBER)[1:])

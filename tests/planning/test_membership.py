@@ -49,6 +49,7 @@ def test_labels_of_nobody_are_refused_and_the_ways_out_named(data, small, album,
     assert not (tmp_path / "splits").exists()
 
 
+@pytest.mark.long
 def test_a_null_experiment_says_that_it_is_one(small, tmp_path) -> None:
     plan = make_plan(small(*AUDIT, "data.random_labels=true", outputs=tmp_path))
     assert Counter(plan.split.role)[MEMBER] > 0
@@ -81,6 +82,7 @@ def test_rows_of_validation_and_rows_without_a_word_are_not_evaluated(folder_run
     assert roles.get("p003.png") not in (MEMBER, OTHER)
 
 
+@pytest.mark.long
 def test_a_column_of_another_name_is_named(folder_run, tmp_path) -> None:
     root = labelled_album(tmp_path / "album", "seen", ["yes", "no"])
     named = folder_run(*AUDIT, "data.source.member=seen", outputs=tmp_path, root=root)
@@ -108,6 +110,7 @@ def test_members_alone_are_not_enough(folder_run, tmp_path) -> None:
         split_of(run, tmp_path)
 
 
+@pytest.mark.long
 def test_a_fine_tune_deals_members_itself_and_says_that_a_column_is_not_used(
     folder_run, tmp_path
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_column_of_a_table_says_it_too(column, small, tmp_path) -> None:
     assert roles_of(split)["a/0000000"] is MEMBER
 
 
+@pytest.mark.long
 def test_an_audit_by_a_column_is_scored_to_the_end(folder_run, tmp_path) -> None:
     root = labelled_album(tmp_path / "album", "is_member", ["1", "0"], 60)
     run = folder_run(*AUDIT, "attack=loss", "eval.blind_rows=false", outputs=tmp_path, root=root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.specs import BEST_STEP
 
@@ -18,6 +20,7 @@ def test_one_pass_per_model_and_rows(plan_of):
     assert sorted(kinds) == [("base", 3), ("shadow", 3), ("target", 3)]
 
 
+@pytest.mark.long
 def test_an_attacker_who_does_not_know_of_the_mitigation_has_the_plain_shadow(plan_of):
     plain, aware = plan_of("attack=loss"), plan_of("attack=loss", "mitigation=augment")
     unaware = plan_of("attack=loss", "mitigation=augment", "calibration.shadow_mitigation=none")
@@ -33,6 +36,7 @@ def test_epochs_are_counted_by_the_members_of_each_model(plan_of):
     assert (plan.target.step, plan.shadow.step) == (15, 25)  # 10 x 12 / 8, 10 x 20 / 8
 
 
+@pytest.mark.long
 def test_the_step_of_early_stopping_is_open_until_it_is_trained(plan_of):
     stopping = ("mitigation=early_stop", "mitigation.early_stop.every=1", "attack=loss")
     plan = plan_of(*stopping)

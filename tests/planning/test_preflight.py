@@ -54,6 +54,7 @@ def no_weights(monkeypatch):
     monkeypatch.setattr(StableDiffusion, "build", refuse)
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -100,6 +101,7 @@ def test_an_attack_above_the_allowed_access_is_refused_with_the_configuration(sm
         small("attack=[loss,gsa]", "eval.access=grey_box", outputs=outputs)
 
 
+@pytest.mark.long
 def test_attacks_that_compare_captions_need_some(small, tmp_path):
     def without_captions(*overrides):
         made = small(*overrides, outputs=tmp_path)
@@ -112,6 +114,7 @@ def test_attacks_that_compare_captions_need_some(small, tmp_path):
     assert len(make_plan(without_captions("attack=[loss,pia,sima,noise_agg_null]")).runs) == 4
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("attack", ["secmi_nns", "pfami_nns"])
 def test_a_network_needs_more_calibration_rows_than_a_threshold(attack, small, outputs):
     with pytest.raises(MiaError, match=rf"attack {attack}: fewer calibration rows.* 10 members"):
@@ -119,6 +122,7 @@ def test_a_network_needs_more_calibration_rows_than_a_threshold(attack, small, o
     make_plan(small("attack=[secmi,pfami]", outputs=outputs))
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(("kind", "rows"), [("shadow", 5), ("split", 9)])
 def test_few_calibration_rows_are_counted_as_scoring_will_form_them(kind, rows, small, outputs):
     role = {"shadow": "shadow_member", "split": "target_member"}[kind]

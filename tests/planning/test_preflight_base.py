@@ -14,6 +14,7 @@ from mia_bench.utils.errors import MiaError
 ROWS = [("x:1", "a caption")]
 
 
+@pytest.mark.long
 def test_without_a_base_the_plan_refuses(small, tmp_path) -> None:
     words = ("model.finetune=false", "calibration=split", "data.random_labels=true")
     with pytest.raises(MiaError, match=r"noise_probe: the model before its fine-tuning is queried"):

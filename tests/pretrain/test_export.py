@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 
 from mia_bench.models.stable_diffusion import StableDiffusion
@@ -13,7 +12,6 @@ from mia_bench.pretrain.denoiser import train_denoiser
 from mia_bench.pretrain.export import export
 
 
-@pytest.mark.long
 def test_both_stages_and_the_export_give_a_loadable_model(made, tmp_path):
     vae = train_autoencoder(made, tmp_path, steps=2, batch_size=4)
     denoiser = train_denoiser(made, vae, tmp_path, steps=2, batch=4)

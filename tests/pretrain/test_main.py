@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 import torch
 
 from mia_bench.models.stable_diffusion import StableDiffusion
@@ -17,6 +18,7 @@ def run(monkeypatch, made, *words):
     command.main()
 
 
+@pytest.mark.long
 def test_all_stages_end_in_a_bundle(made, tmp_path, monkeypatch, capsys):
     words = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "bundle")]
     run(monkeypatch, made, *words, "--autoencoder-steps", "1", "--denoiser-steps", "1")

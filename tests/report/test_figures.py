@@ -24,6 +24,7 @@ def runs(tmp_path, write_run):
     return read_outputs([tmp_path])[0]
 
 
+@pytest.mark.long
 def test_different_targets_come_first(runs):
     """One of every (model, data, mitigation), none before others, the fullest and latest first."""
     targets = figures.targets_of(runs)
@@ -44,6 +45,7 @@ def test_a_model_that_was_not_trained_here_is_attacked_as_given(tmp_path, write_
     assert "seed 0, as given</span></summary>" in page
 
 
+@pytest.mark.long
 def test_an_attack_keeps_its_colour(runs):
     series = figures.series_of(runs)
     assert series == {"clid": 0, "loss": 1}
@@ -55,6 +57,7 @@ def test_an_attack_keeps_its_colour(runs):
     assert 'class="l s1"' in drawn
 
 
+@pytest.mark.long
 def test_more_curves_than_one_can_tell_apart_are_counted(runs, monkeypatch):
     monkeypatch.setattr(figures, "MAX_CURVES", 1)
     target = figures.targets_of(runs)[0]
@@ -76,6 +79,7 @@ def test_a_trajectory_has_a_point_and_a_band_per_attack(runs):
     assert "TPR at 1 % FPR" in tpr.chart
 
 
+@pytest.mark.long
 def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
     found = figures.cost_figure(runs, figures.series_of(runs), "title", "nfe")
     by_attack = [sum(run.attack == name for run in runs) for name in ("clid", "loss")]
@@ -85,6 +89,7 @@ def test_cost_counts_backward_passes_and_zero_queries_have_a_place(runs):
     assert figures.cost_of(runs[0].metrics) in (0.0, 9.0)
 
 
+@pytest.mark.long
 def test_utility_has_a_shape_per_mitigation(runs):
     series = figures.series_of(runs)
     assert figures.utility_figure(runs, {}, "frechet", series, "u") is None

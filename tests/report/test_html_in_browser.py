@@ -113,6 +113,7 @@ def test_columns_sort_as_numbers_and_say_so(view):
     assert names == sorted(names)
 
 
+@pytest.mark.long
 def test_the_keyboard_sorts(view):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
@@ -126,6 +127,7 @@ def test_the_keyboard_sorts(view):
     assert shown(driver, "NFE")[0] == "15"
 
 
+@pytest.mark.long
 def test_filters_combine_and_reset(view):
     driver = view()
     choose(driver, '[data-filter="mitigation"]', "augment")
@@ -143,6 +145,7 @@ def test_filters_combine_and_reset(view):
     assert [text.split()[0] for text in shown(driver)] == ["mc"]
 
 
+@pytest.mark.long
 def test_two_runs_are_compared_with_the_keyboard(view, page):
     """The answer is that of the stored scores, and a screen reader is told."""
     from selenium.webdriver.common.by import By
@@ -181,6 +184,7 @@ def test_a_link_opens_its_run(view):
     assert driver.execute_script(opened)
 
 
+@pytest.mark.long
 def test_a_phone_shows_cards_that_fit_and_sort(view):
     driver = view(width=360)
     wide = "return document.documentElement.scrollWidth"
@@ -196,6 +200,7 @@ def test_a_phone_shows_cards_that_fit_and_sort(view):
     assert len(driver.get_screenshot_as_png()) > 10_000
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_is_readable_in_both_schemes(view, dark):
     """WCAG AA: a contrast of 4.5 for text against what lies behind it."""
@@ -230,6 +235,7 @@ def board(tmp_path_factory):
     return leaderboard(["add", *(str(folder / word) for word in words), f"folder={folder}/board"])
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["page", "board"])
@@ -239,6 +245,7 @@ def test_every_page_fits_and_draws_at_every_width(driver, page, board, name, wid
     assert bool(charts) is (name == "page")
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
@@ -274,6 +281,7 @@ def test_a_pointer_reads_a_curve(view):
     assert f"TPR at FPR {rate}" in table
 
 
+@pytest.mark.long
 def test_pages_print(view, board):
     """To paper, on which nothing that needs a pointer is left."""
     driver = view()

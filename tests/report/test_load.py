@@ -59,6 +59,7 @@ def test_the_base_control_is_recomputed_too(tmp_path, write_run, reseal):
     assert "stored 0.9" in problem.what
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize("intervals", [True, False])
 @pytest.mark.parametrize(
     ("path", "value"),
@@ -151,6 +152,7 @@ def test_another_version(tmp_path, write_run, reseal):
     assert "nfe_forward" in problem.what
 
 
+@pytest.mark.long
 def test_a_copy_is_merged_and_a_contradiction_is_left_out(tmp_path, write_run, scores):
     """Two machines' folders joined: the same run twice is one; one key with two results is none."""
     one, two = tmp_path / "one", tmp_path / "two"
@@ -174,6 +176,7 @@ def test_stored_bounds_are_used_when_there_are_many_runs(tmp_path, write_run, mo
     assert read_outputs([tmp_path], intervals=True)[2]
 
 
+@pytest.mark.long
 def test_processes_give_what_one_process_gives(tmp_path, write_run, monkeypatch):
     for seed in range(3):
         write_run(tmp_path, seed=seed)

@@ -83,6 +83,7 @@ def test_what_halves_the_rows_decides_a_cell_that_is_calibrated_on_half_of_them(
     assert keys(("data.split_seed=9",)) == keys(())  # shadowed: roles are in the split's content
 
 
+@pytest.mark.long
 def test_different_configurations_have_different_keys(keys) -> None:
     """One change at a time: no two of them meet in a key that both decide."""
     by_level: dict[str, dict[str, str]] = {}

@@ -140,6 +140,7 @@ POISONS: dict[str, tuple[Poison, str]] = {
 }
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize("name", POISONS)
 def test_every_command_goes_on_and_names_it(outputs, capsys, name) -> None:
     poison, reason = POISONS[name]
@@ -185,6 +186,7 @@ def test_a_configuration_of_other_types(outputs, capsys) -> None:
     assert len(list(entries(outputs))) == 4  # two models, one run, one report
 
 
+@pytest.mark.long
 def test_scores_that_cannot_be_read(outputs, capsys, monkeypatch) -> None:
     """W&B gets the other records; whatever compares runs says which one it cannot read."""
     monkeypatch.setattr(mirror, "_unreachable", [])

@@ -10,8 +10,6 @@ from mia_bench.display.results_table import utility_line
 from mia_bench.studies.trajectory import run
 from mia_bench.utils.errors import MiaError
 
-pytestmark = pytest.mark.long
-
 CHOICES = (
     "attack=loss",
     "finetune.save_at=[1,2]",
@@ -28,6 +26,7 @@ def drawn(small_overrides, tmp_path_factory):
     return outputs, run([*small_overrides, *CHOICES, f"paths.outputs={outputs}"])
 
 
+@pytest.mark.long
 def test_checkpoints_share_one_fine_tune(drawn):
     outputs, _ = drawn
     manifests = sorted((outputs / "targets").glob("*/manifest.json"))
@@ -40,6 +39,7 @@ def test_checkpoints_share_one_fine_tune(drawn):
     assert len(weights) == 6
 
 
+@pytest.mark.long
 def test_what_is_drawn_is_stored_and_is_the_runs(drawn):
     outputs, figure = drawn
     found = json.loads((figure.parent / "trajectory.json").read_text())
@@ -57,6 +57,7 @@ def test_what_is_drawn_is_stored_and_is_the_runs(drawn):
     assert (figure.parent / "onsets.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.long
 def test_utility_of_the_base_and_of_every_checkpoint_is_kept(drawn):
     outputs, _ = drawn
     files = list((outputs / "utility").glob("*/*/*/utility.json"))

@@ -13,6 +13,7 @@ def point(step, value, interval=True):
     return {"step": step, "auroc": auroc, "tpr": {"value": None, "lo": None, "hi": None}}
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("chosen", [None, 100])
 def test_a_trajectory_is_drawn_whatever_is_missing(tmp_path, chosen):
     """TPR was not defined; a run has no interval; no held-out rows: no step is chosen."""

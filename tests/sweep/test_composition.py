@@ -40,6 +40,7 @@ JOBS = [
 ]
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize("overrides", JOBS, ids=" ".join)
 def test_a_job_is_what_hydra_composes(composer, overrides):
     expected = by_hydra(composer, overrides)
@@ -62,6 +63,7 @@ def test_files_are_read_once_for_jobs_that_choose_the_same(composer, monkeypatch
     assert loaded == [["attack=loss"], ["attack=mc"]]
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize("wrong", ["finetune.stepz=1", "attack=los", "seed=many", "sed=1"])
 def test_what_does_not_fit_has_hydras_message(composer, wrong):
     composer.compose(["attack=loss"])

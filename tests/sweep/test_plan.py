@@ -78,6 +78,7 @@ def test_the_plan_of_a_job_lists_what_is_missing(small, outputs):
     assert planned.names == [make_plan(experiment).runs[0].folder.relative_to(outputs).as_posix()]
 
 
+@pytest.mark.long
 def test_a_thousand_plans_list_the_data_once(small, outputs, monkeypatch):
     experiment, memo = small("attack=loss", outputs=outputs), Memo()
     make_plan(experiment, memo)

@@ -46,6 +46,7 @@ def broken(sweep, encoded, tmp_path_factory):
     return outputs, sweep(outputs, *AXES)
 
 
+@pytest.mark.long
 def test_the_plan_comes_once_and_first(broken):
     _, done = broken
     assert done.stdout.startswith("sweep   2 jobs, 2 to run\nruns    0 of 2 done\nmodels  4 to")
@@ -53,6 +54,7 @@ def test_the_plan_comes_once_and_first(broken):
     assert done.stdout.count("job 1 of 2: finetune.lr=0.001") == 1
 
 
+@pytest.mark.long
 def test_a_failed_cell_is_recorded_and_the_others_go_on(broken):
     outputs, done = broken
     assert done.returncode == 1
@@ -66,12 +68,14 @@ def test_a_failed_cell_is_recorded_and_the_others_go_on(broken):
     assert "FAILED  finetune.lr=1e+30: the training loss became" in done.stdout
 
 
+@pytest.mark.long
 def test_models_are_built_once(broken):
     outputs, _ = broken
     manifests = [json.loads(p.read_text()) for p in outputs.glob("targets/*/manifest.json")]
     assert sorted(m["kind"] for m in manifests) == ["shadow", "target"]
 
 
+@pytest.mark.long
 def test_a_manifest_holds_the_command_of_its_own_job(broken):
     outputs, _ = broken
     (manifest,) = outputs.glob("runs/*/*/loss-*/manifest.json")
@@ -80,6 +84,7 @@ def test_a_manifest_holds_the_command_of_its_own_job(broken):
     assert "-m" not in command
 
 
+@pytest.mark.long
 def test_every_run_of_the_sweep_has_its_own_id_on_wandb(broken):
     outputs, done = broken
     assert done.stdout.count("no API key") == 1
@@ -125,6 +130,19 @@ def test_a_job_that_cannot_be_planned_is_in_the_status_until_it_can(sweep_here, 
     assert not list((outputs / "failures").glob("*.json"))
 
 
+def test_every_job_of_a_sweep_is_carried_out(sweep_here, trained, tmp_path):
+    """On models that are there: a sweep in this process, in seconds."""
+    outputs = trained(tmp_path / "outputs")
+    models = set(outputs.glob("targets/*"))
+    done = sweep_here(outputs, "attack=loss,sima", "eval.base_rows=[]", "eval.resamples=100")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("sweep   2 jobs, 2 to run")
+    made = [path.parent.name for path in outputs.glob("runs/*/*/*/manifest.json")]
+    assert sorted(name.partition("-")[0] for name in made) == ["loss", "sima"]
+    assert set(outputs.glob("targets/*")) == models
+
+
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

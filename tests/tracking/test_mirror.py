@@ -134,6 +134,7 @@ def test_pictures_and_the_report_travel(store_cell, tmp_path):
     assert json.loads(table.read_text())["data"][0][0] == "clid"
 
 
+@pytest.mark.long
 def test_twice_makes_one_run_and_each_cell_has_its_own_id(store_cell, tmp_path):
     entries = [attack_record(run_at(store_cell(tmp_path, a))) for a in ("clid", "loss", "pia")]
     assert mirror_all(entries, tmp_path, OFFLINE) == (3, 0)

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
+
+from mia_bench.utils.library_logging import silence_libraries
+
+
+def test_notes_alone_are_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        silence_libraries()
+        warnings.warn("the loader does not have many workers which may be slow", stacklevel=1)
+        warnings.warn("this argument is ignored", stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["this argument is ignored"]
 
 
 @pytest.mark.long

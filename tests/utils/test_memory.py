@@ -75,6 +75,7 @@ print(faults() - before)
 """
 
 
+@pytest.mark.long
 def test_memory_that_is_wanted_again_is_kept(run_python):
     kept = run_python("-c", PAGES).stdout.strip()
     if kept == "no glibc":

@@ -51,6 +51,7 @@ def test_the_bomb_works(tmp_path: Path) -> None:
     assert (tmp_path / "made").is_dir()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_model_of_pickles_is_refused(experiment, bomb, tmp_path, suffix) -> None:
     folder = tmp_path / "model"

@@ -20,6 +20,7 @@ from mia_bench.verification.stored_run import StoredRun
 from mia_bench.verify import run as verify
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("name", ["loss", "clid", "clid-base", "ensemble"])
 def test_an_untouched_run_agrees_to_the_bit(finished, name) -> None:
     found = verdict(run_folder(finished, name))
@@ -28,6 +29,7 @@ def test_an_untouched_run_agrees_to_the_bit(finished, name) -> None:
     assert found["scores"].message == "60 scores follow from the features, to the bit"
 
 
+@pytest.mark.long
 def test_a_split_calibration_agrees(small, tmp_path) -> None:
     """The target is the base itself, and half of its rows calibrate."""
     words = (

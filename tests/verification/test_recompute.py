@@ -34,6 +34,7 @@ def test_an_edited_figure_is_named(outputs) -> None:
     assert differing(folder) == {"metrics": f"auroc.value {before:.6g}, stored 0.99"}
 
 
+@pytest.mark.first_look(2)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -57,6 +58,7 @@ def test_every_figure_is_recomputed(outputs, change, said) -> None:
         assert words in found[name]
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -71,6 +73,7 @@ def test_what_the_ensemble_was_compared_with_is_recomputed(outputs, change, said
     assert said in differing(folder)["scores"]
 
 
+@pytest.mark.long
 def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
     folder = run_folder(outputs, "ensemble")
     gone = "clid_null-0123456789abcdef"  # of the same table as clid: compared with, not combined
@@ -80,6 +83,7 @@ def test_an_ensemble_without_the_attacks_it_was_compared_with(outputs) -> None:
     assert "compared with is not here any more" in found.message
 
 
+@pytest.mark.long
 def test_changed_features_with_a_mended_hash_give_other_scores(outputs) -> None:
     folder = run_folder(outputs, "loss")
     target = read_json(folder / "manifest.json")["models"]["target"]

@@ -17,7 +17,7 @@ from mia_bench.verification.stored_run import StoredRun
 def outcome(request, small, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("complexity")
     words = ["attack=loss", "eval.complexity=true", f"calibration={request.param}"]
-    words += ["data.sizes.target_member=24"]
+    words += ["data.sizes.target_member=24", "eval.blind_rows=false"]
     return execute(small(*words, outputs=outputs))
 
 

@@ -40,6 +40,7 @@ def literal_picture(literal, i, caption, draw, guidance):
     return target.latents.decode(z[None])[0].clamp(-1, 1)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_equals_the_formula(guidance, literal, measure):
     attack = replace(SHORT, guidance=guidance)

@@ -27,6 +27,7 @@ def noise_of(case, i, draw):
     return keyed_noise(case.target.seed, key, None, draw, case.target.latent_shape)
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("condition", ["caption", "empty"])
 def test_equals_the_formula(condition, literal, measure):
     attack = replace(SHORT, condition=condition)

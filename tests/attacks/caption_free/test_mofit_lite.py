@@ -34,6 +34,7 @@ def literal_loss(literal, i, z0, hidden, t):
     return (eps - e).square().mean()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("attack", [SHORT, replace(SHORT, init="caption", t=400, delta=0.1)])
 def test_equals_the_formula(attack, literal, measure):
     literal.target.chunk = 3
@@ -85,6 +86,7 @@ def test_rows_do_not_matter_to_each_other(literal, measure):
     np.testing.assert_allclose(found, expected[rows], rtol=2e-3)
 
 
+@pytest.mark.first_look
 def test_what_waits_for_a_backward_is_halved_until_it_fits(literal, measure, crowded):
     expected = measure(SHORT, literal.target, literal.batch)["loss"]
     asked = literal.target.queries.copy()

@@ -143,6 +143,7 @@ def test_the_small_difference_is_found_under_the_large_difficulty():
     assert held_out("logistic", drop=0.03) > 0.9
 
 
+@pytest.mark.long
 def test_together_attacks_know_more_than_each():
     options = {"drop": 0.015, "distance": 0.4}
     tables, member = measured(seed=1, **options)
@@ -154,6 +155,7 @@ def test_together_attacks_know_more_than_each():
         assert together > auroc(alone, member) + 0.02
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_where_nothing_is_to_be_learned_out_of_fold_scores_say_so(model):
     """Six calibrations of 150 groups: the mean has a standard error of 0.02 or less."""
@@ -182,6 +184,7 @@ def test_members_have_the_lower_loss_so_its_coefficient_is_negative():
     assert chosen["clid.loss[0,:]"] < 0
 
 
+@pytest.mark.long
 def test_noise_is_met_with_a_strong_penalty():
     strong = Ensemble().chosen(calibration(*measured(drop=0.0)))["C"]
     weak = Ensemble().chosen(calibration(*measured(drop=0.2)))["C"]

@@ -43,6 +43,7 @@ def test_a_small_portrait_will_do(size):
     assert top < nose[1] < top + width
 
 
+@pytest.mark.long
 def test_where_no_face_is_there_is_no_box():
     assert frontal(as_image(data.coffee()[:300, :300])) is None
     assert frontal(torch.zeros(3, 64, 64)) is None

@@ -40,6 +40,7 @@ def test_a_fit_is_a_function_of_its_seed_and_leaves_no_trace():
     assert not np.array_equal(first, classify(maps(5, 1), maps(21), labels, 4, RECIPE))
 
 
+@pytest.mark.long
 def test_labels_and_rows_stay_together():
     known = maps(40)
     labels = known.mean(axis=(1, 2, 3)) > 0

@@ -23,6 +23,7 @@ def pair(literal, random_target, tiny_unet):
     return literal, base
 
 
+@pytest.mark.first_look
 def test_equals_the_formula(pair, measure, attack_fixtures) -> None:
     case, base = pair
     of_base = attack_fixtures.Literal(base, case.batch)

@@ -43,6 +43,7 @@ def host(request) -> str:
     return str(request.param)
 
 
+@pytest.mark.first_look(3)
 def test_a_mask_that_keeps_all_is_the_host(host, literal, measure) -> None:
     """drop=0 leaves out the least entry alone."""
     pair = PAIRS[host]

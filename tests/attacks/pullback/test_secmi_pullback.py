@@ -8,6 +8,7 @@ import pytest
 from mia_bench.attacks.pullback.secmi_pullback import SecMIPullback
 
 
+@pytest.mark.first_look
 def test_equals_the_formula(literal, measure) -> None:
     found = measure(SecMIPullback(), literal.target, literal.batch)
     influence = literal.target.decoder_influence(literal.batch, 8)

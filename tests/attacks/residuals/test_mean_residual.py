@@ -8,6 +8,7 @@ import torch
 from mia_bench.attacks.residuals.mean_residual import mean_residuals, require_draws
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_means_are_taken_over_draws_at_each_timestep(literal, antithetic):

@@ -27,6 +27,7 @@ def page(audited, audited_folder, tmp_path_factory):
     return path
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_fits_and_draws_at_every_width(driver, page, width, dark):
@@ -36,6 +37,7 @@ def test_it_fits_and_draws_at_every_width(driver, page, width, dark):
     assert (max(map(int, paper[4:-1].split(","))) < 60) is dark
 
 
+@pytest.mark.long
 def test_it_prints(driver, page):
     open_page(driver, page)
     data = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]

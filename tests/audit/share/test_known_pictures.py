@@ -47,6 +47,7 @@ def test_each_is_scored_as_if_added_to_the_table_alone(data_audit):
     assert np.isfinite(scores.known_scores).all()
 
 
+@pytest.mark.long
 def test_the_record_holds_them_and_follows_from_them(data_audit):
     folder = audit_folder(data_audit.prepared, None)
     assert (folder / "known.parquet").is_file()

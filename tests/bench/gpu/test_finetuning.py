@@ -19,6 +19,7 @@ def test_the_first_steps_are_left_out():
     assert clock.seconds(2) == 1.0
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("model", ["sd15", "sd3"])  # every weight; adapters
 def test_both_loops_take_their_steps(model):
     spec = networks.SPECS[model]["small"]

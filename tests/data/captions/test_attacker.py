@@ -24,6 +24,7 @@ def test_by_default_the_attacker_has_the_captions_of_the_data(folder_run, tmp_pa
     assert all(item.caption == item.own_caption for item in plan.items.values())
 
 
+@pytest.mark.long
 def test_without_captions_the_target_is_the_same_and_the_questions_are_not(
     folder_run, tmp_path
 ) -> None:
@@ -37,6 +38,7 @@ def test_without_captions_the_target_is_the_same_and_the_questions_are_not(
         assert null.items[sid].own_caption == own.items[sid].caption
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_captions_from_a_file(kind: str, ids: list[str], folder_run, tmp_path: Path) -> None:
     path = tmp_path / f"captions.{kind}"
@@ -59,6 +61,7 @@ def test_captions_from_a_file(kind: str, ids: list[str], folder_run, tmp_path: P
             make_plan(folder_run(f"data.captions=file:{path}", outputs=tmp_path))
 
 
+@pytest.mark.long
 def test_a_file_that_lacks_rows_says_how_many(ids: list[str], folder_run, tmp_path: Path) -> None:
     path = tmp_path / "captions.csv"
     path.write_text("sample_id,caption\n" + "".join(f"{sid},x\n" for sid in ids[:10]))

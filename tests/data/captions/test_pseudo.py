@@ -63,6 +63,7 @@ def test_captions_are_written_once_and_asked_with(captioner, folder_run, tmp_pat
     assert {sid: again.items[sid].caption for sid in rows} == said
 
 
+@pytest.mark.long
 def test_the_same_pictures_get_the_same_captions(captioner, folder_run, tmp_path) -> None:
     items = list(make_plan(folder_run(outputs=tmp_path)).items.values())[:20]
     assert describe(captioner, items) == describe(captioner, items[:3]) + describe(

@@ -59,6 +59,7 @@ def features(folder: Path, target, rows: list[Item], workers: int = 0) -> dict[s
     return {name: merge(folder / name, [row.sample_id for row in rows])[0] for name in attacks}
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_pass_with_a_warm_cache_opens_no_picture(workers, random_target, tmp_path):
     store = TensorCache(tmp_path / "cache")

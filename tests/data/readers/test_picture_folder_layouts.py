@@ -58,6 +58,7 @@ def test_the_page_is_written_from_this_list() -> None:
     )
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize("file", SPLIT_FILES, ids=lambda file: file.name)
 def test_every_split_file_is_read(file: SplitFile, folder_run, tmp_path: Path) -> None:
     content = file.content()

@@ -74,6 +74,7 @@ def test_distances_at_which_all_pairs_are_cheaper_are_left_to_them():
     assert not hamming_index.serves(12)
 
 
+@pytest.mark.long
 def test_groups_of_20_000_are_those_of_all_pairs(monkeypatch):
     hashes = np.concatenate([clustered(19_000, 5, 12), clustered(1_000, 6, 2)])
     ids, captions = [f"s:{i:06d}" for i in range(len(hashes))], [""] * len(hashes)

@@ -49,6 +49,7 @@ def members(n: int = 10) -> list[dict[str, Any]]:
     return [{"name": f"p{i:03d}.png", "is_member": int(i < n)} for i in range(2 * n)]
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("name", ["s.csv", "s.json", "s.jsonl"])
 def test_members_by_file_name(name: str, imported: Import) -> None:
     split = imported(members(), name)

@@ -60,6 +60,7 @@ def test_groups_are_the_definition(data: list[tuple[int, str]], d: int, cells: i
     assert made == literal_groups(ids(len(data)), phash, captions, d)
 
 
+@pytest.mark.long
 @given(rows, st.randoms(use_true_random=False))
 def test_groups_do_not_depend_on_the_order(data: list[tuple[int, str]], random: object) -> None:
     names = ids(len(data))

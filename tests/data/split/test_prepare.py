@@ -128,6 +128,7 @@ def test_options_at_their_defaults_leave_the_key_of_a_split_alone(small, tmp_pat
     assert data.split_identity("source")[4:] == [{"max_rmse": 5.0}]
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml")))
 def test_every_data_set_composes_and_is_planned_without_being_there(
     name: str, experiment, tmp_path: Path, monkeypatch, capsys

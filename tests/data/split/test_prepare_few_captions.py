@@ -90,6 +90,7 @@ def test_one_caption_for_all_or_a_few_link_nothing_and_it_is_said(
     assert f"70 rows share {kinds} captions, which link no near-duplicates" in split.summary()
 
 
+@pytest.mark.long
 def test_duplicates_decides(folder_run, tmp_path) -> None:
     """35 captions of two pictures each; and p069 is p000 once more in other bytes."""
     root = album(tmp_path / "album", lambda i: f"picture {i // 2} of {'abc'[i // 2 % 3]} things")
@@ -144,6 +145,7 @@ def test_long_captions_and_captions_that_embed_alike_are_said(folder_run, tmp_pa
     assert "captions: 70 distinct texts are 69 to the text encoder" in lines
 
 
+@pytest.mark.long
 def test_captions_that_fit_are_not_spoken_of(folder_run, tmp_path) -> None:
     assert "captions:" not in "\n".join(describe_plan(make_plan(folder_run(outputs=tmp_path))))
 

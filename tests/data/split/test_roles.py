@@ -74,6 +74,7 @@ def try_assign(groups: list[str], sizes: RoleSizes, seed: int) -> list[Role | No
         return [None] * len(groups)
 
 
+@pytest.mark.long
 @given(group_labels, shares, seeds)
 def test_groups_are_never_divided(groups: list[str], sizes: RoleSizes, seed: int) -> None:
     roles = defaultdict(set)
@@ -82,6 +83,7 @@ def test_groups_are_never_divided(groups: list[str], sizes: RoleSizes, seed: int
     assert all(len(found) == 1 for found in roles.values())
 
 
+@pytest.mark.long
 @given(group_labels, shares, seeds, st.randoms(use_true_random=False))
 def test_roles_do_not_depend_on_the_order(
     groups: list[str], sizes: RoleSizes, seed: int, random: object
@@ -92,6 +94,7 @@ def test_roles_do_not_depend_on_the_order(
     assert dict(zip(shuffled, try_assign(shuffled, sizes, seed), strict=True)) == straight
 
 
+@pytest.mark.long
 @given(group_labels, shares, seeds)
 def test_counts_miss_by_less_than_a_group(groups: list[str], sizes: RoleSizes, seed: int) -> None:
     largest = max(Counter(groups).values())

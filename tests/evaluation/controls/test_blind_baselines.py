@@ -64,12 +64,14 @@ def test_a_shift_in_style_is_flagged_by_the_image_row_alone(labels, monkeypatch)
     assert rows["blind_caption"].p_value > 0.05
 
 
+@pytest.mark.long
 def test_a_shift_in_captions_is_flagged_by_the_caption_row_alone(labels):
     rows = found(pairs(np.zeros(N), labels), labels)
     assert rows["blind_caption"].auroc > 0.95
     assert rows["blind_image"].p_value > 0.05
 
 
+@pytest.mark.long
 def test_nothing_is_found_where_labels_are_random(labels):
     rows = found(pairs(np.arange(N) % 2, np.arange(N) % 3 == 0), labels)
     assert holm({name: row.p_value for name, row in rows.items()}) == []

@@ -93,6 +93,7 @@ def test_a_run_from_before_it_keeps_its_controls(outcome, tmp_path):
     assert found["controls"].message.startswith("3 blind rows")
 
 
+@pytest.mark.long
 def test_a_plan_of_drawings_says_that_there_is_none(small, outcome, tmp_path):
     plan = make_plan(small("attack=loss", outputs=tmp_path))
     assert plan.blind_file is None

@@ -74,6 +74,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.first_look(3)
 @pytest.mark.parametrize("name", CHANGES)
 def test_files_stored_otherwise_are_detected(name, monkeypatch):
     """Every second picture is a member and stored in the first way, the others in the second."""
@@ -121,6 +122,7 @@ def test_what_programs_and_cameras_write_beside_a_picture_is_seen(ways):
     assert [other[n] for n in names] == [again_other[n] for n in names]
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_is_found_where_storage_does_not_follow_membership(seed, monkeypatch):
     """Storage is mixed in both sets; p of 99 permutations is at its least in one of 100 tries."""

@@ -29,6 +29,7 @@ def test_nothing_used_is_nothing():
     assert (share.value, share.lo) == (0.0, 0.0)
 
 
+@pytest.mark.long
 def test_the_interval_holds_the_truth():
     """300 sets, 60 % used, TPR 0.7, FPR 0.1: 95 %, less four standard errors."""
     rng, held = np.random.default_rng(0), 0

@@ -68,6 +68,7 @@ def test_a_few_members_below_all_others_are_covered():
     assert held / 400 >= 0.95 - 0.044
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(("n1", "n0", "shift"), [(15, 9, 0.0), (15, 9, 2.2), (30, 30, 1.0)])
 def test_small_samples_are_covered(n1, n0, shift):
     """95 % of 400 intervals, less four standard errors (0.044)."""

@@ -63,6 +63,8 @@ def test_the_key_follows_everything_that_decides_an_answer(
     assert len(hashes) == 3
 
 
+@pytest.mark.long
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", ["sd3", "z_image", "sana"])
 def test_text_comes_back_to_the_cpu(family: str, saved_dit: Folder) -> None:
     own, offloaded = (model_of(saved_dit(family), family, offload_text=f) for f in (False, True))
@@ -73,6 +75,7 @@ def test_text_comes_back_to_the_cpu(family: str, saved_dit: Folder) -> None:
     assert not torch.equal(conditions[0].hidden[0], conditions[0].hidden[1])
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_adapters_are_those_that_diffusers_reads(
     family: str, saved_dit: Folder, tmp_path: Path

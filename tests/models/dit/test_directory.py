@@ -23,6 +23,7 @@ def directory_of(folder: Path) -> TransformerDirectory:
     return TransformerDirectory(folder, "here", FAMILIES[name])
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", sorted(SMALL))
 def test_every_family_says_its_latents_and_is_whole(family: str, saved_dit: Folder) -> None:
     directory = directory_of(saved_dit(family))

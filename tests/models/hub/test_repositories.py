@@ -13,6 +13,7 @@ from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.utils.errors import Missing
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("variant", [None, "fp16"])
 @pytest.mark.parametrize("shard", ["10GB", "40KB"])
 def test_the_printed_command_fetches_all_that_is_read(shard, variant, pipelines, tmp_path):

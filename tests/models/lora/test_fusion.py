@@ -102,6 +102,7 @@ def test_several_loras_are_those_of_diffusers(model, saved, narrow):
         torch.testing.assert_close(found[name], change, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_text_encoder_answers_as_with_pefts_adapters(model, saved, narrow):
     """transformers' own way to load them refuses some versions of peft: peft is asked itself."""
     text = StableDiffusionPipeline.from_pretrained(narrow("sd1")).text_encoder
@@ -114,6 +115,7 @@ def test_a_text_encoder_answers_as_with_pefts_adapters(model, saved, narrow):
         assert not torch.allclose(plain(ids)[0], text(ids)[0], atol=1e-2)
 
 
+@pytest.mark.long
 def test_a_single_scale_multiplies_every_lora(model, saved):
     path = str(saved("one", 1))
     whole, half = (ours(model("sd1", lora=path, lora_scale=s), model("sd1")) for s in (1.0, 0.5))
@@ -122,6 +124,7 @@ def test_a_single_scale_multiplies_every_lora(model, saved):
             torch.testing.assert_close(half[part][name], change / 2, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_keys_tell_loras_scales_and_their_files_apart(model, saved):
     one, two = str(saved("one", 1)), str(saved("two", 2))
     single = model("sd1", lora=one)
@@ -141,6 +144,7 @@ def test_keys_tell_loras_scales_and_their_files_apart(model, saved):
     assert len(keys) == 7
 
 
+@pytest.mark.long
 def test_scales_that_do_not_match_are_refused(model, saved):
     one, two = str(saved("one", 1)), str(saved("two", 2))
     for options, message in (
@@ -152,6 +156,7 @@ def test_scales_that_do_not_match_are_refused(model, saved):
             model("sd1", **options).base_hash()
 
 
+@pytest.mark.long
 def test_text_encoders_in_every_form_are_hand_computed(model, tmp_path):
     """The 2023 keys of diffusers, its later ones, kohya's, and an adapter's name."""
     layer, generator = "text_model.encoder.layers.0.self_attn.q_proj", torch.Generator()
@@ -273,6 +278,7 @@ def test_tiny_takes_loras_from_the_command_line(experiment, tmp_path):
     assert (run.model.lora, run.model.lora_scale) == (str(one), 0.5)
 
 
+@pytest.mark.long
 def test_half_precision_adds_in_single(model, saved):
     path = str(saved("one", 1))
     half = replace(model("sd1", lora=path), dtype="bfloat16").load_unet()

@@ -11,6 +11,7 @@ from mia_bench.models.readers.parts import Parts
 from mia_bench.models.readers.unet_pipeline import UnetPipeline
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_encoders_are_those_of_the_pipeline(family, narrow):
     stack = ClipStack(UnetPipeline(Parts(narrow(family)), "here"), {}, None)

@@ -28,6 +28,7 @@ def folder(pipelines, tmp_path_factory):
     return path
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(("guidance", "scale"), [(None, 8.5), (3.0, 3.0)])
 def test_the_answer_is_that_of_the_pipelines_unet(folder, guidance, scale):
     model = StableDiffusion(str(folder), 64, guidance=guidance)

@@ -39,6 +39,7 @@ def test_the_unet_sees_a_mask_of_ones_and_a_blank_image(folder):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_weights_and_names_stay_and_copies_are_masked_too(folder, tmp_path):
     model = StableDiffusion(str(folder), 64)
     unet = model.load_unet()

@@ -46,6 +46,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("named", ["", "unet", "unet_ema"])
 def test_a_unet_of_training_stands_in_for_the_models_own(named, checkpoint, tmp_path):
     model = replace(TINY, unet=str(checkpoint / named))
@@ -75,6 +76,7 @@ def test_the_folder_of_a_unet_alone_is_no_model(checkpoint, tmp_path):
         replace(TINY, unet=str(BUNDLED / "tiny" / "vae")).check()
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_tensors_that_are_missing_or_without_a_place_are_refused(part, tmp_path):
     """diffusers makes up what is missing, and leaves out what it does not know."""
@@ -124,6 +126,7 @@ def test_older_names_of_tensors_are_read(tmp_path):
     assert torch.equal(ours.embed(["a b"]).hidden, theirs.embed(["a b"]).hidden)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", [pytest.param("unet", marks=pytest.mark.long), "text_encoder"])
 def test_pickles_come_with_the_command_that_converts_them(part, tmp_path):
     """The printed command is run, and the model is read."""

@@ -38,6 +38,7 @@ def made(narrow, tmp_path_factory):
     )
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 def test_a_single_file_answers_as_the_folder_does(family, made):
     folder, file = made(family)
@@ -121,6 +122,7 @@ def test_packaged_configurations_are_the_real_ones(pipelines):
         assert identity.tokenizer(CONFIGS / name, "tokenizer", "text_encoder") is None
 
 
+@pytest.mark.long
 def test_tokenizers_of_the_package_are_those_of_the_models(pipelines):
     from mia_bench.models.readers.caption_tokens import load_tokenizer
 
@@ -134,6 +136,7 @@ def test_tokenizers_of_the_package_are_those_of_the_models(pipelines):
         assert ours(CAPTIONS, **options).input_ids == theirs(CAPTIONS, **options).input_ids
 
 
+@pytest.mark.long
 def test_what_would_be_left_out_or_made_up_is_refused(made, tmp_path):
     folder, file = made("sd1")
     tensors = load_file(file)

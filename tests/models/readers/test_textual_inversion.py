@@ -29,6 +29,7 @@ def word(tmp_path):
     return save
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize("rows", [1, 3])
 def test_captions_embed_as_diffusers_embeds_them(rows, word, narrow):
     path = word(rows)
@@ -60,6 +61,7 @@ def test_words_are_part_of_the_key(word, narrow, tmp_path):
     assert named[0].base_hash() != named[1].base_hash()  # one content, two words
 
 
+@pytest.mark.long
 def test_both_encoders_of_sdxl_learn_a_word(word, narrow):
     path = word(2, file="zzq", clip_l=torch.randn(2, 16), clip_g=torch.randn(2, 24))
     model = StableDiffusion(str(narrow("sdxl")), 64, embeddings=(path,))
@@ -76,6 +78,7 @@ def test_both_encoders_of_sdxl_learn_a_word(word, narrow):
     assert pooled[1] == 0
 
 
+@pytest.mark.first_look
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
@@ -109,6 +112,7 @@ def test_a_word_that_no_caption_holds_is_spoken_of(word, narrow):
         assert list(unused_word_remarks(silent, ["a cat"])) == []
 
 
+@pytest.mark.long
 def test_a_word_inside_another_is_not_taken_for_it(word, narrow):
     """<toy> is a part of <toy>2, which is a word of its own."""
     base = StableDiffusion(str(narrow("sd1")), 64)

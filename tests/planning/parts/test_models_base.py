@@ -98,6 +98,7 @@ def test_a_base_beside_a_fine_tune_to_come_is_refused(experiment):
         experiment("model.base=bundled:tiny")
 
 
+@pytest.mark.long
 def test_what_cannot_be_asked_alike_is_no_base(tuned, plan_of, tmp_path):
     shutil.copytree(BUNDLED / "tiny", tmp_path / "short")
     path = tmp_path / "short" / "scheduler" / "scheduler_config.json"

@@ -19,6 +19,7 @@ def test_the_first_non_members_are_drawn_and_no_more_than_there_are(plan_of):
     assert own.evaluations == 100
 
 
+@pytest.mark.long
 def test_pictures_have_ids_of_their_own_by_model(plan_of):
     own = plan_of(*ASKED).own_outputs
     other = plan_of(*ASKED, "finetune.steps=3").own_outputs
@@ -47,6 +48,7 @@ def test_attacks_that_subtract_the_base_and_others_than_grey_box_are_left_out(pl
     assert "loss-base" in [run.name for run in plan.runs]
 
 
+@pytest.mark.long
 def test_without_it_the_plan_says_nothing_of_it(plan_of):
     plan = plan_of("attack=loss")
     assert plan.own_outputs is None

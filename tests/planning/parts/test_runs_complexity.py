@@ -27,6 +27,7 @@ def test_a_row_beside_every_attack(plan_of) -> None:
     assert plan.ensemble == before.ensemble  # made of attacks, not of what is derived from them
 
 
+@pytest.mark.long
 def test_all_rows_share_one_measurement_that_queries_nothing(plan_of) -> None:
     plan = plan_of("eval.complexity=true")
     tables = {run.complexity for run in plan.runs if run.complexity is not None}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mia_bench.target import Batch, Condition, Query
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 def test_grid_is_the_literal_loop(random_target: Build, random_batch: Draw, kind: str) -> None:
     target, batch = random_target(kind, seed=5, chunk=7), random_batch(4)
@@ -20,6 +21,7 @@ def test_grid_is_the_literal_loop(random_target: Build, random_batch: Draw, kind
     torch.testing.assert_close(found, literal_grid(target, batch), **CLOSE)
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 @pytest.mark.parametrize("size", [1, 7, 32])
 def test_batch_size_and_order_do_not_matter(
@@ -39,6 +41,7 @@ def test_batch_size_and_order_do_not_matter(
         torch.testing.assert_close(found, expected[:, rows], **CLOSE)
 
 
+@pytest.mark.first_look
 @torch.no_grad()
 def test_chunk_size_does_not_matter(random_target: Build, random_batch: Draw, kind: str) -> None:
     batch, found = random_batch(5), []
