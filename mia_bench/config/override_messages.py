@@ -50,8 +50,8 @@ def _unreadable(key: str, value: str) -> str:
     if value.startswith("~"):  # in quotes it would be a folder of that name
         place = value.replace("~", "$HOME", 1)
         return (
-            f"{key}={value} cannot be read: shells expand ~ at the beginning of a word alone. Write "
-            f"{key}={place if value == '~' or value.startswith('~/') else 'the whole path'}"
+            f"{key}={value} cannot be read: shells expand ~ only where a word begins with it. "
+            f"Write {key}={place if value == '~' or value.startswith('~/') else 'the whole path'}"
         )
     if (closing := BRACKETS.get(value[:1])) and value.count(value[0]) > value.count(closing):
         return f"{key}={value} cannot be read: the {value[0]} is not closed by {closing}"
