@@ -173,7 +173,8 @@ def test_numbers_that_a_table_made_fractions_of_are_names(folder_run, tmp_path: 
     root = make_album(tmp_path / "album", 24)
     for i, path in enumerate(sorted(root.glob("p*.png"))):
         path.rename(root / f"{i}.png")
-        path.with_suffix(".txt").rename(root / f"{i}.txt")
+        write(root / f"{i}.txt", f"a picture of number {i}")
+    (root / "metadata.jsonl").unlink()
     rows = "".join(f"{float(i)},{float(i < 12)}\n" for i in range(24))
     (tmp_path / "s.csv").write_text(f"name,is_member\n{rows}")
     words = (*AUDITED, f"data.split={tmp_path / 's.csv'}", "data.sizes.validation=0")
