@@ -177,7 +177,8 @@ def test_numbers_that_a_table_made_fractions_of_are_names(folder_run, tmp_path: 
     (root / "metadata.jsonl").unlink()
     rows = "".join(f"{float(i)},{float(i < 12)}\n" for i in range(24))
     (tmp_path / "s.csv").write_text(f"name,is_member\n{rows}")
-    words = (*AUDITED, f"data.split={tmp_path / 's.csv'}", "data.sizes.validation=0")
+    none = [f"data.sizes.{role}=0" for role in ("shadow_member", "shadow_nonmember", "validation")]
+    words = (*AUDITED, f"data.split={tmp_path / 's.csv'}", *none)
     split = split_of(folder_run(*words, outputs=tmp_path / "out", root=root), tmp_path / "out")[1]
     members = {row.name for row in split.table if row.role is Role.TARGET_MEMBER}
     assert members == {f"{i}.png" for i in range(12)}
