@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mia_bench.config.command_spec import Command
+from mia_bench.config.empty_paths import refuse_empty_paths
 from mia_bench.config.secrets import refuse_secrets
 from mia_bench.execution.run import execute
 from mia_bench.execution.single_run import run_or_plan
@@ -80,6 +81,7 @@ def _run_hydra() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         refuse_secrets(sys.argv[1:])
+        refuse_empty_paths(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except Exception as error:
         _report(error)

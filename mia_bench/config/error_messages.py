@@ -21,7 +21,7 @@ from mia_bench.config.compose import conf_dir
 from mia_bench.config.override_messages import explain_override
 from mia_bench.config.schema import Root
 from mia_bench.storage.command import current_command
-from mia_bench.storage.files import unwritable
+from mia_bench.storage.files import unwritable, write_advice
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import nearest, sanitise_lines
 
@@ -56,10 +56,7 @@ def _explained(error: BaseException) -> str | None:
     if isinstance(error, PermissionError) and _is_there_unreadable(error.filename):
         return f"cannot read: {error}. Make it readable, or move it out of the way."
     if problem := unwritable(error):
-        return (
-            f"cannot write: {problem}. Free some space or point paths.outputs at a folder you may "
-            "write to; what is finished stays usable."
-        )
+        return f"cannot write: {problem}. {write_advice(problem)}"
     if isinstance(error, OSError) and _innermost(error) in MAKE_FOLDERS:
         return (
             f"{error.filename} cannot be made: {error.strerror}. Point paths.outputs, or whatever "

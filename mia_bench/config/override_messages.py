@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from mia_bench.storage.command import PROGRAM
 
 LISTS = ("attack", "mitigation")  # groups of which one job may have several
+BRACKETS = {"[": "]", "{": "}", "(": ")"}
 PLAIN = "letters a to z, digits and / - \\ + . $ % * @ ? | : _ ~"
 
 
@@ -44,6 +45,16 @@ def quoted(key: str, value: str) -> str:
 
 
 def _unreadable(key: str, value: str) -> str:
+    if key != key.strip():
+        return f"{key}={value} cannot be read: no blank stands before = : {key.strip()}={value}"
+    if value.startswith("~"):  # in quotes it would be a folder of that name
+        place = value.replace("~", "$HOME", 1)
+        return (
+            f"{key}={value} cannot be read: shells expand ~ only where a word begins with it. "
+            f"Write {key}={place if value == '~' or value.startswith('~/') else 'the whole path'}"
+        )
+    if (closing := BRACKETS.get(value[:1])) and value.count(value[0]) > value.count(closing):
+        return f"{key}={value} cannot be read: the {value[0]} is not closed by {closing}"
     strange = dict.fromkeys(c for c in value if not (c.isascii() and c.isalnum()))
     named = " ".join(c for c in strange if c not in "/-\\+.$%*@?|:_~ ") or "a place"
     return (

@@ -53,8 +53,12 @@ def inspect(overrides: list[str], export: Path | None = None) -> Path:
     data, outputs = experiment.options.data, experiment.outputs
     source = experiment.resolved["data"]["source"]
     labelled = by_column(data, source, experiment.model.finetune)
-    manifest = split_file(outputs, data, source, labelled)
-    listing, split = prepare(data, experiment.source, manifest, labelled=labelled)
+    path = split_file(outputs, data, source, labelled)
+    listing, split, manifest = prepare(
+        *(data, experiment.source, path),
+        labelled=labelled,
+        audited=not experiment.model.finetune,
+    )
     items = with_attacker_captions(data.captions, listing, split, outputs)
     facts = overview(experiment.source, split, items, data.split_seed)
     echo(text(facts, split))

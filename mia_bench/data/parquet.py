@@ -10,7 +10,7 @@ from mia_bench.data.readers.caption_fields import CaptionRule
 from mia_bench.data.readers.collector import Pairs
 from mia_bench.data.readers.hub import HubFiles, absent, cached, fetch
 from mia_bench.data.readers.parquet_rows import Columns, add_tables, with_pictures
-from mia_bench.data.readers.picture_folder import add_folder
+from mia_bench.data.readers.picture_folder import add_folder, is_picture
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -54,7 +54,7 @@ class Parquet:
         captions, names = caption_columns(self.caption), caption_columns(self.file_name)
         columns = Columns(self.image, captions, names)
         files = parquet_files(root)
-        if files and not _logs_of_shards(root, files):
+        if files and not _beside_pictures(root, files):
             add_tables(pairs, files, columns)
         elif root.is_dir() and any(root.iterdir()):
             add_folder(pairs, root, captions)
@@ -85,9 +85,12 @@ class Parquet:
         )
 
 
-def _logs_of_shards(root: Path, files: list[Path]) -> bool:
-    """img2dataset leaves a table of addresses beside each archive, which holds no picture."""
-    return not with_pictures(files) and any(root.rglob("*.tar"))
+def _beside_pictures(root: Path, files: list[Path]) -> bool:
+    """The tables hold no picture, and stand beside pictures or archives: metadata.parquet, or the
+    tables of addresses that img2dataset leaves."""
+    if with_pictures(files):
+        return False
+    return any(is_picture(path) or path.suffix.lower() == ".tar" for path in root.rglob("*"))
 
 
 def parquet_files(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mia_bench.storage.files import regular_file
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle
@@ -160,7 +161,7 @@ def _write(path: Path, text: str) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """A JSON file of a model directory. Raises MiaError when it cannot be read."""
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(regular_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MiaError(
             f"cannot load {path}: {error}. Fetch it again, or use model=tiny."

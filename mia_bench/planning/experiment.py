@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from mia_bench.config.empty_paths import refuse_empty_paths
 from mia_bench.config.error_messages import group_options
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
@@ -37,6 +38,7 @@ def compose(*overrides: str) -> Experiment:
     from mia_bench.config.compose import conf_dir, register_schema
 
     refuse_secrets(overrides)
+    refuse_empty_paths(overrides)
     register_schema()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return to_experiment(hydra_compose("config", overrides=list(overrides)))

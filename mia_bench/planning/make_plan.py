@@ -100,7 +100,8 @@ def _list_data(experiment: Experiment) -> tuple[Split, dict[str, Item]]:
     source = experiment.resolved["data"]["source"]
     labelled = by_column(data, source, experiment.model.finetune)
     path = split_file(experiment.outputs, data, source, labelled)
-    listing, split = prepare(data, experiment.source, path, plan_only, labelled)
+    audited = not experiment.model.finetune
+    listing, split, _ = prepare(data, experiment.source, path, plan_only, labelled, audited)
     return split, with_attacker_captions(
         data.captions, listing, split, experiment.outputs, plan_only
     )

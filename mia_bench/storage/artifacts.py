@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.storage import layout
-from mia_bench.storage.files import PARTIAL_SUFFIX, read_json, remove_path, unwritable, write_json
+from mia_bench.storage.files import (
+    PARTIAL_SUFFIX,
+    read_json,
+    remove_path,
+    unwritable,
+    write_advice,
+    write_json,
+)
 from mia_bench.storage.hashing import canonical, hash_file, hash_key, hash_once
 from mia_bench.storage.locks import locked
 from mia_bench.storage.provenance import environment
@@ -100,10 +107,7 @@ def _readable_disk_errors(folder: Path) -> Iterator[None]:
         problem = unwritable(error)
         if problem is None or isinstance(error, MiaError):
             raise
-        raise MiaError(
-            f"cannot write {folder}: {problem}. Free some space or point paths.outputs at a folder "
-            "you may write to; what is finished stays usable."
-        ) from error
+        raise MiaError(f"cannot write {folder}: {problem}. {write_advice(problem)}") from error
 
 
 def _build(

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,23 @@ NOT_WRITABLE_ERRNOS = (
 DISK_FULL_MESSAGES = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
+def regular_file(path: Path) -> Path:
+    """`path`, after making sure that reading it comes to an end: a pipe or a device may never.
+
+    Raises OSError where it is no file.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in `path`. Raises MiaError when there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(regular_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise MiaError(f"cannot read {path}: {error}. Delete its folder and run again.") from error
     if not isinstance(value, dict):
@@ -90,6 +104,13 @@ def remove_path(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def write_advice(problem: str) -> str:
+    """What to do about a file that could not be written for the reason that `unwritable` gave."""
+    place = "point paths.outputs at a folder you may write to; what is finished stays usable."
+    full = any(message in problem for message in DISK_FULL_MESSAGES)
+    return f"Free some space or {place}" if full else f"Correct the place: {place}"
 
 
 def unwritable(error: BaseException) -> str | None:

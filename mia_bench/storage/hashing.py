@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mia_bench.storage.files import regular_file
+
 KEY_LENGTH = 16
 
 
@@ -23,7 +25,8 @@ def hash_key(value: Any) -> str:
 
 
 def hash_file(path: Path) -> str:
-    with path.open("rb") as handle:
+    """Of the bytes of a file. Raises OSError where it is none."""
+    with regular_file(path).open("rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 

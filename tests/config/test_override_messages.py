@@ -59,3 +59,15 @@ def test_several_values_are_a_sweep_or_a_list():
 
 def test_arguments_that_are_fine_say_nothing():
     assert explain_override(["--cfg", "job", "attack=[clid,loss]", "~eval", "seed=1"]) is None
+
+
+def test_a_home_that_no_shell_expanded_is_not_quoted_into_a_folder_of_that_name():
+    message = explain_override(["paths.outputs=~/runs"])
+    assert message.endswith("Write paths.outputs=$HOME/runs")
+    assert explain_override(["paths.outputs=~ann/x"]).endswith("=the whole path")
+
+
+def test_blanks_before_the_sign_and_lists_that_do_not_end_are_said():
+    for word in (" attack=clid", "attack =clid"):
+        assert explain_override([word]).endswith(": attack=clid")
+    assert explain_override(["attack=[clid,loss"]).endswith("the [ is not closed by ]")

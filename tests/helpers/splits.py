@@ -18,4 +18,5 @@ def split_of(experiment: Experiment, outputs: Path) -> tuple[Listing, Split, Pat
     source = experiment.resolved["data"]["source"]
     labelled = by_column(options.data, source, experiment.model.finetune)
     path = split_file(outputs, options.data, source, labelled)
-    return *prepare(options.data, experiment.source, path, options.plan_only, labelled), path
+    audited = not experiment.model.finetune
+    return prepare(options.data, experiment.source, path, options.plan_only, labelled, audited)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from mia_bench.storage.files import read_json, unwritable, write_json
+from mia_bench.storage.files import (
+    read_json,
+    regular_file,
+    unwritable,
+    write_advice,
+    write_json,
+)
+from mia_bench.storage.hashing import hash_file
 from mia_bench.utils.errors import MiaError
 
 
@@ -98,3 +106,19 @@ def test_stored_json_is_an_object(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="latin-1")
     with pytest.raises(MiaError, match="cannot read"):
         read_json(path)
+
+
+def test_only_a_full_disk_needs_space() -> None:
+    assert write_advice("[Errno 28] No space left on device: 'x'").startswith("Free some space or ")
+    assert write_advice("[Errno 20] Not a directory: '/dev/null/x'").startswith("Correct the place")
+
+
+def test_reading_a_pipe_a_device_or_a_folder_never_begins(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is no regular file"):
+            hash_file(path)
+    with pytest.raises(MiaError, match="it is no regular file"):
+        read_json(tmp_path / "pipe")
+    with pytest.raises(IsADirectoryError):
+        regular_file(tmp_path)

@@ -114,15 +114,19 @@ class Pairs:
 
     def inside(self, path: Path) -> Path:
         """`path`, after making sure that it is a file and does not lead out of the folder."""
+        if self.leads_out(path):
+            raise ValueError("leads out of the folder")
+        if not path.is_file():
+            raise ValueError("the file is missing" if not path.exists() else "is not a file")
+        return path
+
+    def leads_out(self, path: Path) -> bool:
+        """Whether `path` leads out of the folder and may not. Raises ValueError for a loop."""
         try:
             real = path.resolve()
         except (OSError, RuntimeError) as error:  # Python before 3.13 calls a loop a RuntimeError
             raise ValueError("a link that leads back to itself") from error
-        if not self.follow_links and not real.is_relative_to(self.root.resolve()):
-            raise ValueError("leads out of the folder")
-        if not real.is_file():
-            raise ValueError("the file is missing" if not real.exists() else "is not a file")
-        return path
+        return not self.follow_links and not real.is_relative_to(self.root.resolve())
 
     def listing(self) -> Listing:
         """Everything collected. Raises MiaError where no table has the column of `member`."""

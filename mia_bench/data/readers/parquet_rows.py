@@ -18,6 +18,7 @@ from mia_bench.data.readers.collector import Facts, Pairs
 from mia_bench.data.readers.membership import COLUMNS, SPLIT
 from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Item, sample_id
+from mia_bench.storage.files import regular_file
 from mia_bench.utils.errors import MiaError
 
 USUAL_IMAGE, USUAL_CAPTIONS = "image", ("text", "caption")
@@ -213,7 +214,7 @@ def with_pictures(files: Sequence[Path]) -> bool:
     if not files:
         return False
     try:
-        names = parquet.read_schema(files[0]).names
+        names = parquet.read_schema(regular_file(files[0])).names
     except (OSError, ArrowException):
         return True  # where it is opened, the message says what is wrong
     return bool({USUAL_IMAGE, *OTHER_IMAGES} & set(names))
@@ -225,7 +226,7 @@ def open_tables(files: Sequence[Path]) -> Any:
     import datasets
 
     try:
-        table = datasets.Dataset.from_parquet([str(path) for path in files])
+        table = datasets.Dataset.from_parquet([str(regular_file(path)) for path in files])
     except Exception as error:
         raise MiaError(
             f"{', '.join(path.name for path in files[:3])} in {files[0].parent} cannot be read as"

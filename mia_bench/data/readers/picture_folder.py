@@ -78,7 +78,7 @@ def _add_pictures(
             caption: Any = _flat(first.captions[path])
         elif text is not None:
             used.add(text)
-            caption = _text_captions(text)
+            caption = _text_captions(pairs, text)
         else:
             caption = _flat(late.captions[path]) if path in late.captions else None
         pairs.add(path, caption, pool, facts=_together(first.facts, late.facts, path))
@@ -121,6 +121,8 @@ def walk(pairs: Pairs, folder: Path) -> Iterator[Path]:
         entered.add(real)
         for file in files:
             yield Path(name, file)
+        for folder_name in set(folders) & set(TABLES):
+            pairs.skip(pairs.name(Path(name, folder_name)), "a folder, and no table", broken=True)
         if not pairs.follow_links:
             yield from (path for path in (Path(name, f) for f in folders) if path.is_symlink())
 
@@ -135,12 +137,17 @@ def _sidecars(files: Sequence[Path]) -> dict[Path, Path]:
     return found
 
 
-def _text_captions(path: Path) -> Any:
-    """Its lines that are not blank, "" where there are none, or its bytes, which are no text."""
+def _text_captions(pairs: Pairs, path: Path) -> Any:
+    """Its lines that are not blank, "" where there are none, or its bytes, which are no text.
+
+    None, and a skip, for a file that cannot be read or leads out of the folder.
+    """
     try:
-        data = path.read_bytes()
-    except OSError:
-        return None
+        data = pairs.inside(path).read_bytes()
+    except ValueError as error:
+        return pairs.skip(pairs.name(path), str(error), broken=True)
+    except OSError as error:
+        return pairs.skip(pairs.name(path), f"cannot be read: {error.strerror}", broken=True)
     try:
         lines = text_lines(decode_text(data))
     except ValueError:
@@ -186,8 +193,16 @@ def _read_tables(
 
 
 def _named_rows(pairs: Pairs, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(file name relative to the table, row) of every usable line."""
+    """(file name relative to the table, row) of every usable line.
+
+    Raises MiaError for a table that cannot be read, or is a link out of the folder.
+    """
     try:
+        if pairs.leads_out(path):
+            raise MiaError(
+                f"{path} is a link that leads out of the folder: data.source.follow_links=true "
+                "allows it, or put the table itself there."
+            )
         for line in read_lines(path):
             where = f"{pairs.name(path)}:{line.number}"
             if line.row is None:

@@ -21,11 +21,15 @@ from mia_bench.data.readers.text_file import (
     read_file,
     text_lines,
 )
+from mia_bench.storage.files import regular_file
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 NOT_UTF8 = "the line is not UTF-8"
 MAX_HEADER_CHARACTERS = 1 << 16
+MAX_SHOWN = 40  # characters of a field in a message
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+SENTENCE_MARKS = (",", ";")
+"""Delimiters that a sentence has too, with a blank behind them."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +94,39 @@ def csv_lines(data: bytes, delimiter: str) -> Iterator[Line]:
             )
         elif any(REPLACEMENT in value for value in row.values() if isinstance(value, str)):
             yield Line(rows.line_num, None, NOT_UTF8)
+        elif delimiter in SENTENCE_MARKS and (cut := _cut_sentence(list(row.values()))):
+            yield Line(
+                rows.line_num,
+                None,
+                f"a field begins with a blank, as a caption goes on that is cut; quote captions "
+                f"that have {DELIMITERS[delimiter]} in them: {cut[:MAX_SHOWN]!r}",
+            )
         else:
             yield Line(rows.line_num, row)
+
+
+def _cut_sentence(fields: list[str | None]) -> str:
+    """A field behind the second that begins with a blank where none before it does, or "".
+
+    A sentence with a comma and no quotes fills the columns behind it where the row leaves them out:
+    the fields suffice, and the caption is cut.
+    """
+    texts = [field or "" for field in fields]
+    blank = next((k for k, text in enumerate(texts) if text[:1] == " " and text.strip()), 0)
+    return texts[blank] if blank > 1 else ""
 
 
 def _header(rows: csv.DictReader[str]) -> list[str]:
     """Names of the columns, without the blanks around them.
 
-    Raises ValueError where one is there twice: one of the two would be lost.
+    Raises ValueError where one is no text, or is there twice: one of the two would be lost.
     """
     try:
         names = [name.strip() for name in rows.fieldnames or ()]
     except csv.Error as error:
         raise ValueError(f"its header is no CSV: {error}") from error
+    if any(REPLACEMENT in name for name in names):
+        raise ValueError("its header is not UTF-8")
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"its header names the column {twice!r} twice; rename or remove one")
@@ -199,7 +223,7 @@ def _parquet_lines(path: Path) -> Iterator[Line]:
     from pyarrow import parquet
 
     try:
-        rows = parquet.read_table(path).to_pylist()
+        rows = parquet.read_table(regular_file(path)).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"it is no parquet: {str(error).partition(chr(10))[0]}") from error
     for number, row in enumerate(rows, 1):

@@ -10,6 +10,7 @@ import codecs
 import re
 from pathlib import Path
 
+from mia_bench.storage.files import regular_file
 from mia_bench.utils.errors import MiaError
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -64,7 +65,7 @@ def text_lines(text: str) -> list[str]:
 def read_file(path: Path) -> bytes:
     """The bytes of a table that is needed as a whole. Raises MiaError with the system's reason."""
     try:
-        return path.read_bytes()
+        return regular_file(path).read_bytes()
     except OSError as error:
         raise MiaError(
             f"{path} cannot be read: {error.strerror or error}. Make it readable, or move it out "

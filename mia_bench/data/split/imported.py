@@ -42,14 +42,9 @@ def import_split(
     A near-duplicate group on both sides of a published split is cut (its rows keep their published
     roles, each part a group of its own) and counted in the split's note.
 
-    Raises MiaError when the table cannot be read, names rows that are not in the data or have
-    another caption, or gives one row two roles.
+    Raises MiaError as `imported_roles`.
     """
-    rows: Sequence[Mapping[str, Any]] = published_rows(path, listing)
-    on_both_sides = 0
-    if path.suffix.lower() == ".npz":
-        rows, on_both_sides = one_sided(rows)
-    published = _match(rows, listing, path)
+    published, on_both_sides = _roles_of_file(path, listing)
     if path.suffix.lower() == ".txt":  # the members: whoever is not on the list is none
         others = (item.sample_id for item in listing.items if item.sample_id not in published)
         published |= dict.fromkeys(others, Role.TARGET_NONMEMBER)
@@ -68,6 +63,24 @@ def import_split(
         max_distance=max_distance,
         allowed=allowed,
     )
+
+
+def imported_roles(path: Path, listing: Listing) -> dict[str, Role]:
+    """Role by sample id of the rows that the file at `path` names.
+
+    Raises MiaError when the table cannot be read, names rows that are not in the data or have
+    another caption, or gives one row two roles.
+    """
+    return _roles_of_file(path, listing)[0]
+
+
+def _roles_of_file(path: Path, listing: Listing) -> tuple[dict[str, Role], int]:
+    """(role by sample id, pictures of which copies stand on both sides)."""
+    rows: Sequence[Mapping[str, Any]] = published_rows(path, listing)
+    on_both_sides = 0
+    if path.suffix.lower() == ".npz":
+        rows, on_both_sides = one_sided(rows)
+    return _match(rows, listing, path), on_both_sides
 
 
 def labelled_split(
@@ -209,6 +222,9 @@ def _finder(listing: Listing) -> Any:
         if row.get("sample_id"):
             return by_id.get(str(row["sample_id"]))
         name = _name(row)
+        return matching(name) or matching(_whole_number(name))
+
+    def matching(name: str) -> Item | None:
         folders, _, base = name.rpartition("/")
         # a name may lack its folder, and its ending; a folder that is there is the picture's own
         same = whole.get(name) or [
@@ -225,6 +241,12 @@ def _finder(listing: Listing) -> Any:
         return same[0] if same else None
 
     return find
+
+
+def _whole_number(name: str) -> str:
+    """`12` for the `12.0` that tables with an empty number make of it; other names as they are."""
+    whole, _, rest = name.partition(".")
+    return whole if whole.isdecimal() and rest and not rest.strip("0") else name
 
 
 def _one_place(named: str, there: str) -> bool:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from mia_bench.data.source import Listing, Skip, fingerprint
 from mia_bench.data.split.roles import Role, RoleSizes, assign
-from mia_bench.storage.files import write_json
+from mia_bench.storage.files import regular_file, write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
 
@@ -198,7 +198,7 @@ def load_split(path: Path) -> Split:
     """Read a manifest. Raises MiaError when missing, damaged, edited or of another version."""
     advice = f"Restore {path}, or delete it to make a new split, which needs new fine-tunes."
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(regular_file(path).read_bytes())
         version, stored = fields.pop("version"), fields.pop("hash")
         if version != MANIFEST_VERSION:
             raise MiaError(

@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING
 
 from mia_bench.data.source import Listing, Skip, Source, downloads
 from mia_bench.data.source import listing as merged
-from mia_bench.data.split.imported import import_split, labelled_roles, labelled_split
-from mia_bench.data.split.manifest import Split, check_split, load_split, make_split, save_split
+from mia_bench.data.split.imported import (
+    import_split,
+    imported_roles,
+    labelled_roles,
+    labelled_split,
+)
+from mia_bench.data.split.manifest import (
+    Split,
+    check_split,
+    load_split,
+    make_split,
+    reasons,
+    save_split,
+)
 from mia_bench.data.split.near_duplicates import (
     caption_note,
     group,
@@ -24,20 +36,29 @@ from mia_bench.data.split.roles import Role, RoleSizes
 from mia_bench.utils.errors import MiaError, Missing
 
 MAX_COLUMNS = 20  # names of columns in a message
+WITH_CAPTIONLESS = "-captionless"  # ends the name of a split that keeps pictures without a caption
 
 if TYPE_CHECKING:
     from mia_bench.config.schema import Data
 
 
 def prepare(
-    data: Data, source: Source, path: Path, plan_only: bool = False, labelled: bool = False
-) -> tuple[Listing, Split]:
-    """(what the source offers, its split).
+    data: Data,
+    source: Source,
+    path: Path,
+    plan_only: bool = False,
+    labelled: bool = False,
+    audited: bool = False,
+) -> tuple[Listing, Split, Path]:
+    """(what the source offers, its split, the split's manifest).
 
     Args:
-        path: the split's manifest, which is written when it is not there.
+        path: of the manifest, which is written when it is not there. With pictures that have no
+            caption among others that have one it is another, beside it.
         plan_only: download nothing.
         labelled: a column of the data says who is a member.
+        audited: the model is attacked as it is. Nothing is trained on captions, so that pictures
+            without one are kept where the attacker has none of the data's own.
 
     Raises:
         Missing: the data is not here, or would have to be downloaded while only a plan is wanted.
@@ -48,21 +69,26 @@ def prepare(
     if advice:
         raise Missing(advice)
     listing = source.items()
-    if not listing.items and data.captions != "own":
-        listing = _without_captions(listing)
+    if data.captions != "own" and listing.captionless and (audited or not listing.items):
+        path = path.with_stem(f"{path.stem}{WITH_CAPTIONLESS}") if listing.items else path
+        listing = _with_captionless(listing)
     if not listing.items:
         raise MiaError(_nothing(data, listing))
     if labelled and not labelled_roles(listing):
         raise MiaError(_labels_of_nobody(data, listing))
+    if audited and data.split is not None:
+        _require_both_in_file(Path(data.split), listing)
     if data.on_error == "raise":
         _raise_first(listing.skipped)
     if not path.exists():
         save_split(_make(data, listing, labelled), path)
     split = load_split(path)
     check_split(split, listing, path)
+    if data.on_error == "raise":
+        _raise_first(_still_unreadable(split, listing))
     if labelled:
         _check_labels(split, listing, path)
-    return listing, split
+    return listing, split, path
 
 
 def role_pools(pools: Mapping[str, str]) -> dict[Role, str]:
@@ -91,15 +117,18 @@ def _make(data: Data, listing: Listing, labelled: bool) -> Split:
     make: Callable[..., Split] = labelled_split if labelled else make_split
     if data.split is not None:
         make = partial(import_split, Path(data.split))
-    split = make(
-        listing,
-        groups,
-        sizes,
-        source=data.name,
-        seed=data.split_seed,
-        max_distance=data.max_distance,
-        allowed=allowed,
-    )
+    try:
+        split = make(
+            listing,
+            groups,
+            sizes,
+            source=data.name,
+            seed=data.split_seed,
+            max_distance=data.max_distance,
+            allowed=allowed,
+        )
+    except MiaError as error:  # what was skipped may be what is wanting
+        raise MiaError(" ".join(filter(None, (str(error), _skipped_words(listing))))) from error
     notes = [split.note, caption_note(captions) if data.duplicates is None else ""]
     if not labelled:
         notes.append(_unused(listing))
@@ -116,8 +145,8 @@ def _unused(listing: Listing) -> str:
     )
 
 
-def _without_captions(listing: Listing) -> Listing:
-    """The pictures that lack nothing but a caption, with empty ones: the attacker has none."""
+def _with_captionless(listing: Listing) -> Listing:
+    """With the pictures that lack nothing but a caption, which is empty: the attacker has none."""
     items, lost = [], []
     for make in listing.captionless:
         try:
@@ -126,8 +155,13 @@ def _without_captions(listing: Listing) -> Listing:
             lost.append(str(error))
     names = {item.name for item in items}
     skipped = tuple(skip for skip in listing.skipped if skip.name not in names)
+    both = merged((*listing.items, *items), skipped)
     return replace(
-        merged(items, skipped), columns=listing.columns, label_column=listing.label_column
+        both,
+        duplicates=listing.duplicates + both.duplicates,
+        columns=listing.columns,
+        label_column=listing.label_column,
+        rows_in_order=listing.rows_in_order,
     )
 
 
@@ -160,6 +194,39 @@ def _require_both(listing: Listing) -> None:
         )
 
 
+def _require_both_in_file(path: Path, listing: Listing) -> None:
+    """Raise MiaError where a file names members alone, or non-members alone: of the others, who
+    would be dealt, nothing is known. A list, .txt, says that others are none."""
+    told = set(imported_roles(path, listing).values())
+    wanted = {Role.TARGET_MEMBER, Role.TARGET_NONMEMBER}
+    if path.suffix.lower() != ".txt" and len(told & wanted) == 1:
+        absent = "non-members" if Role.TARGET_MEMBER in told else "members"
+        raise MiaError(
+            f"data.split={path} names no {absent}, and of the rows that it leaves out nothing is "
+            f"known: name {absent} too. (A .txt of members' names says that all others are none.)"
+        )
+
+
+def _still_unreadable(split: Split, listing: Listing) -> tuple[Skip, ...]:
+    """Pictures that could not be decoded when the split was made, and still cannot be."""
+    names = {skip.name for skip in split.skipped if skip.broken}
+    again = tuple(item for item in listing.items if item.name in names)
+    readable, _ = perceptual_hashes(replace(listing, items=again, skipped=()))
+    return readable.skipped
+
+
+def _skipped_words(listing: Listing) -> str:
+    """What was skipped, and the key that keeps pictures without a caption; "" where nothing was."""
+    if not listing.skipped:
+        return ""
+    keep = (
+        " data.captions=null keeps pictures without a caption, where model.finetune=false."
+        if listing.captionless
+        else ""
+    )
+    return f"Skipped: {reasons(listing.skipped)}.{keep}"
+
+
 def _raise_first(skipped: tuple[Skip, ...]) -> None:
     for skip in skipped:
         if skip.broken:
@@ -170,8 +237,6 @@ def _raise_first(skipped: tuple[Skip, ...]) -> None:
 
 def _nothing(data: Data, listing: Listing) -> str:
     """Nothing usable is there: what is, with an example, and the key that could help."""
-    from mia_bench.data.split.manifest import reasons
-
     parts = [f"data={data.name} offers no usable image-caption pair."]
     if listing.skipped:
         example = listing.skipped[0]
@@ -185,6 +250,8 @@ def _nothing(data: Data, listing: Listing) -> str:
         parts.append(
             f"Columns of its tables: {columns}. Captions are in data.source.caption=<column>."
         )
+    if any(skip.reason == "leads out of the folder" for skip in listing.skipped):
+        parts.append("data.source.follow_links=true lets links lead out of it.")
     if listing.captionless:
         parts.append(
             "Captions are in metadata.jsonl (file_name, text), or a .txt beside each picture;"

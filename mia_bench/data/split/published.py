@@ -13,6 +13,7 @@ is nobody's.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from mia_bench.data.readers.tables import SUFFIXES, read_lines
 from mia_bench.data.readers.text_file import decode_text, read_file, text_lines
 from mia_bench.data.source import Listing
 from mia_bench.data.split.roles import Role
+from mia_bench.storage.files import regular_file
 from mia_bench.utils.errors import MiaError
 
+NUMBERED = re.compile(r"(.*?)(\d{1,18})", re.ASCII | re.DOTALL)
+"""A name without its ending: what stands before its number, and the number."""
 NAMES = ("name", "file_name", "filename", "image", "file", "path")
 ROLE_OF_LABEL = {
     MEMBER: Role.TARGET_MEMBER,
@@ -47,12 +51,15 @@ ROLE_OF_ARRAY = {
 def read_table(path: Path, key: str = "data.split=") -> list[dict[str, Any]]:
     """Rows of a table. Raises MiaError that names the line where it is damaged, and how."""
     try:
+        regular_file(path)
         lines = list(read_lines(path))
         if not lines:
             raise ValueError("it holds no rows")
         for line in lines:
             if line.row is None:
                 raise ValueError(f"line {line.number}: {line.problem}")
+    except OSError as error:
+        raise MiaError(f"{key}{path} cannot be read: {error.strerror}.") from error
     except (ValueError, MiaError) as error:
         raise MiaError(
             f"{key}{path} cannot be read: {error}. It must be {', '.join(SUFFIXES)}: a list of"
@@ -102,9 +109,11 @@ def role_of(row: Mapping[str, Any], path: Path, label: str) -> Role:
         return named
     if told and None not in words.values():
         return next(iter(told.values()))
+    unknown = [f"its {name} is {str(row[name])[:40]!r}" for name in words if words[name] is None]
+    but = f": {unknown[0]}" if unknown else ""
     raise MiaError(
         f"data.split={path}: {label!r} has neither role ({', '.join(Role)}) nor is_member (1 or 0),"
-        " member (member or nonmember) or split (train or test)."
+        f" member (member or nonmember) or split (train or test){but}."
     )
 
 
@@ -141,7 +150,7 @@ def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(regular_file(path), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError) as error:
         raise MiaError(f"data.split={path} cannot be read: {error}.") from error
@@ -176,11 +185,11 @@ def one_sided(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]
 
 def _order_of_names(path: Path, listing: Listing) -> tuple[str, ...]:
     """Sample ids in the order of names. Raises MiaError where positions may mean other rows."""
-    if not listing.rows_in_order:
+    if not listing.rows_in_order or not _numbered_in_order(listing):
         raise MiaError(
             f"data.split={path} counts positions, and the order of names in the data is not that of"
-            " the rows of its tables, so that positions say nothing certain: name the rows in a csv"
-            " (name, is_member)."
+            " its rows or numbers (10.png comes before 2.png), so that positions say nothing"
+            " certain: name the rows in a csv (name, is_member)."
         )
     lost = listing.duplicates + sum(skip.broken for skip in listing.skipped)
     if lost:
@@ -190,6 +199,15 @@ def _order_of_names(path: Path, listing: Listing) -> tuple[str, ...]:
             "csv (name, is_member), or remove those pictures."
         )
     return tuple(item.sample_id for item in listing.items)
+
+
+def _numbered_in_order(listing: Listing) -> bool:
+    """Names rise as the numbers that they end in do; true where they do not all end in one."""
+    numbered = [
+        NUMBERED.fullmatch(item.name.rpartition(".")[0] or item.name) for item in listing.items
+    ]
+    places = [(match[1], int(match[2])) for match in numbered if match is not None]
+    return len(places) < len(numbered) or places == sorted(places)
 
 
 def _role_of_array(name: str) -> Role | None:

@@ -61,9 +61,20 @@ class UnetPipeline:
         return read_schedule(config, self.path)
 
     def check_unet(self, named: str | None = None) -> None:
-        """Whether the U-Net is asked with latents and text alone; `named`: the U-Net's own path."""
-        channels = self.vae().get("latent_channels", 4)
-        check_unet(self.parts.unet_config(), self.family, channels, named or self.path)
+        """Whether the U-Net is asked with latents and text alone, of the width that the text
+        encoders have; `named`: the U-Net's own path."""
+        channels, unet = self.vae().get("latent_channels", 4), self.parts.unet_config()
+        check_unet(unet, self.family, channels, named or self.path)
+        width = unet.get("cross_attention_dim")
+        texts = [self.parts.config(encoder).get("hidden_size") for encoder in self.encoders]
+        known = [text for text in texts if isinstance(text, int)]
+        plain = isinstance(width, int) and unet.get("encoder_hid_dim") is None
+        if plain and known and len(known) == len(texts) and sum(known) != width:
+            raise MiaError(
+                f"the U-Net of {named or self.path} reads texts of {width} numbers a token, and "
+                f"the text encoders of {self.path} write {sum(known)}: name the model that the U-"
+                "Net was trained from."
+            )
 
     def takes_guidance(self) -> bool:
         """Whether the U-Net is told a guidance scale, as latent consistency models are."""

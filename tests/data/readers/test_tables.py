@@ -95,3 +95,21 @@ def test_lines_of_wide_characters_are_read_by_their_mark(tmp_path: Path) -> None
     for codec in ("utf-16-le", "utf-32-be"):
         path.write_bytes(("\ufeff" + "\n".join(map(json.dumps, ROWS))).encode(codec))
         assert [dict(line.row or {}) for line in read_lines(path)] == ROWS
+
+
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_a_caption_that_fills_the_columns_it_leaves_out_is_a_problem(mark: str) -> None:
+    rows = [["file_name", "text", "note", "tag"], ["a.png", "cat", "n", "t"]]
+    cut = [["b.png", "a cat", " on a table"], ["c.png", "a cat", "seen", " or not"]]
+    by_hand = [["d.png", " cat", " note", " tag"], ["e.png", " a cat"], ["f.png", "a cat", "", ""]]
+    data = "\n".join(mark.join(row) for row in (*rows, *cut, *by_hand)).encode()
+    lines = list(csv_lines(data, mark))
+    assert [line.number for line in lines if line.row is None] == [3, 4]
+    assert lines[1].problem.endswith("in them: ' on a table'")
+    tabs = b"file_name\ttext\tnote\na.png\ta cat\t on a table\n"
+    assert [line.problem for line in csv_lines(tabs, "\t")] == [""]
+
+
+def test_a_header_that_is_no_text_is_no_table_without_rows() -> None:
+    with pytest.raises(ValueError, match="its header is not UTF-8"):
+        list(csv_lines(bytes(64), ","))

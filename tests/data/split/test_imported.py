@@ -152,3 +152,34 @@ def test_a_folder_in_a_name_is_the_pictures_own() -> None:
 def test_a_table_without_names_lists_its_columns() -> None:
     with pytest.raises(MiaError, match="Its columns: is_member, Unnamed"):
         matched(["0.png"], {"Unnamed": "0.png"})
+
+
+AUDITED = ("model.finetune=false", "calibration=split", "attack=loss")
+
+
+@pytest.mark.parametrize(("member", "absent"), [(1, "non-members"), (0, "members")])
+def test_an_audit_is_told_of_members_and_of_others(
+    member: int, absent: str, imported: Import
+) -> None:
+    rows = [{"name": f"p{i:03d}.png", "is_member": member} for i in range(12)]
+    with pytest.raises(MiaError, match=rf"s\.csv names no {absent}, .*nothing is known"):
+        imported(rows, "s.csv", *AUDITED)
+    # whoever is fine-tuned on here is a member, whatever the file leaves out
+    assert Counter(imported(rows, "s.csv").role)[Role.TARGET_MEMBER] >= 12
+
+
+def test_numbers_that_a_table_made_fractions_of_are_names(folder_run, tmp_path: Path) -> None:
+    from album import make_album
+
+    root = make_album(tmp_path / "album", 24)
+    for i, path in enumerate(sorted(root.glob("p*.png"))):
+        path.rename(root / f"{i}.png")
+        write(root / f"{i}.txt", f"a picture of number {i}")
+    (root / "metadata.jsonl").unlink()
+    rows = "".join(f"{float(i)},{float(i < 12)}\n" for i in range(24))
+    (tmp_path / "s.csv").write_text(f"name,is_member\n{rows}")
+    none = [f"data.sizes.{role}=0" for role in ("shadow_member", "shadow_nonmember", "validation")]
+    words = (*AUDITED, f"data.split={tmp_path / 's.csv'}", *none)
+    split = split_of(folder_run(*words, outputs=tmp_path / "out", root=root), tmp_path / "out")[1]
+    members = {row.name for row in split.table if row.role is Role.TARGET_MEMBER}
+    assert members == {f"{i}.png" for i in range(12)}

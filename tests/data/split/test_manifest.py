@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -332,3 +333,9 @@ def test_a_manifest_takes_the_place_of_an_older_one_below_folders_that_are_not_t
     for seed in (0, 1):
         save_split(split_of(seed=seed)[0], path)
         assert load_split(path).seed == seed
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "split.json")
+    with pytest.raises(MiaError, match=r"the split manifest cannot be read: .*no regular file"):
+        load_split(tmp_path / "split.json")

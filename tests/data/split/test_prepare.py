@@ -59,6 +59,12 @@ def test_on_error_raise_stops_at_the_first(bad: str, folder_run, tmp_path: Path)
     with pytest.raises(MiaError, match=rf"bad\.png: {reason}.*data\.on_error=skip"):
         split_of(experiment, tmp_path / "out")
     assert not (tmp_path / "out/splits").exists()
+    # with a split that was made without the bad pair it still stops there, until it is repaired
+    split_of(folder_run(outputs=tmp_path / "out", root=root), tmp_path / "out")
+    with pytest.raises(MiaError, match=rf"bad\.png: {reason}.*data\.on_error=skip"):
+        split_of(experiment, tmp_path / "out")
+    (root / "bad.png").unlink()
+    split_of(experiment, tmp_path / "out")
 
 
 def test_a_folder_without_any_pair_says_why(folder_run, tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ from miniature import write
 from splits import split_of
 
 from mia_bench.data.split.near_duplicates import group, telling_captions
+from mia_bench.data.split.roles import Role
 from mia_bench.execution.single_run import run_or_plan
 from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.make_plan import make_plan
 from mia_bench.utils.errors import MiaError
 
+FEW_ROWS = tuple(f"data.sizes.{role}={6 if 'target' in role else 0}" for role in Role)
+SIDES = tuple(f"data.sizes.{role}={20 if 'target' in role else 0}" for role in Role)
 ALIKE = 2
 """Pairs among the 70 random pictures that happen to have thumbnails within data.max_rmse."""
 
@@ -158,3 +161,34 @@ def test_languages_without_spaces_are_said_and_have_their_own_features(
     lines = "\n".join(describe_plan(plan))
     assert "clid: 70 of 70 captions are of a language without spaces" in lines
     assert "loss:" not in lines
+
+
+def test_an_audit_without_captions_keeps_pictures_that_have_none(folder_run, tmp_path) -> None:
+    root = album(tmp_path / "album", lambda i: f"picture number {i}" if i % 2 else None)
+    rows = "".join(f"p{i:03d}.png,{int(i < 35)}\n" for i in range(70))
+    (tmp_path / "who.csv").write_text(f"name,is_member\n{rows}")
+    audit = ("model.finetune=false", "calibration=split", f"data.split={tmp_path / 'who.csv'}")
+    words = ("attack=loss", "data.captions=null", *FEW_ROWS)
+    kept = split_of(folder_run(*words, *audit, outputs=tmp_path, root=root), tmp_path)
+    assert (len(kept[0].items), len(kept[1].table), kept[1].skipped) == (70, 70, ())
+    # what is trained here is trained on captions: the same pictures, whatever the attacker knows
+    tuned = split_of(folder_run(*words, outputs=tmp_path, root=root), tmp_path)
+    own = split_of(folder_run("attack=loss", *FEW_ROWS, outputs=tmp_path, root=root), tmp_path)
+    assert tuned[1] == own[1]
+    assert len(own[0].items) == 35
+    with pytest.raises(MiaError, match=r"35 of 70 rows are not in the data"):
+        split_of(
+            folder_run("attack=loss", *FEW_ROWS, *audit, outputs=tmp_path, root=root), tmp_path
+        )
+
+
+def test_pictures_without_captions_on_one_side_are_named_with_the_key(folder_run, tmp_path) -> None:
+    album(tmp_path / "given/members", lambda i: f"picture number {i}", 20)
+    for i in range(20):
+        write(tmp_path / f"given/nonmembers/n{i:03d}.png", encode(picture(5_000 + i)))
+    audit = ("data=given", "model.finetune=false", "calibration=split", "attack=loss", *SIDES)
+    run = folder_run(*audit, outputs=tmp_path, root=tmp_path / "given")
+    with pytest.raises(MiaError, match=r"Skipped: 20 no caption.*data\.captions=null keeps"):
+        split_of(run, tmp_path)
+    run = folder_run(*audit, "data.captions=null", outputs=tmp_path, root=tmp_path / "given")
+    assert len(split_of(run, tmp_path)[1].table) == 40

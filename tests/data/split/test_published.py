@@ -108,3 +108,21 @@ def test_columns_that_contradict_each_other_are_refused() -> None:
     assert role_of(agreeing, Path("split.csv"), "a") is Role.TARGET_MEMBER
     shadow = {"role": "shadow_member", "is_member": 1}
     assert role_of(shadow, Path("split.csv"), "a") is Role.SHADOW_MEMBER
+
+
+def test_positions_among_numbers_that_names_do_not_follow_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "split.npz", members=[0], nonmembers=[1])
+
+    def numbered(names: list[str]) -> Listing:
+        items = sorted(zip(names, listing(len(names)).items, strict=True))
+        return replace(listing(0), items=tuple(replace(item, name=n) for n, item in items))
+
+    with pytest.raises(MiaError, match=r"10\.png comes before 2\.png"):
+        published_rows(tmp_path / "split.npz", numbered(["1.png", "2.png", "10.png"]))
+    for names in (["01.png", "02.png", "10.png"], ["a10.png", "b2.png"], ["a.png", "10.png", "2"]):
+        assert len(published_rows(tmp_path / "split.npz", numbered(names))) == 2
+
+
+def test_a_word_that_says_nothing_is_shown() -> None:
+    with pytest.raises(MiaError, match=r"'a' has neither role .*: its is_member is 'in'"):
+        role_of({"name": "a", "is_member": "in"}, Path("split.csv"), "a")

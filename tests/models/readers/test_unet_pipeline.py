@@ -53,3 +53,10 @@ def test_shifted_latents_and_other_families_are_refused(copied):
     index = {"_class_name": "StableDiffusionPipeline"}
     with pytest.raises(MiaError, match="not a StableDiffusionXLPipeline: use model=sdxl"):
         checked_family(index, "here", "StableDiffusionXLPipeline")
+
+
+def test_a_unet_for_texts_of_another_width_is_refused_before_anything_is_loaded(copied):
+    folder = copied("sd1")
+    edit(folder / "unet/config.json", cross_attention_dim=47)
+    with pytest.raises(MiaError, match="reads texts of 47 numbers a token, and the text encoders"):
+        UnetPipeline(Parts(folder), "here").check_unet("checkpoint-500")
