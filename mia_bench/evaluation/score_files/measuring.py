@@ -68,7 +68,10 @@ def compare(
     a, b = (s.measured.rows.set_index("sample_id") for s in (first, other))
     shared = a.index.intersection(b.index, sort=False)
     if shared.empty:
-        raise MiaError(f"{first.name} and {other.name} share no sample id: nothing to compare.")
+        raise MiaError(
+            f"{first.name} and {other.name} share no sample id: nothing to compare. Of the first "
+            f"one is {a.index[0]!r}, of the other {b.index[0]!r}: write them alike."
+        )
     a, b = a.loc[shared], b.loc[shared]
     odd = shared[(a.is_member != b.is_member).to_numpy()]
     if len(odd):

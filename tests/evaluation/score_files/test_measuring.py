@@ -143,7 +143,7 @@ def test_a_comparison_is_the_paired_bootstrap_on_shared_images(write):
 def test_files_that_cannot_be_compared(write):
     a = evaluate_file(write(rows(), "a.csv"), 0, 200)
     other = rows().assign(id="other" + rows().id)
-    with pytest.raises(MiaError, match="share no sample id"):
+    with pytest.raises(MiaError, match=r"share no sample id.*one is '.*', of the other 'other"):
         compare(a, evaluate_file(write(other, "b.csv"), 0, 200), 0, 200)
     swapped = rows().assign(label=1 - rows().label)
     with pytest.raises(MiaError, match="disagree on the membership of 160 images"):
