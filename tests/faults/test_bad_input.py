@@ -10,7 +10,7 @@ from corpus import bad_folder
 
 from mia_bench.execution.single_run import run_single
 from mia_bench.storage.files import read_json
-from mia_bench.target import Target
+from mia_bench.target import encoding
 from mia_bench.utils.text import printable
 
 
@@ -31,15 +31,15 @@ def corpus_run(small, tmp_path_factory):
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures each call of Target.encode took; it still encodes."""
+    """How many pictures were encoded at a time; they still are."""
     counts: list[int] = []
-    encode = Target.encode
+    encode = encoding.encode
 
-    def counting(self, image):
+    def counting(target, image):
         counts.append(len(image))
-        return encode(self, image)
+        return encode(target, image)
 
-    monkeypatch.setattr(Target, "encode", counting)
+    monkeypatch.setattr(encoding, "encode", counting)
     return counts
 
 

@@ -54,14 +54,14 @@ def disk(request, tmp_path) -> Iterator[Disk]:
             subprocess.run(["umount", "-l", folder], check=True)
 
 
-def fails(run: Callable[[], None]) -> str:
-    """The message for a run that meets a full disk; anything that is not explained is a bug."""
+def fails(run: Callable[[], None], advice: str) -> str:
+    """The message for a run that cannot write; anything that is not explained is a bug."""
     with pytest.raises(Exception) as error:  # noqa: PT011 - what is raised where is not the point
         run()
     said = explain(error.value)
     assert said is not None, error.getrepr()
     assert "cannot write" in said
-    assert "Free some space or point paths.outputs" in said
+    assert f"{advice}point paths.outputs at a folder" in said
     return said
 
 
@@ -81,7 +81,7 @@ def test_what_a_full_disk_stopped_goes_on_when_there_is_room(disk, whole, again,
     room = {"checkpoint": 20 * MEGABYTE, "weights": 5 * MEGABYTE, "shards": 12288, "scores": 4096}
     disk.resize(room[stage] + (used(disk.folder) if disk.mounted else 0))
     rare = ["finetune.checkpoint_every=100"] if stage == "weights" else []
-    fails(lambda: again(outputs, *rare))
+    fails(lambda: again(outputs, *rare), "Free some space or ")
     disk.lift()
     if stage in ("shards", "scores"):
         again(outputs)
@@ -119,5 +119,5 @@ def test_outputs_that_became_read_only(disk, whole, again):
     else:
         shutil.rmtree(outputs / "reports")
         (outputs / "reports").touch()
-    said = fails(lambda: again(outputs))
+    said = fails(lambda: again(outputs), "Correct the place: ")
     assert str(outputs) in said
