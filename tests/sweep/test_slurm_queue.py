@@ -25,6 +25,7 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm.SlurmJob, "watcher", slurm.SlurmJob.watcher)
     logger = logging.getLogger("submitit")
     filters = list(logger.filters)
+    monkeypatch.setattr(logger, "disabled", False)  # Hydra's logging disables loggers that it finds
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     yield lambda listing, accounting=False: _answers(tmp_path, listing, accounting)
     logger.filters[:] = filters
@@ -92,7 +93,8 @@ def test_a_queue_that_does_not_answer_is_said_once(cluster, capsys, caplog):
     slurm_queue.watch_queue()
     slurm_queue.watch_queue()
     watcher = slurm.SlurmJob.watcher
-    for _ in range(3):
-        assert watcher.get_state("12_1", mode="force") == "UNKNOWN"
+    with caplog.at_level(logging.WARNING, logger="submitit"):
+        for _ in range(3):
+            assert watcher.get_state("12_1", mode="force") == "UNKNOWN"
     assert capsys.readouterr().err.count("Slurm did not say how its jobs are") == 1
     assert "sacct" not in caplog.text

@@ -12,7 +12,6 @@ import pytest
 from miniature import table
 from PIL import Image
 
-from mia_bench.data.source import Item
 from mia_bench.data.split.published import one_sided, published_rows
 from mia_bench.data.uncaptioned.official import Picture, official_listing, table_pictures
 from mia_bench.utils.errors import MiaError
@@ -47,8 +46,8 @@ def test_a_position_with_two_roles_is_refused(tmp_path: Path) -> None:
 
 def test_without_an_official_order_names_decide(tmp_path: Path) -> None:
     made = official_listing("x", {"train": pictures("b", "a")}, None)
-    by_name = replace(made, official=(), items=tuple(reversed(made.items)))
-    assert isinstance(by_name.items[0], Item)
+    turned = replace(made, official=tuple(reversed(made.official)))
     np.savez(tmp_path / "split.npz", members=[0], nonmembers=[1])
-    rows = published_rows(tmp_path / "split.npz", by_name)
-    assert rows[0]["sample_id"] == by_name.items[0].sample_id
+    for listing, first in ((turned, 1), (replace(made, official=()), 0)):
+        rows = published_rows(tmp_path / "split.npz", listing)
+        assert rows[0]["sample_id"] == made.items[first].sample_id
