@@ -50,9 +50,10 @@ def load_part(file: Path, kind: Any, part: str, folder: Path, dtype: torch.dtype
                 tensors, config=str(folder), subfolder=part, **common, **own
             )
     except Exception as error:  # diffusers raises what it likes for another network
-        raise MiaError(
-            f"cannot load the {part} of {file}: {str(error).splitlines()[0]} {WAY_OUT}"
-        ) from error
+        first = str(error).partition("\n")[0]
+        # what diffusers leaves empty it cannot move
+        reason = "tensors of the network are missing in it." if "meta tensor" in first else first
+        raise MiaError(f"cannot load the {part} of {file}: {reason} {WAY_OUT}") from error
     _check_used(file, part, tensors, network)
     return network.eval()
 
