@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import TypeVar
@@ -12,8 +13,17 @@ from mia_bench.utils.text import sanitise_lines
 
 
 def echo(text: object = "", *, error: bool = False) -> None:
-    """Print for a person: the one place where text leaves for the terminal."""
-    print(sanitise_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
+    """Print for a person: the one place where text leaves for the terminal.
+
+    Where the reader has gone (`... | head`) the process ends without a traceback.
+    """
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(sanitise_lines(text), file=stream, flush=True)
+    except BrokenPipeError:
+        # what is still in the buffer goes nowhere, so that Python's last flush does not fail too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(1)
 
 
 T = TypeVar("T")

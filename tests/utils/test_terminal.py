@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from mia_bench.utils.terminal import echo, progress
@@ -18,3 +21,17 @@ def test_progress_gives_the_items_and_leaves_no_line(capsys: pytest.CaptureFixtu
     output = capsys.readouterr()
     assert output.out == ""
     assert not output.err.endswith("\n")
+
+
+def test_a_reader_that_has_gone_ends_it_without_a_traceback() -> None:
+    """As `... | head -1` does."""
+    program = "from mia_bench.utils.terminal import echo\nwhile True: echo('a line')"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"a line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
