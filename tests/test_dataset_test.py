@@ -5,20 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from score_samples import shifted
 
 from mia_bench.dataset_test import main, read_scores
 from mia_bench.utils.errors import MiaError
-
-
-def alone(n: int) -> list[str]:
-    return [f"g{i}" for i in range(n)]
-
-
-def shifted(d: float, n: int = 300, m: int | None = None, seed: int = 0):
-    """n members at N(d, 1), m non-members at N(0, 1), every row its own group."""
-    rng, m = np.random.default_rng(seed), n if m is None else m
-    scores = np.concatenate([rng.normal(d, 1, n), rng.normal(0, 1, m)])
-    return scores, np.arange(n + m) < n, alone(n + m)
 
 
 def a_run(folder, d: float = 3.0, n: int = 20, role: str = "target") -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
-import open_clip
 import pytest
-import torch
+from open_clip_models import small_open_clip
 from PIL import Image
-from safetensors.torch import save_file
 
 from mia_bench.data.source import Item
 from mia_bench.evaluation.controls.blind_baselines import (
@@ -97,16 +93,7 @@ def test_statistics_see_size_and_colour():
 @pytest.fixture(scope="module")
 def tiny_clip(tmp_path_factory) -> str:
     """A random open_clip model in a folder, as `open_clip` itself saves one."""
-    folder = tmp_path_factory.mktemp("clip")
-    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
-    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
-    model = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = open_clip.CLIP(**model)
-    save_file(dict(made.state_dict()), folder / "open_clip_model.safetensors")
-    return f"local-dir:{folder}"
+    return small_open_clip(tmp_path_factory.mktemp("clip"))
 
 
 def test_images_can_be_seen_through_open_clip(labels, tiny_clip, monkeypatch):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
+from score_samples import score_rows as rows
+from score_samples import write_scores
 
 from mia_bench.evaluation.score_files.measuring import compare, evaluate_file
 from mia_bench.evaluation.score_files.reading import read_scores
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.metrics.summary import paired_difference
 from mia_bench.utils.errors import MiaError
-
-
-def rows(n: int = 80, seed: int = 0, shift: float = 1.5) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    member = np.tile([1, 0], n)
-    score = rng.normal(size=2 * n) + shift * member
-    return pd.DataFrame({"id": [f"{i:03d}" for i in range(2 * n)], "label": member, "score": score})
 
 
 def calibrated_on_itself(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,18 +22,7 @@ def calibrated_on_itself(frame: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture
 def write(tmp_path):
-    def to(frame: pd.DataFrame, name: str = "mine.csv"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        if path.suffix == ".csv":
-            frame.to_csv(path, index=False)
-        elif path.suffix == ".parquet":
-            frame.to_parquet(path, index=False)
-        else:
-            path.write_text(json.dumps(frame.to_dict("records")))
-        return path
-
-    return to
+    return lambda frame, name="mine.csv": write_scores(tmp_path / name, frame)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json"])

@@ -8,20 +8,10 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from score_samples import alone, shifted
 
 from mia_bench.metrics.inference.dataset_inference import ScorePool, dataset_test, grid, welch_p
 from mia_bench.utils.errors import MiaError
-
-
-def alone(n: int) -> list[str]:
-    return [f"g{i}" for i in range(n)]
-
-
-def shifted(d: float, n: int = 300, m: int | None = None, seed: int = 0):
-    """n members at N(d, 1), m non-members at N(0, 1), every row its own group."""
-    rng, m = np.random.default_rng(seed), n if m is None else m
-    scores = np.concatenate([rng.normal(d, 1, n), rng.normal(0, 1, m)])
-    return scores, np.arange(n + m) < n, alone(n + m)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 7), (50, 20)])
