@@ -10,6 +10,8 @@ import warnings
 def silence_libraries() -> None:
     """Keep the terminal for progress bars and results. Call before models are loaded."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import lightning.pytorch  # noqa: F401  # sets its logger's level when it is first imported
+
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Lightning advises more loader workers for decoding that costs less than starting one, and

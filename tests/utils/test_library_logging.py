@@ -25,6 +25,7 @@ def test_notes_are_silenced_and_other_warnings_stay(run_python) -> None:
 import logging, warnings
 from mia_bench.utils.library_logging import silence_libraries
 silence_libraries()
+import lightning.pytorch  # which sets its level when it is first imported
 logging.getLogger("lightning.pytorch").warning("a note of Lightning")
 warnings.warn("the loader does not have many workers which may be slow")
 warnings.warn("this argument is ignored")

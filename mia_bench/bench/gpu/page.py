@@ -29,6 +29,18 @@ On a machine with a GPU and torch, `make gpu-day` runs this and the GPU tests in
 nine minutes, and goes on where it was stopped. [scale.md](scale.md) has what was counted and
 assumed for a million images before.
 """
+NOTHING_MEASURED = f"""\
+**Nothing is measured yet: no GPU was at hand.** The page will have, for
+{", ".join(TITLES[model] for model in MODELS)}:
+
+- the bare network at the best chunk in {", ".join(DTYPES)}: time of an evaluation, TFLOP/s and their
+  share of a large matrix product's;
+- `attack=all` in each dtype: seconds and peak memory an image, the codec's share, and the hours of
+  {CAMPAIGN_IMAGES:,} images on {CAMPAIGN_CARDS} such cards;
+- {", ".join(ON_LATENTS)} over as many evaluations of the bare network;
+- steps of a fine-tune beside a loop as diffusers' scripts have it;
+- `make test-gpu`: what passed and what failed.
+"""
 
 
 def write_page(path: Path = GPU_FIGURES_PATH) -> None:
@@ -41,20 +53,19 @@ def write_page(path: Path = GPU_FIGURES_PATH) -> None:
 def page_lines(figures: GpuFigures | None) -> Iterator[str]:
     """The page in Markdown, one line after the other."""
     yield INTRODUCTION
-    yield from _machine(figures)
-    stored = figures or GpuFigures({}, "real")
-    yield from _speed(stored)
-    yield from _all_attacks(stored)
-    yield from _overhead(stored)
-    yield from _finetuning(stored)
-    yield from _tests(stored)
-    yield from _errors(stored)
-
-
-def _machine(figures: GpuFigures | None) -> Iterator[str]:
     if figures is None:
-        yield f"Card: {NOT_MEASURED}. No GPU was at hand.\n"
+        yield NOTHING_MEASURED
         return
+    yield from _machine(figures)
+    yield from _speed(figures)
+    yield from _all_attacks(figures)
+    yield from _overhead(figures)
+    yield from _finetuning(figures)
+    yield from _tests(figures)
+    yield from _errors(figures)
+
+
+def _machine(figures: GpuFigures) -> Iterator[str]:
     machine = figures.machine
     libraries = ", ".join(f"{name} {v}" for name, v in machine["libraries"].items())
     memory = f", {machine['gigabytes']:g} GB" if machine["gigabytes"] else ""

@@ -27,7 +27,13 @@ def test_the_page_in_docs_is_made_from_its_figures():
 
 def test_without_a_file_nothing_was_measured():
     text = "\n".join(page.page_lines(None))
-    assert "Card: not measured yet" in text
+    assert "Nothing is measured yet" in text
+    assert "make gpu-day" in text
+    assert "|" not in text
+
+
+def test_a_step_that_was_not_reached_is_not_measured():
+    text = "\n".join(page.page_lines(GpuFigures(MACHINE, "real")))
     rows = [line for line in text.splitlines() if line.startswith("| S")]
     assert len(rows) == 2 * 3 * 4 + 3
     assert all("not measured yet" in row for row in rows)
@@ -67,4 +73,4 @@ def test_figures_and_verdicts_are_shown():
 def test_the_page_lies_beside_its_figures(tmp_path):
     path = tmp_path / "new" / "gpu.json"
     page.write_page(path)
-    assert "not measured yet" in path.with_suffix(".md").read_text()
+    assert "Nothing is measured yet" in path.with_suffix(".md").read_text()
