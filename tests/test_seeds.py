@@ -21,3 +21,11 @@ def test_a_word_that_is_no_key_ends_with_one_message(capsys, tmp_path):
     message = capsys.readouterr().err
     assert "attak" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("text", ["clid", "clid:", ":loss", "clid:loss:mc"])
+def test_a_pair_is_two_attacks(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([f"compare={text}"])
+    assert ended.value.code not in (0, None)
+    assert f"compare={text} must be two attacks" in capsys.readouterr().err

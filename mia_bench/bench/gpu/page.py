@@ -33,10 +33,10 @@ NOTHING_MEASURED = f"""\
 **Nothing is measured yet: no GPU was at hand.** The page will have, for
 {", ".join(TITLES[model] for model in MODELS)}:
 
-- the bare network at the best chunk in {", ".join(DTYPES)}: time of an evaluation, TFLOP/s and their
-  share of a large matrix product's;
-- `attack=all` in each dtype: seconds and peak memory an image, the codec's share, and the hours of
-  {CAMPAIGN_IMAGES:,} images on {CAMPAIGN_CARDS} such cards;
+- the bare network at the best chunk in {", ".join(DTYPES)}: time of an evaluation, TFLOP/s
+  and their share of a large matrix product's;
+- `attack=all` in each dtype: seconds and peak memory an image, the codec's share, and the hours
+  of {CAMPAIGN_IMAGES:,} images on {CAMPAIGN_CARDS} such cards;
 - {", ".join(ON_LATENTS)} over as many evaluations of the bare network;
 - steps of a fine-tune beside a loop as diffusers' scripts have it;
 - `make test-gpu`: what passed and what failed.
