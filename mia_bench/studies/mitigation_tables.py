@@ -28,6 +28,8 @@ def report(study: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: 
     parts = [
         f"`{command}`, seeds {', '.join(map(str, next(iter(study.values()))))}.",
         "",
+        *overview_table(study),
+        "",
         *privacy_table(study),
         "",
         *utility_table(study),
@@ -36,6 +38,36 @@ def report(study: Mapping[str, Mapping[int, Outcome]], folder: Path, arguments: 
     path = folder / "mitigations.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
+
+
+def overview_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
+    """One line per mitigation, one column per attack: AUC, mean over seeds.
+
+    Of an attacker whose shadow is trained with the mitigation and, behind a slash, of one whose
+    shadow is not, where that differs. The last columns have what the model is still good for.
+    """
+    outcomes = {name: list(rows.values()) for name, rows in study.items()}
+    attacks = [
+        a for a in (*ATTACKS, "drc") if any(a in o.auroc for r in outcomes.values() for o in r)
+    ]
+    lines = _head(["mitigation", *attacks, "held-out loss", "frechet"])
+    for name, of_seeds in outcomes.items():
+        aucs = [_adaptive_and_ignorant(attack, of_seeds) for attack in attacks]
+        utility = [_mean([o.utility[f] for o in of_seeds], 4) for f in ("heldout_loss", "frechet")]
+        lines.append(_line(name, *aucs, *utility))
+    return lines
+
+
+def _adaptive_and_ignorant(attack: str, outcomes: Sequence[Outcome]) -> str:
+    means = [
+        _mean([entry[attack]["value"] for entry in entries if attack in entry])
+        for entries in ([o.auroc for o in outcomes], [o.ignorant for o in outcomes])
+    ]
+    return means[0] if means[1] in ("-", means[0]) else " / ".join(means)
+
+
+def _mean(values: Sequence[float | None], digits: int = 3) -> str:
+    return spread(values, digits).partition(" ")[0] if values else "-"
 
 
 def privacy_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:

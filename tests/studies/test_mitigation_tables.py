@@ -9,6 +9,7 @@ import pytest
 from mia_bench.studies.mitigation_outcome import Outcome
 from mia_bench.studies.mitigation_tables import (
     left_out,
+    overview_table,
     privacy_table,
     report,
     spread,
@@ -55,6 +56,18 @@ def test_means_and_spreads():
     assert spread([0.5, 0.7]) == "0.600 (0.141)"
     assert spread([0.5]) == "0.500"
     assert spread([0.5, None]) == "n/a"
+
+
+def test_an_overview_has_both_attackers_where_they_differ(study):
+    assert overview_table(study) == [
+        "| mitigation | loss | held-out loss | frechet |",
+        "|---|---|---|---|",
+        "| none | 0.850 | 0.1000 | 3.0000 |",
+        "| dp | 0.550 / 0.500 | 0.1000 | 3.0000 |",
+    ]
+    for outcome in study["dp"].values():
+        outcome.ignorant["loss"] = outcome.auroc["loss"]
+    assert overview_table(study)[-1] == "| dp | 0.550 | 0.1000 | 3.0000 |"
 
 
 def test_attacks_have_a_line_per_mitigation(study):
