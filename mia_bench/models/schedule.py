@@ -49,6 +49,18 @@ OWN_DEFAULTS = {  # of schedulers whose defaults are others
     "KDPM2AncestralDiscreteScheduler": LINEAR_STABLE_DIFFUSION,
     "DPMSolverSDEScheduler": LINEAR_STABLE_DIFFUSION,
 }
+SAMPLER_OPTIONS = {  # of these schedulers: where a sampler stops and what it clips, no betas
+    *("algorithm_type", "clip_sample", "clip_sample_range", "corrector_order"),
+    *("disable_corrector", "dynamic_thresholding_ratio", "euler_at_final", "final_sigmas_type"),
+    *("flow_shift", "interpolation_type", "lambda_min_clipped", "lower_order_final"),
+    *("original_inference_steps", "predict_x0", "predictor_order", "sample_max_value"),
+    *("set_alpha_to_one", "shift_terminal", "sigma_max", "sigma_min", "skip_prk_steps"),
+    *("solver_order", "solver_p", "solver_type", "steps_offset", "tau_func", "thresholding"),
+    *("time_shift_type", "timestep_scaling", "timestep_spacing", "timestep_type"),
+    *("use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas", "use_flow_sigmas"),
+    *("use_karras_sigmas", "use_lu_lambdas", "variance_type"),
+    *("predict_epsilon", "tensor_format", "timestep_values"),  # of diffusers before 0.10
+}
 PREDICTIONS = ("epsilon", "v_prediction")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 WAY_OUT = (
@@ -107,6 +119,18 @@ def _check_options(config: Mapping[str, Any], schedule: Mapping[str, Any], path:
         option = "use_flow_sigmas" if config.get("use_flow_sigmas") else "timestep_type=continuous"
         raise MiaError(
             f"{path} has {option} set: its noise levels are no table of betas. {WAY_OUT}"
+        )
+    if config.get("predict_epsilon") is False:
+        raise MiaError(
+            f"{path} has predict_epsilon=false in scheduler/scheduler_config.json, an older word "
+            f"for prediction_type=sample. Models that predict {' or '.join(PREDICTIONS)} are read."
+        )
+    known = {*schedule, *SAMPLER_OPTIONS}
+    if unknown := [key for key in config if not key.startswith("_") and key not in known]:
+        raise MiaError(
+            f"{path} has the option {unknown[0]} in scheduler/scheduler_config.json, which no "
+            "scheduler with the betas of DDPM has: what it does to the noise levels cannot be "
+            "told. Take the option out if it has no effect."
         )
     _check_numbers(schedule, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 
@@ -12,6 +13,8 @@ import torch
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.schedule import (
     BETA_SCHEDULERS,
+    DEFAULTS,
+    SAMPLER_OPTIONS,
     alphas_cumprod,
     read_schedule,
     schedule_key,
@@ -21,6 +24,16 @@ from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.utils.errors import MiaError
 
 SD1 = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+def test_no_option_of_a_scheduler_that_is_read_is_unknown():
+    """As diffusers writes them today, and as it wrote them in 2022."""
+    for kind in BETA_SCHEDULERS:
+        signature = inspect.signature(getattr(diffusers, kind).__init__)
+        options = signature.parameters.keys() - {"self", "args", "kwargs"}
+        assert options <= {*DEFAULTS, *SAMPLER_OPTIONS}, kind
+    older = {"timestep_values": None, "tensor_format": "pt", "predict_epsilon": True}
+    assert read_schedule({**SD1, **older}, "m") == read_schedule(SD1, "m")
 
 
 @pytest.mark.first_look
@@ -59,6 +72,8 @@ REFUSED = [
     ({"prediction_type": None}, "prediction_type=None"),
     ({"use_flow_sigmas": True}, "has use_flow_sigmas"),
     ({"timestep_type": "continuous"}, "has timestep_type=continuous"),
+    ({"predict_epsilon": False}, "predict_epsilon=false .* older word for prediction_type=sample"),
+    ({"snr_shift_scale": 3.0}, "has the option snr_shift_scale .* cannot be told"),
     ({"beta_start": -1}, "betas between 0 and 1"),
     ({"num_train_timesteps": 0}, "two timesteps or more"),
 ]

@@ -68,6 +68,13 @@ def _check_options(config: Mapping[str, Any], kind: str, path: str) -> None:
             f"{path} has num_train_timesteps={steps} in {CONFIG_FILE}: {TRAIN_TIMESTEPS} is "
             "needed, by which the pipelines of diffusers scale the time that a network is told."
         )
+    try:
+        getattr(diffusers, kind).from_config(dict(config))
+    except (ValueError, TypeError, ImportError, NotImplementedError) as error:
+        raise MiaError(
+            f"{path} has options in {CONFIG_FILE} that {kind} refuses: {error} Take the "
+            "scheduler's folder of the model it was fine-tuned from."
+        ) from error
 
 
 def sampling_sigmas(
