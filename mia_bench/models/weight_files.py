@@ -20,7 +20,7 @@ from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle
 
 WEIGHT_FILE_STEMS = ("diffusion_pytorch_model", "model")
-NETWORKS = {  # part -> where its class is imported from
+NETWORKS = {  # part -> where its class is imported from, if nothing beside it says so
     "unet": "diffusers import UNet2DConditionModel",
     "vae": "diffusers import AutoencoderKL",
     "text_encoder": "transformers import CLIPTextModel",
@@ -86,13 +86,27 @@ def _instead(folder: Path) -> str:
 
 def conversion(folder: Path) -> str:
     """The one command that makes safetensors of the pickles of a part, beside them."""
-    kind = NETWORKS.get(folder.name, NETWORKS["unet"])
+    kind = _imported(folder) or NETWORKS.get(folder.name, NETWORKS["unet"])
     variants = {path.name.split(".")[1] for path in folder.glob("*.*.bin") if is_pickle(path)}
     variant = f", variant='{min(variants)}'" if variants and not _plain_pickle(folder) else ""
     return (
         f'python -c "import sys; from {kind} as N; N.from_pretrained(sys.argv[1], '
         f'use_safetensors=False{variant}).save_pretrained(sys.argv[1])" {shlex.quote(str(folder))}'
     )
+
+
+def _imported(folder: Path) -> str | None:
+    """Where the class is imported from that model_index.json names for a part, or its own
+    configuration."""
+    named: Any = None
+    with suppress(MiaError):
+        named = read_config(folder.parent / "model_index.json").get(folder.name)
+    if not (isinstance(named, list) and len(named) == 2):
+        with suppress(MiaError):
+            named = ["diffusers", read_config(folder / "config.json").get("_class_name")]
+    library, kind = map(str, named or ("", ""))
+    known = library in ("diffusers", "transformers") and kind.isidentifier() and kind != "None"
+    return f"{library} import {kind}" if known else None
 
 
 def _plain_pickle(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mia_bench.models import weight_files
-from mia_bench.models.weight_files import contents, remembered_hash, weights
+from mia_bench.models.weight_files import contents, conversion, remembered_hash, weights
 from mia_bench.storage.hashing import hash_file
 from mia_bench.utils.errors import MiaError
 
@@ -114,3 +114,17 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path):
     index.write_text("[]")
     with pytest.raises(MiaError, match="not the index"):
         weights(tmp_path, "unet")
+
+
+def test_pickles_are_converted_by_the_class_that_the_folder_names(tmp_path):
+    """By model_index.json or by the part itself; a name alone gets into the command."""
+    (tmp_path / "text_encoder").mkdir()
+    assert "from transformers import CLIPTextModel as N" in conversion(tmp_path / "text_encoder")
+    index = {"text_encoder": ["transformers", "T5EncoderModel"], "vae": ["os", "system"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert "from transformers import T5EncoderModel as N" in conversion(tmp_path / "text_encoder")
+    assert "from diffusers import AutoencoderKL as N" in conversion(tmp_path / "vae")
+    for named, used in (("SD3Transformer2DModel",) * 2, ("a; import os", "UNet2DConditionModel")):
+        (tmp_path / "transformer").mkdir(exist_ok=True)
+        (tmp_path / "transformer/config.json").write_text(json.dumps({"_class_name": named}))
+        assert f"from diffusers import {used} as N" in conversion(tmp_path / "transformer")

@@ -11,6 +11,7 @@ from mia_bench.models.hub.repositories import (
     HUB_ID,
     INDEX,
     NETWORKS,
+    TEXT_FILE_PATTERNS,
     TEXT_PARTS,
     commit,
     names,
@@ -118,7 +119,7 @@ def absent(
     from huggingface_hub import constants
 
     pin = commit(path, path, revision)
-    include = [INDEX, "*/*.json", "*/*.txt", *(f"*/{name}" for name in weight_patterns(variant))]
+    include = [*TEXT_FILE_PATTERNS, *(f"*/{name}" for name in weight_patterns(variant))]
     command = ["hf download", path, *([f"--revision {pin}"] if pin else [])]
     command += [*(f"--include '{pattern}'" for pattern in include), "--exclude 'safety_checker/*'"]
     lines = [f"the weights of {path} are not here."]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from mia_bench.models import hub
+from mia_bench.models.hub.repositories import patterns
 from mia_bench.utils.errors import Missing
 
 COMMIT = "1234567890" * 4
@@ -39,6 +42,16 @@ def test_a_pinned_id_is_looked_for_at_its_commit_and_its_copy_at_any(cache, narr
     copy = snapshot(cache, "runwayml/stable-diffusion-v1-5", narrow("sd1"))
     assert hub.locate(SD15, "pinned") == copy
     assert hub.locate("runwayml/stable-diffusion-v1-5", "pinned") == copy
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_the_command_fetches_every_file_that_a_run_reads(variant):
+    with pytest.raises(Missing) as caught:
+        hub.locate("someone/model", None, variant)
+    shown = re.findall(r"--include '([^']+)'", str(caught.value))
+    for pattern in patterns(variant):
+        file = pattern.replace("?", "1").replace("*", "x")
+        assert any(fnmatch(file, included) for included in shown), file
 
 
 def test_a_stopped_download_is_not_a_model(cache, narrow):
