@@ -10,7 +10,7 @@ Pictures are called by their place in the official order, 00000 to 49999 for tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,9 @@ BINARY: dict[int, dict[str, tuple[str, ...]]] = {  # files of the binary distrib
 }
 ROWS = {"train": 50_000, "test": 10_000}
 PICTURE_COLUMNS = ("img", "image")
+LABEL_COLUMNS = {10: {"label": 10}, 100: {"fine_label": 100, "coarse_label": 20, "label": 100}}
+"""Of the hub's files, with the number of their values; some copies of CIFAR-100 say label."""
+ENOUGH_ROWS = 100  # of CIFAR-100, for a label above 9 to be among them
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Cifar:
         if not tables:
             raise Missing(self._advice(root, pool))
         for table in tables:
+            self._check_labels(table)
             yield from _rows(table)
 
     def _records(self, path: Path) -> Iterator[tuple[bytes, Any]]:
@@ -107,10 +111,30 @@ class Cifar:
             begin = row * size + labels
             yield data[begin : begin + PICTURE_BYTES], partial(_load_record, path, begin)
 
+    def _check_labels(self, path: Path) -> None:
+        """Raises MiaError for a parquet file whose labels are those of another data set."""
+        table = _read(path, [*LABEL_COLUMNS[100]])
+        alone = table.get("label", []) if "fine_label" not in table else []
+        highest = max((label or 0 for label in alone), default=0)
+        if self.classes == 100 and len(alone) >= ENOUGH_ROWS and highest < 10:
+            raise MiaError(f"{path} has the labels of ten classes: it is of CIFAR-10, not of 100.")
+        for name, cells in table.items():
+            values = LABEL_COLUMNS[self.classes].get(name, 0)
+            labels = [-1 if cell is None else cell for cell in cells]
+            wrong = [row for row, label in enumerate(labels) if not 0 <= label < values]
+            if wrong:
+                raise MiaError(
+                    f"{path} has the {name} {cells[wrong[0]]} in row {wrong[0]}, and CIFAR-"
+                    f"{self.classes} has {f'labels below {values}' if values else 'none'} there: "
+                    f"it is damaged, or not of CIFAR-{self.classes}. Fetch it again."
+                )
+
     def _advice(self, root: Path, pool: str) -> str:
         binary = ", ".join(BINARY[self.classes][pool])
         pickles = sorted(root.rglob("data_batch_1")) + sorted(root.rglob("train"))
         note = " The Python version there is a pickle, which is not opened." if pickles else ""
+        if packed := sorted(root.rglob("cifar-*.tar*")):
+            note = f" {packed[0].name} there is packed: unpack it with tar -xf."
         return (
             f"data={self.name} looks for {binary} of the binary version "
             f"(https://www.cs.toronto.edu/~kriz/cifar.html), or for {pool}*.parquet of the hub "
@@ -121,24 +145,36 @@ class Cifar:
 
 def _rows(path: Path) -> Iterator[tuple[bytes, Any]]:
     """Pictures of a parquet file. Raises MiaError where it has none."""
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-        column = next((name for name in PICTURE_COLUMNS if name in names), None)
-        cells = [] if column is None else pq.read_table(path, columns=[column])[column].to_pylist()
-    except Exception as error:  # whatever a damaged file does to its reader
-        first = str(error).partition("\n")[0]
-        raise MiaError(f"{path} cannot be read as parquet: {first}. Fetch it again.") from error
-    if not cells:
-        raise MiaError(
-            f"{path} has the columns {', '.join(names)}: a picture column img or image is needed."
-        )
-    for row, cell in enumerate(cells):
+    columns = _read(path, PICTURE_COLUMNS)
+    if not columns:
+        names = ", ".join(_column_names(path))
+        raise MiaError(f"{path} has the columns {names}: a picture column img or image is needed.")
+    for row, cell in enumerate(next(iter(columns.values()))):
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes):
             raise MiaError(f"{path} holds no picture in row {row}.")
         yield data, partial(_load_bytes, data)
+
+
+def _column_names(path: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    names: list[str] = pq.read_schema(path).names
+    return names
+
+
+def _read(path: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
+    """The columns of a parquet file that are there. Raises MiaError where it cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        names = _column_names(path)
+        there = [name for name in wanted if name in names]
+        table = pq.read_table(path, columns=there) if there else None
+        return {} if table is None else {name: table[name].to_pylist() for name in there}
+    except Exception as error:  # whatever a damaged file does to its reader
+        first = str(error).partition("\n")[0].rstrip(".")
+        raise MiaError(f"{path} cannot be read as parquet: {first}. Fetch it again.") from error
 
 
 def _load_record(path: Path, begin: int, _: int) -> Image.Image:

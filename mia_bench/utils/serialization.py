@@ -46,5 +46,5 @@ def load_tensors(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise MiaError(f"{path} holds more than tensors. {refusal(path)}") from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise MiaError(f"{path} cannot be read: {first} Fetch it again.") from error
+        first = str(error).partition("\n")[0].rstrip(".")
+        raise MiaError(f"{path} cannot be read: {first}. Fetch it again.") from error

@@ -78,9 +78,31 @@ def test_damaged_files_are_refused(ten):
         Cifar(str(ten)).items()
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "words"),
+    [
+        ({"label": [3, 10]}, 10, "the label 10 in row 1, and CIFAR-10 has labels below 10"),
+        ({"label": [3, None]}, 10, "the label None in row 1"),
+        ({"fine_label": [3, 4]}, 10, "the fine_label 3 in row 0, and CIFAR-10 has none there"),
+        ({"fine_label": [3, 99], "coarse_label": [1, 20]}, 100, "the coarse_label 20 in row 1"),
+        ({"label": [*range(10)] * 10}, 100, "labels of ten classes: it is of CIFAR-10"),
+    ],
+)
+def test_labels_of_another_set_are_refused(labels, classes, words, tmp_path):
+    rows = len(next(iter(labels.values())))
+    cells = [{"bytes": encode(Image.fromarray(PICTURES[0]), "PNG"), "path": None}] * rows
+    for pool in ("train", "test"):
+        table(tmp_path / f"{pool}.parquet", img=cells, **labels)
+    with pytest.raises(MiaError, match=words):
+        Cifar(str(tmp_path), classes, complete=False).items()
+
+
 def test_without_files_the_message_says_where_they_go(tmp_path):
     (tmp_path / "data_batch_1").write_bytes(b"a pickle")
     with pytest.raises(Missing, match=r"data_batch_1\.bin.* is a pickle, which is not opened"):
+        Cifar(str(tmp_path)).items()
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"packed")
+    with pytest.raises(Missing, match=r"cifar-10-binary\.tar\.gz there is packed: unpack it"):
         Cifar(str(tmp_path)).items()
     table(tmp_path / "train.parquet", label=[0])
     with pytest.raises(MiaError, match="has the columns label: a picture column"):

@@ -147,13 +147,18 @@ def _members(path: Path) -> list[dict[str, Any]]:
 
 
 def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
+    from zipfile import BadZipFile
+
     import numpy as np
 
     try:
-        with np.load(regular_file(path), allow_pickle=False) as file:
+        with (
+            regular_file(path).open("rb") as stream,  # numpy leaves one of its own open
+            np.load(stream, allow_pickle=False) as file,
+        ):
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise MiaError(f"data.split={path} cannot be read: {error}.") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise MiaError(f"data.split={path} cannot be read: {error}. Fetch it again.") from error
     roles = {name: _role_of_array(name) for name in arrays}
     used = {name: role for name, role in roles.items() if role is not None}
     if not used:

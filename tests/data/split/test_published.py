@@ -43,6 +43,14 @@ def test_positions_that_say_nothing_are_refused(arrays, message, tmp_path: Path)
         published_rows(tmp_path / "split.npz", listing(4))
 
 
+def test_a_stopped_download_of_positions_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.npz"
+    np.savez(path, members=[0, 1], nonmembers=[2, 3])
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(MiaError, match=r"split\.npz cannot be read: .*Fetch it again"):
+        published_rows(path, listing(4))
+
+
 def test_a_list_names_the_members(tmp_path: Path) -> None:
     (tmp_path / "members.txt").write_text("a.png\n\nb.png\n")
     rows = published_rows(tmp_path / "members.txt", listing(0))
