@@ -76,10 +76,12 @@ def check_contracts(attacks: Mapping[str, Attack], model: Model, source: Source)
 
 def check_text(model: Model, mitigations: Mapping[str, Mitigation]) -> None:
     """Mitigations that are about captions have a model that reads some."""
-    from mia_bench.mitigations import FiltersRows, TakesCaptions
+    from mia_bench.mitigations import FiltersRows, RewritesCaptions, TakesCaptions
+    from mia_bench.mitigations.settings import CaptionDropout
     from mia_bench.models import has_text
 
-    about = [n for n, m in mitigations.items() if isinstance(m, FiltersRows | TakesCaptions)]
+    kinds = FiltersRows | TakesCaptions | RewritesCaptions | CaptionDropout
+    about = [name for name, mitigation in mitigations.items() if isinstance(mitigation, kinds)]
     if about and not has_text(model):
         raise MiaError(
             f"mitigation={'+'.join(about)} is about what captions do, and a {type(model).__name__} "

@@ -32,7 +32,7 @@ def test_attacks_above_the_allowed_access_are_named():
 
 
 @pytest.mark.first_look
-@pytest.mark.parametrize("name", ["ss_ei", "caption_machine"])
+@pytest.mark.parametrize("name", ["ss_ei", "caption_machine", "caption_dropout", "caption_shuffle"])
 def test_a_mitigation_about_captions_is_refused_for_a_model_without_text(name, experiment):
     with pytest.raises(MiaError, match=f"mitigation={name} is about what captions do"):
         experiment("experiment=ddpm_openmoji", f"mitigation={name}")
