@@ -16,6 +16,7 @@ from mia_bench.models import hub
 from mia_bench.models.readers.chosen_loras import Scales, chosen_loras
 from mia_bench.models.readers.clip_stack import ClipStack
 from mia_bench.models.readers.parts import Parts, check_beside, unet_folder
+from mia_bench.models.readers.refusals import refuse_eight_bits
 from mia_bench.models.readers.single_file import check_file, config_folder, is_single_file
 from mia_bench.models.readers.unet_pipeline import UnetPipeline, checked_family
 from mia_bench.models.schedule import alphas_cumprod, schedule_steps
@@ -167,6 +168,7 @@ class StableDiffusion:
         pipeline = self.pipeline
         parts, _ = pipeline.parts, pipeline.family
         schedule = pipeline.schedule()
+        pipeline.check_texts()
         if parts.file is not None:
             check_file(parts.file, parts.folder, alphas_cumprod(schedule))
         if (parts.place("unet") / "config.json").is_file():
@@ -175,6 +177,12 @@ class StableDiffusion:
         pipeline.check_parts()
         self._check_resolution(pipeline)
         parts.check_variant(pipeline.networks, self.path)
+        for part in pipeline.networks:
+            refuse_eight_bits(parts.weights(part))
+        if loras := self._loras():
+            from mia_bench.models.readers.networks import check_loras
+
+            check_loras(pipeline, loras)
         if self.unet is not None:
             check_beside(Path(self.unet).expanduser(), parts, pipeline.networks, self.path)
 

@@ -19,6 +19,7 @@ from mia_bench.models.ddpm.network import (
     Unconditional,
     initialised,
 )
+from mia_bench.models.readers.refusals import refuse_eight_bits
 from mia_bench.models.schedule import DEFAULTS, alphas_cumprod, schedule_key, schedule_steps
 from mia_bench.models.weight_files import contents
 from mia_bench.storage.hashing import hash_key
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from mia_bench.models.ddpm.checkpoint import Layout
     from mia_bench.target import LatentStore, Target
 
 BYTES_PER_WEIGHT = 4
@@ -92,6 +94,22 @@ class DDPM:
         """Download what is not here. Raises Missing when it cannot be had."""
         if self.path is not None:
             fetch(self.path)
+
+    def check(self) -> None:
+        """Whether what `path` names can be read, and images of this size fit it.
+
+        Raises:
+            Missing: it is not here.
+            MiaError: another layout or kind of network, or another length of the schedule.
+        """
+        if self.path is None:
+            return
+        if is_checkpoint(self.path):
+            self._converted(self.path)
+        else:
+            folder = self._folder()
+            folder.schedule()
+            refuse_eight_bits(folder.weights())
 
     def base_hash(self) -> str:
         """Content of the weights, or what decides random ones, and the schedule."""
@@ -185,6 +203,13 @@ class DDPM:
             )
 
     def _from_checkpoint(self, path: str) -> Any:
+        """Raises MiaError as `_converted` does."""
+        layout, weights = self._converted(path)
+        net = initialised(layout.config(), 0, self._dtype("float32"))
+        net.load_state_dict(weights)
+        return net
+
+    def _converted(self, path: str) -> tuple[Layout, dict[str, torch.Tensor]]:
         """Raises MiaError unless the file is of the layout, and its schedule as long as ours."""
         from mia_bench.models.ddpm.checkpoint import converted, read_checkpoint
 
@@ -195,9 +220,7 @@ class DDPM:
                 f"{path} was trained on {layout.timesteps} timesteps: use "
                 f"model.train_timesteps={layout.timesteps}."
             )
-        net = initialised(layout.config(), 0, self._dtype("float32"))
-        net.load_state_dict(weights)
-        return net
+        return layout, weights
 
     def _schedule(self) -> dict[str, Any]:
         if self.path is not None and not is_checkpoint(self.path):

@@ -95,7 +95,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         there = ", ".join(map(str, content)) if isinstance(content, dict) else "no dictionary"
         raise MiaError(
             f"{path} has no {EMA}, under which checkpoints of pytorch-ddpm keep their averaged "
-            f"weights. It holds: {there[:200]}."
+            f"weights. It holds: {there[:200]}. Where those are the weights themselves, save "
+            f"{{'{EMA}': them}}."
         )
     return {str(name).removeprefix("module."): value.float() for name, value in weights.items()}
 
@@ -146,7 +147,27 @@ def converted(weights: Mapping[str, Tensor], path: str) -> tuple[Layout, dict[st
             f"pytorch-ddpm: {_named(left_over)}."
         )
     _check_table(weights[TABLE], path)
-    return layout, {ours: _adapted(theirs, weights[theirs]) for theirs, ours in places.items()}
+    found = {ours: _adapted(theirs, weights[theirs]) for theirs, ours in places.items()}
+    _check_shapes(layout, found, {ours: theirs for theirs, ours in places.items()}, path)
+    return layout, found
+
+
+def _check_shapes(
+    layout: Layout, weights: Mapping[str, Tensor], theirs: Mapping[str, str], path: str
+) -> None:
+    """Every tensor has the shape of its place; `theirs`: its name in the file by ours."""
+    from diffusers import UNet2DModel
+
+    with torch.device("meta"):
+        places = UNet2DModel(**layout.config()).state_dict()
+    wrong = [name for name, value in weights.items() if value.shape != places[name].shape]
+    if wrong:
+        found, needed = (list(some[wrong[0]].shape) for some in (weights, places))
+        raise MiaError(
+            f"{path} has {len(wrong)} tensors of other shapes than the layout of pytorch-ddpm: "
+            f"{theirs[wrong[0]]} is {found}, and {needed} is needed there. Its images or its "
+            "network are others."
+        )
 
 
 def _adapted(name: str, value: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.models import hub
 from mia_bench.models.ddpm.network import require_plain
 from mia_bench.models.hub import fetching
+from mia_bench.models.readers.refusals import refuse_pipeline
 from mia_bench.models.schedule import read_schedule
 from mia_bench.models.weight_files import load, read_config, weights
 from mia_bench.utils.errors import MiaError, Missing
@@ -43,6 +44,11 @@ def locate(path: str) -> Path:
     here = Path(path).expanduser()
     if here.is_dir() or (is_checkpoint(path) and here.is_file()):
         return here
+    if here.is_file():
+        raise MiaError(
+            f"model.path={path} is a file that model=ddpm does not read: give a diffusers "
+            "directory or a .pt file of pytorch-ddpm."
+        )
     if is_checkpoint(path) or not hub.HUB_ID.fullmatch(path):
         raise Missing(
             f"model.path={path} is not here: give a diffusers directory, a .pt file of "
@@ -87,6 +93,10 @@ class Folder:
     def at(cls, path: str, folder: Path) -> Folder:
         """Raises MiaError where there is no network or schedule."""
         inside = (folder / "unet" / NAMED_FILE).is_file()
+        index = folder / "model_index.json"
+        if not inside and not (folder / NAMED_FILE).is_file() and index.is_file():
+            kind = str(read_config(index).get("_class_name"))
+            raise refuse_pipeline(kind, path, ["DDPMPipeline"])
         network = folder / "unet" if inside else folder
         scheduler = (folder / "scheduler" if inside else folder) / "scheduler_config.json"
         config = read_config(network / NAMED_FILE)

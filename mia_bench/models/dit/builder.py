@@ -72,6 +72,8 @@ class DiffusionTransformer:
     def __post_init__(self) -> None:
         if not 0 <= self.sigma_floor <= 0.5:
             raise ValueError(f"sigma_floor={self.sigma_floor} must lie between 0 and 0.5")
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(f"tokens={self.tokens} must be at least 1, or null")
         if self.dtype not in WEIGHT_DTYPES:
             raise ValueError(f"dtype={self.dtype}: use {', '.join(WEIGHT_DTYPES)}")
 
@@ -121,6 +123,20 @@ class DiffusionTransformer:
         return chosen_loras(self.lora, self.lora_scale)
 
     # --- what it is -------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Whether it can be built, from configurations and headers alone.
+
+        Raises:
+            Missing: the files are not here.
+            MiaError: another kind of model, a convention that is not read, parts, adapters or a
+                resolution that do not fit.
+        """
+        directory = self.directory
+        directory.check(self.guidance)
+        directory.check_lengths(self.resolution, self.tokens)
+        if self._loras():
+            self._parts(directory).check_loras()
 
     def base_hash(self) -> str:
         """Content of the networks, tokenizers, configurations, schedule and adapters, and the

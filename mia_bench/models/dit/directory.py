@@ -10,7 +10,13 @@ from mia_bench.models.dit.family import TransformerFamily
 from mia_bench.models.hub import BUNDLED
 from mia_bench.models.identity import IRRELEVANT
 from mia_bench.models.readers.parts import require_variant
-from mia_bench.models.readers.pipeline_kinds import architectures, check_classes, check_named_class
+from mia_bench.models.readers.pipeline_kinds import (
+    architectures,
+    check_classes,
+    check_named_class,
+    refuse_quantised,
+    refuse_without_text,
+)
 from mia_bench.models.readers.refusals import refuse_eight_bits
 from mia_bench.models.schedule import BETA_SCHEDULERS, read_schedule
 from mia_bench.models.weight_files import contents, read_config, weights
@@ -101,12 +107,7 @@ class TransformerDirectory:
 
         family, index = self.family, self.index()
         for part in family.encoders:
-            if index.get(part, [None])[0] is None or not self.place(part).is_dir():
-                raise MiaError(
-                    f"{self.path} is a {family.pipeline} without its {part}: captions would be "
-                    "embedded otherwise than in training. Fetch the complete directory, or copy "
-                    f"{part} and its tokenizer from the model it was fine-tuned from."
-                )
+            refuse_without_text(self.path, family.pipeline, part, self._is_there)
         scheduler = (EULER, *SOLVERS) if family.flow else BETA_SCHEDULERS
         transformers = (family.transformer, *self._older_name())
         classes = {"transformer": transformers, "vae": (family.vae,)}
@@ -120,11 +121,17 @@ class TransformerDirectory:
         require_variant(self.variant, files, places, self.path)
         self._check_guidance(guidance)
         for part in self.networks:
+            refuse_quantised(part, self.config(part), self.path)
             refuse_eight_bits(self.weights(part))
         if family.flow:
             check_flow(self.scheduler(), family, self.path)
         else:
             self.betas()
+
+    def _is_there(self, part: str) -> bool:
+        """Whether the index names a part that has a folder."""
+        named = self.index().get(part)
+        return isinstance(named, list) and bool(named and named[0]) and self.place(part).is_dir()
 
     def _older_name(self) -> tuple[str, ...]:
         """What diffusers called the class of this network when one class held several."""
@@ -172,10 +179,33 @@ class TransformerDirectory:
                 "targets."
             )
         multiple = units.shrink * family.patch
-        if resolution % multiple:
+        if resolution < multiple or resolution % multiple:
             raise MiaError(f"model.resolution={resolution} must be a multiple of {multiple}.")
         side = resolution // units.shrink
         return units.channels, side, side
+
+    def check_lengths(self, resolution: int, tokens: int | None = None) -> None:
+        """Whether the transformer has positions for images of this size, and for captions of
+        `tokens`, where it is not the pipeline's own number.
+
+        Raises:
+            MiaError: it has fewer, or as `latent_shape`.
+        """
+        side = self.latent_shape(resolution)[-1] // self.family.patch
+        config, pixels = self.config("transformer"), resolution // side
+        longest, *sides = config.get("axes_lens") or [None]
+        most = config.get("pos_embed_max_size") or min(sides, default=side)
+        if side > most:
+            raise MiaError(
+                f"model.resolution={resolution} is more than the {most} positions a side of the "
+                f"transformer of {self.path}, of {pixels} pixels each: use at most "
+                f"{most * pixels}."
+            )
+        if longest is not None and tokens is not None and tokens > longest:
+            raise MiaError(
+                f"captions of {tokens} tokens are longer than the {longest} positions of the "
+                f"transformer of {self.path}: use model.tokens={longest} or less."
+            )
 
 
 def _model_type(name: Any) -> str | None:

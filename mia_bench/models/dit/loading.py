@@ -13,7 +13,7 @@ import transformers
 from torch import nn
 
 from mia_bench.models.dit.directory import TransformerDirectory
-from mia_bench.models.lora.fusion import fuse
+from mia_bench.models.lora.fusion import check_places, fuse
 from mia_bench.models.lora.matrices import Adapters
 from mia_bench.models.lora.training import has_lora, load_lora
 from mia_bench.models.readers.chosen_loras import Scales, read_chosen
@@ -51,6 +51,27 @@ class TransformerParts:
         plain: nn.Module = network
         return plain
 
+    def check_loras(self) -> None:
+        """Whether every adapter has its layer, by configurations alone: no weight is read.
+
+        Raises MiaError as `transformer` and `text_part` do.
+        """
+        adapters = [lora for lora, _ in self._adapters()]
+        for part in {part for lora in adapters for part in lora.layers}:
+            with torch.device("meta"):
+                network = self._without_weights(part)
+            check_places(network, part, adapters)
+
+    def _without_weights(self, part: str) -> nn.Module:
+        directory = self.directory
+        if part == "transformer":
+            kind = getattr(diffusers, directory.family.transformer)
+            network: nn.Module = kind.from_config(directory.config(part))
+            return network
+        encoder = self._class_of(part)
+        text: nn.Module = encoder(encoder.config_class.from_dict(directory.config(part)))
+        return text
+
     def vae(self, slicing: bool, tiling: bool) -> Any:
         """In float32 whatever the dtype: runs of every dtype share the latents."""
         kind = getattr(diffusers, self.directory.family.vae)
@@ -69,6 +90,15 @@ class TransformerParts:
     def text_part(self, part: str, dtype: torch.dtype) -> Any:
         """An encoder or tokenizer by the class that model_index.json names; of transformers only,
         and the directory's code is never run."""
+        kind = self._class_of(part)
+        if part.startswith("tokenizer"):
+            return load(kind, self.directory.place(part))
+        encoder = self._part(kind, part, dtype)
+        if self.loras:
+            fuse(encoder, part, self._adapters())
+        return encoder
+
+    def _class_of(self, part: str) -> Any:
         directory = self.directory
         library, name = [*(directory.index().get(part) or ()), None, None][:2]
         kind = getattr(transformers, str(name), None)
@@ -77,12 +107,7 @@ class TransformerParts:
                 f"{directory.path} names {library}.{name} as its {part}: a class of the installed "
                 "transformers is needed."
             )
-        if part.startswith("tokenizer"):
-            return load(kind, directory.place(part))
-        encoder = self._part(kind, part, dtype)
-        if self.loras:
-            fuse(encoder, part, self._adapters())
-        return encoder
+        return kind
 
     def _part(self, kind: Any, part: str, dtype: torch.dtype) -> Any:
         directory = self.directory

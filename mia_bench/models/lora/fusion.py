@@ -61,6 +61,14 @@ def fuse(network: nn.Module, part: str, adapters: Sequence[tuple[Adapters, float
     return len(updates)
 
 
+def check_places(network: nn.Module, part: str, adapters: Sequence[Adapters]) -> None:
+    """Raises MiaError where updates of `part` have no layer of their shape in `network`, whose
+    weights are not read and may be on the meta device."""
+    layers = named_layers(network)
+    for lora in adapters:
+        _check_places(lora, part, layers)
+
+
 def _check_places(lora: Adapters, part: str, layers: Mapping[str, tuple[str, torch.Size]]) -> None:
     """Every update has a layer whose weight has its shape."""
     updates = lora.layers.get(part, {})
@@ -72,7 +80,8 @@ def _check_places(lora: Adapters, part: str, layers: Mapping[str, tuple[str, tor
     if lost:
         raise MiaError(
             f"{lora.path} is a LoRA of another {part}: {len(lost)} of its {len(updates)} layers "
-            f"have no place of their shape in this model, such as {lost[0]}."
+            f"have no place of their shape in this model, such as {lost[0]}. Name the model that "
+            "it was trained on by model.path, or leave model.lora out."
         )
 
 

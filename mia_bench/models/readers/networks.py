@@ -38,6 +38,27 @@ def load_unet(
     return unet
 
 
+def check_loras(pipeline: UnetPipeline, loras: Scales) -> None:
+    """Whether every adapter has its layer, by configurations alone: no weight is read.
+
+    Raises MiaError as `load_unet`, and as loading text encoders does.
+    """
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    from mia_bench.models.lora.fusion import check_places
+
+    parts, chosen = pipeline.parts, read_chosen(loras, ("unet", *pipeline.encoders))
+    for part in {part for adapters, _ in chosen for part in adapters.layers}:
+        with torch.device("meta"):
+            network: Any = (
+                UNet2DConditionModel.from_config(parts.unet_config())
+                if part == "unet"
+                else CLIPTextModelWithProjection(CLIPTextConfig.from_dict(parts.config(part)))
+            )
+        check_places(network, part, [adapters for adapters, _ in chosen])
+
+
 def guided(unet: Any, guidance: float | None) -> Any:
     """A latent consistency model asked at one guidance scale; any other U-Net as it is."""
     if unet.config.time_cond_proj_dim is not None:

@@ -8,7 +8,7 @@ asked with more than an image and its caption, and are refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mia_bench.models.readers.refusals import refuse_pipeline
@@ -99,12 +99,31 @@ def check_part_configs(configs: Mapping[str, Mapping[str, Any]], path: str) -> N
         check_named_class(part, architectures(config), CLASSES[part], path)
         if part.startswith("text_encoder"):
             check_named_class(part, [config.get("model_type")], TEXT_MODEL_TYPES, path)
-        if config.get("quantization_config"):
-            raise MiaError(
-                f"the {part} of {path} is quantised (quantization_config in its config.json): a "
-                "quantised network is another one than was trained, and is not read. Use its "
-                "float16, bfloat16 or float32 files."
-            )
+        refuse_quantised(part, config, path)
+
+
+def refuse_without_text(
+    path: str, pipeline: str, encoder: str, there: Callable[[str], bool]
+) -> None:
+    """Raises MiaError where a text encoder or its tokenizer is not `there`."""
+    parts = (encoder, encoder.replace("text_encoder", "tokenizer"))
+    if absent := [part for part in parts if not there(part)]:
+        names = " and ".join(absent)
+        raise MiaError(
+            f"{path} is a {pipeline} without its {names}: captions would be embedded otherwise "
+            f"than in training. Fetch the complete directory, or copy {names} from the model it "
+            "was fine-tuned from, named in model_index.json as there."
+        )
+
+
+def refuse_quantised(part: str, config: Mapping[str, Any], path: str) -> None:
+    """Raises MiaError where a part's config.json says that its weights are quantised."""
+    if config.get("quantization_config"):
+        raise MiaError(
+            f"the {part} of {path} is quantised (quantization_config in its config.json): a "
+            "quantised network is another one than was trained, and is not read. Use its "
+            "float16, bfloat16 or float32 files."
+        )
 
 
 def check_tokenizer_configs(configs: Mapping[str, Mapping[str, Any]], path: str) -> None:

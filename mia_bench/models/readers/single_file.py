@@ -13,6 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mia_bench.models.readers.refusals import (
+    READ_AS_ONE_FILE,
+    kind_of_file,
+    refuse_eight_bits,
+    refuse_single_file,
+)
 from mia_bench.models.weight_files import read_config
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle, refusal
@@ -101,6 +107,8 @@ def config_folder(file: Path, config: str | None) -> Path:
 
 
 def _refuse_others(file: Path, names: Mapping[str, Any]) -> None:
+    if kind_of_file(names) not in (None, *READ_AS_ONE_FILE):
+        raise refuse_single_file(file)
     if not _has(names, UNET):
         what = "it holds no U-Net of the original layout"
         if any("lora" in name for name in names):
@@ -126,6 +134,7 @@ def check_file(file: Path, folder: Path, betas: torch.Tensor) -> None:
     """
     names, index = shapes(file), read_config(folder / "model_index.json")
     _refuse_others(file, names)
+    refuse_eight_bits([file])
     parts = [part for part in PREFIXES if part in index]
     prefixes = tuple(prefix for part in parts for prefix in PREFIXES[part])
     if sum(name.startswith("model_ema.") for name in names) > 2:

@@ -16,6 +16,7 @@ from mia_bench.models.readers.pipeline_kinds import (
     check_unet,
     family_of,
     pipeline_name,
+    refuse_without_text,
 )
 from mia_bench.models.readers.single_file import marked_schedule
 from mia_bench.models.schedule import read_schedule
@@ -87,6 +88,12 @@ class UnetPipeline:
                 f"model.guidance={guidance} is for latent consistency models, and the U-Net of "
                 f"{self.path} takes no guidance scale: leave it out."
             )
+
+    def check_texts(self) -> None:
+        """Whether every text encoder is there with its tokenizer."""
+        name = pipeline_name(self.family)
+        for encoder in self.encoders:
+            refuse_without_text(self.path, name, encoder, lambda p: self.parts.place(p).is_dir())
 
     def check_parts(self) -> None:
         """Whether what configurations say their networks are is what is built here."""

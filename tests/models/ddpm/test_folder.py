@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from mia_bench.models.ddpm.builder import DDPM
 from mia_bench.models.ddpm.folder import is_checkpoint, locate
+from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.utils.errors import MiaError, Missing
 
 SIZES = {
@@ -96,6 +97,23 @@ def test_other_networks_are_refused(folder):
     config.write_text(json.dumps(written))
     with pytest.raises(MiaError, match=r"resolution=9 does not fit the 2 levels"):
         DDPM(str(folder), 9).base_hash()
+
+
+def test_what_cannot_be_read_is_told_in_the_plan(folder, saved_dit, tmp_path_factory):
+    DDPM(str(folder), 8).check()
+    weights = _file(folder, "diffusion_pytorch_model.safetensors")
+    kept = load_file(weights)
+    save_file({k: v.to(torch.float8_e4m3fn) for k, v in kept.items()}, weights, {"format": "pt"})
+    with pytest.raises(MiaError, match="weights in F8_E4M3"):
+        DDPM(str(folder), 8).check()
+    with pytest.raises(MiaError, match=r"is a file that model=ddpm does not read"):
+        DDPM(str(weights), 8).check()
+    with pytest.raises(MiaError, match=r"is a StableDiffusion3Pipeline: use model=sd3"):
+        DDPM(str(saved_dit("sd3")), 8).check()
+    other = tmp_path_factory.mktemp("ddpm")
+    (other / "model_index.json").write_text(json.dumps({"_class_name": "DDPMPipeline"}))
+    with pytest.raises(MiaError, match=r"is a DDPMPipeline: use model=ddpm"):
+        StableDiffusion(str(other), 64).check()
 
 
 def test_what_is_not_here_says_how_to_get_it(tmp_path):

@@ -124,6 +124,9 @@ def test_a_lora_of_another_family_is_refused(saved_dit: Folder, tmp_path: Path) 
     save_lora(network, tmp_path)
     with pytest.raises(MiaError, match=r"is a LoRA of another transformer: \d+ of its \d+ layers"):
         model_of(saved_dit("sd3"), lora=str(tmp_path)).load_unet()
+    with pytest.raises(MiaError, match=r"another transformer: .* Name the model that it was"):
+        model_of(saved_dit("sd3"), lora=str(tmp_path)).check()
+    model_of(saved_dit("z_image"), lora=str(tmp_path)).check()
     unet_keys = {"unet.mid.to_q.lora_A.weight": torch.ones(1, 4)}
     unet_keys["unet.mid.to_q.lora_B.weight"] = torch.ones(4, 1)
     save_file(unet_keys, tmp_path / "pytorch_lora_weights.safetensors")
