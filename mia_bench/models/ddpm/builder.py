@@ -105,7 +105,9 @@ class DDPM:
         if self.path is None:
             return
         if is_checkpoint(self.path):
-            self._converted(self.path)
+            from mia_bench.models.ddpm.checkpoint import layout_at
+
+            self._require_layout(layout_at(locate(self.path), self.path), self.path)
         else:
             folder = self._folder()
             folder.schedule()
@@ -203,24 +205,23 @@ class DDPM:
             )
 
     def _from_checkpoint(self, path: str) -> Any:
-        """Raises MiaError as `_converted` does."""
-        layout, weights = self._converted(path)
+        """Raises MiaError unless the file is of the layout, and `_require_layout`."""
+        from mia_bench.models.ddpm.checkpoint import converted, read_checkpoint
+
+        layout, weights = converted(read_checkpoint(locate(path)), path)
+        self._require_layout(layout, path)
         net = initialised(layout.config(), 0, self._dtype("float32"))
         net.load_state_dict(weights)
         return net
 
-    def _converted(self, path: str) -> tuple[Layout, dict[str, torch.Tensor]]:
-        """Raises MiaError unless the file is of the layout, and its schedule as long as ours."""
-        from mia_bench.models.ddpm.checkpoint import converted, read_checkpoint
-
-        layout, weights = converted(read_checkpoint(locate(path)), path)
+    def _require_layout(self, layout: Layout, path: str) -> None:
+        """Raises MiaError unless images fit the layout, and its schedule is as long as ours."""
         self._require_fitting(len(layout.widths))
         if layout.timesteps != self.train_timesteps:
             raise MiaError(
                 f"{path} was trained on {layout.timesteps} timesteps: use "
                 f"model.train_timesteps={layout.timesteps}."
             )
-        return layout, weights
 
     def _schedule(self) -> dict[str, Any]:
         if self.path is not None and not is_checkpoint(self.path):

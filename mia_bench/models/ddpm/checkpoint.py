@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,18 @@ def layout_of(weights: Mapping[str, Tensor], path: str) -> Layout:
     if widths[0] % len(weights["head.weight"]) or any(width % GROUPS for width in widths):
         raise MiaError(f"{path} has levels of {list(widths)} channels: not those of the layout.")
     return Layout(widths, len(levels[0]), attends, len(weights[TABLE]))
+
+
+def layout_at(file: Path, path: str) -> Layout:
+    """The layout of a file that can be read whole, remembered for as long as it is the same: a
+    sweep plans many jobs on one file. Raises MiaError as `read_checkpoint` and `converted` do."""
+    stat = file.stat()
+    return _layout_at(file, path, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
+
+@cache
+def _layout_at(file: Path, path: str, _stamp: tuple[int, ...]) -> Layout:
+    return converted(read_checkpoint(file), path)[0]
 
 
 def converted(weights: Mapping[str, Tensor], path: str) -> tuple[Layout, dict[str, Tensor]]:

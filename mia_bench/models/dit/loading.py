@@ -16,10 +16,13 @@ from mia_bench.models.dit.directory import TransformerDirectory
 from mia_bench.models.lora.fusion import check_places, fuse
 from mia_bench.models.lora.matrices import Adapters
 from mia_bench.models.lora.training import has_lora, load_lora
-from mia_bench.models.readers.chosen_loras import Scales, read_chosen
+from mia_bench.models.readers.chosen_loras import Scales, lora_key, read_chosen
 from mia_bench.models.readers.networks import in_parts
 from mia_bench.models.weight_files import load
 from mia_bench.utils.errors import MiaError
+
+_fitting: set[tuple[TransformerDirectory, str]] = set()
+"""Models and LoRAs, by content, of which every adapter has its layer."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,20 @@ class TransformerParts:
         return plain
 
     def check_loras(self) -> None:
-        """Whether every adapter has its layer, by configurations alone: no weight is read.
+        """Whether every adapter has its layer, by configurations alone: no weight is read. What
+        was found right is remembered: a sweep plans many jobs on one model.
 
         Raises MiaError as `transformer` and `text_part` do.
         """
+        key = self.directory, str(lora_key(self.loras))
+        if key in _fitting:
+            return
         adapters = [lora for lora, _ in self._adapters()]
         for part in {part for lora in adapters for part in lora.layers}:
             with torch.device("meta"):
                 network = self._without_weights(part)
             check_places(network, part, adapters)
+        _fitting.add(key)
 
     def _without_weights(self, part: str) -> nn.Module:
         directory = self.directory

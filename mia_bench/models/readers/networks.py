@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mia_bench.models.encoders import KlCodec
-from mia_bench.models.readers.chosen_loras import Scales, read_chosen
+from mia_bench.models.readers.chosen_loras import Scales, lora_key, read_chosen
 from mia_bench.models.readers.unet_pipeline import UnetPipeline
 from mia_bench.models.weight_files import load
 from mia_bench.utils.errors import MiaError
@@ -39,16 +39,22 @@ def load_unet(
 
 
 def check_loras(pipeline: UnetPipeline, loras: Scales) -> None:
-    """Whether every adapter has its layer, by configurations alone: no weight is read.
+    """Whether every adapter has its layer, by configurations alone: no weight is read. What was
+    found right is remembered: a sweep plans many jobs on one model.
 
     Raises MiaError as `load_unet`, and as loading text encoders does.
     """
+    _check_loras(pipeline, tuple(loras.items()), str(lora_key(loras)))
+
+
+@cache
+def _check_loras(pipeline: UnetPipeline, loras: tuple[tuple[str, float], ...], _: str) -> None:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     from mia_bench.models.lora.fusion import check_places
 
-    parts, chosen = pipeline.parts, read_chosen(loras, ("unet", *pipeline.encoders))
+    parts, chosen = pipeline.parts, read_chosen(dict(loras), ("unet", *pipeline.encoders))
     for part in {part for adapters, _ in chosen for part in adapters.layers}:
         with torch.device("meta"):
             network: Any = (

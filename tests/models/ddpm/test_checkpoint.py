@@ -96,6 +96,9 @@ def test_the_schedule_and_the_images_fit_the_file(file):
     for model in (DDPM(str(file), 16), DDPM(str(file), 15, train_timesteps=40)):
         with pytest.raises(MiaError, match=r"train_timesteps=40|multiple of 2"):
             model.check()
+    torch.save({"model": {}}, file)  # another file at the same place is read again
+    with pytest.raises(MiaError, match="has no ema_model"):
+        ddpm(file).check()
 
 
 def test_the_key_follows_the_content(file, tmp_path, network):
