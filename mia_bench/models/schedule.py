@@ -126,7 +126,11 @@ def _check_options(config: Mapping[str, Any], schedule: Mapping[str, Any], path:
             f"for prediction_type=sample. Models that predict {' or '.join(PREDICTIONS)} are read."
         )
     known = {*schedule, *SAMPLER_OPTIONS}
-    if unknown := [key for key in config if not key.startswith("_") and key not in known]:
+    if unknown := [
+        key
+        for key in config
+        if key not in known and not key.startswith("_") and not key.endswith("_version")
+    ]:
         raise MiaError(
             f"{path} has the option {unknown[0]} in scheduler/scheduler_config.json, which no "
             "scheduler with the betas of DDPM has: what it does to the noise levels cannot be "
