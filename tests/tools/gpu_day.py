@@ -208,7 +208,7 @@ def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
         tarfile.open(fileobj=compressed, mode="w|") as packed,
     ):
         for _, name, wheel, files in sorted(named, key=lambda entry: entry[:3]):
-            data = without_debug_symbols(name, files.read(name))
+            data = without_symbols(name, files.read(name))
             entry = tarfile.TarInfo(placed(name))
             entry.size = len(data)
             packed.addfile(entry, io.BytesIO(data))
@@ -218,14 +218,15 @@ def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
     return sizes
 
 
-def without_debug_symbols(name: str, data: bytes) -> bytes:
-    """A library without what debuggers read, where binutils are installed and it has any."""
-    if Path(name).suffix != ".so" or b".debug_info" not in data or shutil.which("strip") is None:
+def without_symbols(name: str, data: bytes) -> bytes:
+    """A library without what linkers and debuggers alone read, where binutils are installed."""
+    is_library = re.search(r"\.so(\.\d+)*$", name) is not None
+    if not is_library or b"\0.symtab\0" not in data or shutil.which("strip") is None:
         return data
     with TemporaryDirectory() as folder:
         path = Path(folder) / "library.so"
         path.write_bytes(data)
-        subprocess.run(["strip", "--strip-debug", str(path)], check=True, capture_output=True)
+        subprocess.run(["strip", "--strip-unneeded", str(path)], check=True, capture_output=True)
         return path.read_bytes()
 
 
