@@ -13,9 +13,9 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from hydra_plugins.mia_bench_ray_launcher import RayTaskLauncher, given
 from omegaconf import OmegaConf
 
+from hydra_plugins.mia_bench_ray_launcher import given
 from mia_bench.sweep import ray_tasks
 from mia_bench.utils.errors import MiaError
 
@@ -114,9 +114,7 @@ def test_returns_come_in_the_order_of_jobs(answers):
     assert ray_tasks.run_all([1, 2], {}) == ["first", "second"]
 
 
-def test_jobs_are_carried_out_from_what_is_sent(
-    answers, typed, trained, small_overrides, tmp_path
-):
+def test_jobs_are_carried_out_from_what_is_sent(answers, typed, trained, small_overrides, tmp_path):
     """On models that are there: composed here, sent as bytes, run from them."""
     outputs = trained(tmp_path / "outputs")
     words = ["-m", *small_overrides, "attack=loss,sima", "eval.base_rows=[]", "eval.resamples=100"]

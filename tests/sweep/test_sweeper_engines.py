@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import QUIET, assert_same, complete, results, start
+from jobs import QUIET, STARTED, assert_same, complete, results, start
 from one_node_slurm import absent_slurm, client, one_node
 
 pytestmark = pytest.mark.slow
@@ -25,6 +25,14 @@ ON_SLURM += ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=null")
 ON_SLURM += ("hydra.launcher.array_parallelism=2",)
 RANKS = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "attack=[loss,pia]")
 needs_slurm = pytest.mark.skipif(bool(absent_slurm()), reason=absent_slurm() or "a Slurm is here")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """What a test that failed left running."""
+    yield
+    while STARTED:
+        STARTED.pop().kill()
 
 
 @pytest.fixture
@@ -109,7 +117,7 @@ def test_slurm_starts_two_ranks_of_one_pass_by_srun(slurm, small_overrides, tmp_
         env={**os.environ, **QUIET, **slurm},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" non-members.") == 1  # rank 0 alone prints the table
@@ -129,8 +137,10 @@ def ray_workers(mark: str) -> list[int]:
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             title = (path / "cmdline").read_bytes()
-            works = title.startswith(b"ray::") and b"IDLE" not in title
-            if works and mark.encode() in (path / "environ").read_bytes():
+            if (
+                title.startswith(b"ray::carry_out")
+                and mark.encode() in (path / "environ").read_bytes()
+            ):
                 found.append(int(path.name))
     return found
 
