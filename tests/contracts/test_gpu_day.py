@@ -95,7 +95,6 @@ def test_a_library_whose_segments_were_moved_is_told():
 
 def test_what_would_carry_a_second_torch_is_not_gathered():
     lacking = gpu_day.lacking(gpu_day.present_names(None))
-    assert "xgboost-cpu" in lacking
     assert not {"torch", "torchvision", "numpy", "xgboost", "triton"} & lacking.keys()
     assert not any(name.startswith("nvidia") for name in lacking)
     assert {"diffusers", "lightning", "pytest", "hypothesis"} <= lacking.keys()
@@ -165,7 +164,7 @@ def test_a_part_that_takes_too_long_may_tidy_up(tmp_path):
         "try:\n    time.sleep(60)\n"
         f"except KeyboardInterrupt:\n    pathlib.Path({str(tidied)!r}).touch()\n"
     )
-    assert gpu_day.part(["-c", code], dict(os.environ), time.monotonic() + 6) == -1
+    assert gpu_day.part(["-c", code], dict(os.environ), time.monotonic() + 10) == -1
     assert tidied.exists()
     assert gpu_day.part(["-c", "raise SystemExit(5)"], {}, time.monotonic() + 60) == 5
 

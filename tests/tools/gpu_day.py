@@ -6,8 +6,8 @@
 `gather`, where there is a package index: packages that such a machine lacks, for its version of
 Python, in one archive of at most 60 MB without what this day does not need. `present` names a file
 with the output of `pip list` over there; without one, torch, torchvision, numpy and what they need
-are taken to be there, and the archive is larger, which is refused: about 75 MB in November 2026,
-most of it pyarrow, scipy and pandas. `run`, over there in a copy of this repository with the
+are taken to be there, and the archive is larger, which is refused; most of it is pyarrow and scipy.
+`run`, over there in a copy of this repository with the
 archive in place: `make test-gpu`, then `python -m mia_bench.bench gpu`, until `limit` seconds have
 passed. It ends with status 3 where something is left: the same command goes on with it.
 size=small with tests="not gpu and not long" rehearses on a CPU.
@@ -53,7 +53,7 @@ TEST_TOOLS = ("pytest", "hypothesis")
 NOT_NEEDED = (
     *("open-clip-torch", "timm", "noto-cjk-sans-jp-regular", "hf-xet", "datasets", "multiprocess"),
     *("dill", "xxhash", "gitpython", "gitdb", "smmap", "sentry-sdk", "ftfy", "wcwidth"),
-    *("pytorch-lightning", "tzdata", "pywavelets"),
+    *("pytorch-lightning", "tzdata", "pywavelets", "xgboost"),
     # wandb, which is asked for by `logger=wandb` alone, and what only it needs
     *("wandb", "protobuf", "googleapis-common-protos", "cwevals", "importlib-metadata", "zipp"),
     *("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-proto", "platformdirs"),
@@ -62,7 +62,6 @@ NOT_NEEDED = (
     "opentelemetry-exporter-otlp-proto-http",
 )
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # pure Python, published without a wheel
-REPLACED = {"xgboost": "xgboost-cpu"}  # the same package without CUDA
 # Files that are read by those who build or test a package alone, or by parts not used here.
 DROPPED = (
     *("*/tests/*", "*/test/*", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.hpp", "*.c", "*.cpp"),
@@ -147,10 +146,10 @@ def lacking(present: set[str]) -> dict[str, str | None]:
     wanted = set().union(*(requirements(name) for name in ("mia-bench", *TEST_TOOLS)))
     versions: dict[str, str | None] = {}
     for name in sorted(wanted - present - {"mia-bench"} - set(NOT_NEEDED)):
-        if name.startswith("nvidia-"):  # belong to a torch or to xgboost with CUDA
+        if name.startswith("nvidia-"):  # belong to a torch
             continue
         try:
-            versions[REPLACED.get(name, name)] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = None
     return versions
@@ -326,7 +325,13 @@ def part(words: list[str], env: dict[str, str], deadline: float) -> int:
     otherwise keep the GPU.
     """
     seconds = max(1.0, deadline - time.monotonic())
-    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=env)
+    # what a shell starts in the background ignores interrupts, and so would what it starts
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=env,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
