@@ -7,9 +7,9 @@
 Python, in one archive of at most 60 MB without what this day does not need. `present` names a file
 with the output of `pip list` over there; without one, torch, torchvision, numpy and what they need
 are taken to be there, and the archive is larger, which is refused; most of it is pyarrow and scipy.
-`run`, over there in a copy of this repository with the
-archive in place: `make test-gpu`, then `python -m mia_bench.bench gpu`, until `limit` seconds have
-passed. It ends with status 3 where something is left: the same command goes on with it.
+`run`, over there in a copy of this repository with the archive in place: `make test-gpu`, then
+`python -m mia_bench.bench gpu`, until `limit` seconds have passed. It ends with status 3 where
+something is left: the same command goes on with it.
 size=small with tests="not gpu and not long" rehearses on a CPU.
 """
 
