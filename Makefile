@@ -44,13 +44,14 @@ gpu-day-packages: .venv/installed ## what a machine with CUDA and torch lacks, i
 gpu-day: ## on that machine: test-gpu and bench gpu in parts of nine minutes, into docs/gpu.json
 	while $(PYTHON) tests/tools/gpu_day.py run; status=$$?; [ $$status = 3 ]; do :; done; exit $$status
 
-test-lowest: ## a smoke set with the lowest direct versions that pyproject.toml allows; torch as it is
-	$(PYTHON) tests/tools/lowest_versions.py
+test-lowest: .venv/installed ## a smoke set with the lowest direct versions that pyproject.toml allows; torch as it is
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python tests/tools/lowest_versions.py
 
 test-slurm: .venv/installed ## a sweep through a one-node Slurm (needs slurmctld, slurmd, munged)
 	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_sweeper_engines.py -k slurm
 
-test-ray: .venv/installed ## a sweep through Ray (needs ray and hydra-ray-launcher)
+test-ray: .venv/installed ## a sweep through Ray (needs ray: pip install .[ray])
 	$(BIN)/python -m pytest -m slow -rs tests/sweep/test_sweeper_engines.py -k ray
 
 lint: .venv/installed ## ruff: lint and format; import-linter: layers

@@ -33,7 +33,6 @@ PLUGINS = {
     ("hydra/launcher", "joblib"): "joblib",
     ("hydra/launcher", "submitit_slurm"): "slurm",
     ("hydra/launcher", "submitit_local"): "slurm",
-    ("hydra/launcher", "ray"): "ray",
 }
 """Options that Hydra's plugins bring, and our extras that install them."""
 

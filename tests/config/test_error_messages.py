@@ -123,7 +123,8 @@ def test_bugs_keep_their_traceback():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Could not find 'hydra/launcher/ray'", "pip install 'mia_bench[ray]'"),
+        ("Could not find 'hydra/launcher/joblib'", "pip install 'mia_bench[joblib]'"),
+        ("Could not find 'hydra/launcher/ray'", "ray_cluster"),
         ("Could not load 'hydra/launcher/submitit_slurm'.", "pip install 'mia_bench[slurm]'"),
         ("Could not find 'hydra/launcher/paralel'", "Did you mean 'parallel'?"),
     ],

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import struct
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -48,9 +53,48 @@ def test_the_archive_holds_what_is_installed_without_what_is_not_needed(wheel, t
     assert gpu_day.unpacked(archive.parent) == site  # once
 
 
+def test_of_large_packages_the_families_that_are_needed_are_kept(wheel):
+    kept = ["diffusers/pipelines/pipeline_utils.py", "diffusers/pipelines/stable_diffusion/a.py"]
+    kept += ["transformers/models/__init__.py", "transformers/models/clip/a.py"]
+    left = ["diffusers/pipelines/kandinsky/a.py", "transformers/models/whisper/a.py"]
+    with zipfile.ZipFile(wheel("large", *kept, *left)) as files:
+        assert list(gpu_day.kept(files)) == kept
+
+
+def test_records_keep_names_and_lose_hashes():
+    record = b'a/b.py,sha256=x,3\n"a/c,d.py",sha256=y,4\na-1.dist-info/RECORD,,\n'
+    short = gpu_day.shortened("a-1.dist-info/RECORD", record)
+    assert short == b'a/b.py,,\n"a/c,d.py",,\na-1.dist-info/RECORD,,\n'
+    assert gpu_day.shortened("a/RECORD", record) == record
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="binutils are not installed")
+def test_libraries_lose_their_symbols_and_stay_loadable():
+    """pyarrow's libraries come with their symbols, and are named .so or .so.NUMBER."""
+    folder = Path(pyarrow.__file__).parent
+    library = min(folder.glob("_*.so"), key=lambda path: path.stat().st_size)
+    data = library.read_bytes()
+    for name in ("a/b.so", "a/libb.so.2600"):
+        stripped = gpu_day.without_symbols(name, data)
+        assert len(stripped) < len(data)
+        assert b"\0.symtab\0" not in stripped
+        assert gpu_day.is_loadable(stripped)
+    assert gpu_day.without_symbols("a/b.txt", data) == data
+
+
+def test_a_library_whose_segments_were_moved_is_told():
+    """The first segment that is loaded begins at byte 0; behind byte 1 no page begins."""
+    folder = Path(pyarrow.__file__).parent
+    library = bytearray(min(folder.glob("_*.so"), key=lambda p: p.stat().st_size).read_bytes())
+    assert gpu_day.is_loadable(bytes(library))
+    (first,) = struct.unpack_from("<Q", library, 32)
+    kinds = {struct.unpack_from("<I", library, first + i * 56)[0]: i for i in range(3, -1, -1)}
+    struct.pack_into("<Q", library, first + kinds[gpu_day.LOADED_SEGMENT] * 56 + 8, 1)
+    assert not gpu_day.is_loadable(bytes(library))
+
+
 def test_what_would_carry_a_second_torch_is_not_gathered():
     lacking = gpu_day.lacking(gpu_day.present_names(None))
-    assert "xgboost-cpu" in lacking
     assert not {"torch", "torchvision", "numpy", "xgboost", "triton"} & lacking.keys()
     assert not any(name.startswith("nvidia") for name in lacking)
     assert {"diffusers", "lightning", "pytest", "hypothesis"} <= lacking.keys()
@@ -109,6 +153,20 @@ def test_tests_stop_in_time_and_go_on_with_the_others(tmp_path, run_python):
         assert len(outcomes) == number
         assert before.items() <= outcomes.items()
         assert set(outcomes.values()) <= {"passed", "skipped"}
+
+
+@pytest.mark.long
+def test_a_part_that_takes_too_long_may_tidy_up(tmp_path):
+    """What it started goes with it, as the runs that a test started."""
+    tidied = tmp_path / "tidied"
+    code = (
+        "import pathlib, time\n"
+        "try:\n    time.sleep(60)\n"
+        f"except KeyboardInterrupt:\n    pathlib.Path({str(tidied)!r}).touch()\n"
+    )
+    assert gpu_day.part(["-c", code], dict(os.environ), time.monotonic() + 10) == -1
+    assert tidied.exists()
+    assert gpu_day.part(["-c", "raise SystemExit(5)"], {}, time.monotonic() + 60) == 5
 
 
 @pytest.mark.parametrize(

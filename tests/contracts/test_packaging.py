@@ -18,6 +18,7 @@ NEEDED = (
     "mia_bench/cli/run.py",
     "mia_bench/cli/dispatch.py",
     "hydra_plugins/mia_bench_sweeper.py",
+    "hydra_plugins/mia_bench_ray_launcher.py",
     "mia_bench/conf/hydra/sweeper/planned.yaml",
     "mia_bench/report/template/index.html.j2",
     "mia_bench/report/template/page.css",

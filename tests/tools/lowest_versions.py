@@ -17,6 +17,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+UV = (sys.executable, "-m", "uv", "pip")
 AS_IT_IS = ("torch", "torchvision")  # as large as everything else together, and of the machine
 NOT_TESTED = ("noto-cjk-sans-jp-regular",)  # a font
 TEST_TOOLS = ("pytest>=8.3", "hypothesis>=6.115", "scikit-image>=0.24")
@@ -36,7 +37,7 @@ def lowest(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     source, out = folder / "direct.in", folder / "lowest.txt"
     source.write_text("\n".join([*wanted, *TEST_TOOLS]) + "\n", encoding="utf-8")
-    words = ["uv", "pip", "compile", "--quiet", "--resolution", "lowest-direct"]
+    words = [*UV, "compile", "--quiet", "--resolution", "lowest-direct"]
     words += ["--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}"]
     subprocess.run([*words, str(source), "-o", str(out)], check=True)
     return out
@@ -68,17 +69,7 @@ def install(versions: Path, folder: Path) -> Path:
     lines = versions.read_text(encoding="utf-8").splitlines()
     own = [line for line in lines if line[:1].isalnum() and not of_torch(line)]
     kept.write_text("\n".join(own) + "\n", encoding="utf-8")
-    words = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--python",
-        str(python),
-        "-r",
-        str(kept),
-    ]
+    words = [*UV, "install", "--quiet", "--no-deps", "--python", str(python), "-r", str(kept)]
     subprocess.run(words, check=True)
     return python
 
