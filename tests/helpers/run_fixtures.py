@@ -138,7 +138,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=1200
+            [sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=600
         )
         if check and done.returncode:
             raise AssertionError(f"{arguments} failed:\n{done.stdout}\n{done.stderr}")
