@@ -1,12 +1,12 @@
 """`python -m mia_bench.bench [PART ...]`: measure speed and memory, update docs/benchmarks.json.
 
-Parts that run by default: unet overhead sharing unbatched training dataset_size startup. By name:
-torch_options (compiles the U-Net), memory (of each attack), ddp (two processes on one model),
-parallel_models (two processes, a model each), resume (100,000 rows, killed half-way), stored_runs
-(a sweep over 1,000 finished runs, status of 10,000), metrics (of a million rows), cost_model (of
-docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a CPU). A part's
-figures replace its earlier ones; the others stay. Nothing else should run meanwhile; where it does,
-clock=process counts processor time alone.
+Parts that run by default: unet overhead sharing unbatched gradients training dataset_size startup.
+By name: torch_options (compiles the U-Net), memory (of each attack), ddp (two processes on one
+model), parallel_models (two processes, a model each), resume (100,000 rows, killed half-way),
+stored_runs (a sweep over 1,000 finished runs, status of 10,000), metrics (of a million rows),
+cost_model (of docs/scale.md), large (a U-Net of 860 M parameters: 4 GB of memory, an hour on a
+CPU). A part's figures replace its earlier ones; the others stay. Nothing else should run meanwhile;
+where it does, clock=process counts processor time alone.
 
 `bench gpu` measures networks of real size on one GPU for docs/gpu.md, in steps that resume: see
 `bench gpu --help`.

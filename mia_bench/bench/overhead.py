@@ -1,10 +1,10 @@
 """What an attack costs beside its U-Net evaluations, and what batching and sharing them saves.
 
-Three comparisons: with the bare U-Net, with one pass per attack, and with attacks in the shape in
-which they are usually released: one image at a time, one U-Net call per query, text encoded again
-for every condition, every loss fetched from the device as soon as it is there. What those compute
-follows the papers, and the released scripts as far as they do more than the paper says; the loops
-are this project's own.
+Four comparisons: with the bare U-Net, with the gradients that norms are taken of, with one pass per
+attack, and with attacks in the shape in which they are usually released: one image at a time, one
+U-Net call per query, text encoded again for every condition, every loss fetched from the device as
+soon as it is there. What those compute follows the papers, and the released scripts as far as they
+do more than the paper says; the loops are this project's own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Attack, query_fields
 from mia_bench.attacks.components.caption_reductions import character_thirds
+from mia_bench.attacks.gsa import GSA, gradients_of, losses_of, timesteps
 from mia_bench.attacks.pfami import LAMBDAS, centre_crop
 from mia_bench.bench import workloads
 from mia_bench.bench.timing import Ratio, ratio
@@ -61,6 +62,34 @@ def _evaluations(workload: Workload, work: Callable[[], None]) -> int:
     before = workload.target.queries["forward"]
     work()
     return workload.target.queries["forward"] - before
+
+
+# --- norms of gradients over the gradients that they are taken of
+
+
+def over_gradients(workload: Workload, rounds: int) -> Ratio:
+    """Time of GSA2 on the batch of a `cached()` workload over its bound: one forward and one
+    backward through activations for each of the same rows and timesteps, in the same calls.
+
+    No way of taking norms can do with less: slopes of activations come before those of weights.
+    """
+    attack, target, batch = workloads.attack("gsa2"), workload.target, workload.batch
+    assert isinstance(attack, GSA)
+    path = timesteps(target.timesteps, attack.n_timesteps)
+    places = [(row, t) for row in range(len(batch)) for t in path]
+
+    def forward_and_backward() -> None:
+        target.forget()
+        z0 = target.view(batch).z0.clone().requires_grad_()
+
+        def work(rows: slice) -> None:
+            losses_of(target, batch, z0, places[rows]).sum().backward()
+
+        with gradients_of(target.unet, False), torch.enable_grad():
+            for _ in target.with_gradients(len(places), work):
+                pass
+
+    return ratio(predict_step(workload, "gsa2"), forward_and_backward, rounds)
 
 
 # --- all attacks in one pass over one pass each

@@ -73,6 +73,14 @@ def unbatched(rounds: int) -> Figures:
     return figures
 
 
+def gradients(rounds: int) -> Figures:
+    """GSA2 over forward plus backward through activations."""
+    from mia_bench.bench.overhead import over_gradients
+    from mia_bench.bench.workloads import tiny
+
+    return {"gradients.gsa2": over_gradients(tiny(16).cached(), max(3, rounds // 2))}
+
+
 def training(rounds: int) -> Figures:
     """Fine-tuning over bare steps, and diffusers' script over fine-tuning."""
     from mia_bench.bench import training_step
@@ -230,6 +238,7 @@ DEFAULT: dict[str, Callable[[int], Figures]] = {
     "overhead": overhead,
     "sharing": sharing,
     "unbatched": unbatched,
+    "gradients": gradients,
     "training": training,
     "dataset_size": dataset_size,
     "startup": startup,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from mia_bench.metrics.roc import BLOCK_ENTRIES, Bools, Floats, Ints
 from mia_bench.utils.terminal import progress
 
+Block = TypeVar("Block")
 KEPT_WEIGHTS = 1 << 22  # entries of one set of weights that stays in memory, 32 MB
 _kept: dict[tuple[bytes, bytes, int, int], list[Ints]] = {}
 WATCHED_ROWS = 100_000  # rows beyond which progress is shown
@@ -86,7 +87,7 @@ class Bootstrap:
 
     def weights(self) -> Iterator[Ints]:
         """Blocks (b, N) of row weights, n_resamples rows in all; the same at every call."""
-        if self.row_group.size * self.n_resamples > KEPT_WEIGHTS:
+        if not self.kept:
             yield from self._drawn()
             return
         key = (self.row_group.tobytes(), self.member_group.tobytes(), self.seed, self.n_resamples)
@@ -95,9 +96,13 @@ class Bootstrap:
             _kept[key] = list(self._drawn())
         yield from _kept[key]
 
-    def _watched_weights(self) -> Iterable[Ints]:
-        """`weights`, with a bar and the time to go where it takes long."""
-        blocks = self.weights()
+    @property
+    def kept(self) -> bool:
+        """Whether weights of rows stay in memory for the next run on the same rows."""
+        return self.row_group.size * self.n_resamples <= KEPT_WEIGHTS
+
+    def _watched(self, blocks: Iterable[Block]) -> Iterable[Block]:
+        """With a bar and the time to go where it takes long."""
         if self.row_group.size <= WATCHED_ROWS:
             return blocks
         size = max(1, BLOCK_ENTRIES // self.row_group.size)
@@ -105,21 +110,46 @@ class Bootstrap:
 
     def _drawn(self) -> Iterator[Ints]:
         strata = [np.flatnonzero(self.member_group), np.flatnonzero(~self.member_group)]
+        for drawn in self.group_weights():
+            counts = np.empty((len(drawn[0]), self.member_group.size), dtype=np.int64)
+            for groups, weights in zip(strata, drawn, strict=True):
+                counts[:, groups] = weights
+            yield counts[:, self.row_group]
+
+    def group_weights(self) -> Iterator[tuple[Ints, Ints]]:
+        """The draws of `weights`, by group: blocks (b, G1) of members' and (b, G0) of others'."""
+        members = int(self.member_group.sum())
+        classes = (members, self.member_group.size - members)
         # one stream per class, read replicate by replicate: the block size cannot matter
         streams = [np.random.default_rng([self.seed, stratum]) for stratum in (1, 2)]
         size = max(1, BLOCK_ENTRIES // self.row_group.size)
         for start in range(0, self.n_resamples, size):
             b = min(size, self.n_resamples - start)
-            counts = np.empty((b, self.member_group.size), dtype=np.int64)
-            for groups, rng in zip(strata, streams, strict=True):
-                counts[:, groups] = _draw(rng, b, groups.size)
-            yield counts[:, self.row_group]
+            one, other = (_draw(rng, b, n) for rng, n in zip(streams, classes, strict=True))
+            yield one, other
+
+    @property
+    def group_place(self) -> Ints:
+        """(N,) where the weight of each row's group stands in `group_weights` of its class."""
+        first = np.cumsum(self.member_group) - 1
+        place = np.where(self.member_group, first, np.arange(first.size) - first - 1)
+        return np.asarray(place[self.row_group])
 
     def replicates(self, statistic: Callable[[Ints], dict[str, Floats]]) -> dict[str, Floats]:
         """(1 + n_resamples,) of each metric, full data first; `statistic` maps (b, N) to (b,)."""
         unit = np.ones((1, self.row_group.size), dtype=np.int64)
-        blocks = [statistic(weights) for weights in chain([unit], self._watched_weights())]
-        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        return _stacked(statistic(block) for block in chain([unit], self._watched(self.weights())))
+
+    def replicates_of_groups(
+        self, statistic: Callable[[Ints, Ints], dict[str, Floats]]
+    ) -> dict[str, Floats]:
+        """The same, where `statistic` takes the two parts of `group_weights`."""
+        members = int(self.member_group.sum())
+        unit = [
+            np.ones((1, n), dtype=np.int64) for n in (members, self.member_group.size - members)
+        ]
+        blocks = chain([(unit[0], unit[1])], self._watched(self.group_weights()))
+        return _stacked(statistic(*block) for block in blocks)
 
     def interval(self, replicates: Floats) -> Interval:
         """Percentile interval of one metric, as `replicates` returns it."""
@@ -128,6 +158,11 @@ class Bootstrap:
             return Interval(value, None, None, self.reason)
         lo, hi = np.quantile(replicates[1:], QUANTILES)
         return Interval(value, float(lo), float(hi))
+
+
+def _stacked(blocks: Iterable[dict[str, Floats]]) -> dict[str, Floats]:
+    found = list(blocks)
+    return {name: np.concatenate([block[name] for block in found]) for name in found[0]}
 
 
 def _labels(group: Sequence[str], n: int) -> NDArray[np.str_]:

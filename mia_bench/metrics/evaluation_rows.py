@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mia_bench.metrics import roc
 from mia_bench.metrics.bootstrap import Bootstrap, Interval
-from mia_bench.metrics.roc import Bools, Floats, Ints, ScoreCuts, TprAtFpr
+from mia_bench.metrics.roc import Bools, Floats, Ints, RankedRows, ScoreCuts, TprAtFpr
 from mia_bench.metrics.thresholds import Thresholds
 
 FPRS = (0.01, 0.001)
@@ -89,14 +89,19 @@ class EvaluationRows:
         Without limits, (1,): the values alone.
         """
 
-        def of_weights(weights: Ints) -> dict[str, Floats]:
-            tp, fp = self.cuts.count(weights)
-            tails = {f"{fpr:g}": roc.tpr_within(tp, fp, fpr) for fpr in FPRS}
-            return {"auroc": roc.auroc_from_counts(tp, fp), **tails}
+        ranked = RankedRows.of(self.scores, self.is_member)
+
+        def of_rows(weights: Ints) -> dict[str, Floats]:
+            return _named(*ranked.curve(weights, weights, FPRS))
 
         if not self.with_limits:
-            return of_weights(np.ones((1, self.scores.size), dtype=np.int64))
-        return self.bootstrap.replicates(of_weights)
+            return of_rows(np.ones((1, self.scores.size), dtype=np.int64))
+        if self.bootstrap.kept:
+            return self.bootstrap.replicates(of_rows)
+        by_group = ranked.by(self.bootstrap.group_place)
+        return self.bootstrap.replicates_of_groups(
+            lambda member, other: _named(*by_group.curve(member, other, FPRS))
+        )
 
     @cached_property
     def counts(self) -> tuple[Ints, Ints]:
@@ -107,3 +112,7 @@ class EvaluationRows:
     def tpr_points(self) -> dict[str, TprAtFpr]:
         """TPR at every one of FPRS, by its text."""
         return {f"{fpr:g}": roc.tpr_within_budget(*self.counts, fpr) for fpr in FPRS}
+
+
+def _named(auroc: Floats, tprs: Sequence[Floats]) -> dict[str, Floats]:
+    return {"auroc": auroc, **{f"{fpr:g}": tpr for fpr, tpr in zip(FPRS, tprs, strict=True)}}

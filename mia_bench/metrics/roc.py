@@ -13,7 +13,9 @@ transforms of the scores change nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -126,10 +128,71 @@ class ScoreCuts:
         return middle if middle < high else low  # neighbouring floats have none between
 
 
+@dataclass(frozen=True)
+class RankedRows:
+    """Both classes in falling order of score, for counts under many weights of the rows.
+
+    `member` (n1,), `other` (n0,): where a row's weight stands; `above`, `reached` (n0,): how many
+    members lie above each non-member, and how many at or above it.
+    """
+
+    member: Ints
+    other: Ints
+    above: Ints
+    reached: Ints
+
+    @classmethod
+    def of(cls, scores: ArrayLike, is_member: ArrayLike) -> RankedRows:
+        """Inputs as in `validate`, which raises ValueError; weights are those of the rows (N,)."""
+        s, y = validate(scores, is_member)
+        member, other = (
+            rows[np.argsort(-s[rows], kind="stable")]
+            for rows in (np.flatnonzero(y), np.flatnonzero(~y))
+        )
+        above, reached = (np.searchsorted(-s[member], -s[other], side) for side in SIDES)
+        return cls(member, other, above, reached)
+
+    def by(self, place: Ints) -> RankedRows:
+        """The same where row i has the weight at `place[i]`: of its group, say."""
+        return replace(self, member=place[self.member], other=place[self.other])
+
+    def curve(
+        self, member: Ints, other: Ints, fprs: Sequence[float]
+    ) -> tuple[Floats, list[Floats]]:
+        """AUROC (b,) and TPR (b,) within each of `fprs`, of integer weights (b, ...) in which the
+        two classes are looked up: what `auroc_from_counts` and `tpr_within` make of all cuts."""
+        true = np.zeros((len(member), self.member.size + 1), dtype=np.int64)
+        np.cumsum(member[:, self.member], axis=1, out=true[:, 1:])
+        false = other[:, self.other]
+        n1, n0 = true[:, -1], false.sum(axis=1)
+        twice_u = np.einsum("bn,bn->b", false, true[:, self.above])
+        twice_u += np.einsum("bn,bn->b", false, true[:, self.reached])
+        rates = []
+        for fpr in fprs:
+            first = _first_beyond(false, false_positive_budget(n0, fpr))
+            above = np.take_along_axis(true, self.above[first][:, None], axis=1)
+            rates.append(np.asarray(above[:, 0] / n1))
+        return twice_u / (2 * n1 * n0), rates
+
+
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+FIRST_LOOK = 1024  # columns
+
+
+def _first_beyond(weights: Ints, budget: Ints) -> Ints:
+    """(b,) the first column up to which `weights` (b, n) add up to more than `budget` (b,)."""
+    columns = FIRST_LOOK
+    while True:
+        sums = np.cumsum(weights[:, :columns], axis=1)
+        if columns >= weights.shape[1] or (sums[:, -1] > budget).all():
+            return np.asarray((sums <= budget[:, None]).sum(axis=1))
+        columns *= 4
+
+
 def cumulate(values: Ints, ends: Ints) -> Ints:
     """Sums of the first 0, ends[0], ends[1], ... values of the last axis: (..., D + 1)."""
     out = np.zeros((*values.shape[:-1], ends.size + 1), dtype=np.int64)
-    out[..., 1:] = np.cumsum(values, axis=-1)[..., ends - 1]
+    out[..., 1:] = np.cumsum(values, axis=-1, dtype=np.int64)[..., ends - 1]
     return out
 
 

@@ -97,10 +97,14 @@ def permuted_oracle(scores: ArrayLike, is_member: ArrayLike, seed: int, n: int =
         raise ValueError(f"n is {n}: ask for at least one permutation")
     cuts = ScoreCuts.of(scores, is_member)
     tp, fp = cuts.count()
-    n0, rows = fp[-1], tp + fp
+    n1, n0 = int(tp[-1]), int(fp[-1])
     rng, size, total = np.random.default_rng(seed), max(1, BLOCK_ENTRIES // cuts.order.size), 0
+    labels = cuts.positive.astype(np.int8)  # small: a permutation jumps about in it
+    by_chance = n1 * (tp + fp)
     for start in range(0, n, size):
-        labels = np.tile(cuts.positive, (min(size, n - start), 1))
-        tp = cumulate(rng.permuted(labels, axis=1), cuts.ends)
-        total += int(gain(tp, rows - tp).max(axis=-1).sum())
-    return float(0.5 + total / (2 * n * n0 * (cuts.order.size - n0)))
+        block = np.tile(labels, (min(size, n - start), 1))
+        true = cumulate(rng.permuted(block, axis=1), cuts.ends)
+        true *= n1 + n0  # (TPR - FPR) n1 n0 is true n0 - (rows - true) n1
+        true -= by_chance
+        total += int(true.max(axis=-1).sum())
+    return float(0.5 + total / (2 * n * n0 * n1))

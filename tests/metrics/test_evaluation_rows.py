@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from samples import mixed_groups
 
-from mia_bench.metrics import Thresholds, roc
+from mia_bench.metrics import Thresholds, bootstrap, roc
 from mia_bench.metrics.bootstrap import Bootstrap
 from mia_bench.metrics.evaluation_rows import EvaluationRows
 
@@ -34,6 +34,17 @@ def test_the_shared_pass_is_made_once(monkeypatch):
     monkeypatch.setattr(Bootstrap, "weights", lambda _: pytest.fail("drawn again"))
     assert some.curve_replicates is first
     assert set(some.tpr_points) == {"0.01", "0.001"}
+
+
+def test_many_rows_are_counted_by_group_with_the_same_draws(monkeypatch):
+    """Weights of rows are kept for few rows, and not made for many."""
+    few = rows().curve_replicates
+    monkeypatch.setattr(bootstrap, "KEPT_WEIGHTS", 0)
+    monkeypatch.setattr(Bootstrap, "weights", lambda _: pytest.fail("weights of rows"))
+    many = rows().curve_replicates
+    assert few.keys() == many.keys() == {"auroc", "0.01", "0.001"}
+    for name, values in few.items():
+        np.testing.assert_array_equal(many[name], values)
 
 
 def test_without_groups_enough_there_is_a_reason():

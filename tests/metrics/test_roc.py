@@ -336,3 +336,33 @@ def test_sklearn_and_scipy_agree_on_any_scores(data: tuple[np.ndarray, np.ndarra
     for tau in (float(np.median(s)), float(s.max()), float(s.min()) - 0.5):
         expected = balanced_accuracy_score(y, s > tau)
         assert balanced_accuracy(s, y, tau) == pytest.approx(expected, abs=1e-12)
+
+
+@given(labelled(), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 1024]))
+@settings(deadline=None)
+def test_ranked_rows_count_what_all_cuts_count(
+    data: tuple[np.ndarray, np.ndarray], seed: int, first_look: int
+) -> None:
+    """To the bit, under weights with zeros, whichever part of the curve is looked at first."""
+    s, y = data
+    weights = np.random.default_rng(seed).integers(0, 3, size=(5, s.size))
+    weights[:, [np.flatnonzero(y)[0], np.flatnonzero(~y)[0]]] += 1  # no class without weight
+    fprs = (0.001, 0.1, 0.5)
+    counts = roc.ScoreCuts.of(s, y).count(weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(roc, "FIRST_LOOK", first_look)
+        area, rates = roc.RankedRows.of(s, y).curve(weights, weights, fprs)
+    np.testing.assert_array_equal(area, roc.auroc_from_counts(*counts))
+    for fpr, found in zip(fprs, rates, strict=True):
+        np.testing.assert_array_equal(found, roc.tpr_within(*counts, fpr))
+
+
+def test_ranked_rows_look_weights_up_by_group() -> None:
+    s, y = draw(3, digits=1)
+    group = np.arange(s.size) // 3 % 50
+    weights = np.random.default_rng(0).integers(1, 4, size=(4, 50))
+    ranked, fprs = roc.RankedRows.of(s, y), (0.05,)
+    by_row = ranked.curve(weights[:, group], weights[:, group], fprs)
+    by_group = ranked.by(group).curve(weights, weights, fprs)
+    np.testing.assert_array_equal(by_group[0], by_row[0])
+    np.testing.assert_array_equal(by_group[1], by_row[1])

@@ -178,3 +178,14 @@ def test_without_calibration_rows_there_are_no_thresholds() -> None:
 def test_no_permutation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^n is 0: ask for at least one permutation"):
         permuted_oracle(HAND_SCORES, HAND_LABELS, seed=0, n=0)
+
+
+@pytest.mark.parametrize("digits", [None, 1])
+def test_permuted_oracle_is_a_literal_loop_over_the_documented_draws(digits: int | None) -> None:
+    s, y = draw(5, digits=digits)
+    labels = y[np.argsort(-s, kind="stable")].astype(np.int64)
+    rng, best = np.random.default_rng(9), []
+    for _ in range(7):
+        permuted = rng.permuted(labels[None], axis=1)[0].astype(bool)
+        best.append(oracle_accuracy(np.sort(s)[::-1], permuted))
+    assert permuted_oracle(s, y, 9, 7) == pytest.approx(np.mean(best), abs=1e-14)
