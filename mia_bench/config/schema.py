@@ -132,7 +132,7 @@ class TrainerOptions:
     compile: str | None = None
     """torch.compile of the U-Net while scoring: default, reduce-overhead or max-autotune."""
     parallel_models: bool = True
-    """Small models on a CPU: train target and shadow in parallel, and share their predict passes."""
+    """Small models on a CPU: train target and shadow, and extract their features, in parallel."""
     beside: bool | None = None
     """The name of `parallel_models` in earlier versions, read from the command line and from stored
     configurations."""

@@ -1,12 +1,11 @@
-"""Small models on a CPU, trained and used by several processes at once instead of threads.
+"""Small models on a CPU, trained and used in parallel: a process each instead of threads.
 
 The operations of a small U-Net are too short to be divided: a second thread makes one model hardly
-faster, a second process serves a second model nearly as fast (docs/scale.md). In training each
-process has models of its own, in passes all share the batches (feature_passes.py). Threads are
-divided by what the whole plan consists of, not by what is left of it: a run that was killed ends
-with the bits of one that was not.
+faster, a second process serves a second model nearly as fast (docs/scale.md). Threads are divided
+by what the whole plan consists of, not by what is left of it: a run that was killed ends with the
+bits of one that was not.
 
-worker.py is the other process: told the stage and its part in one line of JSON, it reports back.
+worker.py is the other process: told the stage and the models in one line of JSON, it reports back.
 """
 
 from __future__ import annotations
@@ -39,63 +38,28 @@ EVALUATIONS_PER_TRAINED_ROW = 3
 WORKER_GRACE_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Division:
-    """A stage divided among processes: how many at most, and the threads of each."""
-
-    processes: int
-    threads: int
-
-    def worthwhile(self, evaluations: int) -> int:
-        """Processes for what is left of the stage: none that would start longer than it works."""
-        return max(1, min(self.processes, evaluations // max(1, MIN_EVALUATIONS)))
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one process does of a stage.
-
-    `kinds`: of models, for people; `order`: what stages.STAGES gets, as JSON; `descriptors`: of
-    open files that the process is to have, too.
-    """
-
-    kinds: Sequence[str]
-    order: Any
-    descriptors: Sequence[int] = ()
-
-
-def train_models(plan: Plan, work: Callable[[Plan, Sequence[str]], None]) -> None:
-    """Train what is not trained, in parallel where that is faster.
+def run_stage(plan: Plan, stage: str, work: Callable[[Plan, Sequence[str]], None]) -> None:
+    """Make what is missing of a stage for every model, in parallel where that is faster.
 
     `work` does it in this process for the kinds of models it is given; worker processes do the same
-    for the others.
+    for the others, by the name of the stage.
 
     Raises: what the work of this process or of a worker raised.
     """
-    waiting = [spec.kind for spec in plan.trained if not spec.ready]
-    costs = _training_costs(plan)
-    division = division_of(plan, costs) if waiting else None
-    if division is None:
+    waiting = _waiting(plan, stage)
+    costs = _costs(plan, stage)
+    experiment = plan.experiment
+    share = None
+    if waiting and not _local(experiment.resolved):
+        share = threads_each(costs, experiment.options.trainer, experiment.model.unet_bytes())
+    if share is None:
         work(plan, waiting)
         return
-    own, *others = divide({kind: costs[kind] for kind in waiting}, division.processes)
-    parts = [Part(kinds, kinds) for kinds in others]
-    with threads(division.threads), workers(plan, "train", parts, division.threads) as helpers:
+    own, *others = divide({kind: costs[kind] for kind in waiting}, _processes(costs))
+    with threads(share), _workers(plan, stage, others, share) as workers:
         work(plan, own)
-        for helper in helpers:
-            helper.wait()
-
-
-def division_of(plan: Plan, costs: dict[str, int]) -> Division | None:
-    """How to divide a stage of these `costs`; None where this process does all with all threads.
-
-    `costs`: evaluations by model, of all that the plan consists of, done or not.
-    """
-    experiment = plan.experiment
-    if _local(experiment.resolved):
-        return None
-    share = threads_each(costs, experiment.options.trainer, experiment.model.unet_bytes())
-    return None if share is None else Division(_processes(costs), share)
+        for worker in workers:
+            worker.wait()
 
 
 def threads_each(costs: dict[str, int], trainer: TrainerOptions, unet_bytes: int) -> int | None:
@@ -137,15 +101,21 @@ def _processes(costs: dict[str, int]) -> int:
     return min(torch.get_num_threads(), len(costs))
 
 
-def _training_costs(plan: Plan) -> dict[str, int]:
-    recipes = {s.kind: s.setup.recipe for s in plan.trained if s.setup}
-    return {
-        kind: EVALUATIONS_PER_TRAINED_ROW * r.total * r.batch_size for kind, r in recipes.items()
-    }
+def _waiting(plan: Plan, stage: str) -> list[str]:
+    """Kinds of models of which something is missing."""
+    if stage == "train":
+        return [spec.kind for spec in plan.trained if not spec.ready]
+    return list(dict.fromkeys(spec.kind for spec, _ in plan.missing()))
 
 
-def extraction_costs(plan: Plan) -> dict[str, int]:
-    """Evaluations of every feature table of the plan, by model."""
+def _costs(plan: Plan, stage: str) -> dict[str, int]:
+    """Evaluations by model, of all that the plan consists of, done or not."""
+    if stage == "train":
+        recipes = {s.kind: s.setup.recipe for s in plan.trained if s.setup}
+        return {
+            kind: EVALUATIONS_PER_TRAINED_ROW * r.total * r.batch_size
+            for kind, r in recipes.items()
+        }
     costs: dict[str, int] = {}
     features = {spec.folder: spec for run in plan.runs for spec in run.feature_specs()}
     for spec in features.values():
@@ -184,17 +154,21 @@ class Worker:
 
 
 @contextmanager
-def workers(plan: Plan, stage: str, parts: Sequence[Part], share: int) -> Iterator[list[Worker]]:
-    """A process of `share` threads for each part; none of them outlives the block."""
+def _workers(
+    plan: Plan, stage: str, parts: Sequence[Sequence[str]], share: int
+) -> Iterator[list[Worker]]:
+    """A process for each part; none of them outlives the block."""
     with ExitStack() as stack:
         yield [
-            stack.enter_context(_worker(plan, stage, part, share, line))
-            for line, part in enumerate(parts, 1)
+            stack.enter_context(_worker(plan, stage, kinds, share, line))
+            for line, kinds in enumerate(parts, 1)
         ]
 
 
 @contextmanager
-def _worker(plan: Plan, stage: str, part: Part, share: int, line: int) -> Iterator[Worker]:
+def _worker(
+    plan: Plan, stage: str, kinds: Sequence[str], share: int, line: int
+) -> Iterator[Worker]:
     env = {**os.environ, "OMP_NUM_THREADS": str(share)}
     env["PYTHONPATH"] = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     if sys.stderr.isatty():
@@ -205,17 +179,16 @@ def _worker(plan: Plan, stage: str, part: Part, share: int, line: int) -> Iterat
         stdout=subprocess.PIPE,
         text=True,
         env=env,
-        pass_fds=part.descriptors,
         start_new_session=True,  # Ctrl-C is for this process, which ends its workers
     )
     assert process.stdin is not None
-    order = {"config": plan.experiment.resolved, "stage": stage, "work": part.order}
+    order = {"config": plan.experiment.resolved, "stage": stage, "kinds": list(kinds)}
     order["command"] = current_command()  # what its manifests record
     try:
         with suppress(BrokenPipeError):  # it has ended already: wait() reports how
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-        yield Worker(part.kinds, process)
+        yield Worker(kinds, process)
     finally:
         with suppress(BrokenPipeError):
             process.stdin.close()

@@ -6,21 +6,29 @@ it depends on, not the plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mia_bench.config.schema import Evaluation, TrainerOptions
 from mia_bench.data.split.roles import Role
-from mia_bench.execution import feature_passes, parallel
-from mia_bench.execution.loading import encode_rows, load_untrained
+from mia_bench.execution import parallel
+from mia_bench.execution.loading import encode_rows, load_untrained, scoring_model, with_base
+from mia_bench.planning.noise_levels import queried_levels
 from mia_bench.planning.plan import Plan
-from mia_bench.planning.specs import ModelSpec
+from mia_bench.planning.specs import FeatureSpec, ModelSpec
 from mia_bench.storage import layout
-from mia_bench.storage.artifacts import get_or_build, get_or_build_on_all_ranks
+from mia_bench.storage.artifacts import (
+    finished_elsewhere,
+    get_or_build,
+    get_or_build_on_all_ranks,
+    is_settled,
+)
 from mia_bench.storage.files import write_yaml
+from mia_bench.storage.locks import holding
 from mia_bench.utils.distributed import global_rank
+from mia_bench.utils.errors import MiaError
 from mia_bench.utils.memory import free
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
 
 def train_models(plan: Plan) -> None:
     """Target and shadow, each from the same base with the same recipe."""
-    parallel.train_models(plan, train)
+    parallel.run_stage(plan, "train", train)
 
 
 def train(plan: Plan, kinds: Sequence[str]) -> None:
@@ -110,11 +118,70 @@ def train_model(
 
 def extract_features(plan: Plan) -> None:
     """Every missing feature table, one predict pass per model and rows."""
-    feature_passes.extract_features(plan)
+    parallel.run_stage(plan, "extract", extract)
 
 
-STAGES: Mapping[str, Callable[[Plan, Any], None]] = {"train": train, feature_passes.STAGE: feature_passes.work_on}
-"""What a worker process does in each stage that is divided among processes, by its name."""
+def extract(plan: Plan, kinds: Sequence[str]) -> None:
+    """The feature tables that are missing of the models of `kinds`."""
+
+    distributed = plan.experiment.options.trainer.ranks > 1  # every rank writes its own shards
+    for (model, rows), features in plan.missing().items():
+        if model.kind not in kinds:
+            continue
+        with holding([spec.folder for spec in features], distributed):
+            # another job may have extracted some meanwhile, or was killed once all was sealed
+            first = global_rank() == 0
+            waiting = [
+                s for s in features if not (first and is_settled(s.folder, (layout.SHARDS_FOLDER,)))
+            ]
+            if distributed and len(waiting) < len(features):
+                raise MiaError(finished_elsewhere(features[0].folder))
+            if waiting:
+                _extract(plan, model, rows, waiting)
+        free()
+
+
+def _extract(
+    plan: Plan, model: ModelSpec, rows: Sequence[str], features: Sequence[FeatureSpec]
+) -> None:
+    """One predict pass, and the tables that are made of its shards."""
+    from mia_bench.extraction.predict import run_pass
+
+    attacks = [spec.attack for spec in features]
+    with scoring_model(plan, model) as target, with_base(plan, model, target, attacks):
+        run_pass(
+            target,
+            {s.folder.name: (s.attack, layout.build_folder(s.folder)) for s in features},
+            plan.items_of(rows),
+            plan.experiment.model.resolution,
+            plan.experiment.options.eval.batch_size,
+            plan.experiment.options.trainer,
+            f"extract {model.kind}",
+        )
+        levels = {spec.folder.name: queried_levels(target, spec.attack) for spec in features}
+    for spec in features:
+        merge = partial(merge_shards, spec, levels=levels[spec.folder.name])
+        get_or_build(spec.folder, merge, discard=(layout.SHARDS_FOLDER,))
+
+
+def merge_shards(
+    spec: FeatureSpec, folder: Path, levels: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """One table of the shards in `folder`; what its manifest should say.
+
+    `levels`: noise fraction by timestep, where the model is told fractions.
+    """
+    from mia_bench.extraction.shards import merge
+    from mia_bench.storage.feature_table import write_table
+
+    table, cost = merge(folder, spec.sample_id)
+    write_table(folder / layout.FEATURES_FILE, table)
+    facts = {"model": spec.model.key, "cost": cost.to_json()}
+    return facts | ({"levels": dict(levels)} if levels else {})
+
+
+STAGES = {"train": train, "extract": extract}
+"""What is divided among processes, by the name that a worker process is told."""
 
 
 # --- scores ---------------------------------------------------------------------------------------

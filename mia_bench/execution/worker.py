@@ -1,4 +1,4 @@
-"""`python -m mia_bench.execution.worker`: the process that does a part of a plan.
+"""`python -m mia_bench.execution.worker`: the process that serves other models of a plan.
 
 It reads one line of JSON, which says what to do, and ends when its input does, which is when the
 run that started it ends. It writes a report when it fails.
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, cast
 
 from mia_bench.storage.command import recorded_as
@@ -42,7 +43,7 @@ def _end_with_the_run() -> None:
     os._exit(1)
 
 
-def _work(config: dict[str, Any], stage: str, work: Any) -> None:
+def _work(config: dict[str, Any], stage: str, kinds: Sequence[str]) -> None:
     from omegaconf import DictConfig, OmegaConf
 
     from mia_bench.config.schema import Root
@@ -51,7 +52,7 @@ def _work(config: dict[str, Any], stage: str, work: Any) -> None:
     from mia_bench.planning.make_plan import make_plan
 
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Root), config))
-    STAGES[stage](make_plan(to_experiment(cfg)), work)
+    STAGES[stage](make_plan(to_experiment(cfg)), kinds)
 
 
 if __name__ == "__main__":

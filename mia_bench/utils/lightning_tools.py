@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -49,13 +49,10 @@ class StepProgress(Callback):
 
 
 class RowProgress(Callback):
-    """Images whose features a predict pass has extracted.
+    """Images whose features a predict pass has extracted."""
 
-    `taken`: how many of `rows` were taken so far, where other processes share the pass.
-    """
-
-    def __init__(self, label: str, rows: int = 0, taken: Callable[[], int] | None = None) -> None:
-        self.label, self.rows, self.taken = label, rows, taken
+    def __init__(self, label: str, rows: int = 0) -> None:
+        self.label, self.rows = label, rows
         self.bar: tqdm[Any] | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -66,10 +63,7 @@ class RowProgress(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         if self.bar is not None:
-            asked = self.bar.n + len(batch) * trainer.world_size
-            if self.taken is not None:
-                asked = self.taken()
-            self.bar.update(min(asked, self.rows) - self.bar.n)
+            self.bar.update(min(len(batch) * trainer.world_size, self.rows - self.bar.n))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.bar is not None:

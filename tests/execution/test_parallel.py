@@ -18,16 +18,14 @@ from processes import gone
 from same import computed
 
 from mia_bench.execution import parallel, stages
-from mia_bench.execution.parallel import Division, Part, divide, threads_each
+from mia_bench.execution.parallel import divide, threads_each
 from mia_bench.execution.stages import extract_features, train_models
 from mia_bench.planning.make_plan import make_plan
-from mia_bench.planning.specs import ModelSpec
 from mia_bench.storage.command import recorded_as
 from mia_bench.storage.files import read_json
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.threads import threads
 
-SHADOW = Part(["shadow"], ["shadow"])
 ENOUGH = {"target": parallel.MIN_EVALUATIONS, "shadow": parallel.MIN_EVALUATIONS, "base": 1}
 
 
@@ -77,13 +75,6 @@ def test_small_models_with_enough_to_do_share_the_threads(plan):
     assert share(plan) is None
 
 
-def test_no_process_is_started_for_what_is_done_sooner():
-    division = Division(processes=3, threads=1)
-    few = parallel.MIN_EVALUATIONS
-    counts = [division.worthwhile(left) for left in (0, few, 2 * few - 1, 2 * few, 100 * few)]
-    assert counts == [1, 1, 1, 2, 3]
-
-
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
     "changed",
@@ -123,7 +114,7 @@ def test_classes_of_the_running_script_stay_in_it(plan, monkeypatch):
         resolved = plan.experiment.resolved | {"mitigation": nodes}
         other = replace(plan, experiment=replace(plan.experiment, resolved=resolved))
         used = []
-        parallel.train_models(other, partial(note_work, used))
+        parallel.run_stage(other, "train", partial(note_work, used))
         assert used == [(["target", "shadow"], 2)]
 
 
@@ -132,9 +123,9 @@ def test_classes_of_the_running_script_stay_in_it(plan, monkeypatch):
 def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
     started = []
 
-    def helper(plan, stage, part, share, line):
-        started.append((stage, part.kinds, share))
-        return start(plan, stage, part, share, line)
+    def helper(plan, stage, kinds, share, line):
+        started.append((stage, kinds, share))
+        return start(plan, stage, kinds, share, line)
 
     start = parallel._worker
     monkeypatch.setattr(parallel, "_worker", helper)
@@ -146,8 +137,7 @@ def test_the_bits_are_those_of_one_thread(small, tmp_path, monkeypatch):
         extract_features(plan)
         assert torch.get_num_threads() == number
         assert not plan.missing()
-    every = ["target", "shadow", "base"]
-    assert started == [("train", ["shadow"], 1), ("extract", every, 1)]
+    assert started == [("train", ["shadow"], 1), ("extract", ["base"], 1)]
     one, other = (computed(tmp_path / name) for name in ("beside", "alone"))
     assert len(one) == 1 + 2 + 6  # the split, two models, two tables of each and of the base
     assert one == other
@@ -161,11 +151,10 @@ def test_what_is_left_of_a_plan_gets_the_share_of_the_whole(small, tmp_path, mon
     used = []
 
     monkeypatch.setattr(stages, "train", partial(note_work, used))
-    trained = {"target"}
-    monkeypatch.setattr(ModelSpec, "ready", property(lambda spec: spec.kind in trained))
+    monkeypatch.setattr(parallel, "_waiting", lambda *_: ["shadow"])
     train_models(plan)
     assert used == [(["shadow"], 1)]
-    trained.add("shadow")
+    monkeypatch.setattr(parallel, "_waiting", lambda *_: [])
     train_models(plan)
     assert used[1:] == [([], 2)]
 
@@ -192,19 +181,19 @@ def test_a_helpers_error_is_that_of_the_run(plan):
     wrong = plan.experiment.resolved | {"attack": {"clid": {"_target_": "no.such.Attack"}}}
     broken = replace(plan, experiment=replace(plan.experiment, resolved=wrong))
     with (
-        parallel._worker(broken, "train", SHADOW, 1, 1) as helper,
+        parallel._worker(broken, "train", ["shadow"], 1, 1) as helper,
         pytest.raises(MiaError, match=r"attack\.clid\._target_=no\.such\.Attack"),
     ):
         helper.wait()
     with (
-        parallel._worker(plan, "paint", SHADOW, 1, 1) as helper,
+        parallel._worker(plan, "paint", ["shadow"], 1, 1) as helper,
         pytest.raises(RuntimeError, match="KeyError: 'paint'"),
     ):
         helper.wait()
 
 
 def test_a_killed_helper_is_named(plan):
-    with parallel._worker(plan, "train", SHADOW, 1, 1) as helper:
+    with parallel._worker(plan, "train", ["shadow"], 1, 1) as helper:
         helper.process.kill()
         with pytest.raises(
             MiaError, match=r"at work on the shadow ended with signal 9.*parallel_mod"
@@ -217,7 +206,7 @@ def test_a_helper_ends_with_the_work_it_was_started_for(small, tmp_path):
     began = time.monotonic()
     with (
         pytest.raises(MiaError, match="mine"),
-        parallel._worker(plan, "train", SHADOW, 1, 1) as helper,
+        parallel._worker(plan, "train", ["shadow"], 1, 1) as helper,
     ):
         raise MiaError("mine")
     assert helper.process.returncode == 1
@@ -234,8 +223,7 @@ def test_a_helper_ends_with_a_run_that_is_killed(small_overrides, tmp_path):
         "from mia_bench.execution import parallel\n"
         "from mia_bench.planning.make_plan import make_plan\n"
         "plan = make_plan(compose(*sys.argv[1:]))\n"
-        "part = parallel.Part(['shadow'], ['shadow'])\n"
-        "with parallel._worker(plan, 'train', part, 1, 1) as helper:\n"
+        "with parallel._worker(plan, 'train', ['shadow'], 1, 1) as helper:\n"
         "    print(helper.process.pid, flush=True)\n"
         "    helper.wait()\n"
     )

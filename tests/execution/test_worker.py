@@ -28,7 +28,7 @@ def report_of(order: dict[str, Any]) -> dict[str, Any]:
 def test_a_mistake_is_reported_as_a_person_reads_it(small, tmp_path):
     config = small("attack=loss", outputs=tmp_path).resolved
     config["eval"]["access"] = "none"
-    report = report_of({"config": config, "stage": "train", "work": ["shadow"]})
+    report = report_of({"config": config, "stage": "train", "kinds": ["shadow"]})
     assert report["explained"]
     assert report["error"].startswith("eval.access=none.")
     assert "Traceback" not in report["error"]
@@ -38,7 +38,7 @@ def test_a_mistake_is_reported_as_a_person_reads_it(small, tmp_path):
 @pytest.mark.long
 def test_a_bug_is_reported_with_its_traceback(small, tmp_path):
     config = small("attack=loss", outputs=tmp_path).resolved
-    report = report_of({"config": config, "stage": "no stage", "work": ["shadow"]})
+    report = report_of({"config": config, "stage": "no stage", "kinds": ["shadow"]})
     assert not report["explained"]
     assert report["error"].startswith("Traceback")
     assert "KeyError: 'no stage'" in report["error"]

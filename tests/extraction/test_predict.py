@@ -19,9 +19,8 @@ from mia_bench.attacks.loss import Loss
 from mia_bench.config.schema import TrainerOptions
 from mia_bench.data.source import Item
 from mia_bench.extraction.module import AttackModule
-from mia_bench.extraction.predict import outstanding, run_pass, run_shared_pass
+from mia_bench.extraction.predict import run_pass
 from mia_bench.extraction.shards import merge
-from mia_bench.extraction.tasks import Tasks, shared_counter
 from mia_bench.storage.feature_table import Table, read_table, write_table
 from mia_bench.utils.errors import MiaError
 
@@ -47,19 +46,11 @@ def pairs(n: int) -> list[Item]:
 
 def ask(target, folder: Path, items, attacks=None, batch_size=4, resolution=16):
     attacks = attacks or {"loss": Loss()}
-    run_pass(target, destinations(attacks, folder), items, resolution, batch_size, CPU, "test")
+    places = {name: (attack, folder / name) for name, attack in attacks.items()}
+    run_pass(target, places, items, resolution, batch_size, CPU, "test")
     ids = [item.sample_id for item in items]
     merged = {name: merge(folder / name, ids) for name in attacks}
     return {n: table for n, (table, _) in merged.items()}, {n: c for n, (_, c) in merged.items()}
-
-
-def destinations(attacks, folder: Path):
-    return {name: (attack, folder / name) for name, attack in attacks.items()}
-
-
-def ask_shared(target, folder: Path, items, attacks, tasks, left) -> None:
-    """The part of one process; `left`: what was outstanding before any of them began."""
-    run_shared_pass(target, destinations(attacks, folder), items, 16, 4, CPU, None, left, tasks, 0)
 
 
 def identical(one: Table, other: Table) -> bool:
@@ -162,45 +153,6 @@ def test_a_batch_torn_between_attacks_is_asked_again_as_a_whole(
         assert identical(found[name], whole[name])
         for kind in ("asked", "forward"):
             assert costs[name].queries[kind] == expected[name].queries[kind]
-
-
-def test_a_shared_pass_that_loses_a_process_leaves_one_batch(fresh_target, tmp_path, monkeypatch):
-    """The other takes all batches but the one in work, which the next run finds in no shard."""
-    items, attacks = pairs(22), {"clid": CLiD(), "loss": Loss()}
-    ids, places = [item.sample_id for item in items], destinations(attacks, tmp_path / "part")
-    whole, expected = ask(fresh_target(), tmp_path / "whole", items, attacks)
-    part, left = tmp_path / "part", outstanding(places, ids, 4)
-    assert left.batches == {0: 4, 1: 4, 2: 4, 3: 4, 4: 4, 5: 2}
-    with shared_counter() as counter:
-        first, other = (Tasks(counter, [list(left.batches)]) for _ in range(2))
-        killed(monkeypatch, lambda: ask_shared(fresh_target(), part, items, attacks, first, left))
-        ask_shared(fresh_target(), part, items, attacks, other, left)
-    left = outstanding(places, ids, 4)
-    assert left.batches == {2: 4}
-    assert left.done == {"clid": set(), "loss": set()}
-    with shared_counter() as counter:
-        ask_shared(fresh_target(), part, items, attacks, Tasks(counter, [[2]]), left)
-    for name in attacks:
-        table, cost = merge(part / name, ids)
-        assert identical(table, whole[name])
-        assert cost.rows == 22
-        for kind in ("asked", "forward"):
-            assert cost.queries[kind] == expected[name].queries[kind]
-
-
-def test_what_is_outstanding_of_attacks_with_different_progress(fresh_target, tmp_path):
-    items, attacks = pairs(10), {"loss": Loss(), "clid": CLiD()}
-    ask(fresh_target(), tmp_path, items[:6], {"loss": Loss()})
-    ids, places = [item.sample_id for item in items], destinations(attacks, tmp_path)
-    left = outstanding(places, ids, 4)
-    assert left.batches == {0: 4, 1: 4, 2: 2}
-    assert left.done == {"loss": set(ids[:6]), "clid": set()}
-    with shared_counter() as counter:
-        tasks = Tasks(counter, [list(left.batches)])
-        ask_shared(fresh_target(), tmp_path, items, attacks, tasks, left)
-    for name in attacks:
-        assert merge(tmp_path / name, ids)[0].sample_id == tuple(ids)  # each exactly once
-    assert not outstanding(places, ids, 4).batches
 
 
 def test_attacks_with_different_progress_are_completed_together(fresh_target, tmp_path):

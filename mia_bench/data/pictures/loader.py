@@ -6,8 +6,7 @@ the pictures that will be needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -44,47 +43,20 @@ def loader(
     resolution: int,
     options: TrainerOptions,
     store: LatentStore | None = None,
-    order: Iterator[int] | None = None,
 ) -> DataLoader[Any]:
-    """One Batch for each of `batches`; `trainer.workers` processes decode what `store` lacks.
-
-    Args:
-        order: numbers of the batches to give, each of which is asked for when it is needed; None
-            gives all in turn.
-    """
-    sampler = None if order is None else _Order(order, len(batches))
+    """One Batch for each of `batches`; `trainer.workers` processes decode what `store` lacks."""
     if not options.workers:
-        return DataLoader(
-            list(batches),  # type: ignore[arg-type]
-            batch_size=None,
-            sampler=sampler,
-            collate_fn=partial(batch_of, resolution=resolution),
-        )
+        collate = partial(batch_of, resolution=resolution)
+        return DataLoader(list(batches), batch_size=None, collate_fn=collate)  # type: ignore[arg-type]
     ids = [item.sample_id for batch in batches for item in batch]
     cached = store.has("clean", ids) if store else set()
     return DataLoader(
         list(batches),  # type: ignore[arg-type]
         batch_size=None,
-        sampler=sampler,
         collate_fn=partial(_ahead, resolution=resolution, cached=cached),
         num_workers=options.workers,
         pin_memory=torch.cuda.is_available() and options.accelerator != "cpu",
     )
-
-
-@dataclass(frozen=True)
-class _Order:
-    """Numbers as they come, at most `most`: a length that is known keeps Lightning from taking one
-    ahead of need, to see which is the last."""
-
-    numbers: Iterator[int]
-    most: int
-
-    def __iter__(self) -> Iterator[int]:
-        return self.numbers
-
-    def __len__(self) -> int:
-        return self.most
 
 
 def _ahead(items: Sequence[Item], resolution: int, cached: set[str]) -> Batch:
