@@ -6,7 +6,8 @@
                                  10; Zou, Donner 2008, Statist. Med. 27)
     AUROC                        logit(AUROC) +- 1.96 times its bootstrap standard error (Pepe 2003,
                                  The Statistical Evaluation of Medical Tests, section 5.2); where it
-                                 rests on few rows out of order, Student's t in place of 1.96
+                                 rests on few rows out of order, Student's t in place of 1.96,
+                                 within what the best threshold leaves open [ours]
     TPR at an FPR that allows    the Bayesian bootstrap of the ROC curve (Rubin 1981; Gu, Ghosal,
     three false positives or     Roy 2008, Statist. Med. 27), with half a group of prior beyond
     fewer, or that is 1          either end
@@ -20,6 +21,7 @@ interval covers: docs/honesty.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +85,11 @@ def balanced_accuracy_interval(tpr: RateInterval, fpr: RateInterval) -> Limits:
 
 
 def auroc_interval(
-    value: float, replicates: Floats, member: RateInterval, nonmember: RateInterval
+    value: float,
+    replicates: Floats,
+    member: RateInterval,
+    nonmember: RateInterval,
+    left_open: Callable[[], Limits] | None = None,
 ) -> Limits:
     """Of an AUROC from its bootstrap `replicates` (b,).
 
@@ -93,15 +99,38 @@ def auroc_interval(
     Where members and non-members are apart there is no error to resample. Then a threshold calls
     all members (`member`, a rate of 1) and none of the others (`nonmember`, a rate of 0), and a
     curve through (u, l) has at least the area l (1 - u). Scores all the wrong way: the mirror.
+
+    Args:
+        left_open: `left_by_threshold` of the rows. Asked where few rows are out of order: what the
+            spread of next to no errors says reaches from near 0 to 1 there.
     """
     if value in (0, 1):
         least = member.lo * (1 - nonmember.hi)
         return (least, 1.0) if value == 1 else (0.0, 1 - least)
     odds = np.log(value / (1 - value))
     error = replicates.std(ddof=1) / (value * (1 - value)) if replicates.size > 1 else 0.0
-    reach = _quantile(value, error) * error
+    quantile = _quantile(value, error)
+    reach = quantile * error
     lo, hi = 1 / (1 + np.exp(-(odds + np.array([-reach, reach]))))
-    return float(min(lo, value)), float(max(hi, value))
+    least, most = left_open() if left_open is not None and quantile > Z else (0.0, 1.0)
+    return float(min(max(lo, least), value)), float(max(min(hi, most), value))
+
+
+def left_by_threshold(scores: Floats, is_member: Bools, group: Ints) -> Limits:
+    """Between which an AUROC lies by the two rates of the best threshold, of rows (N,).
+
+    A threshold that calls a share p of members and f of others puts p (1 - f) of the pairs in
+    order. The lower limit has Jeffreys' limits of p and f at the threshold with the largest p - f;
+    the upper one is its mirror image. [ours]
+    """
+    return _in_order(scores, is_member, group), 1 - _in_order(-scores, is_member, group)
+
+
+def _in_order(scores: Floats, is_member: Bools, group: Ints) -> float:
+    cuts = roc.ScoreCuts.of(scores, is_member)
+    called = scores > cuts.tau(int(np.argmax(roc.gain(*cuts.count()))))
+    true, false = (rate(called[of], group[of]) for of in (is_member, ~is_member))
+    return true.lo * (1 - false.hi)
 
 
 def _quantile(value: float, error: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mia_bench.metrics import intervals
@@ -25,7 +26,8 @@ def auroc(rows: EvaluationRows) -> dict[str, Any]:
     all_called, none_called = (
         intervals.jeffreys(ideal, boot.worth(member=ideal == 1)) for ideal in (1.0, 0.0)
     )
-    limits = intervals.auroc_interval(value, replicates[1:], all_called, none_called)
+    left_open = partial(intervals.left_by_threshold, rows.scores, rows.is_member, boot.row_group)
+    limits = intervals.auroc_interval(value, replicates[1:], all_called, none_called, left_open)
     return Interval(value, *limits).to_json()
 
 

@@ -17,6 +17,7 @@ from mia_bench.metrics.intervals import (
     balanced_accuracy_interval,
     effective_rows,
     jeffreys,
+    left_by_threshold,
     rare_tpr,
     rate,
 )
@@ -184,3 +185,36 @@ def test_rare_tpr_of_single_rows_at_a_known_threshold() -> None:
     assert lo == 0
     expected = stats.beta.ppf(0.975, 0.5, 40.5)  # one of 150 above the threshold, or none
     assert hi == pytest.approx(expected, rel=0.15)
+
+
+def test_next_to_no_errors_leave_open_what_the_best_threshold_does() -> None:
+    """One of 80 non-members above one of 90 members: the spread of one error says next to nothing."""
+    scores = np.concatenate([np.arange(90) + 100.0, np.arange(80.0)])
+    scores[-1] = 100.5
+    is_member, group = np.arange(170) < 90, np.arange(170)
+    least, most = left_by_threshold(scores, is_member, group)
+    member, other = jeffreys(89 / 90, 90), jeffreys(0.0, 80)  # the threshold above both
+    assert (least, most) == pytest.approx((member.lo * (1 - other.hi), 1))
+    value = roc.auroc(scores, is_member)
+    replicates = np.array([1.0] * 9 + [value - 0.001])
+    none = RateInterval(0.5, 0.4, 0.6)  # not asked
+    alone = auroc_interval(value, replicates, none, none)
+    held = auroc_interval(
+        value, replicates, none, none, lambda: left_by_threshold(scores, is_member, group)
+    )
+    assert alone[0] < 0.9 < least == held[0]
+    assert held[1] == alone[1]
+    mirrored = left_by_threshold(-scores, is_member, group)
+    assert mirrored == pytest.approx((0, 1 - least))
+
+
+def test_a_threshold_is_not_asked_where_errors_are_many() -> None:
+    none = RateInterval(0.5, 0.4, 0.6)
+
+    def unasked() -> tuple[float, float]:
+        raise AssertionError
+
+    replicates = np.array([0.58, 0.6, 0.62])
+    assert auroc_interval(0.6, replicates, none, none, unasked) == auroc_interval(
+        0.6, replicates, none, none
+    )

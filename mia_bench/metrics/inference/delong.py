@@ -10,9 +10,8 @@ worth (as `intervals.auroc_interval`). Where nothing is out of order v says noth
 from the two rates of a threshold between the sets.
 
 Where next to nothing is out of order v says little, and the limits above reach from near 0 to 1:
-two of 100 pairs gave .98 [.33, 1.00]. A threshold that calls a share p of members and f of others
-bounds A by p (1 - f) from below, so no limit lies beyond that of Jeffreys' limits of p and f at the
-threshold with the largest p - f, or beyond its mirror image above.   [ours]
+two of 100 pairs gave .98 [.33, 1.00]. No limit lies beyond what the best threshold leaves open,
+`intervals.left_by_threshold`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mia_bench.metrics import roc
-from mia_bench.metrics.intervals import auroc_interval, jeffreys
+from mia_bench.metrics.intervals import auroc_interval, jeffreys, left_by_threshold
 from mia_bench.metrics.roc import Bools, Floats
 
 LEVEL = 0.95
@@ -55,16 +54,8 @@ def delong_interval(
     reach = quantile * np.sqrt(variance) / (area * (1 - area))
     odds = np.log(area / (1 - area))
     lo, hi = 1 / (1 + np.exp(-(odds + np.array([-reach, reach]))))
-    least, most = _least_by_threshold(s, y), 1 - _least_by_threshold(-s, y)
+    least, most = left_by_threshold(s, y, np.arange(s.size))
     return area, max(float(lo), least), min(float(hi), most)
-
-
-def _least_by_threshold(scores: Floats, is_member: Bools) -> float:
-    """A lower limit of AUROC: of the pairs that the best threshold puts in order."""
-    tp, fp = roc.ScoreCuts.of(scores, is_member).count()
-    best, n1, n0 = int(np.argmax(roc.gain(tp, fp))), int(tp[-1]), int(fp[-1])
-    called, false = jeffreys(tp[best] / n1, n1), jeffreys(fp[best] / n0, n0)
-    return float(called.lo * (1 - false.hi))
 
 
 def placements(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
