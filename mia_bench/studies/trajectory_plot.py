@@ -31,22 +31,32 @@ class Trajectory:
 
 
 LABEL_GAP = 0.045  # between two names at the end of their curves, in AUC
+LEGEND_AT = (1.17, 1)  # right of a panel and of its second axis, in its own size
 
 
 def draw(trajectory: Trajectory, folder: Path) -> Path:
-    """trajectory.png and .svg in `folder`: AUC, TPR, and utility against steps and epochs."""
+    """trajectory.png and .svg in `folder`: AUC, TPR where there are enough non-members for one,
+    losses, and utility against steps and epochs."""
     plt = windowless_pyplot()
-    figure, axes = plt.subplots(3, figsize=(7.2, 9.6), sharex=True, layout="constrained")
-    _attack_panel(axes[0], trajectory, "auroc", "AUC", 0.5)
-    _attack_panel(axes[1], trajectory, "tpr", "TPR at 1 % FPR", 0.01)
-    _loss_axis(axes[0].twinx(), trajectory)
-    _utility_panel(axes[2], trajectory)
+    shown = {"auroc": ("AUC", 0.5), "tpr": ("TPR at 1 % FPR", 0.01)}
+    shown = {field: about for field, about in shown.items() if _measured(trajectory, field)}
+    heights = [*(3 for _ in shown), 2, 2]
+    figure, axes = plt.subplots(
+        len(heights),
+        figsize=(7.2, 1.1 * sum(heights)),
+        sharex=True,
+        layout="constrained",
+        height_ratios=heights,
+    )
+    for panel, (field, about) in zip(axes, shown.items(), strict=False):
+        _attack_panel(panel, trajectory, field, *about)
+    _losses(axes[-2], trajectory, 1)
+    _utility_panel(axes[-1], trajectory)
     if trajectory.chosen is not None:
         label = f"early stopping: step {trajectory.chosen}"
         for panel in axes:
             panel.axvline(trajectory.chosen, color="black", linestyle=":", lw=1, label=label)
-    for panel in axes:
-        panel.legend(fontsize=8, loc="upper left")
+    axes[-2].legend(fontsize=8, loc="upper left", bbox_to_anchor=LEGEND_AT)
     epochs = axes[0].secondary_xaxis(
         "top",
         functions=(
@@ -55,9 +65,14 @@ def draw(trajectory: Trajectory, folder: Path) -> Path:
         ),
     )
     epochs.set_xlabel("epochs")
-    axes[2].set_xlabel("optimiser steps")
+    axes[-1].set_xlabel("optimiser steps")
     figure.suptitle(trajectory.title)
     return _save(figure, folder / "trajectory.png")
+
+
+def _measured(trajectory: Trajectory, field: str) -> bool:
+    rows = [row for rows in trajectory.attacks.values() for row in rows]
+    return field == "auroc" or any(row[field]["value"] is not None for row in rows)
 
 
 def draw_onsets(trajectory: Trajectory, folder: Path) -> Path:
@@ -73,7 +88,9 @@ def draw_onsets(trajectory: Trajectory, folder: Path) -> Path:
             ends[name] = drawn[-1][1]
     above.axhline(0.5, color="grey", linestyle=":", linewidth=1)
     above.set_ylabel("AUC, 95 % intervals")
-    _name_ends(above, trajectory, ends)
+    per_epoch = trajectory.steps_per_epoch
+    labels = {n: _onset_label(n, rows, per_epoch) for n, rows in trajectory.attacks.items()}
+    _name_ends(above, ends, labels)
     _losses(below, trajectory, trajectory.steps_per_epoch)
     below.legend(fontsize=8)
     below.set_xlabel("epochs; after each name, those from which its interval lies above 0.5")
@@ -98,12 +115,12 @@ def _onset_label(name: str, rows: Sequence[Mapping[str, Any]], steps_per_epoch: 
     return f"{name}, never" if step is None else f"{name}, {step / steps_per_epoch:.0f}"
 
 
-def _name_ends(axes: Any, trajectory: Trajectory, ends: Mapping[str, float]) -> None:
+def _name_ends(axes: Any, ends: Mapping[str, float], labels: Mapping[str, str]) -> None:
     """Labels right of the plot, each near the end of its curve (`ends`) and none over another."""
+    low, high = axes.get_ylim()
     for name, height in zip(ends, spread(list(ends.values()), LABEL_GAP), strict=True):
-        label = _onset_label(name, trajectory.attacks[name], trajectory.steps_per_epoch)
         axes.annotate(
-            label,
+            labels[name],
             (1.01, height),
             xycoords=("axes fraction", "data"),
             color=matplotlib_style(name)["color"],
@@ -111,6 +128,7 @@ def _name_ends(axes: Any, trajectory: Trajectory, ends: Mapping[str, float]) -> 
             va="center",
             annotation_clip=False,
         )
+    axes.set_ylim(low, high)
 
 
 def _save(figure: Any, png: Path) -> Path:
@@ -135,20 +153,13 @@ def _curve(
 
 def _attack_panel(axes: Any, trajectory: Trajectory, field: str, label: str, chance: float) -> None:
     """Bands are 95 % intervals, conditional on this target, shadow and calibration."""
+    ends: dict[str, float] = {}
     for name, rows in trajectory.attacks.items():
         if drawn := _curve(axes, name, rows, field, 1):
-            colour = matplotlib_style(name)["color"]
-            axes.annotate(f" {name}", drawn[-1], color=colour, fontsize=8, va="center")
+            ends[name] = drawn[-1][1]
     axes.axhline(chance, color="grey", linestyle=":", linewidth=1)
     axes.set_ylabel(label)
-    all_rows = [row for rows in trajectory.attacks.values() for row in rows]
-    if all(row[field]["value"] is None for row in all_rows):
-        axes.text(0.5, 0.5, "too few non-members", transform=axes.transAxes, ha="center")
-
-
-def _loss_axis(axes: Any, trajectory: Trajectory) -> None:
-    _losses(axes, trajectory, 1)
-    axes.legend(fontsize=8, loc="lower right")
+    _name_ends(axes, ends, {name: name for name in ends})
 
 
 def _losses(axes: Any, trajectory: Trajectory, steps_per_unit: float) -> None:
@@ -168,12 +179,16 @@ def _losses(axes: Any, trajectory: Trajectory, steps_per_unit: float) -> None:
 def _utility_panel(axes: Any, trajectory: Trajectory) -> None:
     rows = [{**row, "step": row["step"] or 0} for row in trajectory.utility]
     steps = [row["step"] for row in rows]
-    axes.plot(steps, [r["heldout_loss"] for r in rows], marker="o", ms=3, label="held-out loss")
-    axes.plot(
-        steps, [r["heldout_loss_null"] for r in rows], marker="o", ms=3, label="without caption"
-    )
+    curves = [
+        *axes.plot(steps, [r["heldout_loss"] for r in rows], "o-", ms=3, label="held-out loss"),
+        *axes.plot(
+            steps, [r["heldout_loss_null"] for r in rows], "o-", ms=3, label="without caption"
+        ),
+    ]
     axes.set_ylabel("held-out denoising loss")
     other = axes.twinx()
-    other.plot(steps, [r["frechet"] for r in rows], "s--", color="tab:red", ms=3, label="Fréchet")
-    other.set_ylabel("Fréchet distance (own encoder)")
-    other.legend(fontsize=8, loc="upper right")
+    curves += other.plot(
+        steps, [r["frechet"] for r in rows], "s--", color="tab:red", ms=3, label="Fréchet, right"
+    )
+    other.set_ylabel("Fréchet distance")
+    other.legend(handles=curves, fontsize=8, loc="upper left", bbox_to_anchor=LEGEND_AT)
