@@ -27,6 +27,7 @@ COMMANDS = {
     "mitigations": "mia_bench.mitigation_study",
     "trajectory": "mia_bench.trajectory",
     "noise-levels": "mia_bench.noise_levels",
+    "votes": "mia_bench.studies.votes_command",
     "sync": "mia_bench.sync",
     "dashboard": "mia_bench.dashboard",
     "bench": "mia_bench.bench.__main__",

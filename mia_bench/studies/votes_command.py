@@ -1,0 +1,75 @@
+"""`python -m mia_bench.studies.votes_command RUN ...`: what a number of agreeing votes means.
+
+RUN is a finished run of DRC whose tasks vote (aggregate=agree), by its folder, its name or its key.
+From the scores that it stored: recall and precision of the rows with so many votes or more, with
+their intervals. Nothing is asked of a model, and nothing is written but figure=FILE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mia_bench.config.arguments import OUTPUTS, parse, run_command
+from mia_bench.config.command_spec import Command, Option, Positional
+from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import echo
+
+if TYPE_CHECKING:
+    from mia_bench.studies.votes import VoteCurve
+
+ENDINGS = (".png", ".svg", ".pdf")
+COMMAND = Command(
+    "votes",
+    "mia_bench.studies.votes_command",
+    __doc__,
+    (
+        OUTPUTS,
+        Option("figure", "where the curves are drawn (.png, .svg or .pdf)", "FILE"),
+        Option("resamples", "draws that intervals rest on", "N", "2000"),
+    ),
+    Positional("RUN", "folder, name or key of a finished run of DRC that votes", required=True),
+    examples=("mia-bench votes outputs/runs/*/*/drc_tasks-* figure=votes.png",),
+)
+
+
+def run(words: Sequence[str]) -> None:
+    """Print a table for each run, and draw."""
+    arguments = parse(COMMAND, words)
+    from mia_bench.storage.index import find_runs
+    from mia_bench.studies.votes import draw, vote_curve
+
+    outputs = arguments.path("paths.outputs")
+    file = arguments.path("figure") if "figure" in arguments else None
+    if file is not None and file.suffix not in ENDINGS:
+        raise MiaError(f"figure={file}: a file that ends with {', '.join(ENDINGS)} is needed.")
+    refs = dict.fromkeys(ref for word in arguments.words for ref in find_runs(word, outputs))
+    if not refs:
+        raise MiaError("lock files alone were given: give folders of finished runs of DRC.")
+    curves = [vote_curve(ref, arguments.integer("resamples")) for ref in refs]
+    for curve in curves:
+        show(curve)
+    if file is not None:
+        echo(f"figure: {draw(curves, file)}")
+
+
+def show(curve: VoteCurve) -> None:
+    """The table of one run."""
+    from mia_bench.display.console import Column, interval, paragraph, table
+    from mia_bench.studies.votes import WORDS
+
+    columns = [Column("votes, at least"), *(Column(WORDS[name]) for name in curve.shares)]
+    rows = [
+        [str(k), *(interval(entries[k - 1]) for entries in curve.shares.values())]
+        for k in curve.votes
+    ]
+    table(curve.label, columns, rows)
+    paragraph(f"{curve.members} members, {curve.nonmembers} non-members, {curve.tasks} votes each.")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    run_command(COMMAND, run, words)
+
+
+if __name__ == "__main__":
+    main()
