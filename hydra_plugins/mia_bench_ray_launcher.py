@@ -42,13 +42,13 @@ class RayTaskLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from mia_bench.sweep.ray_tasks import Task, run_all, start_ray
+        from mia_bench.sweep.ray_tasks import RayJob, run_all, start_ray
 
         assert self.hydra_context is not None
         assert self.task_function is not None
         assert self.config is not None
         tasks = [
-            Task.of(self.hydra_context, self.task_function, self.config, overrides, number)
+            RayJob.of(self.hydra_context, self.task_function, self.config, overrides, number)
             for number, overrides in enumerate(job_overrides, initial_job_idx)
         ]
         start_ray(given(self.options.init))

@@ -23,7 +23,7 @@ COMMAND = Command(
     (
         Option(
             "compare",
-            "attacks whose difference is taken, in each variant too",
+            "attacks that are compared, as they are and in each variant",
             "NAME:NAME",
             repeated=True,
         ),
@@ -33,7 +33,7 @@ COMMAND = Command(
     examples=(
         "mia-bench seeds 0 1 2",
         "mia-bench seeds 0 1 finetune.steps=100",
-        "mia-bench seeds 0 1 2 'attack=[pia,loss]' compare=pia:loss eval.complexity=true",
+        "mia-bench seeds 0 1 2 'attack=[pia,loss]' compare=pia:loss",
     ),
 )
 

@@ -33,7 +33,7 @@ def markdown(study: Study, command: str) -> str:
     """
     names = list(names_of(study))
     lines = [f"`{command}`. AUC with 95 % intervals over near-duplicate groups.", ""]
-    attacks = [n for n in names if _variant_of(n) is None and " " not in n]
+    attacks = [n for n in names if not _is_variant(n) and " " not in n]
     variants = [v for v in VARIANTS if any(f"{a}-{v}" in names for a in attacks)]
     head = ["attack", *(f"seed {seed}" for seed in study), "mean (sd)"]
     lines += _head([*head, *(f"-{variant}, mean (sd)" for variant in variants)])
@@ -74,9 +74,8 @@ def mean_of(study: Study, name: str) -> str:
     return mean + (f" ({values.std(ddof=1):.3f})" if len(values) > 1 else "")
 
 
-def _variant_of(name: str) -> str | None:
-    variant = name.rpartition("-")[2]
-    return variant if variant in VARIANTS else None
+def _is_variant(name: str) -> bool:
+    return name.endswith(tuple(f"-{variant}" for variant in VARIANTS))
 
 
 def _head(cells: Sequence[str]) -> list[str]:

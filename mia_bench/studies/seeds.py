@@ -81,10 +81,10 @@ def pairs(compared: Sequence[Pair], rows: Collection[str]) -> Iterator[Pair]:
         for a, b in compared:
             if {f"{a}{suffix}", f"{b}{suffix}"} <= set(rows):
                 yield f"{a}{suffix}", f"{b}{suffix}"
-    for name in rows:
-        attack, _, variant = name.rpartition("-")
-        if variant in VARIANTS and attack in rows:
-            yield name, attack
+    for variant in VARIANTS:
+        for attack in rows:
+            if f"{attack}-{variant}" in rows:
+                yield f"{attack}-{variant}", attack
 
 
 def readable_difference(a: Path, b: Path, seed: int) -> Interval:

@@ -21,7 +21,7 @@ NOT_STARTED = "timed out during startup"
 
 
 @dataclass(frozen=True)
-class Task:
+class RayJob:
     """A job with all that a process on another machine needs to carry it out."""
 
     hydra_context: HydraContext
@@ -36,12 +36,12 @@ class Task:
         config: DictConfig,
         overrides: Sequence[str],
         number: int,
-    ) -> Task:
+    ) -> RayJob:
         """The job `number` of the sweep whose composed configuration is `config`."""
         job = hydra_context.config_loader.load_sweep_config(config, list(overrides))
         with open_dict(job):
             job.hydra.job.id = job.hydra.job.num = number
-        return Task(hydra_context, task_function, job, Singleton.get_state())
+        return RayJob(hydra_context, task_function, job, Singleton.get_state())
 
 
 def start_ray(words: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ def start_ray(words: Mapping[str, Any]) -> None:
             ray.shutdown()
 
 
-def run_all(tasks: Sequence[Task], words: Mapping[str, Any]) -> list[JobReturn]:
+def run_all(tasks: Sequence[RayJob], words: Mapping[str, Any]) -> list[JobReturn]:
     """Run every task to its end, as many at once as the cluster has room for.
 
     Args:
@@ -101,7 +101,7 @@ def run_all(tasks: Sequence[Task], words: Mapping[str, Any]) -> list[JobReturn]:
     return returns
 
 
-def carry_out(task: Task) -> JobReturn:
+def carry_out(task: RayJob) -> JobReturn:
     """Run the job, in the process of a worker.
 
     What it failed with is in the outputs folder, and is left out of what goes back: not every
