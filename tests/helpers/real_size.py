@@ -59,7 +59,7 @@ def score(overrides: list[str]) -> dict[str, float]:
 
     from mia_bench.execution.loading import load_model
     from mia_bench.extraction.predict import run_pass
-    from mia_bench.storage.feature_table import read_table
+    from mia_bench.extraction.shards import merge
 
     plan = planned(overrides)
     options = plan.experiment.options
@@ -69,18 +69,19 @@ def score(overrides: list[str]) -> dict[str, float]:
     loading = time.monotonic() - began
     attacks = {c.name: (c.attack, plan.folder("real", c.name)) for c in plan.runs}
     resolution = plan.experiment.model.resolution
-    cost = run_pass(target, attacks, items, resolution, ROWS, options.trainer, "score")
-    for _, folder in attacks.values():
-        for shard in (folder / "shards").glob("*.parquet"):
-            for values in read_table(shard).features.values():
-                assert len(values) == ROWS
-                assert np.isfinite(values).all()
+    run_pass(target, attacks, items, resolution, ROWS, options.trainer, "score")
+    ids = [item.sample_id for item in items]
+    tables = {name: merge(folder, ids) for name, (_, folder) in attacks.items()}
+    for table, _ in tables.values():
+        for values in table.features.values():
+            assert np.isfinite(values).all()
     assert getattr(target.latents, "decoder", None) is None
-    evaluations = sum(c.queries["forward"] for c in cost.values())
+    costs = [cost for _, cost in tables.values()]
+    evaluations = sum(cost.queries["forward"] for cost in costs)
     return {
         "loading": round(loading, 1),
         "evaluations": evaluations,
-        "seconds_an_evaluation": round(sum(c.seconds for c in cost.values()) / evaluations, 2),
+        "seconds_an_evaluation": round(sum(c.seconds for c in costs) / evaluations, 2),
         "parameters_millions": round(sum(p.numel() for p in target.unet.parameters()) / 1e6),
     }
 
