@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage import layout
-from mia_bench.storage.index import RunRef, find_runs, runs
+from mia_bench.storage.index import RunRef, find_all_runs, runs
 from mia_bench.storage.stored_files import Unreadable, read_manifest
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> None:
     outputs = arguments.path("paths.outputs")
     audits = find_audits(arguments.words, outputs)
     named = [word for word in arguments.words if word not in audits]
-    refs = list(dict.fromkeys(ref for word in named for ref in find_runs(word, outputs)))
+    refs = find_all_runs(named, outputs)
     if not arguments.words:
         refs = runs(outputs)
     if audits and not refs:

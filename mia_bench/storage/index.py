@@ -7,7 +7,7 @@ long as they stay within outputs/.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +104,11 @@ def finished_runs(outputs: Path, model_key: str | None = None) -> list[RunRef]:
     """Every run that may be read, of one model or of all."""
     every = runs(outputs)
     return [r for r in every if model_key in (None, r.model_key) and r.obstacle is None]
+
+
+def find_all_runs(words: Iterable[str], outputs: Path) -> list[RunRef]:
+    """The runs that `words` name, each once, in their order; see `find_runs`."""
+    return list(dict.fromkeys(ref for word in words for ref in find_runs(word, outputs)))
 
 
 def find_runs(word: str, outputs: Path) -> list[RunRef]:

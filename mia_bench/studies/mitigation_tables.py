@@ -50,11 +50,11 @@ def overview_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
     attacks = [
         a for a in (*ATTACKS, "drc") if any(a in o.auroc for r in outcomes.values() for o in r)
     ]
-    lines = _head(["mitigation", *attacks, "held-out loss", "frechet"])
+    lines = table_head(["mitigation", *attacks, "held-out loss", "frechet"])
     for name, of_seeds in outcomes.items():
         aucs = [_adaptive_and_ignorant(attack, of_seeds) for attack in attacks]
         utility = [_mean([o.utility[f] for o in of_seeds], 4) for f in ("heldout_loss", "frechet")]
-        lines.append(_line(name, *aucs, *utility))
+        lines.append(table_line(name, *aucs, *utility))
     return lines
 
 
@@ -79,14 +79,14 @@ def privacy_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
         *("AUC, mean (sd)", "change per seed", "TPR@1%FPR, mean (sd)"),
         *("ignorant: AUC", "ignorant - adaptive per seed", "ASR, adaptive", "ASR, ignorant"),
     ]
-    lines = _head(head)
+    lines = table_head(head)
     for attack in (*ATTACKS, "drc"):
         for name, rows in study.items():
             outcomes = [rows[s] for s in seeds if attack in rows[s].auroc]
             if outcomes:
                 changes = [interval(o.change[attack]) for o in outcomes if attack in o.change]
                 lines.append(
-                    _line(
+                    table_line(
                         attack,
                         name,
                         *(interval(o.auroc[attack]) for o in outcomes),
@@ -127,10 +127,10 @@ def utility_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
         if all(o.utility[f] is not None for r in study.values() for o in r.values())
     ]
     head = [*measured, "held-out loss - none", "steps attacked", "epsilon", "left out"]
-    lines = _head(["mitigation", *head])
+    lines = table_head(["mitigation", *head])
     first = next(iter(study.values())).values()
     lines.append(
-        _line(
+        table_line(
             *("(base)", *(spread([o.base[f] for o in first], 4) for f in measured)),
             *("-", "0", "-", "-"),
         )
@@ -140,7 +140,7 @@ def utility_table(study: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
         epsilon = [o.about["privacy"]["epsilon"] for o in outcomes if o.about["privacy"]]
         steps = [str(o.about["chosen_step"] or o.about["steps"]) for o in outcomes]
         lines.append(
-            _line(
+            table_line(
                 name,
                 *(spread([o.utility[f] for o in outcomes], 4) for f in measured),
                 _loss_change(rows, study.get("none", {})) if name != "none" else "-",
@@ -176,9 +176,9 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
     return f"{numbers.mean():.{digits}f}{sd}"
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(*cells), "|" + "---|" * len(cells)]
+def table_head(cells: Sequence[str]) -> list[str]:
+    return [table_line(*cells), "|" + "---|" * len(cells)]
 
 
-def _line(*cells: str) -> str:
+def table_line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"

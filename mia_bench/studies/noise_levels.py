@@ -23,7 +23,7 @@ from mia_bench.metrics.measures import auroc
 from mia_bench.metrics.thresholds import Thresholds
 from mia_bench.storage.index import RunRef
 from mia_bench.storage.stored_files import read_manifest
-from mia_bench.studies.figures import interval_band, windowless_pyplot
+from mia_bench.studies.figures import interval_band, save_figure, windowless_pyplot
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.stored_inputs import inputs_of
 from mia_bench.verification.stored_run import StoredRun
@@ -126,7 +126,4 @@ def draw(curves: Sequence[LevelCurve], file: Path) -> Path:
     axes.set_xlabel("noise fraction sigma" if kinds == {True} else "timestep")
     axes.set_ylabel("AUC of the loss at one level")
     axes.legend(fontsize=8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
-    return file
+    return save_figure(figure, file)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from mia_bench.display.console import Column, interval, table
 from mia_bench.storage import layout
+from mia_bench.studies.mitigation_tables import table_head, table_line
 from mia_bench.studies.seeds import CONTROLS, VARIANTS, Interval, control_name
 
 Study = Mapping[int, Mapping[str, Interval]]
@@ -36,20 +37,22 @@ def markdown(study: Study, command: str) -> str:
     attacks = [n for n in names if not _is_variant(n) and " " not in n]
     variants = [v for v in VARIANTS if any(f"{a}-{v}" in names for a in attacks)]
     head = ["attack", *(f"seed {seed}" for seed in study), "mean (sd)"]
-    lines += _head([*head, *(f"-{variant}, mean (sd)" for variant in variants)])
+    lines += table_head([*head, *(f"-{variant}, mean (sd)" for variant in variants)])
     for attack in attacks:
         means = [mean_of(study, f"{attack}-{variant}") for variant in variants]
-        lines.append(_line(attack, *intervals_of(study, attack), mean_of(study, attack), *means))
+        lines.append(
+            table_line(attack, *intervals_of(study, attack), mean_of(study, attack), *means)
+        )
     differences = [name for name in names if " - " in name]
     if differences:
-        lines += ["", *_head(["difference, paired on the same rows", *head[1:]])]
+        lines += ["", *table_head(["difference, paired on the same rows", *head[1:]])]
         for name in differences:
-            lines.append(_line(name, *intervals_of(study, name), mean_of(study, name)))
+            lines.append(table_line(name, *intervals_of(study, name), mean_of(study, name)))
     controls = [control_name(a, c) for a in attacks for c in CONTROLS]
     if any(name in names for name in controls):
-        lines += ["", *_head(["control", *head[1:]])]
+        lines += ["", *table_head(["control", *head[1:]])]
         for name in (name for name in controls if name in names):
-            lines.append(_line(name, *intervals_of(study, name), mean_of(study, name)))
+            lines.append(table_line(name, *intervals_of(study, name), mean_of(study, name)))
     return "\n".join(lines) + "\n"
 
 
@@ -76,11 +79,3 @@ def mean_of(study: Study, name: str) -> str:
 
 def _is_variant(name: str) -> bool:
     return name.endswith(tuple(f"-{variant}" for variant in VARIANTS))
-
-
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(*cells), "|" + "---|" * len(cells)]
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

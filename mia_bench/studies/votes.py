@@ -26,7 +26,7 @@ from mia_bench.metrics.roc import Bools, Floats, Ints
 from mia_bench.storage import layout
 from mia_bench.storage.index import RunRef
 from mia_bench.storage.stored_files import read_frame
-from mia_bench.studies.figures import interval_band, windowless_pyplot
+from mia_bench.studies.figures import interval_band, save_figure, windowless_pyplot
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.stored_run import StoredRun
 
@@ -144,7 +144,4 @@ def draw(curves: Sequence[VoteCurve], file: Path) -> Path:
     axes.legend(fontsize=8, loc="lower left")
     if len(curves) == 1:
         axes.set_title(curves[0].label, fontsize=10)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
-    return file
+    return save_figure(figure, file)

@@ -10,24 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mia_bench.config.arguments import OUTPUTS, parse, run_command
-from mia_bench.config.command_spec import Command, Option, Positional
-from mia_bench.utils.errors import MiaError
+from mia_bench.config.arguments import parse, run_command
+from mia_bench.config.command_spec import Command, Positional
+from mia_bench.studies.figures import CURVE_OPTIONS, runs_and_figure
 from mia_bench.utils.terminal import echo
 
 if TYPE_CHECKING:
     from mia_bench.studies.votes import VoteCurve
 
-ENDINGS = (".png", ".svg", ".pdf")
 COMMAND = Command(
     "votes",
     "mia_bench.studies.votes_command",
     __doc__,
-    (
-        OUTPUTS,
-        Option("figure", "where the curves are drawn (.png, .svg or .pdf)", "FILE"),
-        Option("resamples", "draws that intervals rest on", "N", "2000"),
-    ),
+    CURVE_OPTIONS,
     Positional("RUN", "folder, name or key of a finished run of DRC that votes", required=True),
     examples=("mia-bench votes outputs/runs/*/*/drc_tasks-* figure=votes.png",),
 )
@@ -36,16 +31,9 @@ COMMAND = Command(
 def run(words: Sequence[str]) -> None:
     """Print a table for each run, and draw."""
     arguments = parse(COMMAND, words)
-    from mia_bench.storage.index import find_runs
     from mia_bench.studies.votes import draw, vote_curve
 
-    outputs = arguments.path("paths.outputs")
-    file = arguments.path("figure") if "figure" in arguments else None
-    if file is not None and file.suffix not in ENDINGS:
-        raise MiaError(f"figure={file}: a file that ends with {', '.join(ENDINGS)} is needed.")
-    refs = dict.fromkeys(ref for word in arguments.words for ref in find_runs(word, outputs))
-    if not refs:
-        raise MiaError("lock files alone were given: give folders of finished runs of DRC.")
+    refs, file = runs_and_figure(arguments, "DRC")
     curves = [vote_curve(ref, arguments.integer("resamples")) for ref in refs]
     for curve in curves:
         show(curve)

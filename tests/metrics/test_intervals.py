@@ -188,7 +188,7 @@ def test_rare_tpr_of_single_rows_at_a_known_threshold() -> None:
 
 
 def test_next_to_no_errors_leave_open_what_the_best_threshold_does() -> None:
-    """One of 80 non-members above one of 90 members: the spread of one error says next to nothing."""
+    """One of 80 non-members is above one of 90 members: the spread of one error says little."""
     scores = np.concatenate([np.arange(90) + 100.0, np.arange(80.0)])
     scores[-1] = 100.5
     is_member, group = np.arange(170) < 90, np.arange(170)
