@@ -167,7 +167,8 @@ def write_pipeline(root: Path, prediction: str, scale: float) -> None:
 
     Weights are keyed as whole files, and the names of tensors are in those: they are made up here,
     because a network's own names change with diffusers and transformers. Of the configurations only
-    the class, the schedule and the scale of latents are keyed, never `_diffusers_version`.
+    the class, the schedule and the scale of latents are keyed, never `_diffusers_version`. A usual
+    tokenizer has no part in keys.
     """
     configs: dict[str, dict[str, Any]] = {
         "model_index.json": {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0"},
@@ -187,6 +188,7 @@ def write_pipeline(root: Path, prediction: str, scale: float) -> None:
             "latent_channels": 4,
             "scaling_factor": scale,
         },
+        "tokenizer/tokenizer_config.json": {"tokenizer_class": "CLIPTokenizer"},
     }
     for name, config in configs.items():
         write(root / name, json.dumps(config).encode())
