@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rest test-all test-real test-gpu gpu-day \
-  gpu-day-packages test-lowest test-slurm test-ray lint types check docs report browser seeds mitigations mitigations-full \
+  gpu-day-packages gpu-day-rehearsal test-lowest test-slurm test-ray lint types check docs report browser seeds mitigations mitigations-full \
   faults faults-short fuzz reproduce vulnerabilities honesty mutants coverage launchers dashboard tiny tiny-flow bench \
   bench-scale clean
 
@@ -43,6 +43,9 @@ gpu-day-packages: .venv/installed ## what a machine with CUDA and torch lacks, i
 
 gpu-day: ## on that machine: test-gpu and bench gpu in parts of nine minutes, into docs/gpu.json
 	while $(PYTHON) tests/tools/gpu_day.py run; status=$$?; [ $$status = 3 ]; do :; done; exit $$status
+
+gpu-day-rehearsal: .venv/installed ## that day on this machine's CPU at small size, from the archive and torch alone (6 minutes)
+	$(BIN)/python tests/tools/gpu_day.py rehearse
 
 test-lowest: .venv/installed ## a smoke set with the lowest direct versions that pyproject.toml allows; torch as it is
 	$(BIN)/python -m pip install --quiet uv

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Attack, query_fields
 from mia_bench.attacks.components.caption_reductions import character_thirds
 from mia_bench.attacks.gsa import GSA, gradients_of, losses_of, timesteps
 from mia_bench.attacks.pfami import LAMBDAS, centre_crop
 from mia_bench.bench import workloads
-from mia_bench.bench.timing import Ratio, ratio
+from mia_bench.bench.timing import Ratio, Work, now, ratio
 from mia_bench.bench.unet_baseline import unet_loop
 from mia_bench.bench.workloads import Workload
 from mia_bench.target import Target
@@ -67,11 +67,14 @@ def _evaluations(workload: Workload, work: Callable[[], None]) -> int:
 # --- norms of gradients over the gradients that they are taken of
 
 
-def over_gradients(workload: Workload, rounds: int) -> Ratio:
-    """Time of GSA2 on the batch of a `cached()` workload over its bound: one forward and one
-    backward through activations for each of the same rows and timesteps, in the same calls.
+def over_gradients(workload: Workload, rounds: int, of_weights: bool = False) -> Ratio:
+    """Time of GSA2 on the batch of a `cached()` workload over gradients of the same rows and
+    timesteps, in the same calls.
 
-    No way of taking norms can do with less: slopes of activations come before those of weights.
+    Args:
+        of_weights: one forward and one whole backward pass, as in a training step; else backward
+            through activations alone. No way of taking norms can do without the latter: slopes of
+            activations come before those of weights.
     """
     attack, target, batch = workloads.attack("gsa2"), workload.target, workload.batch
     assert isinstance(attack, GSA)
@@ -85,9 +88,11 @@ def over_gradients(workload: Workload, rounds: int) -> Ratio:
         def work(rows: slice) -> None:
             losses_of(target, batch, z0, places[rows]).sum().backward()
 
-        with gradients_of(target.unet, False), torch.enable_grad():
+        with gradients_of(target.unet, of_weights) as parameters, torch.enable_grad():
             for _ in target.with_gradients(len(places), work):
                 pass
+            for p in parameters:
+                p.grad = None
 
     return ratio(predict_step(workload, "gsa2"), forward_and_backward, rounds)
 
@@ -97,15 +102,23 @@ def over_gradients(workload: Workload, rounds: int) -> Ratio:
 
 @dataclass(frozen=True)
 class Sharing:
-    """`time`: one pass over separate ones; `evaluations`: the union of queries over their sum."""
+    """One pass over separate ones: `time`, of it `unet` in calls of the U-Net, and `evaluations`,
+    the union of queries over their sum."""
 
     time: Ratio
+    unet: Ratio
     evaluations: float
 
     @property
     def excess(self) -> Ratio:
-        """Time over what the number of evaluations alone would make of it."""
-        return self.time.times(1 / self.evaluations)
+        """Time in calls of the U-Net over what the number of evaluations makes of it."""
+        return self.unet.times(1 / self.evaluations)
+
+    @property
+    def elsewhere(self) -> float:
+        """Share of the one pass outside calls of the U-Net: gradients and pictures that one attack
+        alone asks for, and all else."""
+        return 1 - self.unet.seconds[0] / self.time.seconds[0]
 
 
 def sharing(workload: Workload, attacks: list[Attack], rounds: int) -> Sharing:
@@ -122,8 +135,34 @@ def sharing(workload: Workload, attacks: list[Attack], rounds: int) -> Sharing:
         for attack in distinct:
             _one_pass(workload, [attack])
 
-    time = ratio(lambda: _one_pass(workload, distinct), separate_passes, rounds)
-    return Sharing(time, shared / separate)
+    def one_pass() -> None:
+        _one_pass(workload, distinct)
+
+    def in_unet(work: Work) -> float:
+        return seconds_within(workload.target.unet, work)
+
+    time = ratio(one_pass, separate_passes, rounds)
+    unet = ratio(one_pass, separate_passes, rounds, warmup_pairs=0, seconds_of=in_unet)
+    return Sharing(time, unet, shared / separate)
+
+
+def seconds_within(module: nn.Module, work: Work) -> float:
+    """Seconds of `work` in forward calls of `module`, by the clock in use."""
+    began, spent = [0.0], [0.0]
+
+    def before(*_: object) -> None:
+        began[0] = now()
+
+    def after(*_: object) -> None:
+        spent[0] += now() - began[0]
+
+    hooks = (module.register_forward_pre_hook(before), module.register_forward_hook(after))
+    try:
+        work()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return spent[0]
 
 
 def distinct_attacks(attacks: list[Attack]) -> list[Attack]:

