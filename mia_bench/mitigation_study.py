@@ -20,7 +20,9 @@ COMMAND = Command(
     (
         Option("small", "fewer rows and steps", FLAG, "false"),
         Option("mitigation", "one to study instead of the study's own", "NAME", repeated=True),
-        Option("captions", "table of machine captions: trained on, or asked with", "FILE"),
+        Option(
+            "captions", "of a machine, trained on or asked with: file:FILE, pseudo:NAME", "FROM"
+        ),
     ),
     Positional("SEED", "training seeds", default=("0", "1", "2")),
     overrides=True,

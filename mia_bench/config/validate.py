@@ -36,7 +36,7 @@ def check_data(data: Data, finetune: bool) -> None:
     if kind not in needs or needs[kind] != bool(colon and argument):
         raise MiaError(
             f"data.captions={data.captions}: use own, null, file:<csv, jsonl or parquet keyed by"
-            " sample_id>, or pseudo:<captioner id or folder>."
+            " sample_id>, or pseudo:<captioner id or folder, or colours>."
         )
     if data.on_error not in ("skip", "raise"):
         raise MiaError(

@@ -27,7 +27,8 @@ class MachineCaptions:
 
     Args:
         file: table (csv, tsv, json, jsonl, parquet) with sample_id and caption; or
-        captioner: folder or hub id of an image-to-text model, see data/captions/pseudo.py.
+        captioner: folder or hub id of an image-to-text model, or `colours`, a rule that names the
+            picture's colours; see data/captions/pseudo.py.
     """
 
     file: str | None = None
@@ -48,7 +49,8 @@ class MachineCaptions:
             raise MiaError(
                 "mitigation caption_machine has no captions to train on: give a table with "
                 "sample_id and caption as mitigation.caption_machine.file=captions.csv, or a "
-                "captioner whose weights are here as mitigation.caption_machine.captioner=<folder>."
+                "captioner whose weights are here as mitigation.caption_machine.captioner=<folder> "
+                "(colours needs none)."
             )
 
     def file_hash(self) -> str:

@@ -14,6 +14,7 @@ from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 from mia_bench.studies.mitigation_outcome import ATTACKS, Entry, Outcome
 from mia_bench.studies.seeds import difference
+from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from mia_bench.execution.run import RunOutcome
@@ -113,12 +114,20 @@ def _differences(
     return {name: difference(ours[name], theirs[name], seed) for name in ours if name in theirs}
 
 
-def captioned(file: str) -> tuple[list[str], list[str]]:
-    """Cells for a file of machine captions, and their overrides: trained on them and asked with
-    the true ones, and the reverse."""
+def captioned(choice: str) -> tuple[list[str], list[str]]:
+    """Cells for machine captions, and their overrides: trained on them and asked with the true
+    ones, and the reverse.
+
+    Args:
+        choice: `file:<table>` or `pseudo:<captioner>`, as data.captions takes them.
+    """
+    kind, _, source = choice.partition(":")
+    key = {"file": "file", "pseudo": "captioner"}.get(kind)
+    if key is None or not source:
+        raise MiaError(f"captions={choice}: use file:<table> or pseudo:<captioner>.")
     return [TRAINED_ON_MACHINE, ASKED_BY_MACHINE], [
-        f"mitigation.{TRAINED_ON_MACHINE}.file={file}",
-        f"mitigation.{ASKED_BY_MACHINE}.captions={file}",
+        f"mitigation.{TRAINED_ON_MACHINE}.{key}={source}",
+        f"mitigation.{ASKED_BY_MACHINE}.captions={choice}",
     ]
 
 
@@ -127,6 +136,4 @@ def fitting(overrides: Sequence[str], mitigation: str) -> list[str]:
     own = f"mitigation.{mitigation}."
     kept = [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]
     asked = f"mitigation.{ASKED_BY_MACHINE}.captions="  # no mitigation: what the attacker has
-    return [
-        f"data.captions=file:{o.removeprefix(asked)}" if o.startswith(asked) else o for o in kept
-    ]
+    return [f"data.captions={o.removeprefix(asked)}" if o.startswith(asked) else o for o in kept]

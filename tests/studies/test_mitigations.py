@@ -8,6 +8,7 @@ import pytest
 
 from mia_bench.studies.mitigation_tables import report
 from mia_bench.studies.mitigations import captioned, fitting, run
+from mia_bench.utils.errors import MiaError
 
 CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
 
@@ -59,9 +60,18 @@ def test_an_option_of_a_mitigation_reaches_its_own_cells_alone():
     assert fitting(given, "none") == ["seed=1"]
 
 
-def test_a_file_of_captions_makes_a_cell_of_either_direction():
-    cells, overrides = captioned("said.csv")
+def test_captions_of_a_machine_make_a_cell_of_either_direction():
+    cells, overrides = captioned("file:said.csv")
     assert cells == ["caption_machine", "attacker_captions"]
     assert fitting(overrides, "caption_machine") == ["mitigation.caption_machine.file=said.csv"]
     assert fitting(overrides, "attacker_captions") == ["data.captions=file:said.csv"]
     assert fitting(overrides, "none") == []
+    _, overrides = captioned("pseudo:colours")
+    assert overrides[0] == "mitigation.caption_machine.captioner=colours"
+    assert fitting(overrides, "attacker_captions") == ["data.captions=pseudo:colours"]
+
+
+@pytest.mark.parametrize("choice", ["said.csv", "own", "null", "file:", "pseudo:"])
+def test_captions_of_nobody_are_refused(choice):
+    with pytest.raises(MiaError, match=rf"captions={choice}: use file:<table> or pseudo:"):
+        captioned(choice)

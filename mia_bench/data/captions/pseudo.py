@@ -2,7 +2,8 @@
 
 For the attacker who has images and no captions (CLiD, section 4.3, uses BLIP). Any image-to-text
 model of transformers that needs no prompt (BLIP, GIT); safetensors weights only, no code of others;
-greedy decoding, so that the same weights give the same captions.
+greedy decoding, so that the same weights give the same captions. `colours` names no model but the
+rule of by_colour.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.config.hub_messages import hub_reason, refuse_full_disk
+from mia_bench.data.captions import by_colour
 from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.data.split.near_duplicates import tracked
@@ -26,6 +28,7 @@ RENDER_SIDE = 384  # at which drawings are rendered; captioners resize pictures 
 BATCH = 16
 MAX_TOKENS = 40
 CAPTIONS_FILE = "captions.parquet"
+BY_COLOUR = "colours"
 
 
 def pseudo_captions(
@@ -35,7 +38,8 @@ def pseudo_captions(
     plan_only: bool = False,
     key: str = "data.captions=pseudo:",
 ) -> dict[str, str]:
-    """Captions by sample id from `captioner`, a folder or a hub id (id@revision pins a commit).
+    """Captions by sample id from `captioner`, a folder, a hub id (id@revision pins a commit) or
+    `colours`.
 
     `key` names the option in messages.
 
@@ -58,11 +62,13 @@ def pseudo_captions(
     return dict(zip(table["sample_id"], table["caption"], strict=True))
 
 
-def _write(captioner: str, weights: Path, items: Sequence[Item], tmp: Path) -> dict[str, Any]:
+def _write(
+    captioner: str, weights: Path | None, items: Sequence[Item], tmp: Path
+) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    captions = describe(weights, items)
+    captions = by_colour.describe(items) if weights is None else describe(weights, items)
     table = {"sample_id": [item.sample_id for item in items], "caption": captions}
     pq.write_table(pa.table(table), tmp / CAPTIONS_FILE)
     return {"captioner": captioner, "rows": len(items)}
@@ -91,11 +97,14 @@ def describe(weights: Path, items: Sequence[Item]) -> list[str]:
     return captions
 
 
-def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path, str]:
-    """(folder with the weights, what identifies them: their content, or the hub's commit).
+def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path | None, str]:
+    """(folder with the weights, what identifies them: their content, or the hub's commit); a rule
+    has no weights.
 
     Raises Missing where they cannot be had, MiaError where the disk is full.
     """
+    if captioner == BY_COLOUR:
+        return None, f"{BY_COLOUR} {by_colour.VERSION}"
     folder = Path(captioner).expanduser()
     if folder.is_dir():
         files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
@@ -120,5 +129,5 @@ def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path, str]:
         f"{key}{captioner}: not a folder, and not available from the hub"
         f" ({hub_reason(error, repo, revision or None)}). Fetch it where there is a network with"
         f" hf download {repo}, or name a folder with config, processor and .safetensors weights."
-        " A file of captions works now."
+        f" A file of captions works now, and so does {key}{BY_COLOUR}."
     ) from error

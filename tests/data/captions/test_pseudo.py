@@ -96,3 +96,18 @@ def test_a_captioner_that_is_nowhere(folder_run, tmp_path: Path, monkeypatch) ->
     experiment = folder_run("data.captions='pseudo:owner/blip'", outputs=tmp_path)
     with pytest.raises(Missing, match=r"hf download owner/blip"):
         make_plan(experiment)
+
+
+def test_colours_are_named_without_any_weights(folder_run, tmp_path):
+    """The same captions for those who are trained on and those who are asked about."""
+    plan = make_plan(folder_run("data.captions=pseudo:colours", outputs=tmp_path))
+    said = [plan.items[sid].caption for sid in plan.rows("target_member", "target_nonmember")]
+    assert all(" picture" in text for text in said)
+    trained = make_plan(
+        folder_run(
+            "mitigation=caption_machine",
+            "mitigation.caption_machine.captioner=colours",
+            outputs=tmp_path,
+        )
+    )
+    assert trained.target.key != plan.target.key
