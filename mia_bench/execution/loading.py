@@ -13,6 +13,7 @@ from mia_bench.data.source import Item
 from mia_bench.planning.specs import ModelSpec
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import checked_manifest
+from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.distributed import local_rank
 from mia_bench.utils.errors import MiaError
 
@@ -53,13 +54,10 @@ def _load(plan: Plan, model: Model, spec: ModelSpec, train: bool) -> Target:
 
 def scoring_model(plan: Plan, spec: ModelSpec) -> AbstractContextManager[Target]:
     """A model of the plan, as `scoring` prepares it."""
-    options = plan.experiment.options
-    return scoring(
-        load_model(plan, spec),
-        options.trainer,
-        options.eval.dtype,
-        plan.folder(layout.CACHE_FOLDER),
-    )
+    options, cache = plan.experiment.options, plan.folder(layout.CACHE_FOLDER)
+    target, dtype = load_model(plan, spec), options.eval.dtype
+    target.generated = generation_cache(cache, spec, dtype, options.paths.cache_gb)
+    return scoring(target, options.trainer, dtype, cache)
 
 
 @contextmanager
@@ -82,6 +80,17 @@ def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorC
 
     limit = None if gigabytes is None else int(gigabytes * 1e9)
     return TensorCache(folder / layout.LATENTS_FOLDER / model.encoder_hash(), limit)
+
+
+def generation_cache(
+    folder: Path, spec: ModelSpec, dtype: str | None, gigabytes: float | None
+) -> TensorCache:
+    """Latents that a model generated in a precision, within the limit of all latents."""
+    from mia_bench.target.tensor_cache import TensorCache
+
+    limit = None if gigabytes is None else int(gigabytes * 1e9)
+    name = f"{layout.GENERATED}-{hash_key([spec.key, spec.where, dtype])}"
+    return TensorCache(folder / layout.LATENTS_FOLDER / name, limit)
 
 
 def load_target(

@@ -43,6 +43,7 @@ BASE_STEP = "base"
 STEPS_FOLDER = "steps"
 EVIDENCE_FOLDER = "evidence"
 LATENTS_FOLDER = "latents"
+GENERATED = "generated"  # of the folders beside them, for what a model generated
 MIRRORED_FOLDER = "mirrored"
 SHARDS_FOLDER = "shards"
 DASHBOARD_FOLDER = "dashboard"

@@ -4,15 +4,17 @@ noise that a seed decides."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from mia_bench.storage.hashing import hash_key
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.target.flow_schedule import FlowSchedule
-from mia_bench.target.query import Batch, Condition, View
+from mia_bench.target.query import Batch, Condition, LatentStore, View
 from mia_bench.target.schedule import NoiseLevels
 
 
@@ -22,7 +24,10 @@ class TextToImage(Protocol):
     latent_shape: tuple[int, ...]
     schedule: NoiseLevels
     timesteps_with_signal: int
+    generated: LatentStore | None
 
+    @property
+    def queries(self) -> Counter[str]: ...
     @property
     def device(self) -> torch.device: ...
     def embed(self, captions: Sequence[str]) -> Condition: ...
@@ -55,8 +60,16 @@ def generate(
     """
     every = [(str(i), 0) for i in range(len(captions))] if keys is None else keys
     shape = target.latent_shape
-    noise = [keyed_noise(seed, f"generate:{name}", None, draw, shape) for name, draw in every]
-    return sampled(target, torch.stack(noise).to(target.device), captions, steps, steps, guidance)
+
+    def sample() -> Tensor:
+        noise = [keyed_noise(seed, f"generate:{name}", None, draw, shape) for name, draw in every]
+        z = torch.stack(noise).to(target.device)
+        return sampled(target, z, captions, steps, steps, guidance)
+
+    if keys is None:
+        return target.decode(sample())
+    name = f"generate:{seed}:{steps}:{guidance!r}"
+    return target.decode(kept(target, name, keys, captions, steps, guidance, sample))
 
 
 @torch.no_grad()
@@ -72,9 +85,43 @@ def image_to_image(
     """Images (B, 3, H, W) from those of the batch (SDEdit, Meng et al. 2022); NFE: moves_of(steps,
     strength) per image, twice that with guidance other than 1."""
     last = moves_of(steps, strength)
-    eps = target.noise([f"image_to_image:{sid}" for sid in batch.sample_id], None, draw)
-    z = noised(target, target.view(batch).z0, eps, steps, last)
-    return sampled(target, z, captions, steps, last, guidance)
+
+    def sample() -> Tensor:
+        eps = target.noise([f"image_to_image:{sid}" for sid in batch.sample_id], None, draw)
+        z = noised(target, target.view(batch).z0, eps, steps, last)
+        return sampled(target, z, captions, steps, last, guidance)
+
+    name, keys = f"image_to_image:{last}:{steps}:{guidance!r}", [(s, draw) for s in batch.sample_id]
+    return target.decode(kept(target, name, keys, captions, last, guidance, sample))
+
+
+def kept(
+    target: TextToImage,
+    name: str,
+    keys: Sequence[tuple[str, int]],
+    captions: Sequence[str],
+    moves: int,
+    guidance: float,
+    sample: Callable[[], Tensor],
+) -> Tensor:
+    """Latents (B, *latent) of `sample`, sampled once where the target has a place to keep them.
+
+    What is read again counts as asked, not as evaluated.
+
+    Args:
+        name: how they are sampled; keys: (sample id, draw) of each; captions: one for each.
+        moves: of each, for the count.
+    """
+    if target.generated is None:
+        return sample()
+    rows = [f"{sid}|{draw}|{hash_key(c)}" for (sid, draw), c in zip(keys, captions, strict=True)]
+    stored = target.generated.get(name, rows)
+    if stored.keys() >= set(rows):
+        target.queries["asked"] += moves * len(rows) * (1 if guidance == 1.0 else 2)
+        return torch.stack([stored[row] for row in rows]).to(target.device)
+    z0 = sample()
+    target.generated.put(name, rows, z0)
+    return z0
 
 
 def sampled(
@@ -85,19 +132,19 @@ def sampled(
     last: int,
     guidance: float,
 ) -> Tensor:
-    """Images from latents z (B, *latent) by the `last` of `steps` moves, which begin at the level
+    """Clean latents from z (B, *latent) by the `last` of `steps` moves, which begin at the level
     that `noised` gives them. NFE: last per image, twice that with guidance other than 1."""
     cond, null = target.embed(captions), target.embed([""] * len(captions))
     if isinstance(target.schedule, FlowSchedule):
         sigmas: list[float] = target.schedule.sampler(steps).tolist()
-        return target.decode(euler(target, z, sigmas[-last - 1 :], cond, null, guidance))
+        return euler(target, z, sigmas[-last - 1 :], cond, null, guidance)
     for t, s in ddim_moves(target.timesteps_with_signal, steps)[-last:]:
         eps = target.predict_noise(z, t, cond)
         if guidance != 1.0:
             eps_null = target.predict_noise(z, t, null)
             eps = eps_null + guidance * (eps - eps_null)
         z = target.move(z, eps, t, s)
-    return target.decode(z)
+    return z
 
 
 def noised(target: TextToImage, z0: Tensor, eps: Tensor, steps: int, last: int) -> Tensor:

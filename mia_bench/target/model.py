@@ -87,6 +87,7 @@ class Target(nn.Module):
         rows = chunk or UNTUNED_CHUNK_ROWS
         self.engine = QueryEngine(self.predictor, seed, latent_shape, rows)
         self._base: list[Target] = []  # hidden from nn.Module: no part of this model
+        self.generated: LatentStore | None = None  # where what this model generates is kept
 
     # --- what the model is ---------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from mia_bench.data.split.roles import Role
 from mia_bench.execution.loading import (
     device_of,
     encode_rows,
+    generation_cache,
     latent_cache,
     load_model,
     load_target,
@@ -34,6 +35,18 @@ def test_a_step_that_was_not_saved_names_those_that_were(plan, tmp_path):
     model = plan.experiment.model
     with pytest.raises(MiaError, match=r"steps/4 was not saved.*Saved steps: \[2, 30\]"):
         load_target(model, spec, latent_cache(tmp_path, model, None), 0)
+
+
+def test_what_models_generate_is_kept_apart(tmp_path):
+    """By weights, step and precision; within the limit of all latents."""
+    spec = ModelSpec("target", "key", tmp_path / "model", Role.TARGET_MEMBER, 4)
+    other = ModelSpec("target", "other", tmp_path / "model", Role.TARGET_MEMBER, 4)
+    later = ModelSpec("target", "key", tmp_path / "model", Role.TARGET_MEMBER, 8)
+    places = [(spec, None), (other, None), (later, None), (spec, "bfloat16")]
+    folders = {generation_cache(tmp_path, s, dtype, 1.0).folder for s, dtype in places}
+    assert len(folders) == len(places)
+    assert {folder.parent for folder in folders} == {tmp_path / "latents"}
+    assert generation_cache(tmp_path, spec, None, 1.0).limit == 10**9
 
 
 @pytest.mark.parametrize(

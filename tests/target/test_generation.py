@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from target_queries import Build, literal_eps
+from torch import Tensor
 
+from mia_bench.target import Target
 from mia_bench.target.diffusion import keyed_noise
 from mia_bench.target.generation import ddim_moves
+from mia_bench.target.query import Batch
+from mia_bench.target.tensor_cache import TensorCache
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -45,3 +52,42 @@ def test_generation_is_the_literal_ddim_chain(random_target: Build, kind: str) -
 def test_moves_are_even_and_end_clean() -> None:
     assert ddim_moves(1000, 3) == [(999, 500), (500, 0), (0, -1)]
     assert ddim_moves(1000, 1) == [(999, -1)]
+
+
+def drawn(target: Target, guidance: float = 1.0) -> Tensor:
+    keys = [("a", 0), ("b", 0), ("a", 1)]
+    return target.generate(["one", "two", "one"], 4, 3, guidance, keys)
+
+
+def test_what_is_kept_is_not_sampled_again(random_target: Build, tmp_path: Path) -> None:
+    """The same bits, counted as asked; other captions, draws or guidance are other pictures."""
+    target, later = random_target("epsilon"), random_target("epsilon")
+    expected = drawn(random_target("epsilon"))
+    target.generated = TensorCache(tmp_path / "generated")
+    assert torch.equal(drawn(target), expected)
+    later.generated = TensorCache(tmp_path / "generated")
+    assert torch.equal(drawn(later), expected)
+    assert later.queries["forward"] == 0
+    assert later.queries["asked"] == target.queries["asked"] == 9
+    drawn(later, guidance=2.0)
+    assert later.queries["forward"] == 18
+    assert later.queries["asked"] == 27
+    drawn(later, guidance=2.0)
+    assert later.queries["forward"] == 18
+    assert later.queries["asked"] == 45
+    other = later.generate(["two"], 4, 3, 1.0, [("a", 0)])
+    assert later.queries["forward"] == 21
+    assert not torch.allclose(other, expected[:1])
+
+
+def test_pictures_from_pictures_are_kept_by_strength(
+    random_target: Build, random_batch: Callable[..., Batch], tmp_path: Path
+) -> None:
+    target, batch = random_target("epsilon"), random_batch(2)
+    plain = random_target("epsilon").image_to_image(batch, batch.caption, 0.5, 4)
+    target.generated = TensorCache(tmp_path / "generated")
+    for _ in range(2):
+        assert torch.equal(target.image_to_image(batch, batch.caption, 0.5, 4), plain)
+        assert target.queries["forward"] == 2 * 2
+    target.image_to_image(batch, batch.caption, 1.0, 4)
+    assert target.queries["forward"] == 2 * 2 + 2 * 4
