@@ -57,7 +57,7 @@ def undisturbed(cells, tmp_path_factory) -> Path:
 
 
 def trained_to_the_end(logs: Path) -> int:
-    """How many fine-tunes ended in the logs of workers under `logs`; a bar may say its end twice."""
+    """How many fine-tunes ended in logs of workers under `logs`; a bar may say its end twice."""
     ended = 0
     for path in logs.rglob("*_log.err"):
         steps = re.findall(r"fine-tune (\w+):.*?\| (\d+)/4 ", path.read_text(errors="replace"))
