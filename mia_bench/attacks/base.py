@@ -77,7 +77,8 @@ class FeatureExtractor(Protocol):
     def asks_at(self, schedule: int) -> Sequence[int]:
         """Timesteps, of `schedule` many, at which the U-Net is queried.
 
-        Raises MiaError where a schedule is too short for them; a timestep may lie outside it.
+        Raises MiaError where a schedule is too short, also for a step that is moved to and not
+        asked at; a timestep may lie outside it.
         """
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:
@@ -105,6 +106,15 @@ class NeedsDecoder(Protocol):
 
     @property
     def needs_decoder(self) -> bool: ...
+
+
+@runtime_checkable
+class MasksAttack(Protocol):
+    """An attack that is another one under a mask, which every model can serve without it."""
+
+    @property
+    def host(self) -> str:
+        """Name of the other attack."""
 
 
 @runtime_checkable

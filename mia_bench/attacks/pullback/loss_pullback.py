@@ -21,6 +21,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.pullback.masks import (
     check_mask,
+    mask_version,
     masked_score,
     masked_sums,
     random_control,
@@ -39,12 +40,14 @@ class LossPullback:
     probes: int = 8
     mask: Literal["influence", "random"] = score_field("influence")
     access: ClassVar[Access] = Access.GREY_BOX
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 1  # of an instance: 2 where nothing is dropped
     statistics: ClassVar[bool] = True
     needs_decoder: ClassVar[bool] = True
+    host: ClassVar[str] = "loss"
 
     def __post_init__(self) -> None:
         check_mask(self.drop, self.probes)
+        object.__setattr__(self, "version", mask_version(self.drop))
         if self.t < 0 or self.p < 1:
             raise ValueError(f"t={self.t} must be 0 or more and p={self.p} at least 1")
 
@@ -68,4 +71,4 @@ class LossPullback:
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """The same with as many entries left out at random."""
-        return random_control(self, "loss")
+        return random_control(self)

@@ -31,6 +31,12 @@ def check_mask(drop: float, probes: int) -> None:
         raise ValueError(f"drop={drop} must be at least 0 and below 1, probes={probes} at least 1")
 
 
+def mask_version(drop: float) -> int:
+    """`version` of a pull-back attack: features of drop=0 once lacked the least entry, and are not
+    to be taken for those of today; all others are as they were."""
+    return 2 if drop == 0 else 1
+
+
 def masked_sums(
     target: Target, batch: Batch, residual: Tensor, p: int, drop: float, probes: int
 ) -> dict[str, Tensor]:
@@ -44,18 +50,21 @@ def masked_sums(
 
 
 def largest(values: Tensor, drop: float) -> Tensor:
-    """(B, *f) of 0 and 1: the entries of each row above the row's own quantile `drop`."""
+    """(B, *f) of 0 and 1: the entries of each row above the row's own quantile `drop`; all of them
+    where nothing is dropped."""
+    if drop == 0:  # the least entry is its own quantile 0, and not above it
+        return torch.ones_like(values)
     rows = values.flatten(1)
     # row by row, as torch.quantile takes no more than 16 million entries
     level = torch.stack([torch.quantile(row, drop) for row in rows])
     return (rows > level[:, None]).view_as(values).to(values.dtype)
 
 
-def random_control(attack: Any, host: str) -> tuple[str, Attack, str] | None:
+def random_control(attack: Any) -> tuple[str, Attack, str] | None:
     """`plain()` of a pull-back attack: the same with as many entries left out at random."""
     if attack.mask == "random":
         return None
-    return f"{host}_randommask", replace(attack, mask="random"), REMARK
+    return f"{attack.host}_randommask", replace(attack, mask="random"), REMARK
 
 
 def masked_score(features: Features, mask: Mask) -> Floats:

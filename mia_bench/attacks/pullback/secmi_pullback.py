@@ -21,6 +21,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Attack, Calibration, Features, Floats, score_field
 from mia_bench.attacks.pullback.masks import (
     check_mask,
+    mask_version,
     masked_score,
     masked_sums,
     random_control,
@@ -41,12 +42,14 @@ class SecMIPullback:
     probes: int = 8
     mask: Literal["influence", "random"] = score_field("influence")
     access: ClassVar[Access] = Access.GREY_BOX
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 1  # of an instance: 2 where nothing is dropped
     statistics: ClassVar[bool] = True
     needs_decoder: ClassVar[bool] = True
+    host: ClassVar[str] = "secmi"
 
     def __post_init__(self) -> None:
         check_mask(self.drop, self.probes)
+        object.__setattr__(self, "version", mask_version(self.drop))
         self._host()  # what it refuses
         if self.p < 1:
             raise ValueError(f"p={self.p} must be at least 1")
@@ -73,4 +76,4 @@ class SecMIPullback:
 
     def plain(self) -> tuple[str, Attack, str] | None:
         """The same with as many entries left out at random."""
-        return random_control(self, "secmi")
+        return random_control(self)
