@@ -16,6 +16,7 @@ from mia_bench.target.diffusion import keyed_noise
 from mia_bench.target.flow_schedule import FlowSchedule
 from mia_bench.target.query import Batch, Condition, LatentStore, View
 from mia_bench.target.schedule import NoiseLevels
+from mia_bench.utils.errors import MiaError
 
 
 class TextToImage(Protocol):
@@ -177,6 +178,14 @@ def euler(
             v = v_null + guidance * (v - v_null)
         z = z + (u - s) * v
     return z
+
+
+def require_moves(timesteps: int, steps: int, name: str = "steps") -> None:
+    """Raises MiaError, with the option's `name`, for more moves than there are timesteps."""
+    if steps > timesteps:
+        raise MiaError(
+            f"{name}={steps} do not fit into a schedule of {timesteps}. Use {timesteps} or fewer."
+        )
 
 
 def ddim_moves(timesteps: int, steps: int) -> list[tuple[int, int]]:

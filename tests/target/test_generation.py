@@ -12,9 +12,10 @@ from torch import Tensor
 
 from mia_bench.target import Target
 from mia_bench.target.diffusion import keyed_noise
-from mia_bench.target.generation import ddim_moves
+from mia_bench.target.generation import ddim_moves, require_moves
 from mia_bench.target.query import Batch
 from mia_bench.target.tensor_cache import TensorCache
+from mia_bench.utils.errors import MiaError
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -47,6 +48,12 @@ def test_generation_is_the_literal_ddim_chain(random_target: Build, kind: str) -
     expected = target.latents.decode(z[None]).clamp(-1, 1)
     found = target.generate(["one two"], seed=4, steps=3, guidance=2.0)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)  # 1 / a_999 = 15
+
+
+def test_more_moves_than_timesteps_are_refused_by_the_options_name() -> None:
+    require_moves(50, 50)
+    with pytest.raises(MiaError, match=r"^walk=51 do not fit into .* 50\. Use 50 or fewer\.$"):
+        require_moves(50, 51, "walk")
 
 
 def test_moves_are_even_and_end_clean() -> None:

@@ -48,8 +48,7 @@ from mia_bench.attacks.black_box.picture_measures import (
 )
 from mia_bench.attacks.components.similarity_scores import require_measured, standardised
 from mia_bench.target import Batch, Target
-from mia_bench.target.generation import ddim_moves
-from mia_bench.utils.errors import MiaError
+from mia_bench.target.generation import ddim_moves, require_moves
 
 CAPTION_GAP = "caption_gap"
 """Feature: how much better a generated picture fits the caption than the image does."""
@@ -121,8 +120,7 @@ class GenSim:
 
     def check(self, schedule: int, resolution: int) -> None:
         """Raises MiaError where the steps do not fit the schedule."""
-        if self.steps > schedule:
-            raise MiaError(f"steps={self.steps} do not fit into a schedule of {schedule}.")
+        require_moves(schedule, self.steps)
 
     def fetch(self) -> None:
         """Raises MiaError for a measure's weights that are not to be had."""

@@ -89,9 +89,10 @@ def restoration_path(timesteps: int, steps: int, start: float) -> list[int]:
     """
     top = round(start * (timesteps - 1))
     if steps > top + 1:
+        or_start = " or a larger start" if start < 1 else ""
         raise MiaError(
-            f"{steps} restoration steps do not fit below timestep {top}: use fewer steps or a "
-            "larger start."
+            f"{steps} restoration steps do not fit below timestep {top}: use at most {top + 1} "
+            f"steps{or_start}."
         )
     path: list[int] = torch.linspace(top, 0, steps, dtype=torch.float64).round().int().tolist()
     return path

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats
 from mia_bench.target import Batch, Target
-from mia_bench.target.generation import ddim_moves
+from mia_bench.target.generation import ddim_moves, require_moves
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class NoiseProbe:
         return 2 * (self.inversion_steps + self.steps), 0
 
     def asks_at(self, schedule: int) -> Sequence[int]:
+        require_moves(schedule, self.inversion_steps, "inversion_steps")
+        require_moves(schedule, self.steps)
         up = (max(s, 0) for _, s in ddim_moves(schedule, self.inversion_steps))
         down = (t for t, _ in ddim_moves(schedule, self.steps))
         return sorted({*up, *down})

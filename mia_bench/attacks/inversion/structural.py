@@ -23,6 +23,7 @@ from torch import Tensor
 from mia_bench.attacks import Access, Calibration, Features, Floats
 from mia_bench.attacks.components.image_similarity import ssim
 from mia_bench.target import Batch, Target
+from mia_bench.utils.errors import MiaError
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Structural:
         return self.t // self.k, 0
 
     def asks_at(self, schedule: int) -> Sequence[int]:
+        if self.t >= schedule:  # moved to, and not asked at
+            raise MiaError(
+                f"t={self.t} is where the inversion ends, outside the schedule of {schedule} "
+                f"steps. Use a multiple of k={self.k} below {schedule}, or a smaller k."
+            )
         return range(0, self.t, self.k)
 
     def features(self, target: Target, batch: Batch) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mia_bench.attacks.inversion.noise_probe import NoiseProbe
+from mia_bench.utils.errors import MiaError
 
 
 @pytest.fixture
@@ -88,6 +89,16 @@ def test_near_is_member(attack_fixtures) -> None:
     features = {"distance": np.array([1.0, 5.0, 3.0], dtype=np.float32)}
     assert NoiseProbe().score(features, attack_fixtures.NOTHING).tolist() == [-1, -5, -3]
     attack_fixtures.assert_row_by_row(NoiseProbe(), features)
+
+
+def test_more_steps_than_a_schedule_has_are_refused() -> None:
+    assert max(NoiseProbe(1000, 1000).asks_at(1000)) == 999
+    for attack, option in (
+        (NoiseProbe(steps=2000), "steps=2000"),
+        (NoiseProbe(inversion_steps=1001), "inversion_steps=1001"),
+    ):
+        with pytest.raises(MiaError, match=f"^{option} do not fit into a schedule of 1000"):
+            attack.asks_at(1000)
 
 
 def test_senseless_steps_are_refused() -> None:

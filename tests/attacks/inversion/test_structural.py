@@ -8,6 +8,7 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mia_bench.attacks.inversion.structural import Structural
+from mia_bench.utils.errors import MiaError
 
 
 def test_equals_the_formula(literal, measure) -> None:
@@ -44,6 +45,13 @@ def test_two_queries_and_more_is_member(literal, measure, attack_fixtures) -> No
     scores = attack.score(features, attack_fixtures.NOTHING)
     np.testing.assert_allclose(scores, [0.1, 0.9, 0.5], rtol=1e-6)
     attack_fixtures.assert_row_by_row(attack, features)
+
+
+def test_where_the_inversion_ends_must_be_in_the_schedule() -> None:
+    attack = Structural(t=100, k=50)
+    assert [*attack.asks_at(101)] == [0, 50]
+    with pytest.raises(MiaError, match=r"t=100 is where .* schedule of 100 steps\. Use a multiple"):
+        attack.asks_at(100)
 
 
 def test_a_stride_that_does_not_divide_is_refused() -> None:
