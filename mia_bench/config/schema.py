@@ -181,12 +181,13 @@ class Evaluation:
     """Highest access allowed: black_box, grey_box or white_box; attacks above it are refused."""
     inapplicable: str = "refuse"
     """Attacks that this model or data cannot serve, as those that compare captions where there are
-    none: refuse, or skip and say so, as attack=all does."""
+    none, mask latents where there is no decoder, or query a base that is not known: refuse, or skip
+    and say so, as attack=all does."""
     ensemble: bool = False
     """Add a classifier over the features of all grey-box attacks, fitted on calibration rows."""
     own_outputs: bool = False
     """Carry out every grey-box attack on pictures that the target itself generated, as a control:
-    how many does it call members?"""
+    how many does it call members? Refused where no attack is a grey-box one."""
     own_outputs_images: int = 200
     """How many of them at most, each from the caption of an evaluation non-member."""
     utility: bool = False

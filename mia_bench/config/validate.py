@@ -58,14 +58,19 @@ def check_data(data: Data, finetune: bool) -> None:
 
 
 def check_options(
-    options: Root, finetune: bool, mitigations: Collection[str], has_base: bool
+    options: Root,
+    finetune: bool,
+    mitigations: Collection[str],
+    has_base: bool,
+    takes_base: bool = True,
 ) -> None:
     """Contradictions that show before anything is loaded.
 
     `finetune`: whether the model will be fine-tuned; `mitigations`: names of those that are used;
-    `has_base`: whether the model names the one it was fine-tuned from (model.base).
+    `has_base`: whether the model names the one it was fine-tuned from (model.base), which is an
+    option of those with `takes_base`.
     """
-    check_base_options(options, finetune, has_base)
+    check_base_options(options, finetune, has_base, takes_base)
     check_mitigation(options, finetune, mitigations)
     if options.calibration.kind not in ("shadow", "split"):
         raise MiaError(
@@ -96,7 +101,10 @@ def check_options(
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
 
 
-def check_base_options(options: Root, finetune: bool, has_base: bool) -> None:
+def check_base_options(
+    options: Root, finetune: bool, has_base: bool, takes_base: bool = True
+) -> None:
+    """A base is named where one is compared with, and for a finished fine-tune alone."""
     if finetune and has_base:
         raise MiaError(
             "model.base names what a finished fine-tune was made from; with model.finetune=true "
@@ -106,10 +114,11 @@ def check_base_options(options: Root, finetune: bool, has_base: bool) -> None:
     compared = options.eval.base_calibrated or options.eval.base_rows
     if compared and not finetune and not has_base:
         key = "base_calibrated=true" if options.eval.base_calibrated else "base_rows"
+        name_it = "name it, as in model.base=<folder or hub id>, or " if takes_base else ""
         raise MiaError(
             f"eval.{key} compares with the model before its fine-tuning, and with "
-            "model.finetune=false no such model is known: name it, as in model.base=<folder or hub "
-            "id>, or leave the comparison out (eval.base_calibrated=false eval.base_rows=null)."
+            f"model.finetune=false no such model is known: {name_it}leave the comparison out "
+            "(eval.base_calibrated=false eval.base_rows=null)."
         )
 
 

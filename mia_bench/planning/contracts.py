@@ -28,14 +28,14 @@ def refuse(
     mitigations: Mapping[str, Mitigation],
 ) -> None:
     """Raises MiaError that names the key and what would do."""
-    from mia_bench.models import base_of
+    from mia_bench.models import HasBase, base_of
 
     check_names([("data.name", options.data.name), *(("attack", name) for name in attacks)])
-    check_options(options, model.finetune, mitigations, base_of(model) is not None)
+    named, takes_base = base_of(model) is not None, isinstance(model, HasBase)
+    check_options(options, model.finetune, mitigations, named, takes_base)
     check_contracts(attacks, model, source)
     check_access(options.eval.access, attacks)
     check_scratch(options, model)
-    check_decoder(attacks, model)
     check_text(model, mitigations)
     check_loss(options, model)
 
@@ -133,19 +133,4 @@ def check_access(allowed: str, attacks: Mapping[str, Attack]) -> None:
         raise MiaError(
             f"eval.access={allowed} does not allow {', '.join(above)}, which need more: leave them "
             "out of attack=[...], or raise eval.access."
-        )
-
-
-def check_decoder(attacks: Mapping[str, Attack], model: Model) -> None:
-    """Attacks that mask latents by the gradients of a decoder have one."""
-    from mia_bench.attacks import NeedsDecoder
-    from mia_bench.models import has_decoder
-
-    needing = [n for n, a in attacks.items() if isinstance(a, NeedsDecoder) and a.needs_decoder]
-    if needing and not has_decoder(model):
-        raise MiaError(
-            f"attack {', '.join(needing)}: the gradients of a decoder are needed, and a "
-            f"{type(model).__name__} works in pixel space, where decoding is the identity and "
-            "every entry has the same influence. Use the attack without its mask, as in "
-            "attack=sima."
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import HasRemark
+from mia_bench.planning.applicable import by_reason
 from mia_bench.planning.caption_remarks import (
     caption_remarks,
     cutting_remarks,
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 def describe_plan(plan: Plan) -> Iterator[str]:
     """The data, what is to be trained and extracted, what is finished, and what is missing."""
-    for reason, names in _left_out(plan.experiment.left_out).items():
-        yield f"left out: {', '.join(names)}; captions are needed, and {reason}"
+    for reason, names in by_reason(plan.experiment.left_out).items():
+        yield f"left out: {', '.join(names)}; {reason}"
     if plan.experiment.unselected:
         unselected = ", ".join(plan.experiment.unselected)
         yield f"options of {unselected} are not used: not among the attacks selected"
@@ -68,14 +69,6 @@ def remarks(attacks: Mapping[str, Attack]) -> Iterator[str]:
     for name, attack in attacks.items():
         if isinstance(attack, HasRemark):
             yield f"{name}: {attack.remark}"
-
-
-def _left_out(reasons: Mapping[str, str]) -> dict[str, list[str]]:
-    """Names of attacks by the reason why they are left out."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
-    return names
 
 
 def model_lines(spec: ModelSpec) -> Iterator[str]:

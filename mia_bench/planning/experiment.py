@@ -14,7 +14,7 @@ from mia_bench.config.error_messages import group_options
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
-from mia_bench.planning.applicable import check_mode, left_out_without_text
+from mia_bench.planning.applicable import check_mode, lacks_of, left_out
 from mia_bench.planning.contracts import refuse
 from mia_bench.planning.noise_levels import at_timesteps
 from mia_bench.utils.errors import MiaError
@@ -116,19 +116,14 @@ def _unselected(nodes: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _served(experiment: Experiment) -> Experiment:
-    """The experiment without the attacks that a model without text cannot serve.
+    """The experiment without the attacks that its model cannot serve.
 
     Raises:
-        MiaError: as `applicable.left_out_without_text`.
+        MiaError: as `applicable.left_out`.
     """
-    from mia_bench.models import has_text
-
-    mode, model = experiment.options.eval.inapplicable, experiment.model
+    mode = experiment.options.eval.inapplicable
     check_mode(mode)
-    if has_text(model):
-        return experiment
-    reason = f"a {type(model).__name__} has no text"
-    return leave_out(experiment, left_out_without_text(experiment.attacks, mode, reason))
+    return leave_out(experiment, left_out(experiment.attacks, lacks_of(experiment.model), mode))
 
 
 def leave_out(experiment: Experiment, reasons: Mapping[str, str]) -> Experiment:

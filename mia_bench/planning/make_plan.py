@@ -14,7 +14,7 @@ from mia_bench.data.split.prepare import prepare
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TakesCaptions
 from mia_bench.models import ChecksItself, base_of
-from mia_bench.planning.applicable import SKIP, left_out_without_captions
+from mia_bench.planning.applicable import Lack, left_out, needing_captions
 from mia_bench.planning.experiment import Experiment, leave_out
 from mia_bench.planning.keys import split_file
 from mia_bench.planning.membership import by_column
@@ -56,14 +56,18 @@ def make_plan(experiment: Experiment, memo: Memo | None = None) -> Plan:
 def _with_captions_needed(
     experiment: Experiment, split: Split, items: Mapping[str, Item]
 ) -> Experiment:
-    """The experiment without attacks that compare captions, where the data have none and
-    eval.inapplicable=skip leaves such attacks out; `precheck` refuses them otherwise."""
+    """The experiment without attacks that compare captions, where the data have none.
+
+    Raises:
+        MiaError: as `applicable.left_out`.
+    """
     rows = split.rows(*EVALUATION_ROLES)
-    captioned = any(items[split.sample_id[i]].caption.strip() for i in rows)
-    if captioned or experiment.options.eval.inapplicable != SKIP:
+    if any(items[split.sample_id[i]].caption.strip() for i in rows):
         return experiment
-    reason = "no row to be scored has one"
-    return leave_out(experiment, left_out_without_captions(experiment.attacks, SKIP, reason))
+    none = f"none of the {len(rows)} rows of {split.source} to be scored has one"
+    lack = Lack(needing_captions, f"captions are needed, and {none}", "Use data with captions.")
+    mode = experiment.options.eval.inapplicable
+    return leave_out(experiment, left_out(experiment.attacks, [lack], mode))
 
 
 def _with_machine_captions(

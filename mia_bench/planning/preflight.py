@@ -5,17 +5,16 @@ Every error is a MiaError that says what to change. No image and no weights are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_bench.attacks import Attack, FitsClassifier, HasRequirements, NeedsBase, NeedsLatentSize
+from mia_bench.attacks import Access, Attack, FitsClassifier, HasRequirements, NeedsLatentSize
 from mia_bench.attacks.components.image_complexity import COVARIATES
 from mia_bench.metrics.complexity import SPARE_ROWS
-from mia_bench.models import TellsLatentSide, base_of, starts_untrained
-from mia_bench.planning.applicable import needing_captions
+from mia_bench.models import TellsLatentSide, base_of
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
@@ -27,22 +26,18 @@ if TYPE_CHECKING:
     from mia_bench.models import Model
 
 MIN_ROWS_PER_CLASS = 2  # scaling, folds and thresholds need them, whatever the attack
-WITHOUT_CAPTIONS = ("loss", "pia", "sima", "noise_agg_null")
 
 Attacks = Mapping[str, Attack]
 
 
 def precheck(plan: Plan) -> None:
-    """Schedule, image size, captions and calibration rows against every attack of the plan."""
+    """Schedule, image size and calibration rows against every attack of the plan."""
     experiment, options = plan.experiment, plan.experiment.options
     if not plan.absent:
         check_schedule(experiment.attacks, experiment.model)
         check_base(experiment.model)
-    captions = [item.caption for item in plan.items_of(plan.rows(*EVALUATION_ROLES))]
-    check_captions(experiment.attacks, captions, plan.split.source)
-    check_comparable(
-        experiment.attacks, plan.models.has_base and not starts_untrained(experiment.model)
-    )
+    if options.eval.own_outputs:
+        check_own_outputs(experiment.attacks, options.eval.access)
     kind = "shadow" if plan.shadow else "target"
     members, nonmembers = _fewest_rows(plan.split, kind, options)
     attacks = experiment.attacks
@@ -119,27 +114,24 @@ def check_base(model: Model) -> None:
             )
 
 
-def check_comparable(attacks: Attacks, has_base: bool) -> None:
-    """Attacks that query the model before its fine-tuning too have one, with weights of its own."""
-    needing = [n for n, a in attacks.items() if isinstance(a, NeedsBase) and a.needs_base]
-    if needing and not has_base:
-        raise MiaError(
-            f"attack {', '.join(needing)}: the model before its fine-tuning is queried too, and "
-            "none is known, or it has random weights. Name it, as in model.base=<folder or hub "
-            "id>, or leave the attack out."
-        )
+def check_own_outputs(attacks: Attacks, allowed: str) -> None:
+    """With eval.own_outputs, there are attacks that are carried out on what the target generates.
 
+    Args:
+        allowed: eval.access, which may rule such attacks out.
 
-def check_captions(attacks: Attacks, captions: Sequence[str], source: str) -> None:
-    """Attacks that compare captions have some to compare; `captions`: of the evaluation rows."""
-    needing = needing_captions(attacks)
-    if not needing or any(caption.strip() for caption in captions):
+    Raises:
+        MiaError: pictures would be generated that no attack looks at.
+    """
+    if any(attack.access is Access.GREY_BOX for attack in attacks.values()):
         return
-    others = [name for name in attacks if name not in needing] or WITHOUT_CAPTIONS
+    given = [f"{n} ({a.access.name.lower()})" for n, a in attacks.items()]
+    with_one = f"add a grey-box attack, as in 'attack=[{','.join([*attacks, 'loss'])}]', or "
+    way_out = "" if allowed == Access.BLACK_BOX.name.lower() else with_one
     raise MiaError(
-        f"attack {', '.join(needing)}: captions are needed, and none of the {len(captions)} rows "
-        f"of {source} to be scored has one. Use data with captions, or attacks that do without: "
-        f"'attack=[{','.join(others)}]'."
+        "eval.own_outputs=true is for grey-box attacks, which are carried out on pictures that the "
+        f"target generates, and of {', '.join(given)} none is one: "
+        f"{way_out}use eval.own_outputs=false."
     )
 
 

@@ -62,6 +62,14 @@ def test_mitigations_that_make_no_sense_are_refused(experiment, overrides, messa
         experiment(*overrides)
 
 
+def test_a_base_is_asked_for_only_of_models_that_can_name_one(experiment):
+    words = ("model.finetune=false", "calibration=split", "eval.base_calibrated=true")
+    with pytest.raises(MiaError, match=r"is known: name it, as in model\.base="):
+        experiment("attack=loss", *words)
+    with pytest.raises(MiaError, match="is known: leave the comparison out"):
+        experiment("attack=loss", "model=ddpm", *words)
+
+
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../up", "x" * 81, "two words"])
 def test_names_that_cannot_be_parts_of_file_names_are_refused(name):
     with pytest.raises(MiaError, match=r"data\.name: '.*' cannot be a name"):

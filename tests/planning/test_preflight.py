@@ -58,6 +58,18 @@ def no_weights(monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ["attack=structural", "attack.structural.t=1000"],
+            "attack structural: t=1000 is where .* schedule of 1000 steps. Use a multiple of k=50",
+        ),
+        (
+            ["attack=noise_probe", "attack.noise_probe.steps=2000"],
+            "attack noise_probe: steps=2000 do not fit into a schedule of 1000. Use 1000 or fewer",
+        ),
+        (
+            ["attack=noise_probe", "attack.noise_probe.inversion_steps=1001"],
+            "attack noise_probe: inversion_steps=1001 do not fit",
+        ),
         (["attack=loss", "attack.loss.t=1000"], "attack loss: timestep 1000 is outside the sched"),
         (["attack=clid", "attack.clid.timesteps=[440,-5]"], "attack clid: timestep -5 is outside"),
         (["attack=secmi", "attack.secmi.t_sec=990"], "attack secmi: timestep 1000 is outside"),
@@ -96,6 +108,25 @@ def test_a_mask_of_nothing_or_of_everything_is_refused_with_the_configuration(
         small("attack=drc", f"attack.drc.tasks=['inpaint:{ratio}']", outputs=outputs)
 
 
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        ("gsa", r"of gsa \(white_box\) none is one: .*'attack=\[gsa,loss\]', or use eval.own"),
+        ("gen_sim", r"of gen_sim \(black_box\) none is one"),
+    ],
+)
+def test_own_outputs_that_no_attack_would_look_at_are_refused(attack, message, small, outputs):
+    with pytest.raises(MiaError, match=message):
+        make_plan(small(f"attack={attack}", "eval.own_outputs=true", outputs=outputs))
+    make_plan(small(f"attack=[{attack},loss]", "eval.own_outputs=true", outputs=outputs))
+
+
+def test_own_outputs_are_not_to_be_had_by_an_attack_that_is_not_allowed(small, outputs):
+    words = ("attack=gen_sim", "eval.access=black_box", "eval.own_outputs=true")
+    with pytest.raises(MiaError, match=r"none is one: use eval\.own_outputs=false"):
+        make_plan(small(*words, outputs=outputs))
+
+
 def test_an_attack_above_the_allowed_access_is_refused_with_the_configuration(small, outputs):
     with pytest.raises(MiaError, match=r"eval\.access=grey_box does not allow gsa"):
         small("attack=[loss,gsa]", "eval.access=grey_box", outputs=outputs)
@@ -109,7 +140,7 @@ def test_attacks_that_compare_captions_need_some(small, tmp_path):
 
     with pytest.raises(MiaError, match=r"attack clid, clid_vec: captions.*'attack=\[loss,pia\]'"):
         make_plan(without_captions("attack=[clid,loss,clid_vec,pia]"))
-    with pytest.raises(MiaError, match=r"'attack=\[loss,pia,sima,noise_agg_null\]'"):
+    with pytest.raises(MiaError, match=r"Use data with captions\. .*'attack=\[loss,pia,secmi,"):
         make_plan(without_captions("attack=clid_importance"))
     assert len(make_plan(without_captions("attack=[loss,pia,sima,noise_agg_null]")).runs) == 4
 

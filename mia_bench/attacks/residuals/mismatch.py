@@ -61,6 +61,11 @@ class CaptionMismatch:
         """Without captions the image's own is the empty one, and no caption is mismatched."""
         return self.against == "caption"
 
+    @property
+    def needs_text(self) -> bool:
+        """A model that takes no captions has one loss under all of them, and every score is 0."""
+        return True
+
     def asks_at(self, schedule: int) -> Sequence[int]:
         return (self.t,)
 

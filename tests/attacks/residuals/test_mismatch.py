@@ -33,6 +33,7 @@ def test_the_score_is_the_rise_of_the_loss(attack_fixtures):
     assert empty.score(features, attack_fixtures.NOTHING).tolist() == [2.0, -0.5]
     assert own.needs_captions
     assert not empty.needs_captions
+    assert empty.needs_text
 
 
 def test_a_model_that_reads_no_captions_gives_nothing(answering, measure, attack_fixtures):

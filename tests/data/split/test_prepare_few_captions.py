@@ -63,7 +63,9 @@ def test_all_attacks_are_those_that_do_without(folder_run, tmp_path) -> None:
     words = ("attack=[loss,clid]", "data.captions=null", "eval.inapplicable=skip")
     plan = make_plan(folder_run(*words, outputs=tmp_path, root=root))
     assert [run.name for run in plan.runs] == ["loss"]
-    assert plan.experiment.left_out == {"clid": "no row to be scored has one"}
+    assert plan.experiment.left_out == {
+        "clid": "captions are needed, and none of the 36 rows of imagefolder to be scored has one"
+    }
 
 
 def test_pictures_without_captions_take_those_of_a_file(folder_run, tmp_path) -> None:

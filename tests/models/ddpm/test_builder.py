@@ -49,7 +49,7 @@ def test_target_and_shadow_start_from_weights_of_their_own():
         (["calibration=split", "eval.base_calibrated=true"], "calibration=split has none"),
         (["model.resolution=10"], "resolution=10 does not fit 3 levels"),
         (["attack=[clid,loss]"], r"attack clid: captions are needed, and a DDPM .*\[loss\]"),
-        (["attack=clid"], r"Attacks that work: 'attack=\[drc,"),
+        (["attack=clid"], r"Attacks that work are 'attack=\[loss,"),
         (["eval.inapplicable=maybe"], r"eval\.inapplicable=maybe"),
     ],
 )
