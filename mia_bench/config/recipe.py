@@ -143,6 +143,9 @@ def check_recipe(recipe: Recipe, precision: str) -> None:
     for name in (length, "batch_size", "lr", "accumulate", "val_every", "checkpoint_every"):
         if getattr(recipe, name) <= 0:
             raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be positive.")
+    for name in ("warmup", "weight_decay", "max_grad_norm", "val_rows"):
+        if getattr(recipe, name) < 0:
+            raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be 0 or more.")
     if recipe.batch_size % recipe.accumulate:
         raise MiaError(
             f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "
