@@ -64,8 +64,8 @@ def check_data(data: Data, finetune: bool) -> None:
         )
     if not 0 <= data.max_distance <= 64:
         raise MiaError(f"data.max_distance={data.max_distance}: use 0 to 64 bits.")
-    if data.max_rmse is not None and data.max_rmse < 0:
-        raise MiaError(f"data.max_rmse={data.max_rmse}: use 0 or more, or null.")
+    if data.max_rmse is not None and not 0 <= data.max_rmse <= 255:
+        raise MiaError(f"data.max_rmse={data.max_rmse}: use 0 to 255 grey levels, or null.")
     if data.duplicates not in (None, *DUPLICATES):
         raise MiaError(f"data.duplicates={data.duplicates}. {nearest(data.duplicates, DUPLICATES)}")
     if data.random_labels and finetune:

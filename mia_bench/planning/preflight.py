@@ -32,7 +32,8 @@ Attacks = Mapping[str, Attack]
 
 
 def precheck(plan: Plan) -> None:
-    """Schedule, image size and calibration rows against every attack of the plan."""
+    """Schedule, image size and calibration rows against every attack of the plan, and captions to
+    train on against its mitigations."""
     experiment, options = plan.experiment, plan.experiment.options
     if not plan.absent:
         check_schedule(experiment.attacks, experiment.model)

@@ -47,7 +47,8 @@ from mia_bench.utils.errors import MiaError
         ("finetune.max_grad_norm=-1", "finetune.max_grad_norm=-1.0 must be 0 or more"),
         ("calibration.folds=0", "at least 2 are needed"),
         ("data.max_distance=-1", "0 to 64 bits"),
-        ("data.max_rmse=-1", "0 or more, or null"),
+        ("data.max_rmse=-1", "0 to 255 grey levels, or null"),
+        ("data.max_rmse=1e308", "0 to 255 grey levels, or null"),
         ("paths.cache_gb=-1", "0 gigabytes or more, or null"),
     ],
 )
