@@ -41,16 +41,24 @@ def study(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
     from mia_bench.planning.experiment import compose
     from mia_bench.studies.mitigation_tables import report
-    from mia_bench.studies.mitigations import MITIGATIONS, SMALL_SIZES, captioned, fitting, run
+    from mia_bench.studies.mitigations import (
+        MITIGATIONS,
+        SMALL_SIZES,
+        captioned,
+        chosen_cells,
+        fitting,
+        run,
+    )
 
     seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
     small = arguments.flag("small")
     overrides = [*(SMALL_SIZES if small else ()), *arguments.overrides]
-    chosen = list(arguments.several("mitigation") or MITIGATIONS)
+    own: list[str] = []
     if "captions" in arguments:
-        cells, own = captioned(arguments.text("captions"))
-        chosen, overrides = [*chosen, *cells], [*overrides, *own]
-    outcomes = run(seeds, ["none", *(name for name in chosen if name != "none")], overrides)
+        own, given = captioned(arguments.text("captions"))
+        overrides = [*overrides, *given]
+    cells = chosen_cells(arguments.several("mitigation") or MITIGATIONS, own, overrides)
+    outcomes = run(seeds, cells, overrides)
     reports = layout.report_folder(compose(*fitting(overrides, "none")).outputs)
     folder = reports / ("mitigations-small" if small else "mitigations")
     echo(f"table: {report(outcomes, folder, ' '.join(words))}")

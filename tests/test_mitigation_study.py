@@ -21,3 +21,11 @@ def test_a_word_that_is_no_key_ends_with_one_message(capsys, tmp_path):
     message = capsys.readouterr().err
     assert "attak" in message
     assert "Traceback" not in message
+
+
+def test_a_mitigation_that_does_not_exist_is_named_at_once(capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["0", "mitigation=lora", "mitigation=ss_ie", f"paths.outputs={tmp_path}"])
+    assert ended.value.code not in (0, None)
+    assert "mitigation=ss_ie. Did you mean 'ss_ei'?" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import pydantic
 from hydra.utils import get_object
 
+from mia_bench.config.validate import check_finite
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import nearest
 
@@ -41,6 +42,7 @@ def build(node: Any, key: str) -> Any:
             raise MiaError(f"{key}.{name} is needed and was not given.")
     hints = get_type_hints(kind if inspect.isfunction(kind) else kind.__init__)
     typed = {name: _typed(value, hints[name], f"{key}.{name}") for name, value in arguments.items()}
+    check_finite(typed, key)
     try:
         return kind(**typed)
     except ValueError as error:

@@ -93,12 +93,14 @@ class Recipe:
         """The same recipe counted in steps: ceil(epochs x members / batch_size).
 
         Raises:
-            MiaError: `save_at` lies outside the steps.
+            MiaError: `save_at` lies outside the steps, or these are beyond counting.
         """
         if self.steps is None:
             assert self.epochs is not None
-            steps = math.ceil(self.epochs * members / self.batch_size)
-            return replace(self, steps=max(1, steps), epochs=None).resolved(members)
+            steps = self.epochs * members / self.batch_size
+            if not math.isfinite(steps):
+                raise MiaError(f"epochs={self.epochs} are more steps than can be counted.")
+            return replace(self, steps=max(1, math.ceil(steps)), epochs=None).resolved(members)
         if any(not 0 < step <= self.steps for step in self.save_at):
             raise MiaError(
                 f"finetune.save_at={self.save_at} lies outside 1 to finetune.steps={self.steps}."
@@ -143,6 +145,9 @@ def check_recipe(recipe: Recipe, precision: str) -> None:
     for name in (length, "batch_size", "lr", "accumulate", "val_every", "checkpoint_every"):
         if getattr(recipe, name) <= 0:
             raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be positive.")
+    for name in ("warmup", "weight_decay", "max_grad_norm", "val_rows"):
+        if getattr(recipe, name) < 0:
+            raise MiaError(f"finetune.{name}={getattr(recipe, name)} must be 0 or more.")
     if recipe.batch_size % recipe.accumulate:
         raise MiaError(
             f"finetune.batch_size={recipe.batch_size} is the global batch: it must be a multiple "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mia_bench.config.recipe import check_checkpoint, check_recipe
 from mia_bench.utils.errors import MiaError
@@ -30,6 +31,25 @@ def check_names(names: Iterable[tuple[str, str]]) -> None:
             )
 
 
+def check_finite(value: Any, key: str = "") -> None:
+    """Raises MiaError for a number in `value`, nested however deep, that is nan or infinite.
+
+    Comparisons with nan are false, so that it passes every check of a range; infinite lengths and
+    rates give no run. `key` is where `value` stands in the configuration.
+    """
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            check_finite(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            check_finite(inner, f"{key}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise MiaError(
+            f"{key}={value}: a finite number is needed, or null where the option's description "
+            "allows it."
+        )
+
+
 def check_data(data: Data, finetune: bool) -> None:
     kind, colon, argument = (data.captions or "null").partition(":")
     needs = {"own": False, "null": False, "file": True, "pseudo": True}
@@ -42,6 +62,10 @@ def check_data(data: Data, finetune: bool) -> None:
         raise MiaError(
             f"data.on_error={data.on_error}. {nearest(data.on_error, ('skip', 'raise'))}"
         )
+    if not 0 <= data.max_distance <= 64:
+        raise MiaError(f"data.max_distance={data.max_distance}: use 0 to 64 bits.")
+    if data.max_rmse is not None and not 0 <= data.max_rmse <= 255:
+        raise MiaError(f"data.max_rmse={data.max_rmse}: use 0 to 255 grey levels, or null.")
     if data.duplicates not in (None, *DUPLICATES):
         raise MiaError(f"data.duplicates={data.duplicates}. {nearest(data.duplicates, DUPLICATES)}")
     if data.random_labels and finetune:
@@ -77,6 +101,11 @@ def check_options(
             f"calibration.kind={options.calibration.kind}. "
             + nearest(options.calibration.kind, ("shadow", "split"))
         )
+    if options.calibration.folds < 2:
+        raise MiaError(
+            f"calibration.folds={options.calibration.folds}: one part is kept back at a time and "
+            "the others are fitted on, so at least 2 are needed."
+        )
     check_halves(options)
     check_data(options.data, finetune)
     check_ranks(options.trainer)
@@ -97,6 +126,11 @@ def check_options(
         )
     if options.eval.utility_images < 2:
         raise MiaError(f"eval.utility_images={options.eval.utility_images}: at least 2 are needed.")
+    if options.paths.cache_gb is not None and options.paths.cache_gb < 0:
+        raise MiaError(
+            f"paths.cache_gb={options.paths.cache_gb}: use 0 gigabytes or more, or null for no "
+            "limit."
+        )
     if options.eval.resamples < 100 or options.eval.batch_size < 1:
         raise MiaError("eval.resamples must be at least 100 and eval.batch_size at least 1.")
 

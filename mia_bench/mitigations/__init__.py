@@ -22,8 +22,8 @@ from mia_bench.mitigations.base import (
     TrainingContext,
     TrainingSetup,
     TrainsProxy,
-    apply_mitigations,
 )
+from mia_bench.mitigations.together import apply_mitigations
 
 __all__ = [
     "AugmentsImages",

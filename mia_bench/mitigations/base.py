@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -219,53 +218,6 @@ class TrainingSetup:
     def identity(self) -> dict[str, Any]:
         """The yaml of every mitigation, files by their content."""
         return {name: _identity(self.nodes[name], m) for name, m in self.mitigations.items()}
-
-
-def apply_mitigations(
-    mitigations: Mapping[str, Mitigation],
-    nodes: Mapping[str, Any],
-    recipe: Recipe,
-    members: int,
-    heldout: int,
-    devices: int,
-    precision: str,
-) -> TrainingSetup:
-    """Apply the recipe hooks in name order, count in steps, and let every mitigation check.
-
-    Raises:
-        MiaError: a contradiction between a mitigation and the rest.
-    """
-    ordered = {name: mitigations[name] for name in sorted(mitigations)}
-    for mitigation in ordered.values():
-        if isinstance(mitigation, SetsRecipe):
-            recipe = mitigation.recipe(recipe)
-    context = TrainingContext(recipe.resolved(members), members, heldout, devices, precision)
-    for mitigation in ordered.values():
-        if isinstance(mitigation, Checks):
-            mitigation.check(context)
-    setup = TrainingSetup(context, ordered, nodes)
-    _check_together(setup)
-    return setup
-
-
-def _check_together(setup: TrainingSetup) -> None:
-    """Raises MiaError for mitigations that would each undo what the other promises."""
-    couplings = [
-        name
-        for name, mitigation in setup.mitigations.items()
-        if isinstance(mitigation, FiltersRows | DrawsRows | TrainsProxy)
-    ]
-    if setup.private is not None and couplings:
-        raise MiaError(
-            f"mitigation={couplings[0]} makes the gradient of a row depend on the other rows of "
-            "its step, and DP-SGD's accountant assumes that it does not: leave one of them out."
-        )
-    proxies = [name for name, m in setup.mitigations.items() if isinstance(m, TrainsProxy)]
-    if len(proxies) > 1:
-        raise MiaError(
-            f"mitigation={'+'.join(proxies)}: each trains a proxy attacker and has an objective of "
-            "its own: use one of them."
-        )
 
 
 def _identity(node: Mapping[str, Any], mitigation: Mitigation) -> dict[str, Any]:

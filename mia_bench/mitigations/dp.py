@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
+MAX_EPSILON = 1e6  # the search for the noise of much larger ones does not end
+
 
 @dataclass(frozen=True)
 class DpSgd:
@@ -51,6 +53,17 @@ class DpSgd:
             raise ValueError("one of noise and epsilon is needed, the other null")
         if self.clip <= 0 or (self.noise or self.epsilon or 0) <= 0:
             raise ValueError("clip, and noise or epsilon, must be positive")
+        if self.epsilon is not None and self.epsilon > MAX_EPSILON:
+            raise ValueError(
+                f"epsilon={self.epsilon} is above {MAX_EPSILON:g}, which promises nothing: use a "
+                "smaller one, or leave mitigation=dp out"
+            )
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(
+                f"lora_rank={self.lora_rank} must be 1 or more, or null for what the recipe trains"
+            )
+        if self.lr is not None and self.lr <= 0:
+            raise ValueError(f"lr={self.lr} must be positive, or null for the recipe's")
         if not 0 < self.delta < 1:
             raise ValueError("delta lies between 0 and 1, and below one over the members")
 

@@ -73,6 +73,17 @@ class ProxyAttacker:
             raise ValueError("attacker_steps, nonmembers and attacker_lr must be positive")
         if not (0 <= self.dropout < 1 and self.attacker_decay >= 0):
             raise ValueError("dropout lies from 0 to below 1, attacker_decay is 0 or more")
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(
+                f"lora_rank={self.lora_rank} must be 1 or more, or null for what the recipe trains"
+            )
+        if self.lr is not None and self.lr <= 0:
+            raise ValueError(f"lr={self.lr} must be positive, or null for the recipe's")
+        if self.form == "mp" and self.beta != type(self).beta:
+            raise ValueError(
+                f"beta={self.beta} is read by form=smp alone, and would do nothing with form=mp: "
+                "use mitigation=smp_lora, or leave beta out"
+            )
 
     def recipe(self, recipe: Recipe) -> Recipe:
         rank = recipe.lora_rank if self.lora_rank is None else self.lora_rank

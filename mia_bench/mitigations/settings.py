@@ -8,6 +8,14 @@ from typing import Any, ClassVar, Literal
 
 from mia_bench.config.recipe import LORA_TARGETS, Recipe, check_density
 
+READ_BY = {
+    "shift": "shifted",
+    "steepness": "u_shaped",
+    "band": "sparse_band",
+    "density": "sparse_band",
+}
+"""Options of `Timesteps`, and the one density that reads each."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -37,6 +45,8 @@ class Lora:
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.targets:
             raise ValueError("rank must be positive, and targets name at least one layer")
+        if self.lr is not None and self.lr <= 0:
+            raise ValueError(f"lr={self.lr} must be positive, or null for the recipe's")
 
     def recipe(self, recipe: Recipe) -> Recipe:
         lr = recipe.lr if self.lr is None else self.lr
@@ -121,6 +131,14 @@ class Timesteps:
     def __post_init__(self) -> None:
         if self.shift <= 0:
             raise ValueError("shift must be positive")
+        for name, reader in READ_BY.items():
+            value, usual = getattr(self, name), getattr(type(self), name)
+            if self.sampling != reader and value != usual:
+                raise ValueError(
+                    f"{name}={value} is read by sampling={reader} alone, and would do nothing "
+                    f"with sampling={self.sampling}: use sampling={reader}, or leave {name} at "
+                    f"{usual}"
+                )
 
     def recipe(self, recipe: Recipe) -> Recipe:
         if self.sampling == "shifted":

@@ -99,5 +99,13 @@ class Shrink:
         if not 0 < self.factor < 1:
             raise ValueError("factor lies between 0, the base, and 1, the fine-tune")
 
+    def check(self, context: TrainingContext) -> None:
+        if context.recipe.from_scratch:
+            raise MiaError(
+                "mitigation shrink: finetune.from_scratch=true starts from random weights, and a "
+                "model between them and the trained ones is no milder fine-tune: fine-tune a "
+                "trained model, or leave it out."
+            )
+
     def filtered(self, base: Tensor, update: Tensor) -> Tensor:
         return self.factor * update

@@ -14,6 +14,7 @@ from mia_bench.config.error_messages import group_options
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
+from mia_bench.config.validate import check_finite
 from mia_bench.planning.applicable import check_mode, lacks_of, left_out
 from mia_bench.planning.contracts import refuse
 from mia_bench.planning.noise_levels import at_timesteps
@@ -74,6 +75,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     if (problem := secret_in_values(resolved)) is not None:
         raise MiaError(secret_advice(problem))
+    check_finite(resolved)
     if not options.attack:
         raise MiaError("no attack is selected: use attack=clid, attack=[clid,loss] or attack=all.")
     unselected = _unselected(resolved["attack"])

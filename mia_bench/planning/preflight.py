@@ -15,6 +15,7 @@ from mia_bench.attacks import Access, Attack, FitsClassifier, HasRequirements, N
 from mia_bench.attacks.components.image_complexity import COVARIATES
 from mia_bench.metrics.complexity import SPARE_ROWS
 from mia_bench.models import TellsLatentSide, base_of
+from mia_bench.planning.caption_mitigations import check_training_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage.artifacts import is_complete
@@ -31,7 +32,8 @@ Attacks = Mapping[str, Attack]
 
 
 def precheck(plan: Plan) -> None:
-    """Schedule, image size and calibration rows against every attack of the plan."""
+    """Schedule, image size and calibration rows against every attack of the plan, and captions to
+    train on against its mitigations."""
     experiment, options = plan.experiment, plan.experiment.options
     if not plan.absent:
         check_schedule(experiment.attacks, experiment.model)
@@ -46,6 +48,9 @@ def precheck(plan: Plan) -> None:
     check_rows(attacks, min(members, nonmembers), kind, options.calibration.folds)
     if options.eval.complexity:
         check_complexity(nonmembers, kind)
+    for spec in plan.trained:
+        if spec.setup is not None and spec.member is not None:
+            check_training_captions(spec.setup, plan.items_of(plan.rows(spec.member)), spec.kind)
 
 
 def check_complexity(fewest: int, kind: str) -> None:

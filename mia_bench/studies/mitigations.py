@@ -15,6 +15,7 @@ from mia_bench.storage.files import read_json
 from mia_bench.studies.mitigation_outcome import ATTACKS, Entry, Outcome
 from mia_bench.studies.seeds import difference
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.text import nearest
 
 if TYPE_CHECKING:
     from mia_bench.execution.run import RunOutcome
@@ -47,10 +48,14 @@ SMALL_SIZES = (
 def run(
     seeds: Sequence[int], mitigations: Sequence[str], overrides: Sequence[str]
 ) -> dict[str, dict[int, Outcome]]:
-    """Outcomes by mitigation and seed; "none" comes first, as the others are compared with it."""
+    """Outcomes by mitigation and seed; "none" comes first, as the others are compared with it.
+
+    All are planned before the first is run. Raises MiaError for one that could not be.
+    """
     from tqdm import tqdm
 
-    combinations = [(seed, name) for seed in seeds for name in mitigations]
+    combinations = [(seed, name) for seed in dict.fromkeys(seeds) for name in mitigations]
+    plan_all(combinations, overrides)
     outcomes: dict[str, dict[int, Outcome]] = {name: {} for name in mitigations}
     unprotected: dict[int, dict[str, Path]] = {}
     with tqdm(total=len(combinations), desc="mitigations x seeds", unit="run") as bar:
@@ -71,14 +76,8 @@ def run_one(
     Args:
         unprotected: run folders without mitigation, to compare with; None when this is that run.
     """
-    attacks = [*ATTACKS, *(["drc"] if mitigation in RECONSTRUCTED else [])]
-    trained_with = "none" if mitigation == ASKED_BY_MACHINE else mitigation
-    chosen = [f"mitigation=[{trained_with}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
-    words = [*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation)]
-    finished = _finished(words)
-    # without a mitigation, there is nothing that an attacker could fail to know
-    unaware = [*words, "calibration.shadow_mitigation=none"]
-    ignorant = None if trained_with == "none" else _finished(unaware)
+    finished, *unaware = [_finished(words) for words in commands(seed, mitigation, overrides)]
+    ignorant = unaware[0] if unaware else None
     plan, folders, resampling = finished.plan, finished.folders, finished.plan.experiment.options
     manifest = read_json(plan.target.folder / layout.MANIFEST_FILE)
     outcome = Outcome(
@@ -94,6 +93,71 @@ def run_one(
         ignorance=_differences(ignorant.folders, folders, resampling.eval.seed) if ignorant else {},
     )
     return outcome, folders
+
+
+def commands(seed: int, mitigation: str, overrides: Sequence[str]) -> list[list[str]]:
+    """Overrides of a cell's runs: an attacker who knows of the mitigation, and one who does not."""
+    attacks = [*ATTACKS, *(["drc"] if mitigation in RECONSTRUCTED else [])]
+    trained_with = "none" if mitigation == ASKED_BY_MACHINE else mitigation
+    chosen = [f"mitigation=[{trained_with}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
+    words = [*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation)]
+    # without a mitigation, there is nothing that an attacker could fail to know
+    unaware = [*words, "calibration.shadow_mitigation=none"]
+    return [words] if trained_with == "none" else [words, unaware]
+
+
+def plan_all(cells: Sequence[tuple[int, str]], overrides: Sequence[str]) -> None:
+    """Make the plan of every (seed, mitigation): seconds, where a failing cell would come after
+    hours. Captions of a captioner that are not there yet are written.
+
+    Raises:
+        MiaError: a cell that cannot be run, which is named.
+    """
+    from tqdm import tqdm
+
+    from mia_bench.planning.experiment import compose
+    from mia_bench.planning.make_plan import Memo, make_plan
+
+    memo = Memo()
+    for seed, name in tqdm(cells, desc="plans", unit="cell"):
+        try:
+            for words in commands(seed, name, overrides):
+                plan = make_plan(compose(*words), memo)
+                _ = plan.table, plan.utility  # which have conditions of their own
+        except MiaError as error:
+            raise type(error)(f"{name}, seed {seed}: {error}") from error
+
+
+def chosen_cells(names: Sequence[str], own: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """The cells of a study, each once: none, then `names`, then `own`.
+
+    Args:
+        own: cells that are no yaml's name, of `captioned`.
+
+    Raises:
+        MiaError: a name that no mitigation has, or an option of one that is in no cell.
+    """
+    from mia_bench.config.error_messages import group_options
+
+    known = [*group_options("mitigation"), *own]
+    for name in names:
+        if name not in known:
+            raise MiaError(f"mitigation={name}. {nearest(name, known)}")
+    cells = list(dict.fromkeys(("none", *names, *own)))
+    for override in overrides:
+        of = _mitigation_of(override)
+        if of is not None and of not in cells:
+            raise MiaError(
+                f"{override} is of no mitigation in this study, which has {', '.join(cells)}: add "
+                f"mitigation={of}, or leave it out."
+            )
+    return cells
+
+
+def _mitigation_of(override: str) -> str | None:
+    """The name in mitigation.<name>.<key>=..., with or without a plus before it."""
+    words = override.partition("=")[0].lstrip("+~").split(".")
+    return words[1] if words[0] == "mitigation" and len(words) > 1 else None
 
 
 def _finished(words: Sequence[str]) -> RunOutcome:
@@ -133,7 +197,6 @@ def captioned(choice: str) -> tuple[list[str], list[str]]:
 
 def fitting(overrides: Sequence[str], mitigation: str) -> list[str]:
     """`mitigation.<name>.<key>=...` reaches the runs with that mitigation alone."""
-    own = f"mitigation.{mitigation}."
-    kept = [o for o in overrides if not o.startswith("mitigation.") or o.startswith(own)]
+    kept = [o for o in overrides if _mitigation_of(o) in (None, mitigation)]
     asked = f"mitigation.{ASKED_BY_MACHINE}.captions="  # no mitigation: what the attacker has
     return [f"data.captions={o.removeprefix(asked)}" if o.startswith(asked) else o for o in kept]

@@ -21,6 +21,12 @@ def test_unknown_option_of_an_attack_names_the_nearest(experiment):
         experiment("attack=clid", "+attack.clid.alpah=0.3")
 
 
+def test_a_word_that_a_type_makes_a_number_of_is_finite_too():
+    node = {"_target_": "mia_bench.mitigations.settings.WeightDecay", "rate": "nan"}
+    with pytest.raises(MiaError, match=r"mitigation\.x\.rate=nan: a finite number"):
+        build(node, "mitigation.x")
+
+
 def test_build_names_what_is_missing_or_wrong():
     with pytest.raises(MiaError, match=r"data\.source has no _target_"):
         build({"keywords": 3}, "data.source")

@@ -18,6 +18,8 @@ def test_epochs_become_steps_of_the_global_batch():
     assert replace(recipe, epochs=0.01).resolved(3).total == 1
     with pytest.raises(MiaError, match="resolve it"):
         _ = recipe.total
+    with pytest.raises(MiaError, match=r"epochs=1e\+308 are more steps than can be counted"):
+        replace(recipe, epochs=1e308).resolved(180)
 
 
 def test_the_identity_is_the_same_however_the_length_is_said():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.config.validate import check_names
+from mia_bench.config.validate import check_finite, check_names
 from mia_bench.utils.errors import MiaError
 
 
@@ -36,6 +36,20 @@ from mia_bench.utils.errors import MiaError
         ("finetune.epochs=3", "both are given"),
         ("finetune.steps=null", "neither is given"),
         ("finetune.optimizer=adam", "Known: adamw"),
+        ("finetune.lr=nan", r"finetune\.lr=nan: a finite number"),
+        ("finetune.weight_decay=inf", r"finetune\.weight_decay=inf: a finite number"),
+        ("finetune.timestep_band=[0.1,nan]", r"finetune\.timestep_band\[1\]=nan: a finite"),
+        ("data.sizes.target_member=nan", r"data\.sizes\.target_member=nan: a finite"),
+        ("attack.clid.alpha=nan", r"attack\.clid\.alpha=nan: a finite"),
+        ("+attack.clid.alpha='nan'", r"attack\.clid\.alpha=nan: a finite"),
+        ("finetune.weight_decay=-1", "finetune.weight_decay=-1.0 must be 0 or more"),
+        ("finetune.warmup=-1", "finetune.warmup=-1 must be 0 or more"),
+        ("finetune.max_grad_norm=-1", "finetune.max_grad_norm=-1.0 must be 0 or more"),
+        ("calibration.folds=0", "at least 2 are needed"),
+        ("data.max_distance=-1", "0 to 64 bits"),
+        ("data.max_rmse=-1", "0 to 255 grey levels, or null"),
+        ("data.max_rmse=1e308", "0 to 255 grey levels, or null"),
+        ("paths.cache_gb=-1", "0 gigabytes or more, or null"),
     ],
 )
 def test_bad_values_are_refused_with_their_key(experiment, override, message):
@@ -47,6 +61,12 @@ def test_bad_values_are_refused_with_their_key(experiment, override, message):
     ("overrides", "message"),
     [
         (("mitigation=early_stop", "mitigation.early_stop.patience=0"), "must be positive"),
+        (("mitigation=budget", "mitigation.budget.epochs=nan"), r"budget\.epochs=nan: a finite"),
+        (("mitigation=budget", "mitigation.budget.epochs=inf"), r"budget\.epochs=inf: a finite"),
+        (
+            ("mitigation=timesteps_sparse", "mitigation.timesteps_sparse.band=[nan,0.5]"),
+            r"timesteps_sparse\.band\[0\]=nan: a finite",
+        ),
         (("mitigation=dp", "mitigation.dp.noise=1"), "one of noise and epsilon"),
         (("mitigation=augment", "mitigation.augment.bank=1"), "same image at every step"),
         (("mitigation=lora", "+mitigation.lora.rnak=3"), "Did you mean 'rank'"),
@@ -88,3 +108,10 @@ def test_names_that_cannot_be_parts_of_file_names_are_refused(name):
 def test_halves_that_make_no_sense_are_refused(experiment, overrides, message):
     with pytest.raises(MiaError, match=message):
         experiment(*overrides)
+
+
+def test_numbers_are_finite_however_deep_they_lie():
+    check_finite({"a": [1, 2.0, {"b": (None, "nan", True)}], "c": 1e308})
+    for nested, key in (({"b": [1.0, float("nan")]}, r"x\.b\[1\]=nan"), (-float("inf"), "x=-inf")):
+        with pytest.raises(MiaError, match=f"{key}: a finite number"):
+            check_finite(nested, "x")

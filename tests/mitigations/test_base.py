@@ -8,12 +8,9 @@ import pytest
 
 from mia_bench.config.recipe import Recipe
 from mia_bench.mitigations import TrainingSetup, apply_mitigations
-from mia_bench.mitigations.caption_influence import CaptionInfluence
 from mia_bench.mitigations.captions import SeveralCaptions
 from mia_bench.mitigations.dp import DpSgd
 from mia_bench.mitigations.early_stop import EarlyStop
-from mia_bench.mitigations.proxy_attacker import ProxyAttacker
-from mia_bench.mitigations.random_rows import RandomRows
 from mia_bench.mitigations.settings import Budget, CaptionDropout, Lora, Timesteps
 from mia_bench.utils.errors import MiaError
 
@@ -53,17 +50,6 @@ def test_a_file_counts_by_its_content_not_its_place(tmp_path):
         path.write_text(json.dumps({"x": [text]}))
         keys.append(treated(several=SeveralCaptions(file=str(path))).identity())
     assert keys[0] == keys[1] != keys[2]
-
-
-@pytest.mark.parametrize("other", [CaptionInfluence(), RandomRows(), ProxyAttacker()])
-def test_what_couples_the_rows_of_a_step_is_refused_beside_dp(other):
-    with pytest.raises(MiaError, match="accountant assumes"):
-        treated(dp=DpSgd(noise=1.0), other=other)
-
-
-def test_two_proxy_attackers_are_refused():
-    with pytest.raises(MiaError, match=r"smp_lora.*use one of them"):
-        treated(mp_lora=ProxyAttacker(form="mp"), smp_lora=ProxyAttacker())
 
 
 def test_options_added_later_count_when_they_are_changed():

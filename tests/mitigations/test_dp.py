@@ -21,6 +21,19 @@ SITUATION = TrainingContext(RECIPE, 40, 5, 1, "32-true")
 
 
 @pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lora_rank": 0}, "lora_rank=0 must be 1 or more"),
+        ({"lr": 0.0}, "lr=0.0 must be positive"),
+        ({"noise": None, "epsilon": 1e308}, "epsilon=1e.308 is above 1e.06"),
+    ],
+)
+def test_adapters_a_rate_and_a_budget_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        DpSgd(**{"noise": 1.0, **wrong})
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"poisson": False}, "assumes Poisson sampling"),

@@ -64,3 +64,16 @@ def test_it_is_found_by_its_hook_and_refuses_senseless_values():
     for wrong in ({"alpha": 0.0}, {"beta": -1.0}, {"attacker_steps": 0}, {"dropout": 1.0}):
         with pytest.raises(ValueError, match=r"positive|between|dropout"):
             ProxyAttacker(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lora_rank": 0}, "lora_rank=0 must be 1 or more, or null"),
+        ({"lr": -1.0}, r"lr=-1\.0 must be positive, or null"),
+        ({"form": "mp", "beta": 2.0}, "beta=2.0 is read by form=smp alone"),
+    ],
+)
+def test_what_the_model_is_trained_with_is_checked_too(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ProxyAttacker(**wrong)

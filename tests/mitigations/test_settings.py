@@ -39,6 +39,7 @@ def test_each_changes_its_setting_alone(mitigation, change):
         lambda: Budget(steps=3, epochs=1.0),
         lambda: Budget(steps=-1),
         lambda: Lora(rank=0),
+        lambda: Lora(lr=-1.0),
         lambda: Ema(decay=1.0),
         lambda: WeightDecay(rate=-1.0),
         lambda: CaptionDropout(p=0.0),
@@ -60,5 +61,20 @@ def test_densities_of_noise_levels_reach_the_recipe():
     "wrong", [{"band": (0.5, 0.1)}, {"band": (0.0, 1.0)}, {"density": 2.0}, {"steepness": 0.0}]
 )
 def test_a_density_that_is_none_is_refused(wrong):
+    sampling = "u_shaped" if "steepness" in wrong else "sparse_band"
     with pytest.raises(MiaError, match="timestep_"):
-        Timesteps(**wrong).recipe(RECIPE)
+        Timesteps(sampling=sampling, **wrong).recipe(RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ({"shift": 7.0}, "use sampling=shifted, or leave shift at 3.0"),
+        ({"sampling": "shifted", "steepness": 5.0}, "use sampling=u_shaped, or leave steepness"),
+        ({"band": (0.2, 0.4)}, "use sampling=sparse_band, or leave band"),
+        ({"sampling": "uniform", "density": 0.5}, "use sampling=sparse_band, or leave density"),
+    ],
+)
+def test_an_option_of_another_density_would_do_nothing(given, way_out):
+    with pytest.raises(ValueError, match=way_out):
+        Timesteps(**given)

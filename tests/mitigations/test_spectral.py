@@ -86,3 +86,10 @@ def test_random_weights_have_no_principal_subspace():
     context = treated(replace(RECIPE, from_scratch=True)).context
     with pytest.raises(MiaError, match="from_scratch"):
         SpectralFilter().check(context)
+
+
+def test_nothing_lies_between_random_weights_and_trained_ones():
+    context = treated(replace(RECIPE, from_scratch=True)).context
+    with pytest.raises(MiaError, match=r"mitigation shrink: finetune\.from_scratch=true"):
+        Shrink().check(context)
+    Shrink().check(treated(RECIPE).context)

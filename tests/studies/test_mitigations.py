@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mia_bench.studies.mitigation_tables import report
-from mia_bench.studies.mitigations import captioned, fitting, run
+from mia_bench.studies.mitigations import captioned, chosen_cells, fitting, plan_all, run
 from mia_bench.utils.errors import MiaError
 
 CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
@@ -55,7 +55,7 @@ def test_tables_and_figures_are_written(study, tmp_path):
 
 
 def test_an_option_of_a_mitigation_reaches_its_own_cells_alone():
-    given = ["seed=1", "mitigation.dp.clip=2", "mitigation.lora.rank=3"]
+    given = ["seed=1", "mitigation.dp.clip=2", "+mitigation.lora.rank=3"]
     assert fitting(given, "dp") == ["seed=1", "mitigation.dp.clip=2"]
     assert fitting(given, "none") == ["seed=1"]
 
@@ -75,3 +75,33 @@ def test_captions_of_a_machine_make_a_cell_of_either_direction():
 def test_captions_of_nobody_are_refused(choice):
     with pytest.raises(MiaError, match=rf"captions={choice}: use file:<table> or pseudo:"):
         captioned(choice)
+
+
+def test_cells_are_each_there_once_and_known():
+    assert chosen_cells(["lora", "none", "lora"], [], []) == ["none", "lora"]
+    own = ["caption_machine", "attacker_captions"]
+    assert chosen_cells(["caption_machine"], own, []) == ["none", *own]
+    with pytest.raises(MiaError, match=r"mitigation=lroa\. Did you mean 'lora'"):
+        chosen_cells(["dp", "lroa"], [], [])
+
+
+def test_options_of_a_mitigation_in_no_cell_are_refused():
+    for override in ("mitigation.dp.clip=2", "+mitigation.dp.clip=2"):
+        with pytest.raises(MiaError, match=r"which has none, lora: add mitigation=dp, or leave it"):
+            chosen_cells(["lora"], [], ["seed=1", override])
+    chosen_cells(["lora"], [], ["seed=1", "mitigation.lora.rank=3"])
+
+
+def test_every_cell_is_planned_before_the_first_is_run(small_overrides, tmp_path):
+    given = [*small_overrides, *CHOICES, f"paths.outputs={tmp_path}"]
+    with pytest.raises(MiaError, match=r"^smp_lora, seed 1: .*finetune\.accumulate=1"):
+        run([1], ["none", "smp_lora"], [*given, "finetune.accumulate=2"])
+    assert not (tmp_path / "targets").exists()
+
+
+@pytest.mark.long
+def test_captions_that_are_still_to_be_written_are_no_obstacle(small_overrides, tmp_path):
+    cells, own = captioned("pseudo:colours")
+    given = [*small_overrides, *CHOICES, f"paths.outputs={tmp_path}", *own]
+    plan_all([(0, name) for name in cells], given)
+    assert not (tmp_path / "targets").exists()

@@ -43,8 +43,10 @@ def pseudo_captions(
 
     `key` names the option in messages.
 
+    With `plan_only`, captions by rule are made without being written.
+
     Raises Missing when the weights are not here and cannot be had, or when `plan_only` and the
-    captions are not written yet.
+    captions of a model are not written yet.
     """
     import pyarrow.parquet as pq
 
@@ -53,6 +55,8 @@ def pseudo_captions(
     identity = [VERSION, name, MAX_TOKENS, RENDER_SIDE, [item.sample_id for item in rows]]
     folder = outputs / "captions" / hash_key(identity)
     if plan_only and not is_complete(folder):
+        if weights is None:
+            return dict(zip((r.sample_id for r in rows), by_colour.describe(rows), strict=True))
         raise Missing(
             f"the captions of {captioner} for {len(rows):,} pictures are not written yet: a run"
             f" writes them to {folder} first, and keys depend on them."

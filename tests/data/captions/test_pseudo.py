@@ -111,3 +111,18 @@ def test_colours_are_named_without_any_weights(folder_run, tmp_path):
         )
     )
     assert trained.target.key != plan.target.key
+
+
+def test_a_plan_makes_captions_by_rule_and_writes_none(folder_run, tmp_path):
+    words = (
+        *("data.captions=pseudo:colours", "mitigation=caption_machine"),
+        "mitigation.caption_machine.captioner=colours",
+    )
+    plan = make_plan(folder_run(*words, "plan_only=true", outputs=tmp_path))
+    assert not (tmp_path / "captions").exists()
+    run = make_plan(folder_run(*words, outputs=tmp_path))
+    assert (tmp_path / "captions").is_dir()
+    assert plan.target.key == run.target.key
+    assert [item.caption for item in plan.items.values()] == [
+        item.caption for item in run.items.values()
+    ]
