@@ -21,7 +21,8 @@ Text is UTF-8, or what its byte-order mark says. A line of a csv with more field
 skipped and counted. So is one in which a field behind the second begins with a blank and none
 before does: a caption that a comma cut. Where no picture has a caption, or the model is audited as
 it is, those without one are kept with `data.captions=null` (attacks that compare captions are
-refused), `file:<table>` or `pseudo:<captioner>`. Equal captions link
+refused), `file:<table>` or `pseudo:<captioner>`: a folder or hub id of an image-to-text model, or
+`colours`, a rule that names a picture's colours and needs no weights. Equal captions link
 near-duplicates unless they are labels (fewer than a fifth are distinct, or more than 5 % of the
 rows share one): `data.duplicates=image|caption|both|none` decides. Formats of pictures: AVIF, BMP,
 GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP; HEIC and JPEG XL with `pip install
