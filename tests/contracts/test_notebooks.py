@@ -36,8 +36,16 @@ def execute(tmp_path_factory, small_overrides, trained):
 
 
 def printed(notebook) -> str:
-    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
-    return "\n".join(o.get("text", "") + str(o.get("data", "")) for o in outputs)
+    """What was said, in its order: a busy kernel sends a line in several messages, and those of
+    another stream in between."""
+    said, begun = [], ""
+    for output in (o for c in notebook.cells if c.cell_type == "code" for o in c.outputs):
+        if output.get("name") == "stdout":
+            *whole, begun = (begun + output.text).split("\n")
+            said += whole
+        else:
+            said.append(output.get("text", "") + str(output.get("data", "")))
+    return "\n".join([*said, begun])
 
 
 def test_there_are_four():
