@@ -24,6 +24,7 @@ class TextToImage(Protocol):
 
     latent_shape: tuple[int, ...]
     schedule: NoiseLevels
+    seed: int
     timesteps_with_signal: int
     generated: LatentStore | None
 
@@ -92,7 +93,8 @@ def image_to_image(
         z = noised(target, target.view(batch).z0, eps, steps, last)
         return sampled(target, z, captions, steps, last, guidance)
 
-    name, keys = f"image_to_image:{last}:{steps}:{guidance!r}", [(s, draw) for s in batch.sample_id]
+    name = f"image_to_image:{target.seed}:{last}:{steps}:{guidance!r}"
+    keys = [(sid, draw) for sid in batch.sample_id]
     return target.decode(kept(target, name, keys, captions, last, guidance, sample))
 
 
@@ -110,7 +112,8 @@ def kept(
     What is read again counts as asked, not as evaluated.
 
     Args:
-        name: how they are sampled; keys: (sample id, draw) of each; captions: one for each.
+        name: how they are sampled, the seed of their noise included; keys: (sample id, draw) of
+            each; captions: one for each.
         moves: of each, for the count.
     """
     if target.generated is None:

@@ -98,3 +98,8 @@ def test_pictures_from_pictures_are_kept_by_strength(
         assert target.queries["forward"] == 2 * 2
     target.image_to_image(batch, batch.caption, 1.0, 4)
     assert target.queries["forward"] == 2 * 2 + 2 * 4
+    other = random_target("epsilon")
+    other.seed, other.engine.seed, other.generated = 5, 5, target.generated
+    again = other.image_to_image(batch, batch.caption, 0.5, 4)
+    assert other.queries["forward"] == 2 * 2  # noise of another seed makes another picture
+    assert not torch.allclose(again, plain)
