@@ -133,6 +133,16 @@ class Recipe:
         return options | {"steps": self.total}
 
 
+def check_replaced(lora_rank: int | None, lr: float | None) -> None:
+    """Raises ValueError for a rank or a rate in place of the recipe's that trains nothing."""
+    if lora_rank is not None and lora_rank < 1:
+        raise ValueError(
+            f"lora_rank={lora_rank} must be 1 or more, or null for what the recipe trains"
+        )
+    if lr is not None and lr <= 0:
+        raise ValueError(f"lr={lr} must be positive, or null for the recipe's")
+
+
 def check_recipe(recipe: Recipe, precision: str) -> None:
     """Contradictions inside a recipe, which show before any data are read."""
     if (recipe.steps is None) == (recipe.epochs is None):

@@ -76,20 +76,21 @@ def with_base(
 
 def latent_cache(folder: Path, model: Model, gigabytes: float | None) -> TensorCache:
     """Latents of the model's image encoder under `folder`; `gigabytes`: the limit, None for no."""
-    from mia_bench.target.tensor_cache import TensorCache
-
-    limit = None if gigabytes is None else int(gigabytes * 1e9)
-    return TensorCache(folder / layout.LATENTS_FOLDER / model.encoder_hash(), limit)
+    return _latents(folder, model.encoder_hash(), gigabytes)
 
 
 def generation_cache(
     folder: Path, spec: ModelSpec, dtype: str | None, gigabytes: float | None
 ) -> TensorCache:
     """Latents that a model generated in a precision, within the limit of all latents."""
+    key = hash_key([spec.key, spec.where, dtype or "float32"])
+    return _latents(folder, f"{layout.GENERATED}-{key}", gigabytes)
+
+
+def _latents(folder: Path, name: str, gigabytes: float | None) -> TensorCache:
     from mia_bench.target.tensor_cache import TensorCache
 
     limit = None if gigabytes is None else int(gigabytes * 1e9)
-    name = f"{layout.GENERATED}-{hash_key([spec.key, spec.where, dtype])}"
     return TensorCache(folder / layout.LATENTS_FOLDER / name, limit)
 
 

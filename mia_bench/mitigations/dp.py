@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mia_bench.config.recipe import Recipe
+from mia_bench.config.recipe import Recipe, check_replaced
 from mia_bench.mitigations import TrainingContext
 from mia_bench.utils.errors import MiaError
 
@@ -58,12 +58,7 @@ class DpSgd:
                 f"epsilon={self.epsilon} is above {MAX_EPSILON:g}, which promises nothing: use a "
                 "smaller one, or leave mitigation=dp out"
             )
-        if self.lora_rank is not None and self.lora_rank < 1:
-            raise ValueError(
-                f"lora_rank={self.lora_rank} must be 1 or more, or null for what the recipe trains"
-            )
-        if self.lr is not None and self.lr <= 0:
-            raise ValueError(f"lr={self.lr} must be positive, or null for the recipe's")
+        check_replaced(self.lora_rank, self.lr)
         if not 0 < self.delta < 1:
             raise ValueError("delta lies between 0 and 1, and below one over the members")
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from mia_bench.config.recipe import Recipe
+from mia_bench.config.recipe import Recipe, check_replaced
 from mia_bench.mitigations import TrainingContext
 from mia_bench.utils.errors import MiaError
 
@@ -73,12 +73,7 @@ class ProxyAttacker:
             raise ValueError("attacker_steps, nonmembers and attacker_lr must be positive")
         if not (0 <= self.dropout < 1 and self.attacker_decay >= 0):
             raise ValueError("dropout lies from 0 to below 1, attacker_decay is 0 or more")
-        if self.lora_rank is not None and self.lora_rank < 1:
-            raise ValueError(
-                f"lora_rank={self.lora_rank} must be 1 or more, or null for what the recipe trains"
-            )
-        if self.lr is not None and self.lr <= 0:
-            raise ValueError(f"lr={self.lr} must be positive, or null for the recipe's")
+        check_replaced(self.lora_rank, self.lr)
         if self.form == "mp" and self.beta != type(self).beta:
             raise ValueError(
                 f"beta={self.beta} is read by form=smp alone, and would do nothing with form=mp: "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from mia_bench.config.recipe import LORA_TARGETS, Recipe, check_density
+from mia_bench.config.recipe import LORA_TARGETS, Recipe, check_density, check_replaced
 
 READ_BY = {
     "shift": "shifted",
@@ -45,8 +45,7 @@ class Lora:
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.targets:
             raise ValueError("rank must be positive, and targets name at least one layer")
-        if self.lr is not None and self.lr <= 0:
-            raise ValueError(f"lr={self.lr} must be positive, or null for the recipe's")
+        check_replaced(None, self.lr)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         lr = recipe.lr if self.lr is None else self.lr

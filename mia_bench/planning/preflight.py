@@ -5,7 +5,7 @@ Every error is a MiaError that says what to change. No image and no weights are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from mia_bench.attacks import Access, Attack, FitsClassifier, HasRequirements, N
 from mia_bench.attacks.components.image_complexity import COVARIATES
 from mia_bench.metrics.complexity import SPARE_ROWS
 from mia_bench.models import TellsLatentSide, base_of
+from mia_bench.planning.applicable import Attacks
 from mia_bench.planning.caption_mitigations import check_training_captions
 from mia_bench.planning.plan import Plan
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from mia_bench.models import Model
 
 MIN_ROWS_PER_CLASS = 2  # scaling, folds and thresholds need them, whatever the attack
-
-Attacks = Mapping[str, Attack]
 
 
 def precheck(plan: Plan) -> None:

@@ -374,6 +374,20 @@ def unpacked(folder: Path) -> Path:
     return site.absolute()
 
 
+def steps_left(out: Path) -> bool:
+    """Whether a step of the benchmark, or a test, is still to be done."""
+    stored = json.loads(out.read_text(encoding="utf-8"))
+    begun = stored["steps"].values()
+    waits = [s for s in begun if s["figures"] is None and s["error"] is None and s["attempts"] < 2]
+    return bool(waits) or len(begun) < expected_steps(stored["machine"]["is_gpu"])
+
+
+def expected_steps(is_gpu: bool) -> int:
+    from mia_bench.bench.gpu.steps import all_steps
+
+    return len(all_steps(("float32", "tf32", "bfloat16", "float16")[: 4 if is_gpu else 2]))
+
+
 # --- rehearse: here
 
 
@@ -413,20 +427,6 @@ def bare_python(folder: Path) -> str:
             if not (site / first).exists():
                 (site / first).symlink_to(Path(str(package.locate_file(first))))
     return str(folder.absolute() / "bin" / "python")
-
-
-def steps_left(out: Path) -> bool:
-    """Whether a step of the benchmark, or a test, is still to be done."""
-    stored = json.loads(out.read_text(encoding="utf-8"))
-    begun = stored["steps"].values()
-    waits = [s for s in begun if s["figures"] is None and s["error"] is None and s["attempts"] < 2]
-    return bool(waits) or len(begun) < expected_steps(stored["machine"]["is_gpu"])
-
-
-def expected_steps(is_gpu: bool) -> int:
-    from mia_bench.bench.gpu.steps import all_steps
-
-    return len(all_steps(("float32", "tf32", "bfloat16", "float16")[: 4 if is_gpu else 2]))
 
 
 # --- the plugin by which pytest writes outcomes down as they come, and stops in time

@@ -56,7 +56,7 @@ def pseudo_captions(
     folder = outputs / "captions" / hash_key(identity)
     if plan_only and not is_complete(folder):
         if weights is None:
-            return dict(zip((r.sample_id for r in rows), by_colour.describe(rows), strict=True))
+            return dict(zip((r.sample_id for r in rows), describe(None, rows), strict=True))
         raise Missing(
             f"the captions of {captioner} for {len(rows):,} pictures are not written yet: a run"
             f" writes them to {folder} first, and keys depend on them."
@@ -72,14 +72,16 @@ def _write(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    captions = by_colour.describe(items) if weights is None else describe(weights, items)
+    captions = describe(weights, items)
     table = {"sample_id": [item.sample_id for item in items], "caption": captions}
     pq.write_table(pa.table(table), tmp / CAPTIONS_FILE)
     return {"captioner": captioner, "rows": len(items)}
 
 
-def describe(weights: Path, items: Sequence[Item]) -> list[str]:
-    """One caption per item by the captioner in the folder `weights`."""
+def describe(weights: Path | None, items: Sequence[Item]) -> list[str]:
+    """One caption per item by the captioner in the folder `weights`, by rule without one."""
+    if weights is None:
+        return by_colour.describe(items)
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
