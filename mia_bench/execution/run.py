@@ -90,17 +90,34 @@ def occupied(plan: Plan) -> Iterator[None]:
     from mia_bench.execution.gpu_slots import gpu_slot
     from mia_bench.storage.failures import find_failures, forget_failures, record_failure
 
-    runs = [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
+    runs = _names(plan)
     try:
         with gpu_slot(plan.experiment.options.trainer.gpu_slots):
             yield
     except Exception as error:
+        began_as, runs = runs, _names_of_the_next_start(plan)
         # of several ranks, the first to fail knows why; the others only notice that it is gone
         if not (is_lost_rank(error) and find_failures(plan.outputs, runs)):
+            if runs != began_as:  # what failed before that step was chosen is past
+                forget_failures(plan.outputs, began_as)
             record_failure(plan.outputs, failure_of(error, runs, current_command()[1:]))
         raise
     if global_rank() == 0:
         forget_failures(plan.outputs, runs)
+
+
+def _names(plan: Plan) -> list[str]:
+    """Folders of the runs relative to outputs/, by which a failure is recorded."""
+    return [folder.relative_to(plan.outputs).as_posix() for _, folder in plan.table]
+
+
+def _names_of_the_next_start(plan: Plan) -> list[str]:
+    """The names that the same command will have for its runs: training that has ended meanwhile
+    has chosen the step that is attacked."""
+    try:
+        return _names(plan.settled())
+    except MiaError:  # a manifest that cannot be read is the next start's error
+        return _names(plan)
 
 
 def carry_out(plan: Plan) -> RunOutcome:

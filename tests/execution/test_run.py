@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mia_bench.execution.run import execute
+from mia_bench.execution.run import execute, occupied
 from mia_bench.execution.single_run import run_single
 from mia_bench.metrics import Thresholds, auroc
 from mia_bench.metrics.summary import evaluate
+from mia_bench.planning.make_plan import make_plan
+from mia_bench.storage.artifacts import seal
 from mia_bench.storage.inventory import failures
 from mia_bench.utils.errors import MiaError
 
@@ -118,8 +120,6 @@ def test_another_alpha_asks_the_model_nothing(finished, small):
 @pytest.mark.long
 def test_another_eval_seed_keeps_the_fine_tunes_and_another_seed_does_not(finished, small):
     outputs, _ = finished
-    from mia_bench.planning.make_plan import make_plan
-
     first = make_plan(small("attack=loss", outputs=outputs))
     other_noise = make_plan(small("attack=loss", "eval.seed=8", outputs=outputs))
     other_seed = make_plan(small("attack=loss", "seed=8", outputs=outputs))
@@ -273,3 +273,31 @@ def test_a_failure_is_recorded_until_the_run_succeeds(finished, small, monkeypat
     (name,) = failure.runs
     assert execute(run).folders == {"loss": outputs / name}
     assert failures(outputs) == []
+
+
+def test_a_failure_after_early_stopping_is_found_by_the_next_start(small, tmp_path):
+    """Training chooses the step, and with it the names of the runs, after the run has begun."""
+    words = (
+        *("attack=loss", "mitigation=early_stop", "finetune.steps=8", "eval.blind_rows=false"),
+        *("mitigation.early_stop.every=1", "mitigation.early_stop.rows=4"),
+    )
+    stopping = small(*words, outputs=tmp_path)
+    begun = make_plan(stopping)
+    with pytest.raises(MiaError, match="too few rows"), occupied(begun):
+        raise MiaError("too few rows")
+
+    def train_and_fail():
+        for spec in begun.trained:
+            spec.folder.mkdir(parents=True)
+            seal(spec.folder, {"chosen_step": 3})
+        raise MiaError("no score today")
+
+    with pytest.raises(MiaError, match="no score today"), occupied(begun):
+        train_and_fail()
+    (failure,) = failures(tmp_path)
+    assert failure.first_line == "no score today"
+    again = make_plan(stopping)
+    assert [tmp_path / name for name in failure.runs] == [folder for _, folder in again.table]
+    with occupied(again):
+        pass
+    assert failures(tmp_path) == []
