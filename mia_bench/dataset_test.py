@@ -96,7 +96,7 @@ def _test(words: Sequence[str]) -> None:
     folders = [path for path in map(Path, arguments.words) if not is_lock_file(path)]
     if not folders:
         raise MiaError("lock files alone were given: give folders of finished runs.")
-    seed, resamples = arguments.integer("seed"), arguments.integer("resamples")
+    seed, resamples = arguments.integer("seed"), arguments.integer("resamples", least=1)
     show([_run(folder, seed, resamples) for folder in folders])
 
 

@@ -6,9 +6,10 @@ goes on where it was. Tables and figure go to <outputs>/reports/mitigations/.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
-from mia_bench.config.arguments import parse, run_command, whole_number
+from mia_bench.config.arguments import parse, run_command, training_seeds
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage import layout
 from mia_bench.utils.terminal import echo
@@ -24,7 +25,7 @@ COMMAND = Command(
             "captions", "of a machine, trained on or asked with: file:FILE, pseudo:NAME", "FROM"
         ),
     ),
-    Positional("SEED", "training seeds", default=("0", "1", "2")),
+    Positional("SEED", "training seeds, each once", default=("0", "1", "2")),
     overrides=True,
     examples=(
         "mia-bench mitigations 0 1 2",
@@ -50,7 +51,7 @@ def study(words: Sequence[str]) -> None:
         run,
     )
 
-    seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
+    seeds = training_seeds(arguments)
     small = arguments.flag("small")
     overrides = [*(SMALL_SIZES if small else ()), *arguments.overrides]
     own: list[str] = []
@@ -61,7 +62,7 @@ def study(words: Sequence[str]) -> None:
     outcomes = run(seeds, cells, overrides)
     reports = layout.report_folder(compose(*fitting(overrides, "none")).outputs)
     folder = reports / ("mitigations-small" if small else "mitigations")
-    echo(f"table: {report(outcomes, folder, ' '.join(words))}")
+    echo(f"table: {report(outcomes, folder, shlex.join(words))}")
 
 
 if __name__ == "__main__":

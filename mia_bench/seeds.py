@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from mia_bench.config.arguments import parse, run_command, whole_number
+from mia_bench.config.arguments import parse, run_command, training_seeds
 from mia_bench.config.command_spec import Command, Option, Positional
 from mia_bench.storage import layout
 from mia_bench.utils.errors import MiaError
@@ -28,7 +28,7 @@ COMMAND = Command(
             repeated=True,
         ),
     ),
-    positional=Positional("SEED", "training seeds", default=("0", "1", "2")),
+    positional=Positional("SEED", "training seeds, each once", default=("0", "1", "2")),
     overrides=True,
     examples=(
         "mia-bench seeds 0 1 2",
@@ -50,7 +50,7 @@ def study(words: Sequence[str]) -> None:
     from mia_bench.studies.seeds import run_seed
 
     overrides = list(arguments.overrides)
-    seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
+    seeds = training_seeds(arguments)
     compared = [pair(text) for text in arguments.several("compare")]
     out = layout.report_folder(compose(*overrides).outputs, layout.SEEDS_FILE)
     rows = {seed: run_seed(seed, overrides, compared or None) for seed in seeds}

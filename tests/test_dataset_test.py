@@ -63,3 +63,10 @@ def test_the_command_says_what_is_missing(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path)])
     assert "scores.parquet does not exist" in capsys.readouterr().err
+
+
+def test_no_draws_are_no_test(tmp_path, capsys):
+    a_run(tmp_path / "clid-0123")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "clid-0123"), "resamples=0"])
+    assert "resamples=0 must be 1 or more" in capsys.readouterr().err

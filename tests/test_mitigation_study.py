@@ -29,3 +29,11 @@ def test_a_mitigation_that_does_not_exist_is_named_at_once(capsys, tmp_path):
     assert ended.value.code not in (0, None)
     assert "mitigation=ss_ie. Did you mean 'ss_ei'?" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_seed_that_is_given_twice_is_refused_before_anything_runs(capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["0", "0", f"paths.outputs={tmp_path}"])
+    assert ended.value.code not in (0, None)
+    assert "seed 0 is given twice" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

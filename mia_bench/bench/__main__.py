@@ -61,7 +61,11 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _measure(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
-    kind, out, rounds = arguments.text("clock"), arguments.path("out"), arguments.integer("rounds")
+    kind, out, rounds = (
+        arguments.text("clock"),
+        arguments.path("out"),
+        arguments.integer("rounds", 1),
+    )
     if kind not in timing.CLOCKS:
         raise MiaError(f"there is no clock '{kind}'. {nearest(kind, timing.CLOCKS)}")
     timing.use_clock(kind)

@@ -46,9 +46,12 @@ class Arguments:
     def path(self, key: str) -> Path:
         return Path(self.text(key))
 
-    def integer(self, key: str) -> int:
-        """Raises MiaError for a value that is no whole number."""
-        return whole_number(self.text(key), f"{key}={self.text(key)}")
+    def integer(self, key: str, least: int | None = None) -> int:
+        """Raises MiaError for a value that is no whole number, or below `least`."""
+        number = whole_number(self.text(key), f"{key}={self.text(key)}")
+        if least is not None and number < least:
+            raise MiaError(f"{key}={number} must be {least} or more.")
+        return number
 
     def flag(self, key: str) -> bool:
         """Raises MiaError for a value other than true and false."""
@@ -64,6 +67,26 @@ def whole_number(text: str, quoted: str) -> int:
         return int(text)
     except ValueError as error:
         raise MiaError(f"{quoted} must be a whole number.") from error
+
+
+def training_seeds(arguments: Arguments) -> list[int]:
+    """The seeds that a study is made over: its bare words.
+
+    Raises:
+        MiaError: one is no whole number, or is given twice, which would count one run as two; or
+            `seed=` is an override, which would make every run that of one seed.
+    """
+    seeds = [whole_number(word, f"seed {word}") for word in arguments.words]
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise MiaError(f"seed {seed} is given twice, and would be counted twice: name it once.")
+    for override in arguments.overrides:
+        if override.partition("=")[0].lstrip("+") == "seed":
+            raise MiaError(
+                f"{override} would make every run that of one seed: give seeds as words without "
+                "seed=, as in 0 1 2."
+            )
+    return seeds
 
 
 def parse(command: Command, words: Sequence[str]) -> Arguments:

@@ -32,7 +32,7 @@ COMMAND = Command(
         Option("data", "only runs on these data sets", "A,B"),
         Option("model", "only runs on these models", "A,B"),
         Option("mitigation", "only runs with these mitigations", "A,B"),
-        Option("intervals", "compute intervals again; where not given, up to 200 runs", FLAG),
+        Option("intervals", "compute intervals again; where not given, up to 100 runs", FLAG),
     ),
     examples=(
         "mia-bench report",

@@ -101,9 +101,17 @@ def commands(seed: int, mitigation: str, overrides: Sequence[str]) -> list[list[
     trained_with = "none" if mitigation == ASKED_BY_MACHINE else mitigation
     chosen = [f"mitigation=[{trained_with}]", f"attack=[{','.join(attacks)}]", f"seed={seed}"]
     words = [*chosen, *COMMON, *fitting([*TUNED, *overrides], mitigation)]
-    # without a mitigation, there is nothing that an attacker could fail to know
-    unaware = [*words, "calibration.shadow_mitigation=none"]
-    return [words] if trained_with == "none" else [words, unaware]
+    # without a mitigation or a shadow, there is nothing that an attacker could fail to know
+    if trained_with == "none" or not _has_shadow(words):
+        return [words]
+    return [words, [*words, "calibration.shadow_mitigation=none"]]
+
+
+def _has_shadow(words: Sequence[str]) -> bool:
+    """Whether the attacker calibrates on a shadow, as by default."""
+    keys = ("calibration", "calibration.kind")
+    chosen = [value for key, _, value in (word.partition("=") for word in words) if key in keys]
+    return not chosen or chosen[-1] == "shadow"
 
 
 def plan_all(cells: Sequence[tuple[int, str]], overrides: Sequence[str]) -> None:
@@ -123,7 +131,12 @@ def plan_all(cells: Sequence[tuple[int, str]], overrides: Sequence[str]) -> None
         try:
             for words in commands(seed, name, overrides):
                 plan = make_plan(compose(*words), memo)
-                _ = plan.table, plan.utility  # which have conditions of their own
+                _ = plan.table  # which has conditions of its own, as plan.utility
+                if not plan.utility:
+                    raise MiaError(
+                        "eval.utility=false leaves nothing that a mitigation could cost: leave it "
+                        "out."
+                    )
         except MiaError as error:
             raise type(error)(f"{name}, seed {seed}: {error}") from error
 
@@ -141,6 +154,11 @@ def chosen_cells(names: Sequence[str], own: Sequence[str], overrides: Sequence[s
 
     known = [*group_options("mitigation"), *own]
     for name in names:
+        if name == ASKED_BY_MACHINE and name not in own:
+            raise MiaError(
+                f"mitigation={name} is no mitigation, but an attacker who asks with the captions "
+                "of a machine: say which with captions=file:<table> or captions=pseudo:<captioner>."
+            )
         if name not in known:
             raise MiaError(f"mitigation={name}. {nearest(name, known)}")
     cells = list(dict.fromkeys(("none", *names, *own)))

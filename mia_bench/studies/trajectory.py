@@ -41,6 +41,11 @@ def run(overrides: Sequence[str]) -> Path:
     setup = plan.target.setup
     if setup is None or not setup.recipe.save_at:
         raise MiaError("a trajectory needs checkpoints: add finetune.save_at=[50,100,200].")
+    if not plan.utility:
+        raise MiaError(
+            "a trajectory shows what the model is good for at each step: leave eval.utility=false "
+            "out."
+        )
     steps = sorted({*setup.recipe.save_at, setup.recipe.total})
     outcomes = {step: run_single(compose(*overrides, f"checkpoint={step}")) for step in steps}
     names = sorted({name for outcome in outcomes.values() for name in outcome.metrics})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.config.arguments import parse, run_command, whole_number
+from mia_bench.config.arguments import parse, run_command, training_seeds, whole_number
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage.command import current_command
 from mia_bench.utils.errors import MiaError
@@ -142,3 +142,37 @@ def test_an_error_is_one_line_and_a_bug_a_traceback(capsys):
 
     with pytest.raises(KeyError):
         run_command(COMMAND, bug, [])
+
+
+SEEDS = Command(
+    "seeds",
+    "mia_bench.seeds",
+    "`python -m mia_bench.seeds`: seeds.",
+    positional=Positional("SEED", "training seeds", default=("0", "1")),
+    overrides=True,
+)
+
+
+def test_seeds_of_a_study_are_each_there_once():
+    assert training_seeds(parse(SEEDS, ["3", "1", "finetune.seed=7"])) == [3, 1]
+    assert training_seeds(parse(SEEDS, [])) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["0", "1", "00"], "seed 0 is given twice"),
+        (["0", "one"], "seed one must be a whole number"),
+        (["0", "1", "seed=5"], "seed=5 would make every run that of one seed"),
+        (["0", "--seed=5"], "seed=5 would make every run that of one seed"),
+    ],
+)
+def test_seeds_that_would_be_counted_wrongly_are_refused(words, said):
+    with pytest.raises(MiaError, match=said):
+        training_seeds(parse(SEEDS, words))
+
+
+def test_a_number_below_the_least_is_refused():
+    assert parse(COMMAND, ["seed=1"]).integer("seed", least=1) == 1
+    with pytest.raises(MiaError, match="seed=0 must be 1 or more"):
+        parse(COMMAND, ["seed=0"]).integer("seed", least=1)

@@ -7,7 +7,14 @@ import json
 import pytest
 
 from mia_bench.studies.mitigation_tables import report
-from mia_bench.studies.mitigations import captioned, chosen_cells, fitting, plan_all, run
+from mia_bench.studies.mitigations import (
+    captioned,
+    chosen_cells,
+    commands,
+    fitting,
+    plan_all,
+    run,
+)
 from mia_bench.utils.errors import MiaError
 
 CHOICES = ("attack=[loss]", "eval.utility_images=8", "eval.blind_rows=false")
@@ -104,4 +111,24 @@ def test_captions_that_are_still_to_be_written_are_no_obstacle(small_overrides, 
     cells, own = captioned("pseudo:colours")
     given = [*small_overrides, *CHOICES, f"paths.outputs={tmp_path}", *own]
     plan_all([(0, name) for name in cells], given)
+    assert not (tmp_path / "targets").exists()
+
+
+def test_an_attacker_with_machine_captions_is_told_where_they_come_from():
+    with pytest.raises(MiaError, match=r"say which with captions=file:<table> or captions=pseudo:"):
+        chosen_cells(["attacker_captions"], [], [])
+    cells, own = captioned("pseudo:colours")
+    assert "attacker_captions" in chosen_cells(["attacker_captions"], cells, own)
+
+
+def test_without_a_shadow_no_attacker_is_unaware_of_the_mitigation():
+    assert len(commands(0, "lora", [])) == len(commands(0, "lora", ["calibration=shadow"])) == 2
+    for override in ("calibration=split", "calibration=stratified", "calibration.kind=split"):
+        assert len(commands(0, "lora", [override])) == 1
+
+
+def test_a_study_without_utility_is_refused_before_anything_is_trained(small_overrides, tmp_path):
+    given = [*small_overrides, *CHOICES, f"paths.outputs={tmp_path}", "eval.utility=false"]
+    with pytest.raises(MiaError, match=r"^none, seed 0: eval\.utility=false leaves nothing"):
+        run([0], ["none"], given)
     assert not (tmp_path / "targets").exists()

@@ -73,3 +73,12 @@ def test_utility_of_the_base_and_of_every_checkpoint_is_kept(drawn):
 def test_a_trajectory_without_checkpoints_is_refused(small_overrides, tmp_path):
     with pytest.raises(MiaError, match=r"add finetune\.save_at="):
         run([*small_overrides, f"paths.outputs={tmp_path}"])
+
+
+def test_a_trajectory_without_utility_is_refused_before_anything_is_trained(
+    small_overrides, tmp_path
+):
+    words = [*small_overrides, *CHOICES, f"paths.outputs={tmp_path}", "eval.utility=false"]
+    with pytest.raises(MiaError, match=r"leave eval\.utility=false out"):
+        run(words)
+    assert not (tmp_path / "targets").exists()

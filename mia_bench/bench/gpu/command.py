@@ -74,7 +74,7 @@ def _run(arguments: Arguments, size: str, out: Path) -> list[str]:
     silence_libraries()
     limit = float(arguments.integer("limit")) if "limit" in arguments else None
     with TemporaryDirectory() as folder:
-        rounds = arguments.integer("rounds")
+        rounds = arguments.integer("rounds", least=1)
         setting = SpeedSetting(torch.device("cuda" if cuda else "cpu"), size, rounds, Path(folder))
         steps = chosen(all_steps(setting.dtypes), arguments.words)
         left = run_steps(steps, setting, out, limit)
