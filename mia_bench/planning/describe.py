@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import HasRemark
+from mia_bench.attacks.components.image_complexity import ImageComplexity
 from mia_bench.planning.applicable import by_reason
 from mia_bench.planning.caption_remarks import (
     caption_remarks,
@@ -52,10 +53,14 @@ def describe_plan(plan: Plan) -> Iterator[str]:
             f"{own.evaluations:,} U-Net evaluations"
         )
     for (model, rows), features in plan.missing().items():
-        folders = {spec.folder for spec in features}
+        queried = [spec for spec in features if not isinstance(spec.attack, ImageComplexity)]
+        folders = {spec.folder for spec in queried}
         served = [r for r in plan.runs if any(s.folder in folders for s in r.feature_specs())]
         kind = "images" if own is None or rows != own.sample_id else "own outputs"
-        yield extraction_line(model, len(rows), features, run_names(served), kind)
+        if queried:
+            yield extraction_line(model, len(rows), queried, run_names(served), kind)
+        if len(queried) < len(features):
+            yield f"measure how complex {len(rows)} images are; no U-Net evaluations"
     if plan.utility:
         measured = sum(map(is_complete, plan.utility.values()))
         yield f"utility {measured} of {len(plan.utility)} done"

@@ -74,3 +74,12 @@ def test_an_attack_with_derived_rows_is_named_once(plan_of):
     without = [run for run in plan.runs if run.name not in ("loss-base", "loss-complexity")]
     assert run_names(without) == f"loss and clid, gsa {derived}"
     assert run_names(plan.runs[:2]) == "loss (also as -complexity)"
+
+
+def test_the_complexity_of_images_is_no_query(plan_of):
+    """Rows that nothing but their complexity is measured of have no line of an attack's."""
+    sizes = ("data.sizes.shadow_nonmember=24", "data.sizes.target_nonmember=24")
+    lines = described(plan_of("attack=loss", "eval.complexity=true", *sizes)).splitlines()
+    assert [line for line in lines if "at most 0 U-Net" in line] == []
+    assert "measure how complex 36 images are; no U-Net evaluations" in lines
+    assert sum(line.startswith("extract base: ") for line in lines) == 1
