@@ -112,7 +112,8 @@ def load_target(
 
     silence_libraries()
     if spec.weights is not None and not spec.weights.is_dir():
-        saved = sorted(int(p.name) for p in spec.weights.parent.glob("*") if p.name.isdigit())
+        names = (path.name for path in spec.weights.parent.glob("*"))
+        saved = sorted(int(name) for name in names if layout.is_step_number(name))
         raise MiaError(
             f"{spec.weights} was not saved: training may have stopped before. Saved steps: "
             f"{saved}; choose one with checkpoint=, or delete {spec.folder} to train it again."

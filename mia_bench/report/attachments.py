@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.report.load import Problem, RunResult
 from mia_bench.storage import layout
-from mia_bench.storage.index import files_in, utility_folders
+from mia_bench.storage.index import files_in, unverified, utility_folders
 from mia_bench.storage.stored_files import (
     Unreadable,
     leads_out,
     read_evidence_rows,
     read_history,
+    read_manifest,
     read_object,
 )
 from mia_bench.storage.stored_models import StoredEvidenceRow
@@ -100,15 +101,20 @@ def read_training(outputs: Path, model_key: str) -> Training | Problem | None:
 
 
 def read_utility(outputs: Path, model_key: str, step: str) -> Utility | Problem | None:
-    """The newest utility of one model at one step; None where nothing was measured."""
+    """The newest utility of one model at one step; None where nothing was measured, a problem where
+    its manifest does not vouch for the figures."""
     folders = utility_folders(outputs, model_key, step)
     if not folders:
         return None
     path, samples = (folders[-1] / name for name in (layout.UTILITY_FILE, layout.SAMPLES_FILE))
+    place = path.relative_to(outputs).as_posix()
     try:
         entries = read_object(_inside(path, outputs))
+        problem = unverified(path.parent, read_manifest(path.parent), path.name)
     except Unreadable as error:
-        return Problem(path.relative_to(outputs).as_posix(), str(error))
+        return Problem(place, str(error))
+    if problem is not None:
+        return Problem(place, f"not shown: {problem}")
     numbers = {
         name: float(value)
         for name, value in entries.items()

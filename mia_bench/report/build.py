@@ -16,6 +16,7 @@ from mia_bench.report.attachments import Evidence, Utility
 from mia_bench.report.figures import Figure, PlottedTarget
 from mia_bench.report.html import Report, TableRow
 from mia_bench.report.load import Problem, RunResult
+from mia_bench.storage import layout
 
 DRAWN_SOURCES = ("openmoji", "openclipart", "tuxpaint")
 
@@ -139,7 +140,7 @@ def _spread_over(targets: Sequence[PlottedTarget], most: int) -> list[RunResult]
 def _trajectories(runs: Sequence[RunResult], series: Mapping[str, int]) -> list[Figure]:
     by_model: dict[str, list[RunResult]] = defaultdict(list)
     for run in runs:
-        if run.step.isdigit():
+        if layout.is_step_number(run.step):
             by_model[run.model_key].append(run)
     moved = [same for same in by_model.values() if len({c.step for c in same}) > 1]
     moved.sort(key=lambda same: -len({c.step for c in same}))

@@ -105,11 +105,11 @@ def step_text(run: RunResult) -> str:
 
 def step_words(run: RunResult) -> str:
     """'step 300', or 'as given'."""
-    return f"step {run.step}" if run.step.isdigit() else step_text(run)
+    return f"step {run.step}" if layout.is_step_number(run.step) else step_text(run)
 
 
 def step_of(run: RunResult) -> int:
-    return int(run.step) if run.step.isdigit() else 0
+    return layout.step_number(run.step)
 
 
 def roc_figure(target: PlottedTarget, series: Series, name: str) -> Figure:

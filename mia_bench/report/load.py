@@ -31,6 +31,7 @@ from mia_bench.storage.stored_files import (
 )
 from mia_bench.utils import text
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import progress
 from mia_bench.verification.recompute import metric_differences, recomputed_metrics
 from mia_bench.verification.stored_run import StoredRun
 
@@ -114,8 +115,8 @@ def read_outputs(
     """Every finished run of some outputs folders, what is wrong with the others, and whether
     intervals were drawn again.
 
-    `intervals` None draws them again up to MANY runs; beyond, the stored bounds are shown, whose
-    file the manifest vouches for. Everything else is always recomputed.
+    `intervals` None draws them again up to MAX_REDRAWN_RUNS runs; beyond, the stored bounds are
+    shown, whose file the manifest vouches for. Everything else is always recomputed.
     """
     problems: list[Problem] = []
     refs: list[RunRef] = []
@@ -125,7 +126,7 @@ def read_outputs(
         else:
             refs.append(ref)
     again = len(refs) <= MAX_REDRAWN_RUNS if intervals is None else intervals
-    outcomes = list(_read_all(refs, again))
+    outcomes = list(progress(_read_all(refs, again), "runs", "run", len(refs)))
     problems += [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     results = [outcome for outcome in outcomes if isinstance(outcome, RunResult)]
     results, conflicts = _one_per_key(results)

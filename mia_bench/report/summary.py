@@ -15,6 +15,7 @@ from mia_bench.report.attachments import Training, Utility
 from mia_bench.report.controls import Family
 from mia_bench.report.figures import PlottedTarget, at_one, defence, step_of, value
 from mia_bench.report.load import RunResult
+from mia_bench.storage import layout
 
 ATTACKS = "mia_bench.attacks."
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
@@ -31,7 +32,7 @@ def title(runs: Sequence[RunResult]) -> str:
         who = f"{_named(attacks)} against {models}"
     else:
         who = f"{len(attacks)} membership-inference attacks against {models}"
-    trained = any(run.step.isdigit() for run in runs)
+    trained = any(layout.is_step_number(run.step) for run in runs)
     return f"{who} {'fine-tuned on' if trained else 'on'} {data}"
 
 
@@ -114,7 +115,7 @@ def model_card(
         ("mitigation", defence(run)),
         ("fine-tuning", _amount(run, training)),
     ]
-    if run.step.isdigit():
+    if layout.is_step_number(run.step):
         options = [(name, recipe.get(name)) for name in RECIPE]
         values = [f"{name.replace('_', ' ')} {v:g}" for name, v in options if _is_set(name, v)]
         if words := ", ".join([str(recipe.get("optimizer", "")), *values]).strip(", "):
@@ -133,7 +134,7 @@ def model_card(
 
 
 def _amount(run: RunResult, training: Training | None) -> str:
-    if not run.step.isdigit():
+    if not layout.is_step_number(run.step):
         return "none, attacked as given"
     epochs = None if training is None else training.epochs
     return f"{run.step} steps" + (f", {epochs:.3g} epochs" if epochs is not None else "")

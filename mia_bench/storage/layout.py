@@ -6,6 +6,7 @@
     runs/<model key>/<step>/<attack>-<key>/         config.yaml manifest.json metrics.json
                                                     scores.parquet roc.parquet evidence/
     utility/<model key>/<step>/<key>/               utility.json samples.png manifest.json
+    captions/<key>/                                 captions.parquet manifest.json
     generated/<model key>/<step>/<key>/             00000.png ... manifest.json
     controls/<data>-<key>/                          controls.json scores.parquet manifest.json
     audits/<kind>-<key>/                            audit.json scores.parquet manifest.json
@@ -26,6 +27,7 @@ RUNS_FOLDER = "runs"
 UTILITY_FOLDER = "utility"
 OWN_OUTPUTS_FOLDER = "generated"
 CONTROLS_FOLDER = "controls"
+CAPTIONS_FOLDER = "captions"
 SPLITS_FOLDER = "splits"
 FAILURES_FOLDER = "failures"
 AUDITS_FOLDER = "audits"
@@ -173,7 +175,13 @@ def step_words(step: str) -> str:
 
 def step_number(step: str) -> int:
     """Optimiser steps of a step folder; 0 for the untouched base."""
-    return int(step) if step.isdigit() else 0
+    return int(step) if is_step_number(step) else 0
+
+
+def is_step_number(step: str) -> bool:
+    """Whether the name of a step's folder is a number of optimiser steps; not so of the digits, as
+    a superscript two, that `int` does not read."""
+    return step.isascii() and step.isdecimal()
 
 
 def outputs_of_run(folder: Path) -> Path | None:

@@ -14,6 +14,7 @@ from PIL import Image
 from mia_bench.display.pictures.evidence import PANELS, EvidenceRow, save_strips
 from mia_bench.report.attachments import Album, licences, read_evidence, read_training, read_utility
 from mia_bench.report.load import Problem, read_outputs
+from mia_bench.storage.artifacts import seal
 
 
 def picture(path, size=(40, 30), colour="red"):
@@ -52,6 +53,7 @@ def test_the_newest_utility_counts(tmp_path):
         folder.mkdir(parents=True)
         values = {"heldout_loss": i, "clip_score": None, "frechet_features": "tiny VAE", "bad": "x"}
         (folder / "utility.json").write_text(json.dumps(values))
+        seal(folder, {})
         os.utime(folder / "utility.json", (i, i))
     found = read_utility(tmp_path, "m", "300")
     assert found.values == {"heldout_loss": 1.0}
@@ -149,3 +151,14 @@ def test_licences_come_from_our_own_readers_alone(tmp_path, write_run, monkeypat
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     assert licences(runs("evil.Thing")) == {"d": "not stated"}
+
+
+def test_figures_that_no_manifest_vouches_for_are_not_shown(tmp_path):
+    path = tmp_path / "utility" / "m" / "300" / "k" / "utility.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"frechet": 9.0}))
+    assert "manifest.json: it is missing" in read_utility(tmp_path, "m", "300").what
+    seal(path.parent, {})
+    assert read_utility(tmp_path, "m", "300").values == {"frechet": 9.0}
+    path.write_text(json.dumps({"frechet": 1.0}))
+    assert read_utility(tmp_path, "m", "300").what.startswith("not shown: utility.json changed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mia_bench.report.build import _last, interval_bar
+from mia_bench.report.build import _last, build, interval_bar
 from mia_bench.report.load import read_outputs
 
 
@@ -36,3 +36,10 @@ def test_interval_bars_lie_where_they_should():
     low, lower = (interval_bar({"value": v, "lo": v - 0.1, "hi": v}) for v in (0.28, 0.2))
     assert low != lower  # nothing is moved to the edge of the axis
     assert 'class="ci"' not in str(interval_bar({"value": 0.5, "lo": None, "hi": None}))
+
+
+def test_a_step_that_is_no_number_stops_no_report(tmp_path, write_run):
+    """`"²".isdigit()` is true, and int() does not read it."""
+    write_run(tmp_path, "clid", 1.0, "k" * 16, "²")
+    runs, problems, again = read_outputs([tmp_path])
+    assert [row.run.step for row in build("report", runs, problems, again).rows] == ["²"]

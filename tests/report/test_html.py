@@ -14,6 +14,7 @@ from mia_bench.display.svg.style import COLOURS, DASHES
 from mia_bench.evaluation.score_table import score_table_metrics
 from mia_bench.report.__main__ import run
 from mia_bench.report.html import command, page_style
+from mia_bench.storage.artifacts import seal
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
@@ -54,6 +55,7 @@ def hostile(tmp_path, write_run, scores, quiet):
     utility.mkdir(parents=True)
     values = {"frechet": 1.0, "heldout_loss": 0.1, "frechet_features": HOSTILE}
     write_json(utility / "utility.json", values)
+    seal(utility, {})
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest |= {"command": ["__main__.py", HOSTILE], "versions": {HOSTILE: HOSTILE}}
     manifest |= {"git_commit": HOSTILE, "platform": HOSTILE}

@@ -48,3 +48,9 @@ def test_where_a_folder_lies_says_its_model_its_step_and_its_outputs() -> None:
 def test_the_step_of_a_model_that_was_not_trained_here_is_as_given() -> None:
     assert layout.step_words("base") == "as given"
     assert layout.step_words("300") == "300"
+
+
+@pytest.mark.parametrize("step", ["²", "٣", "base", "", "-1"])
+def test_a_folder_whose_name_is_no_number_is_no_step(step: str) -> None:
+    assert not layout.is_step_number(step)
+    assert layout.step_number(step) == 0

@@ -18,8 +18,9 @@ from mia_bench.data.captions import by_colour
 from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
 from mia_bench.data.split.near_duplicates import tracked
+from mia_bench.storage import layout
 from mia_bench.storage.artifacts import get_or_build, is_complete
-from mia_bench.storage.hashing import hash_file, hash_key
+from mia_bench.storage.hashing import hash_key, hash_once
 from mia_bench.utils.errors import Missing
 from mia_bench.utils.text import printable
 
@@ -53,7 +54,7 @@ def pseudo_captions(
     weights, name = _weights(captioner, plan_only, key)
     rows = sorted(items, key=lambda item: item.sample_id)
     identity = [VERSION, name, MAX_TOKENS, RENDER_SIDE, [item.sample_id for item in rows]]
-    folder = outputs / "captions" / hash_key(identity)
+    folder = outputs / layout.CAPTIONS_FOLDER / hash_key(identity)
     if plan_only and not is_complete(folder):
         if weights is None:
             return dict(zip((r.sample_id for r in rows), describe(None, rows), strict=True))
@@ -116,7 +117,7 @@ def _weights(captioner: str, plan_only: bool, key: str) -> tuple[Path | None, st
         files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
         if not any(path.suffix == ".safetensors" for path in files):
             raise Missing(f"{key}{captioner}: no .safetensors file is in {folder}.")
-        return folder, hash_key({path.name: hash_file(path) for path in files})
+        return folder, hash_key({path.name: hash_once(path) for path in files})
     from huggingface_hub import snapshot_download
 
     repo, _, revision = captioner.partition("@")

@@ -234,7 +234,7 @@ def _both(names: Mapping[str, str], theirs: str, ours: str) -> Iterator[tuple[st
 
 def _blocks(weights: Mapping[str, Tensor], stack: str) -> list[int]:
     parts = (name.split(".") for name in weights if name.startswith(f"{stack}."))
-    numbers = {int(part[1]) for part in parts if len(part) > 2 and part[1].isdigit()}
+    numbers = {int(part[1]) for part in parts if len(part) > 2 and part[1].isdecimal()}
     return sorted(numbers)
 
 
