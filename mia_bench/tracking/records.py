@@ -60,10 +60,7 @@ class WandbRecord:
 
 def attack_record(ref: RunRef) -> WandbRecord:
     """A finished run. Raises MiaError for one that cannot be read, or changed since."""
-    config, metrics = _config(ref.folder), read_metrics(ref.folder)
-    problem = unverified(ref.folder, read_manifest(ref.folder), layout.METRICS_FILE)
-    if problem is not None:
-        raise MiaError(f"unverified: {problem}")
+    config, metrics = _config(ref.folder), _vouched_metrics(ref.folder)
     pictures = _pictures(ref.folder / layout.EVIDENCE_FOLDER)
     steps = layout.step_number(ref.step)
     about = {"attack_name": ref.attack, "target": ref.model_key, "step": steps}
@@ -79,6 +76,19 @@ def attack_record(ref: RunRef) -> WandbRecord:
         ref.place,
         lambda: _attack_content(ref, pictures),
     )
+
+
+def _vouched_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics of a run, of which every file that is sent is what its manifest vouches for.
+
+    Raises:
+        MiaError: one cannot be read, or changed since.
+    """
+    metrics, manifest = read_metrics(folder), read_manifest(folder)
+    problem = unverified(folder, manifest, layout.METRICS_FILE, layout.SCORES_FILE, layout.ROC_FILE)
+    if problem is not None:
+        raise MiaError(f"unverified: {problem}")
+    return metrics
 
 
 def finetune_record(folder: Path, outputs: Path) -> WandbRecord:
@@ -110,7 +120,7 @@ def report_record(model_key: str, outputs: Path) -> WandbRecord:
     refs, rows = [], []
     for ref in finished_runs(outputs, model_key):
         try:
-            rows.append((ref.attack, ref.step, flat(read_metrics(ref.folder))))
+            rows.append((ref.attack, ref.step, flat(_vouched_metrics(ref.folder))))
             refs.append(ref)
         except MiaError:  # its own record names it
             continue

@@ -124,3 +124,19 @@ def test_a_thinned_curve_keeps_its_ends_and_its_low_false_positive_rates():
     assert few.iloc[-1].tolist() == [1, 1]
     assert (few.fpr < 0.01).sum() > 20
     assert few.fpr.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "scores.parquet", "roc.parquet"])
+def test_what_changed_since_it_was_written_is_not_sent(store_cell, tmp_path, name):
+    folder = store_cell(tmp_path)
+    best = report_record("a" * 16, tmp_path).summary["best_auroc"]
+    if name == "metrics.json":
+        metrics = read_json(folder / name)
+        metrics["auroc"]["value"] = 0.999
+        (folder / name).write_text(json.dumps(metrics))
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    with pytest.raises(MiaError, match=f"unverified: {name} changed"):
+        attack_record(run_at(folder))
+    assert report_record("a" * 16, tmp_path).summary == {"cells": 0.0, "best_auroc": 0.0}
+    assert best > 0
