@@ -25,16 +25,13 @@ def find_split(outputs: Path, wanted: str, own: Path | None) -> Split:
     Raises:
         MiaError: none is there, or its content is another than its name says.
     """
-    others = files_in(outputs / layout.SPLITS_FOLDER, ".json")
-    named = [path for path in others if path != own and _claimed_hash(path) == wanted]
-    candidates = [*([own] if own is not None and own.is_file() else []), *named]
-    if not candidates:
+    path = own if own is not None and own.is_file() else _claiming(outputs, wanted)
+    if path is None:
         raise MiaError(f"no split of the hash {wanted} is in {outputs / layout.SPLITS_FOLDER}")
-    split = load_split(candidates[0])
+    split = load_split(path)
     if split.content_hash != wanted:
         raise MiaError(
-            f"{candidates[0].name} has the hash {split.content_hash}, and the run was made "
-            f"with {wanted}"
+            f"{path.name} has the hash {split.content_hash}, and the run was made with {wanted}"
         )
     return split
 
@@ -46,6 +43,12 @@ def own_split_file(outputs: Path, data: Data, source: Any, finetune: bool) -> Pa
         return None
     path = split_file(outputs, data, source, by_column(data, source, finetune))
     return None if leads_out(path, outputs) else path
+
+
+def _claiming(outputs: Path, wanted: str) -> Path | None:
+    """The first split that claims the hash `wanted`; each is read as a whole."""
+    others = files_in(outputs / layout.SPLITS_FOLDER, ".json")
+    return next((path for path in others if _claimed_hash(path) == wanted), None)
 
 
 def _claimed_hash(path: Path) -> str | None:

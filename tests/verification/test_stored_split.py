@@ -13,6 +13,7 @@ from mia_bench.data.split.manifest import Split, make_table, save_split
 from mia_bench.data.split.roles import Role, RoleSizes
 from mia_bench.storage import layout
 from mia_bench.utils.errors import MiaError
+from mia_bench.verification import stored_split
 from mia_bench.verification.stored_split import find_split, own_split_file
 
 
@@ -54,3 +55,14 @@ def test_a_file_of_another_content_is_not_taken_for_it(split, tmp_path):
 def test_an_imported_table_that_is_not_here_names_no_file(tmp_path):
     data = Data(name="x", split=str(tmp_path / "gone.csv"))
     assert own_split_file(tmp_path, data, {"root": "r"}, False) is None
+
+
+def test_other_splits_are_not_read_where_its_own_is_there(split, tmp_path, monkeypatch):
+    """They may be many, of a million rows each."""
+    folder, read = tmp_path / layout.SPLITS_FOLDER, []
+    own = folder / "own.json"
+    for path in (own, folder / "other.json"):
+        save_split(split, path)
+    monkeypatch.setattr(stored_split, "read_json", lambda path: read.append(path) or {})
+    find_split(tmp_path, split.content_hash, own)
+    assert read == []

@@ -68,8 +68,8 @@ class _Neighbours:
         chosen = [items[sid] for sid in second.sample_id]
         scores = second[COMBINED].to_numpy()
         others = max(1, len(scores) - 1)
-        percentile = [100 * float((scores < score).sum()) / others for score in scores]
-        return cls(chosen, thumbnails(Listing(tuple(chosen))), percentile)
+        below = np.searchsorted(np.sort(scores), scores, "left")
+        return cls(chosen, thumbnails(Listing(tuple(chosen))), (100 * below / others).tolist())
 
     def nearest(self, item: Item) -> int:
         own = thumbnails(Listing((item,)))

@@ -60,7 +60,8 @@ def add_folder(
     archives = [path for path in loose if path.suffix.lower() == ".tar"]
     for path in archives:
         _add_archive(pairs, path, columns, pool)
-    _add_pictures(pairs, [path for path in loose if path not in archives], present, columns, pool)
+    packed = set(archives)
+    _add_pictures(pairs, [path for path in loose if path not in packed], present, columns, pool)
 
 
 def _add_pictures(

@@ -12,10 +12,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mia_bench.data.source import Item, Listing
+from mia_bench.data.source import Listing
 from mia_bench.data.split.manifest import MAX_EXAMPLES, Split, make_table
+from mia_bench.data.split.picture_names import finder, name_of
 from mia_bench.data.split.published import (
-    NAMES,
     ROLE_OF_LABEL,
     one_sided,
     published_rows,
@@ -174,7 +174,7 @@ def _told(
 
 def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> dict[str, Role]:
     """Role by sample id of every row of the table."""
-    find = _finder(listing)
+    find = finder(listing)
     published: dict[str, Role] = {}
     missing, changed, twice = [], [], []
     for row in rows:
@@ -197,7 +197,7 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
     ):
         if which:
             examples = ", ".join(repr(name) for name in which[:MAX_EXAMPLES])
-            nameless = which is missing and not any(map(_name, rows)) and rows
+            nameless = which is missing and not any(map(name_of, rows)) and rows
             columns = f" Its columns: {', '.join(map(str, rows[0]))}." if nameless else ""
             raise MiaError(
                 f"data.split={path}: {len(which):,} of {len(rows):,} rows {what}, for example"
@@ -207,63 +207,8 @@ def _match(rows: Sequence[Mapping[str, Any]], listing: Listing, path: Path) -> d
     return published
 
 
-def _finder(listing: Listing) -> Any:
-    by_id = {item.sample_id: item for item in listing.items}
-    whole: dict[str, list[Item]] = defaultdict(list)
-    short: dict[str, list[Item]] = defaultdict(list)
-    stems: dict[str, list[Item]] = defaultdict(list)
-    for item in listing.items:
-        base = item.name.rpartition("/")[2]
-        whole[item.name].append(item)
-        short[base].append(item)
-        stems[base.rpartition(".")[0] or base].append(item)
-
-    def find(row: Mapping[str, Any]) -> Item | None:
-        if row.get("sample_id"):
-            return by_id.get(str(row["sample_id"]))
-        name = _name(row)
-        return matching(name) or matching(_whole_number(name))
-
-    def matching(name: str) -> Item | None:
-        folders, _, base = name.rpartition("/")
-        # a name may lack its folder, and its ending; a folder that is there is the picture's own
-        same = whole.get(name) or [
-            item
-            for item in short.get(base) or stems.get(base, [])
-            if _one_place(folders, item.name.rpartition("/")[0])
-        ]
-        if len(same) > 1:
-            raise MiaError(
-                f"{name!r} is the name of {len(same):,} pictures of the data, for example "
-                f"{same[0].name} ({same[0].sample_id}) and {same[1].name} ({same[1].sample_id}): "
-                "name rows with their folders, or by sample_id."
-            )
-        return same[0] if same else None
-
-    return find
-
-
-def _whole_number(name: str) -> str:
-    """`12` for the `12.0` that tables with an empty number make of it; other names as they are."""
-    whole, _, rest = name.partition(".")
-    return whole if whole.isdecimal() and rest and not rest.strip("0") else name
-
-
-def _one_place(named: str, there: str) -> bool:
-    """Whether two folders may be the same: one is the end of the other."""
-    pair = [[part for part in path.split("/") if part not in ("", ".")] for path in (named, there)]
-    shorter, longer = sorted(pair, key=len)
-    return not shorter or longer[-len(shorter) :] == shorter
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    """Of the first column of NAMES that has one; 0 is a name, and backslashes divide folders."""
-    names = (str(row[column]) for column in NAMES if row.get(column) not in (None, ""))
-    return next(names, "").strip().replace("\\", "/")
-
-
 def _label(row: Mapping[str, Any]) -> str:
-    return (str(row.get("sample_id") or "") or _name(row) or "a row without name")[:120]
+    return (str(row.get("sample_id") or "") or name_of(row) or "a row without name")[:120]
 
 
 def _others(

@@ -209,7 +209,7 @@ def load_split(path: Path) -> Split:
         table = tuple(Row(**{**row, "role": Role(row["role"])}) for row in rows)
         fields["skipped"] = tuple(Skip(**skip) for skip in fields.get("skipped", ()))
         split = Split(**fields, table=table)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MiaError(f"the split manifest cannot be read: {error!r}. {advice}") from error
     if split.content_hash != stored:
         raise MiaError(

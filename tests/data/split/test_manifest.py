@@ -339,3 +339,10 @@ def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "split.json")
     with pytest.raises(MiaError, match=r"the split manifest cannot be read: .*no regular file"):
         load_split(tmp_path / "split.json")
+
+
+def test_a_manifest_that_is_nested_without_end_is_damaged(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(MiaError, match="cannot be read"):
+        load_split(path)
