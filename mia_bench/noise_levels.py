@@ -38,7 +38,8 @@ def run(words: Sequence[str]) -> None:
     from mia_bench.studies.noise_levels import draw, level_curve
 
     refs, file = runs_and_figure(arguments, "rf_curve")
-    curves = [level_curve(ref, arguments.integer("resamples")) for ref in refs]
+    resamples = arguments.integer("resamples", least=1)
+    curves = [level_curve(ref, resamples) for ref in refs]
     for curve in curves:
         show(curve)
     if file is not None:

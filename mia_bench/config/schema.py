@@ -1,8 +1,7 @@
-"""Configuration: where conf/ is, the schema of the root, and the step from yaml to objects.
+"""The schema of the configuration: every key that is not of an open group, with its default.
 
-Open groups (model, data source, attack, mitigation) are `_target_` nodes; the constructor's
-signature and type hints are their schema. Everything is checked before anything heavy is loaded.
-Nothing beyond this file and main.py sees a DictConfig.
+Open groups (model, data source, attack, mitigation) are `_target_` nodes, whose schema is the
+constructor's signature (instantiate.py); the schema of `finetune` is in recipe.py.
 """
 
 from __future__ import annotations

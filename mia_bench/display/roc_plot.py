@@ -37,8 +37,8 @@ def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, tit
         ylim=(MIN_RATE, 1),
         xlabel="false positive rate",
         ylabel="true positive rate",
-        title=title,
     )
+    axes.set_title(title, parse_math=False)  # a model's path may hold dollar signs
     axes.legend(fontsize=8, loc="lower right", title="attack (AUC)")
     axes.grid(which="both", alpha=0.2)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,13 @@ Reads manifests, metrics and names of folders, never scores, so that thousands o
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mia_bench.display.console import Column, interval, table
 from mia_bench.storage import layout
+from mia_bench.storage.command import PROGRAM
 from mia_bench.storage.index import feature_folders
 from mia_bench.storage.inventory import (
     ModelSummary,
@@ -100,7 +102,8 @@ def _show_failures(outputs: Path) -> None:
             echo(f"failure: {printable(failure)}")
             continue
         echo(f"failed {failure.created}: {printable(failure.first_line)}")
-        echo(f"  mia-bench {printable(' '.join(failure.overrides))}")
+        echo(f"  {PROGRAM} {printable(shlex.join(failure.overrides))}")
+    _more(records)
     if records:
         echo(f"tracebacks: {outputs / layout.FAILURES_FOLDER}; a run that succeeds removes its own")
 

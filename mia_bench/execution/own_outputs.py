@@ -11,6 +11,7 @@ from mia_bench.planning.parts.own_outputs import STEPS, OwnOutputs
 from mia_bench.planning.plan import Plan
 from mia_bench.storage.artifacts import get_or_build
 from mia_bench.utils.memory import free
+from mia_bench.utils.terminal import progress
 
 if TYPE_CHECKING:
     from mia_bench.target import Target
@@ -42,7 +43,8 @@ def draw_pictures(target: Target, own: OwnOutputs, batch_size: int, folder: Path
     import torch
     from PIL import Image
 
-    for begin in range(0, len(own.source_id), batch_size):
+    begins = range(0, len(own.source_id), batch_size)
+    for begin in progress(begins, "generate pictures", "batch"):
         rows = slice(begin, begin + batch_size)
         keys = [(sid, 0) for sid in own.source_id[rows]]
         images = target.generate(own.caption[rows], target.seed, STEPS, keys=keys)

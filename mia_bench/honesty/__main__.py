@@ -18,6 +18,7 @@ from mia_bench.honesty.audit_rates import AuditSetting, audit_rates
 from mia_bench.honesty.interval_coverage import Setting, covered
 from mia_bench.honesty.results_page import page
 from mia_bench.storage import layout
+from mia_bench.storage.files import replacing
 from mia_bench.utils.terminal import echo
 
 FIGURES, PAGE = Path("docs/honesty.json"), Path("docs/honesty.md")
@@ -136,7 +137,8 @@ def measure(parts: Iterable[str], count: int | None, outputs: Path, figures: Pat
         for measured in PARTS[part](count, outputs):
             stored[part] = measured
             figures.parent.mkdir(parents=True, exist_ok=True)
-            figures.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
+            with replacing(figures) as partial:  # hours of other parts are in it
+                partial.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
         echo(f"{part}: written to {figures}")
     return stored
 
@@ -162,11 +164,13 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _measure(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
-    count = arguments.integer("count") if "count" in arguments else None
+    count = arguments.integer("count", least=1) if "count" in arguments else None
     outputs, figures = arguments.path("outputs"), arguments.path("figures")
+    written = arguments.path("page")
+    written.parent.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     stored = measure(arguments.words, count, outputs, figures)
-    arguments.path("page").write_text(page(stored))
-    echo(f"written: {arguments.path('page')}")
+    written.write_text(page(stored))
+    echo(f"written: {written}")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def _with_machine_captions(
             continue
         key = f"mitigation.{name}."
         if mitigation.file is not None:
-            texts = from_file(Path(mitigation.file).expanduser(), set(rows), f"{key}file=")
+            texts = from_file(Path(mitigation.file), set(rows), f"{key}file=")
         elif mitigation.captioner is not None:
             pictures, outputs = [items[sid] for sid in rows], experiment.outputs
             only = experiment.options.plan_only

@@ -69,6 +69,12 @@ def interval_band(
     )
 
 
+def as_written(text: str) -> str:
+    """`text` for matplotlib to draw letter by letter: a name in somebody else's run may hold dollar
+    signs, between which it would read a formula."""
+    return text.replace("$", r"\$")
+
+
 def save_figure(figure: Any, file: Path) -> Path:
     """Write and close `figure`; the ending of `file` decides how."""
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from mia_bench.metrics.measures import auroc
 from mia_bench.metrics.thresholds import Thresholds
 from mia_bench.storage.index import RunRef
 from mia_bench.storage.stored_files import read_manifest
-from mia_bench.studies.figures import interval_band, save_figure, windowless_pyplot
+from mia_bench.studies.figures import as_written, interval_band, save_figure, windowless_pyplot
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.stored_inputs import inputs_of
 from mia_bench.verification.stored_run import StoredRun
@@ -117,7 +117,8 @@ def draw(curves: Sequence[LevelCurve], file: Path) -> Path:
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
         values = [entry["value"] for entry in curve.target]
-        axes.plot(curve.levels, values, color=colour, marker=marker, ms=4, label=curve.label)
+        label = as_written(curve.label)
+        axes.plot(curve.levels, values, color=colour, marker=marker, ms=4, label=label)
         interval_band(axes, curve.levels, curve.target, colour)
         if curve.control is not None:
             base = [entry["value"] for entry in curve.control]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mia_bench.attacks.drc import DRC
@@ -26,7 +27,7 @@ from mia_bench.metrics.roc import Bools, Floats, Ints
 from mia_bench.storage import layout
 from mia_bench.storage.index import RunRef
 from mia_bench.storage.stored_files import read_frame
-from mia_bench.studies.figures import interval_band, save_figure, windowless_pyplot
+from mia_bench.studies.figures import as_written, interval_band, save_figure, windowless_pyplot
 from mia_bench.utils.errors import MiaError
 from mia_bench.verification.stored_run import StoredRun
 
@@ -72,9 +73,8 @@ def vote_curve(ref: RunRef, resamples: int) -> VoteCurve:
             f"{ref.folder} is a run of {run.name}, whose scores are no votes: run attack=drc_tasks "
             "attack.drc_tasks.aggregate=agree on the same model and rows, and name that run."
         )
-    table = read_frame(ref.folder / layout.SCORES_FILE)
-    table = table[~table.calibration]
-    is_member = table.is_member.to_numpy()
+    table = _evaluated(ref.folder / layout.SCORES_FILE)
+    is_member = table.is_member.to_numpy(dtype=np.bool_)
     seed, options = run.options.eval.seed, run.options
     boot = Bootstrap.of(is_member, table.group.tolist(), seed, resamples)
     members = int(is_member.sum())
@@ -85,6 +85,15 @@ def vote_curve(ref: RunRef, resamples: int) -> VoteCurve:
         members,
         len(table) - members,
     )
+
+
+def _evaluated(path: Path) -> pd.DataFrame:
+    """`is_member`, `group` and `score` of the rows that were not fitted on. Raises MiaError."""
+    table = read_frame(path)
+    try:
+        return table.loc[~table["calibration"].astype(bool), ["is_member", "group", "score"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise MiaError(f"cannot read {path}: {error}. It may be of another version.") from error
 
 
 def shares_of(
@@ -132,7 +141,9 @@ def draw(curves: Sequence[VoteCurve], file: Path) -> Path:
                 if entry["value"] is not None
             ]
             colour = COLOURS[(number * len(SHARES) + SHARES.index(name)) % len(COLOURS)]
-            label = WORDS[name] if len(curves) == 1 else f"{WORDS[name]}: {curve.label}"
+            label = WORDS[name]
+            if len(curves) > 1:
+                label += f": {as_written(curve.label)}"
             places = [k for k, _ in known]
             values = [entry["value"] for _, entry in known]
             axes.plot(places, values, STYLES[name], color=colour, marker="o", ms=4, label=label)
@@ -143,5 +154,5 @@ def draw(curves: Sequence[VoteCurve], file: Path) -> Path:
     axes.set_ylabel("share, 95 % intervals")
     axes.legend(fontsize=8, loc="lower left")
     if len(curves) == 1:
-        axes.set_title(curves[0].label, fontsize=10)
+        axes.set_title(as_written(curves[0].label), fontsize=10)
     return save_figure(figure, file)

@@ -34,7 +34,8 @@ def run(words: Sequence[str]) -> None:
     from mia_bench.studies.votes import draw, vote_curve
 
     refs, file = runs_and_figure(arguments, "DRC")
-    curves = [vote_curve(ref, arguments.integer("resamples")) for ref in refs]
+    resamples = arguments.integer("resamples", least=1)
+    curves = [vote_curve(ref, resamples) for ref in refs]
     for curve in curves:
         show(curve)
     if file is not None:

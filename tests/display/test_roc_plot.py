@@ -20,3 +20,10 @@ def test_the_roc_figure_is_a_picture_with_every_cell(tmp_path):
         assert min(picture.size) > 400
     svg = roc_figure(runs, tmp_path / "roc.svg", "title")
     assert svg.read_text().count("clip-path") > 2
+
+
+def test_dollar_signs_in_a_title_are_no_formula(tmp_path):
+    """A title has the path of a model."""
+    pd.DataFrame({"fpr": [0.0, 1.0], "tpr": [0.0, 1.0]}).to_parquet(tmp_path / "roc.parquet")
+    runs = [("a", {"auroc": {"value": 0.5}}, tmp_path)]
+    assert roc_figure(runs, tmp_path / "roc.svg", r"my$\bad{model$ on openmoji").is_file()

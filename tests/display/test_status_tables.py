@@ -30,3 +30,13 @@ def test_everything_is_shown(outputs, capsys):
     assert "rows" not in said.partition("failed ")[2].partition("disk")[0]
     assert "mia-bench attack=pia seed=1" in said
     assert "disk: " in said
+
+
+def test_failures_that_are_not_listed_are_counted_and_commands_can_be_typed(tmp_path, capsys):
+    words = ["attack=[a,b]", "paths.outputs=my runs"]
+    for i in range(203):
+        record_failure(tmp_path, failure_of(MiaError("no"), [f"runs/{i}"], words))
+    main([f"paths.outputs={tmp_path}"])
+    said = capsys.readouterr().out
+    assert said.count("  mia-bench 'attack=[a,b]' 'paths.outputs=my runs'\n") == 200
+    assert "... and 3 more, 203 in all" in said

@@ -36,3 +36,25 @@ def test_no_part_named_means_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         )
     command.main(["--figures", str(tmp_path / "h.json"), "--page", str(tmp_path / "h.md")])
     assert measured == list(command.PARTS)
+
+
+def test_a_count_that_measures_nothing_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["resplits", "count=0", f"figures={tmp_path / 'h.json'}"])
+    assert "count=0 must be 1 or more" in capsys.readouterr().err
+
+
+def test_figures_stay_whole_where_a_write_is_cut_short(tmp_path, monkeypatch):
+    figures = tmp_path / "honesty.json"
+    figures.write_text(json.dumps({"resplits": RESPLITS}))
+    whole = Path.write_text
+
+    def cut_short(path, text, *options):
+        whole(path, text[:10], *options)
+        raise OSError("the machine went away")
+
+    monkeypatch.setitem(command.PARTS, "runs", lambda *_: [[]])
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    with pytest.raises(OSError, match="went away"):
+        command.measure(["runs"], None, tmp_path, figures)
+    assert json.loads(figures.read_text()) == {"resplits": RESPLITS}

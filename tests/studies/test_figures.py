@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mia_bench.studies.figures import interval_band, windowless_pyplot
+from mia_bench.studies.figures import as_written, interval_band, save_figure, windowless_pyplot
 
 
 def test_a_band_reaches_from_lo_to_hi_and_leaves_out_what_has_none() -> None:
@@ -20,3 +20,10 @@ def test_a_band_reaches_from_lo_to_hi_and_leaves_out_what_has_none() -> None:
     corners = {tuple(np.round(point, 6)) for point in path.vertices}
     assert corners == {(1, 0.0), (1, 0.2), (3, 0.4), (3, 0.6)}
     pyplot.close(figure)
+
+
+def test_a_name_with_dollar_signs_is_drawn_as_it_is(tmp_path):
+    figure, axes = windowless_pyplot().subplots()
+    axes.plot([0, 1], [0, 1], label=as_written(r"a$\bad{b$"))
+    axes.legend()
+    assert save_figure(figure, tmp_path / "figure.png").is_file()

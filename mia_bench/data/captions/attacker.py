@@ -49,6 +49,7 @@ def from_file(path: Path, wanted: set[str], key: str = "data.captions=file:") ->
 
     Raises MiaError when it cannot be read, or a row has none or several that differ.
     """
+    path = path.expanduser()
     captions: dict[str, str] = {}
     twice = set()
     for row in read_table(path, key):

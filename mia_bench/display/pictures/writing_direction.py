@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 NUMBERS = ("EN", "AN")
-EMOJI = "ON"
 
 
 def direction_class(character: str) -> str:

@@ -82,3 +82,10 @@ def test_several_captions_of_one_row_are_refused_where_they_differ(tmp_path: Pat
         from_file(path, {"a", "b"})
     path.write_text("sample_id,caption\na,one\na,one\n")
     assert from_file(path, {"a"}) == {"a": "one"}
+
+
+def test_a_file_of_captions_may_lie_at_home(tmp_path: Path, monkeypatch) -> None:
+    """No shell expands the ~ of data.captions=file:~/said.csv."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "said.csv").write_text("sample_id,caption\na,one cat\n")
+    assert from_file(Path("~/said.csv"), {"a"}) == {"a": "one cat"}
