@@ -17,25 +17,31 @@ from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.storage.index import RunRef, files_in, finished_runs, sample_sheets, unverified
 from mia_bench.storage.stored_files import (
-    leads_out,
     read_config,
     read_frame,
     read_history,
     read_manifest,
     read_metrics,
 )
+from mia_bench.tracking.pictures import (
+    MAX_PICTURES,
+    evidence_strips,
+    wandb_files,
+    wandb_images,
+    without_words,
+)
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import model_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL.Image import Image
     from wandb import Run
 
 
 MAX_TABLE_ROWS = 1000  # rows of the table of scores
 ROC_POINTS = 200  # points of a ROC curve
 HISTOGRAM_BINS = 40
-MAX_PICTURES = 16
 MIN_FPR = 1e-3
 
 
@@ -61,7 +67,7 @@ class WandbRecord:
 def attack_record(ref: RunRef) -> WandbRecord:
     """A finished run. Raises MiaError for one that cannot be read, or changed since."""
     config, metrics = _config(ref.folder), _vouched_metrics(ref.folder)
-    pictures = _pictures(ref.folder / layout.EVIDENCE_FOLDER)
+    pictures = evidence_strips(ref.folder / layout.EVIDENCE_FOLDER)
     steps = layout.step_number(ref.step)
     about = {"attack_name": ref.attack, "target": ref.model_key, "step": steps}
     return WandbRecord(
@@ -197,11 +203,16 @@ def thinned(roc: pd.DataFrame, most: int = ROC_POINTS) -> pd.DataFrame:
 def _attack_content(ref: RunRef, pictures: Sequence[Path]) -> Callable[[Run], None]:
     roc = thinned(read_frame(ref.folder / layout.ROC_FILE))
     scores = read_frame(ref.folder / layout.SCORES_FILE)
-    return partial(_log_attack, attack=ref.attack, roc=roc, scores=scores, pictures=pictures)
+    panels = without_words(pictures)
+    return partial(_log_attack, attack=ref.attack, roc=roc, scores=scores, pictures=panels)
 
 
 def _log_attack(
-    run: Run, attack: str, roc: pd.DataFrame, scores: pd.DataFrame, pictures: Sequence[Path]
+    run: Run,
+    attack: str,
+    roc: pd.DataFrame,
+    scores: pd.DataFrame,
+    pictures: Mapping[str, Image],
 ) -> None:
     import numpy as np
     import pandas as pd
@@ -221,7 +232,7 @@ def _log_attack(
             "roc_log": line(wandb.Table(dataframe=log), "log10_fpr", "log10_tpr", title=titles[1]),
             **_histograms(scores),
             "scores": wandb.Table(dataframe=rows),
-            **_images("evidence", pictures),
+            **wandb_images("evidence", pictures),
         }
     )
 
@@ -249,7 +260,7 @@ def _log_finetune(
     for row in history:
         run.log(dict(row))
     if pictures:
-        run.log(_images("samples", pictures))
+        run.log(wandb_files("samples", pictures))
 
 
 def _log_report(
@@ -262,22 +273,7 @@ def _log_report(
         [attack, step, *(figures.get(n) for n in names)] for attack, step, figures in rows
     ]
     table = wandb.Table(columns=["attack", "step", *names], data=data)
-    run.log({"leaderboard": table, **_images("roc_figures", figures)})
-
-
-def _images(name: str, paths: Sequence[Path]) -> dict[str, Any]:
-    import wandb
-
-    from mia_bench.utils.text import safe_name
-
-    shown = [wandb.Image(str(path), caption=safe_name(path.stem)) for path in paths]
-    return {name: shown} if shown else {}
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The first pictures of an evidence folder; no links that lead out of it."""
-    pictures = [path for path in files_in(folder, ".png") if not leads_out(path, folder.parent)]
-    return pictures[:MAX_PICTURES]
+    run.log({"leaderboard": table, **wandb_files("roc_figures", figures)})
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def test_pictures_and_the_report_travel(store_cell, tmp_path):
 
     folder = store_cell(tmp_path)
     (folder / "evidence").mkdir()
-    Image.new("RGB", (8, 8)).save(folder / "evidence" / "evidence.png")
+    Image.new("RGB", (8, 80)).save(folder / "evidence" / "one.png")
     run, report = attack_record(run_at(folder)), report_record("a" * 16, tmp_path)
     assert mirror_all([run, report], tmp_path, OFFLINE) == (2, 0)
     assert list((stored(tmp_path)[run.id] / "files").rglob("evidence*.png"))
