@@ -56,8 +56,16 @@ def choose(devices: Sequence[str], slots: int) -> Sequence[str]:
 
 @contextmanager
 def hold_one(devices: Sequence[str], folder: Path, wait: float = 1.0) -> Iterator[str]:
-    """The first free one of `devices`, held until the block ends; waits while all are taken."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """The first free one of `devices`, held until the block ends; waits while all are taken.
+
+    Raises: MiaError where `folder` is somebody else's, who could have locks written over files.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise MiaError(
+            f"{folder} belongs to somebody else, and locks of GPUs would be written there: set "
+            "TMPDIR to a folder of your own."
+        )
     announced = False
     while True:
         for device in devices:

@@ -96,3 +96,11 @@ def test_devices_come_from_the_environment(monkeypatch):
 def test_more_slots_than_gpus_are_refused(devices, count):
     with pytest.raises(MiaError, match="gpu_slots"):
         choose(devices, count)
+
+
+def test_a_folder_of_somebody_else_is_not_written_to(tmp_path, monkeypatch):
+    """Every user may make a folder of any name where temporary files lie, and links in it."""
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(MiaError, match="belongs to somebody else"), hold_one(["0"], tmp_path):
+        pass
+    assert not any(tmp_path.iterdir())

@@ -47,7 +47,7 @@ def test_every_cell_has_its_files_and_metrics(finished):
         names = {p.name for p in folder.iterdir()}
         assert names >= {"config.yaml", "manifest.json", "scores.parquet", "metrics.json"}
         assert 0 <= metrics["auroc"]["lo"] <= metrics["auroc"]["hi"] <= 1
-        assert metrics["n_members"], metrics["n_nonmembers"] == (12, 24)
+        assert (metrics["n_members"], metrics["n_nonmembers"]) == (12, 24)
         assert metrics["controls"]["base"]["auroc"]["value"] is not None
 
 
