@@ -60,11 +60,12 @@ def run(words: Sequence[str]) -> dict[str, Any]:
         [evaluate_file(path, seed, resamples, negate) for path in paths], paths
     )
     compared = {s.name: compare(files[0], s, seed, resamples) for s in files[1:]}
+    drawn = {s.name: resamples_of(len(s.table), resamples) for s in files}
     result = {
-        "files": {s.name: s.measured.metrics for s in files},
+        "files": {s.name: {**s.measured.metrics, "resamples": drawn[s.name]} for s in files},
         "compared": compared,
         "seed": seed,
-        "resamples": resamples_of(max(len(s.table) for s in files), resamples),
+        "resamples": min(drawn.values()),
         "remarks": joint_remarks(files),
     }
     show(files, result)

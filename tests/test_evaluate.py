@@ -10,6 +10,7 @@ from score_samples import score_rows as rows
 from score_samples import write_scores
 
 from mia_bench.evaluate import run
+from mia_bench.evaluation.score_files import measuring
 from mia_bench.utils.errors import MiaError
 
 
@@ -120,3 +121,15 @@ def test_less_is_drawn_of_a_large_file(write, monkeypatch, capsys):
     assert run([f"scores={path}"])["resamples"] == 150
     assert "intervals rest on fewer resamples" in capsys.readouterr().out
     assert run([f"scores={path}", "resamples=300"])["resamples"] == 300
+
+
+def test_how_often_each_file_was_resampled_is_written_down(write, monkeypatch, capsys):
+    """A large file is resampled less often than a small one beside it."""
+    large, small = write(rows(), "large.csv"), write(rows().iloc[:60], "small.csv")
+    monkeypatch.setattr(measuring, "LARGE_ROWS", len(rows()) - 1)
+    monkeypatch.setattr(measuring, "RESAMPLED_ROWS", 150 * len(rows()))
+    result = run([f"scores={large}", f"scores={small}"])
+    drawn = {name: metrics["resamples"] for name, metrics in result["files"].items()}
+    assert drawn == {"large": 150, "small": 2000}
+    assert result["resamples"] == 150
+    capsys.readouterr()

@@ -20,8 +20,8 @@ def test_no_two_attacks_of_the_package_look_alike() -> None:
 
 
 def test_an_attack_of_others_keeps_its_number() -> None:
-    assert series_number("mine") == series_number("mine")
-    assert series_number("mine") >= len(FIRST)
+    # a hash of the name that is the same in every process, behind the package's own
+    assert series_number("mine") == len(FIRST) + 92
 
 
 def test_matplotlib_draws_the_same_colour() -> None:
