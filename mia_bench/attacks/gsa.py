@@ -13,6 +13,9 @@ default. A backward is one gradient of a loss, whatever number of U-Net calls it
 Rows never share a gradient: a batched backward keeps them apart by sample, layer by layer (see
 gradient_norms.py); a module it cannot take apart gets one sample at a time. At most
 `target.gradient_chunk` rows (pairs of sample and timestep) are in memory together.
+A norm below a millionth of the sample's largest is the rounding of zero and stored as zero. The
+bias of an attention's keys has no gradient, as softmax does not see it: what is left there in
+float32 differs between processors, and trees would split on it.
 Differs: features are standardised with calibration statistics; the paper standardises target rows
 with their own, which lets rows influence each other's scores. `log=true` (our option) standardises
 logarithms of the norms; trees hardly notice either.
@@ -36,6 +39,9 @@ from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
 
 MIN_GRADIENT_NORM = 1e-12  # where the loss does not reach a tensor: the logarithm must exist
+ROUNDING = (
+    1e-6  # of a sample's largest norm; on a DDPM key biases have 1e-8, all others 6e-5 or more
+)
 MIN_ROWS_PER_CLASS = 4  # with fewer no tree can split (log-loss, min_child_weight 1)
 
 
@@ -47,7 +53,7 @@ class GSA:
     per_timestep: bool = False
     log: bool = score_field(False)
     access: ClassVar[Access] = Access.WHITE_BOX
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     statistics: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -73,6 +79,7 @@ class GSA:
             norms = self._together(target, batch, z0, path)
             if norms is None:
                 norms = self._apart(target, batch, z0, path)
+        norms = norms.where(norms > ROUNDING * norms.amax(1, keepdim=True), 0)
         return {"log_norm": norms.clamp_min(MIN_GRADIENT_NORM).log()}
 
     def _group(self, path: list[int]) -> int:

@@ -61,11 +61,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _measure(words: Sequence[str]) -> None:
     arguments = parse(COMMAND, words)
-    kind, out, rounds = (
-        arguments.text("clock"),
-        arguments.path("out"),
-        arguments.integer("rounds", 1),
-    )
+    kind, out = arguments.text("clock"), arguments.path("out")
+    rounds = arguments.integer("rounds", least=1)
     if kind not in timing.CLOCKS:
         raise MiaError(f"there is no clock '{kind}'. {nearest(kind, timing.CLOCKS)}")
     timing.use_clock(kind)

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PICTURES = 16
-WORDS_PIXELS = (
-    GAP_PIXELS + 2 * LINE_PIXELS
-)  # above a strip's panels: what is known, and the caption
+# above a strip's panels: what is known, and the caption
+WORDS_PIXELS = GAP_PIXELS + 2 * LINE_PIXELS
 
 
 def evidence_strips(folder: Path) -> list[Path]:

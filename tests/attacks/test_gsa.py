@@ -124,6 +124,38 @@ def test_one_weight_by_hand(random_target, random_batch, attack_fixtures, measur
         assert found[GSA1][i, 1] == found[GSA2][i, 1] == pytest.approx(np.log(1e-12))
 
 
+class SoftmaxWeights(nn.Module):
+    """A prediction z * softmax(q (k z + bias) of every element) n, which the bias does not move."""
+
+    dtype = torch.float32
+
+    def __init__(self):
+        super().__init__()
+        self.query = nn.Parameter(torch.tensor(0.7))
+        self.key = nn.Parameter(torch.tensor(0.4))
+        self.key_bias = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, z, t, **_):
+        keys = (self.key * z + self.key_bias).flatten(1)
+        weights = (self.query * keys).softmax(1)
+        return (z * weights.view_as(z) * weights.shape[1],)
+
+
+@pytest.mark.parametrize("attack", [GSA1, GSA2], ids=["gsa", "gsa2"])
+def test_the_rounding_of_a_gradient_that_is_zero_is_zero(
+    attack, random_target, random_batch, measure, monkeypatch
+):
+    """The bias of an attention's keys: what is left there differs between processors."""
+    target, batch = random_target(unet=SoftmaxWeights()), random_batch(4)
+    found = measure(attack, target, batch)["log_norm"]
+    assert (found[:, :2] > np.log(1e-6)).all()
+    assert (found[:, 2] == np.float32(np.log(1e-12))).all()
+    monkeypatch.setattr(gsa, "ROUNDING", 0)
+    left = measure(attack, target, batch)["log_norm"]
+    assert (left[:, 2] > found[:, 2]).any()
+    np.testing.assert_array_equal(left[:, :2], found[:, :2])
+
+
 @torch.no_grad()
 def test_frozen_weights_thaw_for_the_attack_alone(literal):
     target = literal.target
