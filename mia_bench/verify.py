@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage import layout
-from mia_bench.storage.index import MIN_KEY_DIGITS, RunRef, find_all_runs, runs
+from mia_bench.storage.index import RunRef, begins_key, find_all_runs, runs
 from mia_bench.storage.stored_files import Unreadable, read_manifest
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -84,8 +84,7 @@ def find_audits(words: Sequence[str], outputs: Path) -> dict[str, Path]:
         if (path / layout.AUDIT_FILE).is_file():
             found[word] = path
         for folder in folders:
-            key = layout.split_name(folder.name)[1]
-            if word == folder.name or (len(word) >= MIN_KEY_DIGITS and key.startswith(word)):
+            if word == folder.name or begins_key(word, *layout.split_name(folder.name)):
                 found[word] = folder
     return found
 

@@ -39,10 +39,11 @@ class Preset:
 
 
 def groups_with(name: str) -> list[str]:
-    """Groups of conf/ that have an option `name`."""
+    """Groups of conf/ that have an option `name`, in whatever capitals."""
     if not re.fullmatch(r"[\w-]+", name):
         return []
-    return [group for group in GROUPS.values() if (conf_dir() / group / f"{name}.yaml").is_file()]
+    file = f"{name.lower()}.yaml"
+    return [group for group in GROUPS.values() if (conf_dir() / group / file).is_file()]
 
 
 def presets(kind: str) -> list[Preset]:

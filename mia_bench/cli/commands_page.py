@@ -27,7 +27,7 @@ overrides. Every command but `run`, `list` and `help` is a module of its own too
 ## Words and keys
 
 `run` takes Hydra's grammar: `key=value` overrides and Hydra's flags. All others take bare words and
-`key=value`, where `--key value` and `--key=value` mean `key=value`, and `--key` alone is
+`key=value`. In all of them `--key value` and `--key=value` mean `key=value`, and `--key` alone is
 `key=true` for a switch. Where a command takes "any other KEY=VALUE", it is an override of the
 configuration, checked as for `run`. A word, key or switch that does not exist ends with one message
 that names the nearest one. The exit status is 0 after success, 1 after an error (and where `verify`

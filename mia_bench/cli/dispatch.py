@@ -36,7 +36,9 @@ COMMANDS = {
 }
 """Module of every command, in the order --help lists them; its `main` takes the other words."""
 
+OTHER_GROUPS = ("trainer", "logger", "calibration")  # of conf/, beside those that are listed
 HELP_WORDS = ("help", "-h", "--help")
+VERSION_WORDS = ("-V", "--version")
 USAGE_ERROR = 2  # exit status for a word that names no command
 
 
@@ -46,12 +48,14 @@ def main(words: Sequence[str] | None = None) -> None:
     first = words[0] if words else ""
     if first in HELP_WORDS:
         _help(words[1:])
+    elif first in VERSION_WORDS:
+        _version()
     elif first in COMMANDS:
         start(first, words[1:])
     elif _belongs_to_run(first):
         start("run", words)
     else:
-        _refuse(first)
+        _refuse(first, words[1:])
 
 
 def start(name: str, words: Sequence[str]) -> None:
@@ -77,17 +81,35 @@ def _help(words: Sequence[str]) -> None:
         _refuse(words[0])
 
 
-def _refuse(word: str) -> None:
+def _version() -> None:
+    """The version of the package that is installed."""
+    from importlib import metadata
+
+    from mia_bench.utils.terminal import echo
+
+    try:
+        echo(f"mia_bench {metadata.version('mia_bench')}")
+    except metadata.PackageNotFoundError:
+        echo("mia_bench, from a checkout that is not installed")
+
+
+def _refuse(word: str, following: Sequence[str] = ()) -> None:
     """One message with what was probably meant, and exit status 2."""
     from mia_bench.cli.catalogue import groups_with
+    from mia_bench.config.guesses import LISTED, command_meant
     from mia_bench.config.schema import Root
     from mia_bench.utils.terminal import echo
-    from mia_bench.utils.text import nearest
 
-    groups = groups_with(word)
-    if "." in word and word.partition(".")[0] in Root.__dataclass_fields__:
-        echo(f"error: '{word}' has no value: write {word}=... for a run.", error=True)
-        sys.exit(USAGE_ERROR)
-    meant = f"Did you mean {groups[0]}={word}?" if groups else nearest(word, [*COMMANDS, "help"])
-    echo(f"error: there is no command '{word}'. {meant} See `{PROGRAM} --help`.", error=True)
+    groups, meant = groups_with(word), command_meant(word, [*COMMANDS, "help"])
+    value = following[0] if following and "=" not in following[0] else "..."
+    problem = f"there is no command '{word}'."
+    if word in (*LISTED, *OTHER_GROUPS):
+        problem += f" Did you mean {word}={value}?"
+    elif groups:
+        problem += f" Did you mean {groups[0]}={word.lower()}?"
+    elif word.partition(".")[0] in Root.__dataclass_fields__ and not meant.startswith("Did"):
+        problem = f"'{word}' has no value: write {word}={value} for a run."
+    else:
+        problem += f" {meant}"
+    echo(f"error: {problem} See `{PROGRAM} --help`.", error=True)
     sys.exit(USAGE_ERROR)

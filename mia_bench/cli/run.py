@@ -1,9 +1,10 @@
 """`python -m mia_bench [KEY=VALUE ...]`: train what is missing, extract features, score, compare.
 
-Every KEY=VALUE overrides the configuration in conf/; what is finished in paths.outputs is reused.
-Flags are Hydra's: `-m` makes a sweep of values separated by commas, `--cfg job` prints the
-configuration and `--info` where it comes from, `--shell-completion` sets up completion, and
-`mia-bench run --help` shows every group. plan_only=true says what would run and what it costs.
+Every KEY=VALUE overrides the configuration in conf/ (`--key value` is the same, `--key` alone is
+key=true); what is finished in paths.outputs is reused. Other flags are Hydra's: `-m` makes a sweep
+of values separated by commas, `--cfg job` prints the configuration and `--info` where it comes
+from, `--shell-completion` sets up completion, and `mia-bench run --help` shows every group.
+plan_only=true says what would run and what it costs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mia_bench.cli.switches import as_overrides
 from mia_bench.config.command_spec import Command
 from mia_bench.config.empty_paths import refuse_empty_paths
 from mia_bench.config.secrets import refuse_secrets
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-HYDRA_FLAGS = (  # that may be written --flag=value
-    *("cfg", "package", "info", "config-path", "config-name", "config-dir", "experimental-rerun"),
-)
 COMMAND = Command(
     "run",
     "mia_bench",
@@ -53,7 +52,11 @@ def main(words: Sequence[str] | None = None) -> None:
     and Lightning for what it starts further ranks with.
     """
     words = sys.argv[1:] if words is None else words
-    sys.argv = [sys.argv[0], *map(_without_dashes, words)]
+    try:
+        sys.argv = [sys.argv[0], *as_overrides(words)]
+    except MiaError as error:
+        _report(error)
+        sys.exit(1)
     if {"-sc", "--shell-completion"} & set(sys.argv[1:]):
         from mia_bench.cli.completion import prepare
 
@@ -61,13 +64,6 @@ def main(words: Sequence[str] | None = None) -> None:
             return
     with recorded_as([PROGRAM, *sys.argv[1:]]):
         _run_hydra()
-
-
-def _without_dashes(word: str) -> str:
-    """key=value for `--key=value`, as W&B's sweep agents write it; flags of Hydra's are kept."""
-    key, equals, _ = word.removeprefix("--").partition("=")
-    is_key = word.startswith("--") and equals and key not in HYDRA_FLAGS
-    return word.removeprefix("--") if is_key else word
 
 
 def _run_hydra() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mia_bench.config.command_spec import Command, Option, Positional, help_text
+from mia_bench.config.guesses import key_tried
 from mia_bench.storage.command import recorded_as
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -109,12 +110,12 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
             values[key] = (*values.get(key, ()), _checked(options[key], value, values))
         elif command.overrides and (equals or word.startswith("~")):
             overrides.append(word)
+        elif not equals and key in options and not _is_word(command.positional, word):
+            raise MiaError(f"'{word}' has no value: write {key}={_example(options[key])}")
         elif command.positional is not None and not equals:
             bare.append(_allowed(command.positional, word))
-        elif key in options:
-            raise MiaError(f"'{word}' has no value: write {key}=...")
         else:
-            raise MiaError(f"there is no option '{word}'. {nearest(key, options)}")
+            raise MiaError(_no_option(word, options))
     defaults = {o.key: (o.default,) for o in command.options if o.default is not None}
     return Arguments(_complete(command, bare), defaults | values, tuple(overrides))
 
@@ -145,8 +146,27 @@ def _without_switches(
         elif equals and command.overrides:  # as W&B's sweep agents write keys
             yield f"{name}={value}"
         else:
+            if command.overrides and (meant := key_tried(key)):
+                raise MiaError(f"there is no switch '{word}'. Did you mean {meant}?")
             switches = ["--help", *(f"--{option.replace('_', '-')}" for option in options)]
             raise MiaError(f"there is no switch '{word}'. {nearest(f'--{name}', switches)}")
+
+
+def _is_word(positional: Positional | None, word: str) -> bool:
+    return positional is not None and word in positional.choices
+
+
+def _example(option: Option) -> str:
+    return "true" if option.is_flag else "..."
+
+
+def _no_option(word: str, options: Mapping[str, Option]) -> str:
+    """What to say of a word with an unknown key, or of a path without the key it belongs to."""
+    key, equals, _ = word.partition("=")
+    places = [option.key for option in options.values() if option.value in ("FILE", "FOLDER")]
+    if not equals and places and ("/" in word or "." in word or Path(word).exists()):
+        return f"'{word}' stands alone: write {places[0]}={word}"
+    return f"there is no option '{word}'. {nearest(key, options)}"
 
 
 def _is_override_switch(command: Command, key: str) -> bool:
@@ -175,7 +195,9 @@ def _complete(command: Command, words: Sequence[str]) -> tuple[str, ...]:
     if positional is None:
         return ()
     if positional.required and not words:
-        raise MiaError(f"{positional.name} is needed: {' '.join(command.program)} {command.syntax}")
+        wanted = ", ".join(positional.choices) or positional.meaning
+        needed = f"{positional.name} is needed" + (f" ({wanted})" if wanted else "")
+        raise MiaError(f"{needed}: {' '.join(command.program)} {command.syntax}")
     if positional.single and len(words) > 1:
         raise MiaError(f"one {positional.name} at a time: {', '.join(words)} were given.")
     return tuple(words) or positional.default

@@ -15,9 +15,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.guesses import key_meant, option_meant
 from mia_bench.config.override_messages import explain_override
 from mia_bench.config.schema import Root
 from mia_bench.storage.command import current_command
@@ -35,6 +36,8 @@ PLUGINS = {
     ("hydra/launcher", "submitit_local"): "slurm",
 }
 """Options that Hydra's plugins bring, and our extras that install them."""
+
+NESTED_GROUPS = ("hydra/launcher", "hydra/sweeper")
 
 SEARCH_PATH = "hydra.searchpath"
 """Hydra's key for further folders of yamls."""
@@ -135,17 +138,26 @@ def _configuration(error: BaseException) -> str:
         return f"{match.group(1)} is not valid: {reason}."
     if match := re.search(r"Interpolation key '([^']+)' not found", text):
         return _dangling(match.group(1))
-    if match := re.search(r"Could not (?:find|load) '([\w/-]+)/([\w-]+)'", str(error)):
-        group, option = match.groups()
-        if (group, option) in PLUGINS:
-            extra = PLUGINS[group, option]
-            return f"{group}={option} is an extra: pip install 'mia_bench[{extra}]'."
-        return f"there is no {group}={option}. {nearest(option, group_options(group))}"
+    if match := re.search(r"Could not (?:find|load) '([^']+)'", str(error)):
+        return _no_option(match.group(1))
     if match := re.search(r"Could not override '([^']+)'", str(error)):
         return _unknown_key(match.group(1))
     if match := re.search(r"full_key: (\S+)", str(error)):
+        if isinstance(error, MissingMandatoryValue):
+            return f"{match.group(1)} is needed and was not given: write {match.group(1)}=..."
         return f"{match.group(1)}: {text}"
     return text
+
+
+def _no_option(place: str) -> str:
+    """`place` is the yaml that is not there, `<group>/<option>`; an option may be a path."""
+    groups = [group for group in (*NESTED_GROUPS, *_groups()) if place.startswith(f"{group}/")]
+    group = groups[0] if groups else place.partition("/")[0]
+    option = place.removeprefix(f"{group}/")
+    if (group, option) in PLUGINS:
+        extra = PLUGINS[group, option]
+        return f"{group}={option} is an extra: pip install 'mia_bench[{extra}]'."
+    return f"there is no {group}={option}. {option_meant(group, option, group_options(group))}"
 
 
 def _dangling(name: str) -> str:
@@ -164,14 +176,14 @@ def _unknown_key(key: str) -> str:
     head, _, rest = key.partition(".")
     roots = {*(f for f in Root.__dataclass_fields__), *_groups()}
     if head not in roots or not rest:
-        return f"there is no configuration key '{key}'. {nearest(head, roots)}"
+        return f"there is no configuration key '{key}'. {key_meant(key, {*_all_keys(), *roots})}"
     chosen = _chosen_configuration()
     if kind := _class_with_option(key, chosen):
         return (
             f"{key} is an option of {kind} that its yaml leaves at the default: write +{key}=... "
             "with a plus."
         )
-    return f"there is no configuration key '{key}'. {nearest(key, _flat(chosen))}"
+    return f"there is no configuration key '{key}'. {key_meant(key, _flat(chosen))}"
 
 
 def _class_with_option(key: str, chosen: object) -> str:
@@ -235,7 +247,10 @@ def _chosen_configuration() -> object:
     ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("config", overrides=choices)
+        try:
+            cfg = compose("config", overrides=choices)
+        except HydraException:  # words of a script's own, which are none of ours
+            cfg = compose("config")
     return OmegaConf.to_container(cfg, resolve=False)
 
 

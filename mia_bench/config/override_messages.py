@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from mia_bench.config.guesses import key_tried
 from mia_bench.storage.command import PROGRAM
 
 LISTS = ("attack", "mitigation")  # groups of which one job may have several
@@ -65,6 +66,8 @@ def _unreadable(key: str, value: str) -> str:
 
 
 def _several_values(key: str, value: str) -> str:
+    if "." not in key and (meant := key_tried(key)):  # there would be no such sweep either
+        return f"there is no configuration key '{key}'. Did you mean {meant}?"
     remedy = f"a sweep over them needs -m: {PROGRAM} -m {key}={value}"
     if key.lstrip("+") in LISTS:
         remedy += f"; one job with all of them is a list: {shlex.quote(f'{key}=[{value}]')}"

@@ -176,6 +176,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """A JSON file of a model directory. Raises MiaError when it cannot be read."""
     try:
         config: dict[str, Any] = json.loads(regular_file(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MiaError(_no_config(path)) from error
     except (OSError, ValueError) as error:
         raise MiaError(
             f"cannot load {path}: {error}. Fetch it again, or use model=tiny."
@@ -183,6 +185,17 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise MiaError(f"cannot load {path}: it holds no JSON object. Fetch it again.")
     return config
+
+
+def _no_config(path: Path) -> str:
+    if path.name != "model_index.json":
+        return f"cannot load {path}: it is not there. Fetch it again, or use model=tiny."
+    files = sorted(file.name for file in path.parent.glob("*.safetensors"))
+    instead = f", or one file of it, as {path.parent / files[0]}" if files else ""
+    return (
+        f"{path.parent} has no {path.name}, so it is no diffusers folder: give the one that "
+        f"save_pretrained wrote{instead}."
+    )
 
 
 # old CLIP checkpoints hold the numbers 0 to 76, which the network makes itself

@@ -112,8 +112,8 @@ def find_all_runs(words: Iterable[str], outputs: Path) -> list[RunRef]:
 
 
 def find_runs(word: str, outputs: Path) -> list[RunRef]:
-    """The runs that `word` names: a folder, `<attack>-<key>`, or the first digits of a key; none
-    for a lock file, as lie between the runs that a wildcard matches.
+    """The runs that `word` names: a folder, `<attack>-<key>`, the first digits of a key, or
+    `<attack>-` and these; none for a lock file, as lie between the runs that a wildcard matches.
 
     Raises:
         MiaError: there is none, or the folder is no run's.
@@ -125,8 +125,8 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
         return []
     every = runs(outputs)
     same = [ref for ref in every if ref.name == word]
-    if not same and len(word) >= MIN_KEY_DIGITS:
-        same = [ref for ref in every if ref.key.startswith(word)]
+    if not same:
+        same = [ref for ref in every if begins_key(word, ref.attack, ref.key)]
     if not same:
         raise MiaError(
             f"no run in {outputs} is called {word}: give a folder, a name (clid-0123456789abcdef) "
@@ -134,6 +134,12 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
             "`mia-bench status` lists the runs."
         )
     return same
+
+
+def begins_key(word: str, name: str, key: str) -> bool:
+    """`word` is how `key` begins, with enough digits, alone or behind `<name>-`."""
+    digits = word.removeprefix(f"{name}-")
+    return len(digits) >= MIN_KEY_DIGITS and key.startswith(digits)
 
 
 def is_lock_file(path: Path) -> bool:

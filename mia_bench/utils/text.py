@@ -16,12 +16,38 @@ from typing import Any
 
 from mia_bench.utils.redaction import redact
 
+LEAST_LIKENESS = 0.6  # of difflib, 1 for the same word: below it a nearest word is none
+
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """'Did you mean ...?', or the whole list when nothing is close."""
     options = sorted(words)
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
-    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(options)}."
+    close = closest(word, options)
+    return f"Did you mean '{close}'?" if close else f"Known: {', '.join(options)}."
+
+
+def closest(word: str, words: Iterable[str]) -> str | None:
+    """The one of `words` that is most like `word`, capitals and signs apart; None: none is."""
+    options = sorted(words)
+    same = [option for option in options if folded(option) == folded(word)]
+    by_form = {_dashed(option): option for option in reversed(options)}
+    like = difflib.get_close_matches(_dashed(word), by_form, n=1, cutoff=LEAST_LIKENESS)
+    begun = [option for option in options if _begins_one(folded(option), folded(word))]
+    return next(iter([*same, *(by_form[form] for form in like), *begun]), None)
+
+
+def folded(word: str) -> str:
+    """`word` without capitals and the signs between its parts: how people tell words apart."""
+    return re.sub(r"[\s._-]+", "", word.casefold())
+
+
+def _dashed(word: str) -> str:
+    return re.sub(r"[\s_]", "-", word.casefold())
+
+
+def _begins_one(one: str, other: str) -> bool:
+    """One of the two is how the other begins: `dp` and `dp_sgd`."""
+    return min(len(one), len(other)) > 1 and (one.startswith(other) or other.startswith(one))
 
 
 def model_name(node: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import types
@@ -52,6 +53,12 @@ def test_who_is_started_with_what(started, words, expected):
         (["dataset_test"], "Did you mean 'dataset-test'?"),
         (["help", "seed"], "Did you mean 'seeds'?"),
         (["clid"], "Did you mean attack=clid?"),
+        (["CLiD"], "Did you mean attack=clid?"),
+        (["plan"], "Did you mean `mia-bench plan_only=true`?"),
+        (["attack", "clid"], "Did you mean attack=clid?"),
+        (["model"], "Did you mean model=...?"),
+        (["plan_only"], "'plan_only' has no value: write plan_only=..."),
+        (["eval.seed", "3"], "'eval.seed' has no value: write eval.seed=3"),
         (["xyzzy"], "Known: audit, bench, dashboard"),
         (["../../etc/passwd"], "no command '../../etc/passwd'"),
     ],
@@ -65,6 +72,12 @@ def test_a_word_that_is_no_command_gets_the_nearest_one(started, capsys, words, 
     assert said in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+def test_the_version_is_that_of_the_package(started, capsys):
+    main(["--version"])
+    assert started == []
+    assert re.fullmatch(r"mia_bench \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -72,3 +72,18 @@ def test_hydras_page_lists_the_groups(typed):
     assert said.startswith("mia-bench run is powered by Hydra.")
     for group in ("attack", "model", "data", "mitigation", "experiment"):
         assert group in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--atack", "clid"], "Did you mean 'attack'"),
+        (["--dry-run"], "Did you mean plan_only=true?"),
+        (["-v"], "there is no flag '-v'"),
+    ],
+)
+def test_a_switch_that_is_no_key_is_one_message(typed, words, said):
+    done = typed("run", *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.strip().count("\n") == 0

@@ -87,6 +87,28 @@ def test_words_that_are_needed_and_those_that_are_too_many():
         parse(one, ["a", "b"])
 
 
+def test_a_word_that_is_needed_is_said_with_the_choices():
+    what = Positional("WHAT", "what to do", choices=("owner", "data"), required=True)
+    with pytest.raises(MiaError, match=r"WHAT is needed \(owner, data\): mia-bench audit WHAT"):
+        parse(Command("audit", "m", "`x`: y.", positional=what), [])
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        (COMMAND, ["mine.csv"], "'mine.csv' stands alone: write scores=mine.csv"),
+        (COMMAND, ["minecsv"], "there is no option 'minecsv'"),
+        (COMMAND, ["dry_run"], "'dry_run' has no value: write dry_run=true"),
+        (STUDY, ["small"], "'small' has no value: write small=true"),
+        (STUDY, ["--device", "cuda"], "Did you mean trainer=gpu or trainer=cpu?"),
+    ],
+)
+def test_a_word_without_its_key_or_value_is_told_how_it_is_written(command, words, said):
+    with pytest.raises(MiaError) as caught:
+        parse(command, words)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["seed=3", "--help"]])
 def test_help_names_every_key(words, capsys):
     with pytest.raises(SystemExit) as left:

@@ -35,6 +35,17 @@ def test_our_own_errors_speak_for_themselves():
         ("attack=cild", "Did you mean 'clid'"),
         ("attack=[clid,los]", "Did you mean 'loss'"),
         ("mitigation=nome", "Did you mean 'none'"),
+        ("attack=CLiD", "Did you mean 'clid'"),
+        ("experiment=gaps", "Did you mean 'gap'"),
+        ("experiment=zzz", "there is no experiment=zzz. Known: "),
+        ("model=/my/model", "there is no model=/my/model. model= takes a name"),
+        ("model=sd1.5", "Did you mean 'sd15'"),
+        ("data=./pictures", "data=imagefolder data.source.root=./pictures"),
+        ("dry_run=true", "Did you mean plan_only=true?"),
+        ("steps=3", "Did you mean finetune.steps?"),
+        ("lr=3", "Did you mean finetune.lr?"),
+        ("seeds=1,2", "mia-bench -m seed=0,1,2"),
+        ("data.path=/x", "data=imagefolder data.source.root=FOLDER"),
         ("sed=1", "Did you mean 'seed'"),
         ("eval.sead=1", "Did you mean 'eval.seed'"),
         ("finetune.lr=fast", "finetune.lr"),
@@ -82,6 +93,22 @@ def test_yamls_of_another_folder_are_known_by_name(words, message, monkeypatch, 
     words = (*words, f"hydra.searchpath=[file://{tmp_path}]")
     monkeypatch.setattr("sys.argv", ["mia_bench", *words])
     assert message in explain(composing(*words))
+
+
+def test_a_needed_value_that_is_not_given_says_how_to_give_it(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["mia_bench", "model=diffusers"])
+    register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", overrides=["model=diffusers"])
+    with pytest.raises(OmegaConfBaseException) as caught:
+        _ = config.model.path
+    assert explain(caught.value) == "model.path is needed and was not given: write model.path=..."
+
+
+def test_words_of_a_script_do_not_hide_what_is_wrong(monkeypatch):
+    """Where a script composes, the words of the process need not be ours."""
+    monkeypatch.setattr("sys.argv", ["mine.py", "data=/my/pictures"])
+    assert "Did you mean finetune.steps?" in explain(composing("steps=3"))
 
 
 def test_a_full_disk_is_not_a_bug():

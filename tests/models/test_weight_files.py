@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from mia_bench.models import weight_files
-from mia_bench.models.weight_files import contents, conversion, remembered_hash, weights
+from mia_bench.models.weight_files import (
+    contents,
+    conversion,
+    read_config,
+    remembered_hash,
+    weights,
+)
 from mia_bench.storage.hashing import hash_file
 from mia_bench.utils.errors import MiaError
 
@@ -128,3 +134,13 @@ def test_pickles_are_converted_by_the_class_that_the_folder_names(tmp_path):
         (tmp_path / "transformer").mkdir(exist_ok=True)
         (tmp_path / "transformer/config.json").write_text(json.dumps({"_class_name": named}))
         assert f"from diffusers import {used} as N" in conversion(tmp_path / "transformer")
+
+
+def test_a_folder_that_is_no_model_says_what_one_is(tmp_path):
+    with pytest.raises(MiaError, match=r"has no model_index\.json, so it is no diffusers folder"):
+        read_config(tmp_path / "model_index.json")
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    with pytest.raises(MiaError, match=r"or one file of it, as .*mine\.safetensors\.$"):
+        read_config(tmp_path / "model_index.json")
+    with pytest.raises(MiaError, match=r"config\.json: it is not there\. Fetch it again"):
+        read_config(tmp_path / "unet" / "config.json")

@@ -99,6 +99,10 @@ def test_runs_are_found_by_the_first_digits_of_their_key(tmp_path: Path) -> None
     made(tmp_path, "runs/m/300/clid-0123456789abcdef")
     [ref] = find_runs("012345", tmp_path)
     assert ref.attack == "clid"
+    assert find_runs("clid-012345", tmp_path) == [ref]
+    for word in ("clid-01234", "loss-012345", "clid-112345"):
+        with pytest.raises(MiaError, match=f"is called {word}: "):
+            find_runs(word, tmp_path)
     with pytest.raises(MiaError, match="is called 01234: give a folder"):
         find_runs("01234", tmp_path)
 

@@ -22,6 +22,7 @@ from mia_bench.audit.result import (
     share_words,
 )
 from mia_bench.audit.verdict import Answer
+from mia_bench.config.arguments import OUTPUTS
 from mia_bench.storage import layout
 from mia_bench.storage.files import read_json
 
@@ -45,6 +46,13 @@ class AuditPage:
     @property
     def command(self) -> str:
         return shlex.join(str(word) for word in self.manifest.get("command") or ["unknown"])
+
+    @property
+    def verify_command(self) -> str:
+        """What computes every number again, also where `paths.outputs` was not the default."""
+        outputs = self.folder.parent.parent
+        place = [] if str(outputs) == OUTPUTS.default else [f"{OUTPUTS.key}={outputs}"]
+        return shlex.join(["mia-bench", "verify", self.folder.name, *place])
 
     @property
     def called(self) -> str | None:
