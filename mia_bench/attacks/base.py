@@ -63,8 +63,10 @@ class FeatureExtractor(Protocol):
     """What is extracted of images by querying a model: an attack's features, or covariates."""
 
     access: ClassVar[Access]
-    version: ClassVar[int]
-    """Bumped when the numbers change, so that stored features of older code are not reused."""
+
+    @property
+    def version(self) -> int:
+        """Raised when the numbers change, so that stored features of older code are not reused."""
 
     @property
     def statistics(self) -> bool:
