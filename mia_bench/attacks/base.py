@@ -111,6 +111,15 @@ class NeedsDecoder(Protocol):
 
 
 @runtime_checkable
+class NeedsSignal(Protocol):
+    """An attack that estimates the clean image where it asks: from pure noise, with which some
+    schedules end, there is no such estimate."""
+
+    @property
+    def needs_signal(self) -> bool: ...
+
+
+@runtime_checkable
 class MasksAttack(Protocol):
     """An attack that is another one under a mask, which every model can serve without it."""
 

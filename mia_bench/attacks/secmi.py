@@ -59,6 +59,7 @@ class SecMI:
     epochs: int = score_field(15)
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.t_sec < self.k or self.t_sec % self.k:

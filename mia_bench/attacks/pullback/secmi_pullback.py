@@ -43,6 +43,7 @@ class SecMIPullback:
     mask: Literal["influence", "random"] = score_field("influence")
     access: ClassVar[Access] = Access.GREY_BOX
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
     needs_decoder: ClassVar[bool] = True
     host: ClassVar[str] = "secmi"
 
