@@ -63,8 +63,10 @@ class FeatureExtractor(Protocol):
     """What is extracted of images by querying a model: an attack's features, or covariates."""
 
     access: ClassVar[Access]
-    version: ClassVar[int]
-    """Bumped when the numbers change, so that stored features of older code are not reused."""
+
+    @property
+    def version(self) -> int:
+        """Raised when the numbers change, so that stored features of older code are not reused."""
 
     @property
     def statistics(self) -> bool:
@@ -106,6 +108,15 @@ class NeedsDecoder(Protocol):
 
     @property
     def needs_decoder(self) -> bool: ...
+
+
+@runtime_checkable
+class NeedsSignal(Protocol):
+    """An attack that estimates the clean image where it asks: from pure noise, with which some
+    schedules end, there is no such estimate."""
+
+    @property
+    def needs_signal(self) -> bool: ...
 
 
 @runtime_checkable

@@ -119,6 +119,7 @@ class DRC:
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):

@@ -60,6 +60,7 @@ class NoiseAgg:
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 2 or self.m < 1 or self.n_draw < 1:
@@ -162,6 +163,7 @@ class TunedNoiseAgg:
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self._walks or len(set(self._walks)) < len(self._walks):

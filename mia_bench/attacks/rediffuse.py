@@ -44,6 +44,7 @@ class ReDiffuse:
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.t < self.k or self.t % self.k:

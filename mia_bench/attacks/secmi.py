@@ -59,14 +59,18 @@ class SecMI:
     epochs: int = score_field(15)
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
-    statistics: ClassVar[bool] = True  # of an instance: False where maps are stored
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.t_sec < self.k or self.t_sec % self.k:
             raise ValueError(f"t_sec={self.t_sec} must be a positive multiple of k={self.k}")
         if self.batch < 4 or self.epochs < 1 or self.lr <= 0:
             raise ValueError("batch must be at least 4, epochs at least 1 and lr positive")
-        object.__setattr__(self, "statistics", self.decision == "statistic")
+
+    @property
+    def statistics(self) -> bool:
+        """False where maps are stored."""
+        return self.decision == "statistic"
 
     @property
     def nfe(self) -> tuple[int, int]:

@@ -21,11 +21,11 @@ from mia_bench.data.source import Item
 from mia_bench.metrics import Floats
 from mia_bench.metrics.frechet import frechet
 from mia_bench.target import Query, Target, grid_mse
-from mia_bench.training.batches import VALIDATION_TIMESTEPS
+from mia_bench.training.batches import validation_timesteps
 
 FRECHET_FEATURES = "own image encoder, latents averaged to 4x4"
-POOLED_SIDE = 4  # latents are averaged to CELLS x CELLS before a distance is taken
-DDIM_STEPS = 20  # DDIM
+POOLED_SIDE = 4  # latents are averaged to so many cells a side before a distance is taken
+DDIM_STEPS = 20
 
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names its file
@@ -86,7 +86,7 @@ def losses(
         part = batch_of(items[begin : begin + batch], resolution)
         view = target.view(part)
         for i, cond in enumerate((target.embed(part.caption), target.null(part))):
-            queries = [Query(t, cond) for t in VALIDATION_TIMESTEPS]
+            queries = [Query(t, cond) for t in validation_timesteps(target.timesteps)]
             sums[i] += grid_mse(target, view, queries).mean(1).sum().double().cpu()
         target.forget()
     caption, null = (sums / len(items)).tolist()
@@ -94,7 +94,7 @@ def losses(
 
 
 def encoded(target: Target, images: Tensor) -> Floats:
-    """(N, C x CELLS^2) features of images: the target's own latents, averaged in cells.
+    """(N, C x POOLED_SIDE^2) features of images: the target's own latents, averaged in cells.
 
     Few dimensions, so that a few hundred images give a covariance; they see layout and colour, and
     little of what a network trained on labels would.

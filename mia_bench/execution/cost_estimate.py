@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mia_bench.execution.loading import SMALL_UNET_BYTES, device_of, load_model
 from mia_bench.planning.describe import describe_plan
 from mia_bench.planning.make_plan import make_plan
-from mia_bench.training.batches import VALIDATION_TIMESTEPS, EncodedRows
+from mia_bench.training.batches import VALIDATION_LEVELS, EncodedRows
 from mia_bench.training.views import AugmentedViews
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.memory import forget_peak, free, peak
@@ -90,7 +90,7 @@ def training_seconds(pace: Pace, recipe: Recipe) -> float:
     """Optimiser steps, and validations of two sets of rows at each validation timestep."""
     assert pace.step is not None
     validations = recipe.total // recipe.val_every
-    evaluations = validations * 2 * recipe.val_rows * len(VALIDATION_TIMESTEPS)
+    evaluations = validations * 2 * recipe.val_rows * VALIDATION_LEVELS
     return recipe.total * pace.step + evaluations * pace.evaluation
 
 

@@ -29,7 +29,8 @@ def base_p_value(scores: Floats, is_member: Labels, group: Groups, seed: int) ->
 def sequential_p_value(value: float, null: Iterator[float]) -> float:
     """One-sided Monte-Carlo p, valid at every sample size (Besag & Clifford 1991).
 
-    Stops after ENOUGH draws that reach `value`: p = ENOUGH / draws; else (reached + 1) / (n + 1).
+    Stops after ENOUGH_AS_GOOD draws that reach `value`: p is their number over all draws; else
+    (reached + 1) / (n + 1).
     """
     reached = drawn = 0
     for other in null:

@@ -110,7 +110,8 @@ class Timesteps:
         sampling: density of the noise levels.
         shift: of `shifted`, how far levels move towards noise.
         steepness: k of `u_shaped`.
-        band: of `sparse_band`, shares of the grid.
+        band: of `sparse_band`, shares of the grid. That of flow matching begins with pure noise:
+            there the levels of t = 100 to 500 are [0.38, 0.74].
         density: of `sparse_band`, inside the band relative to outside.
     """
 

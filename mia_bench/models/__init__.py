@@ -9,11 +9,13 @@ from mia_bench.models.base import (
     SaysText,
     StartsUntrained,
     TellsLatentSide,
+    TellsSignal,
     base_of,
     has_decoder,
     has_text,
     is_flow,
     starts_untrained,
+    timesteps_with_signal,
 )
 
 __all__ = [
@@ -25,9 +27,11 @@ __all__ = [
     "SaysText",
     "StartsUntrained",
     "TellsLatentSide",
+    "TellsSignal",
     "base_of",
     "has_decoder",
     "has_text",
     "is_flow",
     "starts_untrained",
+    "timesteps_with_signal",
 ]

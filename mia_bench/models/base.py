@@ -48,6 +48,14 @@ class ChecksItself(Protocol):
 
 
 @runtime_checkable
+class TellsSignal(Protocol):
+    """A model that says before it is loaded whether its schedule ends in pure noise."""
+
+    def timesteps_with_signal(self) -> int:
+        """Timesteps up to the last one with some of the image left."""
+
+
+@runtime_checkable
 class TellsLatentSide(Protocol):
     """A model that says how large its latents are before it is loaded."""
 
@@ -101,6 +109,11 @@ class StartsUntrained(Protocol):
 
     def initialised_for(self, kind: str) -> Model:
         """The model with the random weights of the "target" or the "shadow"."""
+
+
+def timesteps_with_signal(model: Model) -> int:
+    """Timesteps of its schedule up to the last one with some of the image left."""
+    return model.timesteps_with_signal() if isinstance(model, TellsSignal) else model.timesteps()
 
 
 def has_text(model: Model) -> bool:

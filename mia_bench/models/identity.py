@@ -153,6 +153,12 @@ CLIP_TOKENS = ("<|startoftext|>", "<|endoftext|>", "!")
 SPECIAL_TOKENS = {"49406": "<|startoftext|>", "49407": "<|endoftext|>"}
 
 
+def dtype_key(dtype: str) -> Config:
+    """What a precision of scores adds to a key: it decides answers, and float32, which a key
+    without it stands for, adds nothing."""
+    return {} if dtype == "float32" else {"dtype": dtype}
+
+
 def network(place: Path, part: str) -> Config | None:
     """What the config.json in a network's folder says beyond the usual for such a `part`, or None:
     nothing, or it is not there."""

@@ -164,6 +164,18 @@ def schedule_steps(schedule: Mapping[str, Any]) -> int:
     return int(schedule["num_train_timesteps"]) if trained is None else len(trained)
 
 
+def steps_with_signal(schedule: Mapping[str, Any]) -> int:
+    """Timesteps up to the last one with some of the image left: fewer than there are where betas
+    reach 1, or were rescaled to end in pure noise (arXiv 2305.08891)."""
+    steps, trained = schedule_steps(schedule), schedule["trained_betas"]
+    if trained is None:
+        grows_to_end = schedule["beta_schedule"] in ("linear", "scaled_linear")
+        whole = steps - 1 if grows_to_end and schedule["beta_end"] >= 1 else steps
+    else:
+        whole = next((t for t, beta in enumerate(trained) if beta >= 1), steps)
+    return min(whole, steps - 1) if schedule["rescale_betas_zero_snr"] else whole
+
+
 def alphas_cumprod(schedule: Mapping[str, Any]) -> Tensor:
     """(T,) of a schedule, by diffusers' own scheduler."""
     from diffusers import DDPMScheduler

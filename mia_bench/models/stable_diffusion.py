@@ -19,7 +19,7 @@ from mia_bench.models.readers.parts import Parts, check_beside, unet_folder
 from mia_bench.models.readers.refusals import refuse_eight_bits
 from mia_bench.models.readers.single_file import check_file, config_folder, is_single_file
 from mia_bench.models.readers.unet_pipeline import UnetPipeline, checked_family
-from mia_bench.models.schedule import alphas_cumprod, schedule_steps
+from mia_bench.models.schedule import alphas_cumprod, schedule_steps, steps_with_signal
 from mia_bench.models.unet_keys import encoder_key, networks_key
 from mia_bench.utils.errors import MiaError, Missing
 
@@ -201,6 +201,10 @@ class StableDiffusion:
     def timesteps(self) -> int:
         """Length of the training schedule."""
         return schedule_steps(self.pipeline.schedule())
+
+    def timesteps_with_signal(self) -> int:
+        """Those up to the last one that is not pure noise."""
+        return steps_with_signal(self.pipeline.schedule())
 
     def sigmas(self) -> Sequence[float]:
         """(T,) noise fraction b / (a + b) at every timestep; Stable Diffusion 1's schedule where

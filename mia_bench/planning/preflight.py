@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_bench.attacks import Access, Attack, FitsClassifier, HasRequirements, NeedsLatentSize
+from mia_bench.attacks import (
+    Access,
+    Attack,
+    FitsClassifier,
+    HasRequirements,
+    NeedsLatentSize,
+    NeedsSignal,
+)
 from mia_bench.attacks.components.image_complexity import COVARIATES
 from mia_bench.metrics.complexity import SPARE_ROWS
-from mia_bench.models import TellsLatentSide, base_of
+from mia_bench.models import TellsLatentSide, base_of, timesteps_with_signal
 from mia_bench.planning.applicable import Attacks
 from mia_bench.planning.caption_mitigations import check_training_captions
 from mia_bench.planning.plan import Plan
@@ -87,7 +94,7 @@ def fetch(plan: Plan) -> None:
 
 def check_schedule(attacks: Attacks, model: Model) -> None:
     """Timesteps lie in the model's schedule, and options fit its size."""
-    schedule = model.timesteps()
+    schedule, signal = model.timesteps(), timesteps_with_signal(model)
     for name, attack in attacks.items():
         with naming(name):
             outside = [t for t in attack.asks_at(schedule) if not 0 <= t < schedule]
@@ -96,10 +103,22 @@ def check_schedule(attacks: Attacks, model: Model) -> None:
                     f"timestep {outside[0]} is outside the schedule of {schedule} steps. Change "
                     f"attack.{name} to fit it."
                 )
+            if isinstance(attack, NeedsSignal) and attack.needs_signal:
+                _check_signal(name, attack, signal)
             if isinstance(attack, HasRequirements):
                 attack.check(schedule, model.resolution)
             if isinstance(attack, NeedsLatentSize) and isinstance(model, TellsLatentSide):
                 attack.check_latents(model.latent_side())
+
+
+def _check_signal(name: str, attack: Attack, signal: int) -> None:
+    """Where `attack` asks there is some of the image left: before timestep `signal`."""
+    lost = [t for t in attack.asks_at(signal) if t >= signal]
+    if lost:
+        raise MiaError(
+            f"timestep {lost[0]} is pure noise on this model's schedule, from which the clean "
+            f"image cannot be estimated: ask below {signal}. Change attack.{name} to fit it."
+        )
 
 
 def check_base(model: Model) -> None:

@@ -297,6 +297,8 @@ class Target(nn.Module):
     def start_attack(self) -> None:
         """From here on `queries["asked"]` counts what the next attack would cost on its own."""
         self.engine.memo.requested.clear()
+        for base in self._base:
+            base.start_attack()
 
     def forget(self) -> None:
         """Drop what was remembered for the current batch (the null condition stays)."""

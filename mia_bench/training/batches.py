@@ -26,7 +26,7 @@ from mia_bench.utils.rng import keyed_generator
 StepImages = Callable[[int, Sequence[int], Sequence[int]], Tensor]
 """(step, rows, places in the global batch) -> images (B, 3, H, W)."""
 
-VALIDATION_TIMESTEPS = (125, 375, 625, 875)
+VALIDATION_LEVELS = 4  # timesteps at which a row is validated
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,18 @@ def _outside(band: Sequence[float], density: float, draws: Floats) -> Floats:
     return u
 
 
+def validation_timesteps(schedule: int) -> tuple[int, ...]:
+    """The middles of equal parts of a schedule: 125, 375, 625 and 875 of 1,000."""
+    return tuple(
+        (2 * i + 1) * schedule // (2 * VALIDATION_LEVELS) for i in range(VALIDATION_LEVELS)
+    )
+
+
 class ValidationRows(Dataset[dict[str, Any]]):
     """Rows on fixed timesteps and noise, so that two validations differ by the model alone."""
 
-    def __init__(self, rows: EncodedRows, seed: int) -> None:
-        self.rows, self.seed = rows, seed
+    def __init__(self, rows: EncodedRows, seed: int, timesteps: Sequence[int]) -> None:
+        self.rows, self.seed, self.timesteps = rows, seed, timesteps
 
     def __len__(self) -> int:
         return len(self.rows.sample_id)
@@ -181,7 +188,5 @@ class ValidationRows(Dataset[dict[str, Any]]):
     def __getitem__(self, i: int) -> dict[str, Any]:
         shape = tuple(self.rows.z0.shape[1:])
         sid = self.rows.sample_id[i]
-        noise = [
-            keyed_noise(self.seed, f"validation:{sid}", t, 0, shape) for t in VALIDATION_TIMESTEPS
-        ]
+        noise = [keyed_noise(self.seed, f"validation:{sid}", t, 0, shape) for t in self.timesteps]
         return {"row": i, "eps": torch.stack(noise)}

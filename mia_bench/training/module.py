@@ -17,10 +17,10 @@ from torchmetrics import MeanMetric
 from mia_bench.mitigations import TrainingSetup
 from mia_bench.target import Target
 from mia_bench.training.batches import (
-    VALIDATION_TIMESTEPS,
     EncodedRows,
     StepBatches,
     ValidationRows,
+    validation_timesteps,
 )
 from mia_bench.training.defence_records import DefenceRecords
 from mia_bench.training.nan_checks import require_gradients, require_losses
@@ -81,6 +81,7 @@ class FinetuneModule(LightningModule):
         null, call = target.embed([""]), target.predictor.call
         self.objective = Objective(call, self.schedule, self.prediction_type, null, recipe)
         self.timesteps = target.timesteps
+        self.validated_at = validation_timesteps(self.timesteps)
         self.train_loss = MeanMetric()
         self.train_loss.persistent(True)  # a resumed run reports the mean of all its steps
         self.val_loss = nn.ModuleDict({name: MeanMetric() for name in self.validation})
@@ -119,7 +120,7 @@ class FinetuneModule(LightningModule):
     def val_dataloader(self) -> list[DataLoader[Any]]:
         size = max(1, self.recipe.batch_size // self.recipe.accumulate)
         return [
-            DataLoader(ValidationRows(rows, self.recipe.seed), batch_size=size)
+            DataLoader(ValidationRows(rows, self.recipe.seed, self.validated_at), batch_size=size)
             for rows in self.validation.values()
         ]
 
@@ -211,7 +212,7 @@ class FinetuneModule(LightningModule):
         index = batch["row"]
         text = self.objective.text(rows.cond, index, torch.zeros_like(index, dtype=torch.bool))
         z0 = rows.z0[index.cpu()].to(self.device)
-        for i, timestep in enumerate(VALIDATION_TIMESTEPS):
+        for i, timestep in enumerate(self.validated_at):
             t = torch.full_like(index, timestep)
             losses = self.objective.losses(self.result, z0, t, batch["eps"][:, i], text)
             ids = [rows.sample_id[row] for row in index.tolist()]

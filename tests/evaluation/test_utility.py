@@ -15,7 +15,7 @@ from mia_bench.data.source import Item
 from mia_bench.display.pictures.contact_sheet import save_sheet
 from mia_bench.evaluation.utility import UtilityRows, assess, clip_score, encoded, losses
 from mia_bench.metrics.frechet import frechet
-from mia_bench.training.batches import VALIDATION_TIMESTEPS
+from mia_bench.training.batches import validation_timesteps
 from mia_bench.utils.errors import MiaError
 
 
@@ -37,7 +37,7 @@ def test_losses_are_the_literal_means(fresh_target):
     z0 = target.encode(batch.image)
     for value, captions in zip(found, (batch.caption, [""] * 5), strict=True):
         each = []
-        for t in VALIDATION_TIMESTEPS:
+        for t in validation_timesteps(target.timesteps):
             eps = target.noise(batch.sample_id, t)
             with torch.no_grad():
                 out = target.predict_noise(target.add_noise(z0, eps, t), t, target.embed(captions))

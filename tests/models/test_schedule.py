@@ -19,8 +19,10 @@ from mia_bench.models.schedule import (
     read_schedule,
     schedule_key,
     schedule_steps,
+    steps_with_signal,
 )
 from mia_bench.models.stable_diffusion import StableDiffusion
+from mia_bench.target.schedule import Schedule
 from mia_bench.utils.errors import MiaError
 
 SD1 = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -57,6 +59,22 @@ def test_trained_betas_and_zero_terminal_noise():
     assert alphas_cumprod(zero)[-1] == 0
     assert schedule_key(zero) == {"rescale_betas_zero_snr": True}
     assert schedule_key(read_schedule(SD1, "m")) == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SD1,
+        {"rescale_betas_zero_snr": True},
+        {"trained_betas": [0.1, 0.2, 1.0, 0.1]},
+        {"trained_betas": [0.1, 0.2, 0.3], "rescale_betas_zero_snr": True},
+        {"beta_end": 1.0, "num_train_timesteps": 10},
+        {"beta_end": 1.0, "num_train_timesteps": 10, "beta_schedule": "squaredcos_cap_v2"},
+    ],
+)
+def test_where_a_schedule_becomes_pure_noise_is_told_without_its_table(options):
+    schedule = read_schedule(options, "m")
+    assert steps_with_signal(schedule) == Schedule(alphas_cumprod(schedule)).timesteps_with_signal
 
 
 REFUSED = [

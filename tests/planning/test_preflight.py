@@ -7,11 +7,15 @@ from functools import cached_property
 
 import pytest
 
+from mia_bench.attacks.drc import DRC
+from mia_bench.attacks.loss import Loss
+from mia_bench.attacks.rectified_flow.rf_curve import LossCurve
+from mia_bench.attacks.secmi import SecMI
 from mia_bench.data.source import Listing
 from mia_bench.execution.run import execute
 from mia_bench.models.stable_diffusion import StableDiffusion
 from mia_bench.planning.make_plan import make_plan
-from mia_bench.planning.preflight import fetch
+from mia_bench.planning.preflight import check_schedule, fetch
 from mia_bench.utils.errors import MiaError
 
 
@@ -98,6 +102,39 @@ def no_weights(monkeypatch):
 def test_what_does_not_fit_is_refused_before_anything_is_loaded(overrides, message, small, outputs):
     with pytest.raises(MiaError, match=message):
         execute(small(*overrides, outputs=outputs))
+
+
+class EndsInNoise:
+    """A model whose last timestep is pure noise."""
+
+    resolution, finetune = 64, True
+
+    def timesteps(self):
+        return 1000
+
+    def timesteps_with_signal(self):
+        return 999
+
+
+@pytest.mark.parametrize(
+    ("name", "attack", "message"),
+    [
+        ("drc", DRC(steps=1000), "1000 restoration steps do not fit below timestep 998: use at m"),
+        (
+            "rf_curve",
+            LossCurve(),
+            "timestep 999 is pure noise .*: ask below 999. Change attack.rf_",
+        ),
+        ("secmi", SecMI(t_sec=998, k=1), "timestep 999 is pure noise"),
+    ],
+)
+def test_clean_images_are_not_estimated_from_pure_noise(name, attack, message):
+    with pytest.raises(MiaError, match=f"attack {name}: {message}"):
+        check_schedule({name: attack}, EndsInNoise())
+
+
+def test_what_estimates_no_clean_image_may_ask_at_pure_noise():
+    check_schedule({"loss": Loss(999), "drc": DRC(steps=999)}, EndsInNoise())
 
 
 @pytest.mark.parametrize("ratio", ["0", "1", "1.5"])

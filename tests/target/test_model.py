@@ -7,7 +7,7 @@ from dataclasses import fields
 import torch
 from target_queries import CLOSE, Build, Draw, nfe
 
-from mia_bench.target import Batch
+from mia_bench.target import Batch, Query
 from mia_bench.target.diffusion import keyed_noise
 
 
@@ -46,3 +46,20 @@ def test_the_padding_text_is_the_text_stacks_own(random_target):
     assert target.pad_token == "<|endoftext|>"
     target.text.pad_token = "[PAD]"
     assert target.pad_token == "[PAD]"
+
+
+@torch.no_grad()
+def test_each_attack_is_told_what_it_asks_the_base(
+    random_target: Build, random_batch: Draw
+) -> None:
+    """Also where an attack before it has asked the base the same."""
+    target, base, batch = random_target(), random_target(), random_batch(3)
+    target.put_beside(base)
+    asked = []
+    for _ in range(2):
+        target.start_attack()
+        before = target.queries["asked"]
+        base.predict_grid(base.view(batch), [Query(5, base.embed(batch.caption))])
+        asked.append(target.queries["asked"] - before)
+    assert asked == [3, 3]
+    assert target.queries["forward"] == 3

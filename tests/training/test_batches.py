@@ -10,7 +10,7 @@ import torch
 from encoded import RECIPE, rows
 
 from mia_bench.config.recipe import Recipe
-from mia_bench.training.batches import StepBatches, drawn_timesteps
+from mia_bench.training.batches import StepBatches, drawn_timesteps, validation_timesteps
 from mia_bench.utils.errors import MiaError
 
 
@@ -79,3 +79,9 @@ def test_a_band_may_lie_at_an_end(lo):
     recipe = replace(RECIPE, timesteps="sparse_band", timestep_band=[lo, lo + 0.5])
     t = drawn(replace(recipe, timestep_band_density=0.0))
     assert ((t < 500) == (lo > 0)).mean() > 0.999
+
+
+def test_validation_looks_at_the_middles_of_four_parts_of_any_schedule():
+    assert validation_timesteps(1000) == (125, 375, 625, 875)
+    assert validation_timesteps(200) == (25, 75, 125, 175)
+    assert all(0 <= t < n for n in range(2, 40) for t in validation_timesteps(n))

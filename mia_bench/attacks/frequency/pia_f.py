@@ -43,6 +43,7 @@ class PIAF:
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_options(self.radius, self.floor)

@@ -42,20 +42,23 @@ class SecMIPullback:
     probes: int = 8
     mask: Literal["influence", "random"] = score_field("influence")
     access: ClassVar[Access] = Access.GREY_BOX
-    version: ClassVar[int] = 1  # of an instance: 2 where nothing is dropped
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
     needs_decoder: ClassVar[bool] = True
     host: ClassVar[str] = "secmi"
 
     def __post_init__(self) -> None:
         check_mask(self.drop, self.probes)
-        object.__setattr__(self, "version", mask_version(self.drop))
         self._host()  # what it refuses
         if self.p < 1:
             raise ValueError(f"p={self.p} must be at least 1")
 
     def _host(self) -> SecMI:
         return SecMI(self.t_sec, self.k)
+
+    @property
+    def version(self) -> int:
+        return mask_version(self.drop)
 
     @property
     def nfe(self) -> tuple[int, int]:

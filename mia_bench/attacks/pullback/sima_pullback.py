@@ -41,16 +41,18 @@ class SimAPullback:
     probes: int = 8
     mask: Literal["influence", "random"] = score_field("influence")
     access: ClassVar[Access] = Access.GREY_BOX
-    version: ClassVar[int] = 1  # of an instance: 2 where nothing is dropped
     statistics: ClassVar[bool] = True
     needs_decoder: ClassVar[bool] = True
     host: ClassVar[str] = "sima"
 
     def __post_init__(self) -> None:
         check_mask(self.drop, self.probes)
-        object.__setattr__(self, "version", mask_version(self.drop))
         if self.t < 0 or self.p < 1:
             raise ValueError(f"t={self.t} must be 0 or more and p={self.p} at least 1")
+
+    @property
+    def version(self) -> int:
+        return mask_version(self.drop)
 
     @property
     def nfe(self) -> tuple[int, int]:

@@ -45,6 +45,7 @@ class LossCurve:
     access: ClassVar[Access] = Access.GREY_BOX
     version: ClassVar[int] = 1
     statistics: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.n_noise < 1 or len(self.timesteps) < 2:

@@ -19,8 +19,15 @@ from mia_bench.models.ddpm.network import (
     Unconditional,
     initialised,
 )
+from mia_bench.models.identity import dtype_key
 from mia_bench.models.readers.refusals import refuse_eight_bits
-from mia_bench.models.schedule import DEFAULTS, alphas_cumprod, schedule_key, schedule_steps
+from mia_bench.models.schedule import (
+    DEFAULTS,
+    alphas_cumprod,
+    schedule_key,
+    schedule_steps,
+    steps_with_signal,
+)
 from mia_bench.models.weight_files import contents
 from mia_bench.storage.hashing import hash_key
 from mia_bench.utils.errors import MiaError
@@ -114,8 +121,9 @@ class DDPM:
             refuse_eight_bits(folder.weights())
 
     def base_hash(self) -> str:
-        """Content of the weights, or what decides random ones, and the schedule."""
+        """Content of the weights, or what decides random ones, the schedule and the precision."""
         identity: dict[str, Any] = {"schedule": schedule_key(self._schedule())}
+        identity |= dtype_key(self.dtype)
         if self.path is None:
             identity |= {"network": self._architecture().config(), "init_seed": self.init_seed}
         elif is_checkpoint(self.path):
@@ -130,6 +138,10 @@ class DDPM:
 
     def timesteps(self) -> int:
         return schedule_steps(self._schedule())
+
+    def timesteps_with_signal(self) -> int:
+        """Those up to the last one that is not pure noise."""
+        return steps_with_signal(self._schedule())
 
     def latent_side(self) -> int:
         """Pixels per side: the latents are the image."""

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from mia_bench.models import hub
 from mia_bench.models.dit.directory import TransformerDirectory
+from mia_bench.models.identity import dtype_key
 from mia_bench.models.readers.chosen_loras import Scales, chosen_loras, lora_key
 from mia_bench.models.readers.refusals import refuse_pipeline, refuse_single_file
-from mia_bench.models.schedule import alphas_cumprod, schedule_steps
+from mia_bench.models.schedule import alphas_cumprod, schedule_steps, steps_with_signal
 from mia_bench.models.weight_files import contents, read_config
 from mia_bench.storage.hashing import hash_key
 
@@ -140,7 +141,7 @@ class DiffusionTransformer:
 
     def base_hash(self) -> str:
         """Content of the networks, tokenizers, configurations, schedule and adapters, and the
-        options that decide answers."""
+        options that decide answers, the precision among them."""
         directory = self.directory
         directory.check(self.guidance)
         return hash_key(
@@ -150,6 +151,7 @@ class DiffusionTransformer:
                 "guidance": self.guidance,
                 "tokens": self._tokens(directory),
                 "lora": lora_key(self._loras()),
+                **dtype_key(self.dtype),
             }
         )
 
@@ -166,6 +168,10 @@ class DiffusionTransformer:
     def timesteps(self) -> int:
         """Length of the training schedule; of flow matching, of the one that attacks speak of."""
         return FLOW_TIMESTEPS if self.kind.flow else schedule_steps(self.directory.betas())
+
+    def timesteps_with_signal(self) -> int:
+        """Those up to the last one that is not pure noise."""
+        return FLOW_TIMESTEPS if self.kind.flow else steps_with_signal(self.directory.betas())
 
     def sigmas(self) -> Sequence[float]:
         """(T,) noise fraction b / (a + b) at every timestep.

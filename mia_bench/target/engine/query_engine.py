@@ -54,11 +54,7 @@ class QueryEngine:
         new = [key for key in dict.fromkeys(keys) if key not in memo]
         if new:
             fresh = torch.stack([keyed_noise(self.seed, *key, self.latent_shape) for key in new])
-            device = self.schedule.a.device
-            pinned = device.type == "cuda"  # copied while the GPU works on earlier queries
-            if pinned:
-                fresh = fresh.pin_memory()
-            memo.update(zip(new, fresh.to(device, non_blocking=pinned), strict=True))
+            memo.update(zip(new, on_device(fresh, self.schedule.a.device), strict=True))
         return torch.stack([memo[key] for key in keys])
 
     # --- predictions -------------------------------------------------------------------------
@@ -122,10 +118,10 @@ class QueryEngine:
     ) -> Tensor:
         """(len(places), *latent): one U-Net call for pairs (index of a query, row of the view)."""
         picked = [(queries[q], row) for q, row in places]
-        rows = [row for _, row in picked]
         eps = self.noise([(view.sample_id[i], q.noise_t, q.draw) for q, i in picked])
-        t = torch.tensor([q.t for q, _ in picked], device=self.schedule.a.device)
-        z0 = view.z0[rows]
+        device = self.schedule.a.device
+        t = on_device(torch.tensor([q.t for q, _ in picked]), device)
+        z0 = view.z0[on_device(torch.tensor([row for _, row in picked]), device)]
         z_t = add_noise(z0, eps, *self.schedule.levels(t, z0))
         cond = Condition(
             tuple(q.cond.key[i] for q, i in picked),
@@ -173,6 +169,12 @@ class QueryEngine:
             # `update` of a Counter adds
             self.queries.update({kind: n - self.queries[kind] for kind, n in before.items()})
             raise
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """What was made on the CPU, copied to a GPU while that works on earlier queries."""
+    pinned = device.type == "cuda"
+    return (values.pin_memory() if pinned else values).to(device, non_blocking=pinned)
 
 
 def row_key(view: View, query: Query, row: int) -> RowKey:

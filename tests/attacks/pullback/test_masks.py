@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mia_bench.attacks.pullback.masks import check_mask, largest, mask_version, masked_sums
-from mia_bench.attacks.pullback.sima_pullback import SimAPullback
+from mia_bench.attacks.pullback.masks import check_mask, largest, masked_sums
 
 
 def test_the_least_two_fifths_of_each_image_are_left_out() -> None:
@@ -33,13 +32,6 @@ def test_either_mask_sums_powers_of_what_it_keeps(literal) -> None:
             level = np.percentile(ranked, 40)
             expected = sum(abs(x) ** 3 for x, v in zip(r, ranked, strict=True) if v > level)
             assert found[name][i].item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_features_of_no_mask_are_others_than_once() -> None:
-    """Older code left out the least entry; other shares have the version that they had."""
-    versions = [SimAPullback(drop=drop).version for drop in (0.0, 0.01, 0.4)]
-    assert versions == [2, 1, 1]
-    assert (mask_version(0.0), mask_version(0.4), SimAPullback.version) == (2, 1, 1)
 
 
 def test_options_that_make_no_mask_are_refused() -> None:

@@ -52,6 +52,12 @@ def test_a_mask_that_keeps_all_is_the_host(host, literal, measure) -> None:
         np.testing.assert_allclose(found[name], np.asarray(whole).reshape(-1), rtol=1e-5)
 
 
+def test_features_of_no_mask_are_others_than_once(host) -> None:
+    """Older code left out the least entry; other shares have the version that they had."""
+    attack = PAIRS[host].attack
+    assert [replace(attack, drop=drop).version for drop in (0.0, 0.01, 0.4)] == [2, 1, 1]
+
+
 @torch.no_grad()
 def test_beside_its_host_it_queries_nothing(host, literal) -> None:
     target, pair = literal.target, PAIRS[host]

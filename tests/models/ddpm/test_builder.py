@@ -25,9 +25,14 @@ def test_keys_follow_network_seed_and_schedule():
     model = DDPM(None, 8, (8, 16), norm_groups=4)
     before = model.base_hash()
     assert DDPM(None, 8, (8, 16), norm_groups=4, chunk=3).base_hash() == before
-    for changes in ({"init_seed": 1}, {"beta_end": 0.01}, {"attention": (4,)}):
+    for changes in (
+        *({"init_seed": 1}, {"beta_end": 0.01}, {"attention": (4,)}),
+        *({"dtype": "bfloat16"}, {"dtype": "float16"}),
+    ):
         assert DDPM(None, 8, (8, 16), norm_groups=4, **changes).base_hash() != before
     assert model.latent_side() == model.resolution == 8
+    assert (model.timesteps(), model.timesteps_with_signal()) == (1000, 1000)
+    assert DDPM(None, 8, (8, 16), norm_groups=4, beta_end=1.0).timesteps_with_signal() == 999
     assert model.unet_bytes() == 4 * sum(p.numel() for p in model.load_unet().parameters())
 
 

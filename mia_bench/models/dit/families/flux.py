@@ -42,13 +42,15 @@ def inputs(z_t: Tensor, hidden: Tensor, extra: Mapping[str, Tensor]) -> dict[str
         "pooled_projections": extra["pooled"],
         "encoder_hidden_states": hidden,
         "txt_ids": hidden.new_zeros(hidden.shape[1], 3),
-        "img_ids": places(height // 2, width // 2).to(z_t),
+        "img_ids": places(height // 2, width // 2, z_t.device).to(z_t.dtype),
     }
 
 
-def places(height: int, width: int) -> Tensor:
-    """(height * width, 3): (0, row, column) of every token."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+def places(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """(height * width, 3): (0, row, column) of every token. Made on the device: a copy to it would
+    wait for what it is at work on."""
+    sides = (torch.arange(side, device=device) for side in (height, width))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
     return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).float()
 
 

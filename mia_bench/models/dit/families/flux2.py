@@ -39,23 +39,24 @@ def velocity(
 ) -> Tensor:
     del extra
     rows, _, height, width = z_t.shape
-    image, text = places(height, width, 1), places(1, 1, hidden.shape[1])
+    image = places(height, width, 1, z_t.device)
+    text = places(1, 1, hidden.shape[1], z_t.device)
     output: Tensor = network(
         hidden_states=z_t.flatten(2).transpose(1, 2),
         timestep=time.to(z_t.dtype),
         guidance=None,
         encoder_hidden_states=hidden,
-        txt_ids=text.to(z_t.device).expand(rows, -1, -1),
-        img_ids=image.to(z_t.device).expand(rows, -1, -1),
+        txt_ids=text.expand(rows, -1, -1),
+        img_ids=image.expand(rows, -1, -1),
         return_dict=False,
     )[0]
     return output.transpose(1, 2).reshape(rows, -1, height, width)
 
 
-def places(height: int, width: int, length: int) -> Tensor:
+def places(height: int, width: int, length: int, device: torch.device | str = "cpu") -> Tensor:
     """(height * width * length, 4): (0, row, column, position in the text) of every token."""
     sizes = (1, height, width, length)
-    return torch.cartesian_prod(*(torch.arange(size) for size in sizes))
+    return torch.cartesian_prod(*(torch.arange(size, device=device) for size in sizes))
 
 
 def sampling_shift(tokens: int, steps: int) -> float:

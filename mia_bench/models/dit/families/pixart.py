@@ -53,8 +53,9 @@ class PixArtNoise:
         sizes: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
         if self.sized:
             height, width = (float(PIXELS_PER_CELL * side) for side in z_t.shape[-2:])
-            sizes["resolution"] = z_t.new_tensor([[height, width]]).repeat(len(z_t), 1)
-            sizes["aspect_ratio"] = z_t.new_tensor([[height / width]]).repeat(len(z_t), 1)
+            columns = [z_t.new_full((len(z_t), 1), side) for side in (height, width)]
+            sizes["resolution"] = torch.cat(columns, dim=1)
+            sizes["aspect_ratio"] = z_t.new_full((len(z_t), 1), height / width)
         output: Tensor = network(
             z_t,
             encoder_hidden_states=hidden,

@@ -28,3 +28,11 @@ def test_the_network_gets_tokens_places_and_guidance(guidance: float | None) -> 
 def test_places_are_diffusers() -> None:
     theirs = FluxPipeline._prepare_latent_image_ids(1, 3, 5, "cpu", torch.float32)
     assert torch.equal(places(3, 5), theirs)
+
+
+def test_places_are_made_on_the_device() -> None:
+    """No call waits for a copy from the CPU, which the meta device would refuse."""
+    z, hidden = (torch.empty(size, device="meta") for size in ((2, 4, 8, 6), (2, 5, 6)))
+    spy = Spy(pack(z))
+    FAMILY.call({}, None)(spy, z, torch.ones(2, device="meta"), hidden, {"pooled": hidden})
+    assert places(3, 5, "meta").device.type == spy.told["img_ids"].device.type == "meta"

@@ -22,6 +22,10 @@ def test_the_network_gets_tokens_and_their_places() -> None:
     assert places(2, 2, 1).tolist() == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 1, 1, 0]]
 
 
+def test_places_are_made_on_the_device() -> None:
+    assert places(2, 2, 1, "meta").device.type == "meta"
+
+
 def test_joined_cells_are_diffusers_patches() -> None:
     z = torch.randn(2, 3, 4, 6)
     assert torch.equal(joined(z), Flux2KleinPipeline._patchify_latents(z))
