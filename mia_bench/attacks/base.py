@@ -153,6 +153,15 @@ class VersionsCaptions(Protocol):
 
 
 @runtime_checkable
+class NamesEncoders(Protocol):
+    """An attack whose features depend on networks of others, which options name."""
+
+    @property
+    def encoder_names(self) -> Sequence[str]:
+        """Folders, with open_clip's "local-dir:" before them or without, and names of a hub."""
+
+
+@runtime_checkable
 class FitsClassifier(Protocol):
     """An attack that fits a classifier, with the fewest calibration rows of each class it takes."""
 

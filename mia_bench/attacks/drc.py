@@ -163,6 +163,11 @@ class DRC:
     def needs_captions(self) -> bool:
         return self.mask == "caption"
 
+    @property
+    def encoder_names(self) -> tuple[str, ...]:
+        compared = (self.clip,) if "open_clip" in self.measures else ()
+        return compared if self.mask_encoder is None else (*compared, self.mask_encoder)
+
     def asks_at(self, schedule: int) -> Sequence[int]:
         path = restoration_path(schedule, self.steps, self.start)
         return [*path, mapped_timestep(schedule)] if self.needs_captions else path

@@ -10,7 +10,7 @@ Hashes that decide no result are made where they are used: the context of a tune
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,19 @@ from mia_bench.attacks import (
     Attack,
     FeatureExtractor,
     HasPlainVariant,
+    NamesEncoders,
     NeedsBase,
     VersionsCaptions,
     query_fields,
     score_fields,
 )
 from mia_bench.attacks.components.ensemble import Ensemble
+from mia_bench.attacks.components.image_similarity import LOCAL_PREFIX
 from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role
 from mia_bench.mitigations import TrainingSetup
+from mia_bench.models.weight_files import contents
 from mia_bench.storage import layout
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.utils.errors import MiaError
@@ -45,6 +48,8 @@ key once it is above 1."""
 
 CaptionedRows = Sequence[tuple[str, str]]
 """(sample id, caption) of each row."""
+ENCODER_FILES = (".safetensors", ".json", ".txt")
+"""Of an encoder's folder, what decides its answers: weights, configurations, vocabularies."""
 
 
 # --- data and models ------------------------------------------------------------------------------
@@ -123,8 +128,26 @@ def feature_name(
             identity["captions"] = version
     if isinstance(attack, NeedsBase) and attack.needs_base:
         identity["base"] = base
+    if isinstance(attack, NamesEncoders):
+        identity |= local_encoders(attack.encoder_names)
     key = hash_key(identity)
     return f"{kind.__module__.rpartition('.')[2]}-{key}"
+
+
+def local_encoders(names: Iterable[str]) -> dict[str, Any]:
+    """What networks of others hold that lie in folders here, for a key that has their names: under
+    one name there may be another network tomorrow. Those of a hub go by their names alone.
+
+    Args:
+        names: folders, with open_clip's prefix or without, and names of a hub.
+    """
+    held = {}
+    for name in names:
+        folder = Path(name.removeprefix(LOCAL_PREFIX))
+        if folder.is_dir():
+            files = sorted(file for file in folder.iterdir() if file.suffix in ENCODER_FILES)
+            held[name] = [[file.name, contents([file])] for file in files if file.is_file()]
+    return {"local_encoders": held} if held else {}
 
 
 def utility_key(
@@ -140,6 +163,7 @@ def utility_key(
             "clip": options.utility_clip,
             "encoder": encoder,
             "seed": options.seed,
+            **local_encoders([options.utility_clip] if options.utility_clip else []),
         }
     )
 
@@ -158,6 +182,7 @@ def blind_key(rows: CaptionedRows, split: str, resolution: int, options: Evaluat
     }
     if options.blind_encoder is not None:
         identity["encoder"] = options.blind_encoder
+        identity |= local_encoders([options.blind_encoder])
     if any(has_unspaced(caption) for _, caption in rows):  # once told apart as whole captions
         identity["words"] = 2
     return hash_key(identity)
@@ -212,6 +237,7 @@ def run_key(
         identity["halves"] = options.data.split_seed
     if options.eval.blind_rows and options.eval.blind_encoder is not None:
         identity["blind_encoder"] = options.eval.blind_encoder
+        identity |= local_encoders([options.eval.blind_encoder])
     if isinstance(attack, HasPlainVariant) and attack.plain() is not None:
         identity["doubt"] = 1
     return hash_key(identity)

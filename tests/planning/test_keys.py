@@ -82,6 +82,45 @@ def test_what_controls_see_of_images_decides_their_folder(plan_of):
     assert plan_of("attack=loss", "eval.blind_encoder=null").blind == plain.blind
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("attack=drc", "++attack.drc.measures=[open_clip]", "++attack.drc.compare=open_clip"),
+        ("attack=gen_sim", "++attack.gen_sim.measures=[open_clip]"),
+        ("attack=img2img", "++attack.img2img.measures=[open_clip]"),
+        ("attack=loss", "eval.blind_encoder=local-dir:{folder}"),
+        ("attack=loss", "eval.utility=true", "eval.utility_clip=local-dir:{folder}"),
+    ],
+    ids=["drc", "gen_sim", "img2img", "blind", "utility"],
+)
+def test_another_encoder_under_the_same_name_has_another_key(plan_of, tmp_path, overrides):
+    (tmp_path / "model.safetensors").write_bytes(b"one network")
+    attack = overrides[0].partition("=")[2]
+    chosen = [override.format(folder=tmp_path) for override in overrides]
+    if attack != "loss":
+        chosen.append(f"++attack.{attack}.clip=local-dir:{tmp_path}")
+    if attack in ("gen_sim", "img2img"):
+        chosen.append(f"++attack.{attack}.compare=open_clip")
+
+    def found():
+        plan = plan_of(*chosen)
+        return {*keys(plan), plan.blind.name, *(folder.name for folder in plan.utility.values())}
+
+    before = found()
+    (tmp_path / "model.safetensors").write_bytes(b"another network")
+    assert found() - before
+    (tmp_path / "model.safetensors").write_bytes(b"one network")
+    (tmp_path / "notes.md").write_text("what was tried", encoding="utf-8")
+    assert found() == before
+
+
+def test_an_encoder_that_nothing_uses_is_no_part_of_a_key(plan_of, tmp_path):
+    chosen = ("attack=drc", f"++attack.drc.clip=local-dir:{tmp_path}")
+    before = keys(plan_of(*chosen))
+    (tmp_path / "model.safetensors").write_bytes(b"a network")
+    assert keys(plan_of(*chosen)) == before
+
+
 def test_captions_without_spaces_that_are_read_anew_are_part_of_it(plan_of, monkeypatch):
     plan = plan_of("attack=loss", "mitigation=caption_delete")
     items = {sid: replace(item, caption="桌子上的一只猫") for sid, item in plan.items.items()}

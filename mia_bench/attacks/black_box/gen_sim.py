@@ -102,6 +102,11 @@ class GenSim:
         return Encoders(self.clip, self.vit)
 
     @property
+    def encoder_names(self) -> tuple[str, ...]:
+        text = ("open_clip",) if self.caption_stream else ()
+        return self.encoders.named_by((*self.measures, *text))
+
+    @property
     def least_rows(self) -> int:
         return MIN_ROWS_PER_CLASS if self.decision == "classifier" else 0
 

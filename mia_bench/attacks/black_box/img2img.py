@@ -87,6 +87,10 @@ class ImageToImage:
         return Encoders(self.clip, self.vit)
 
     @property
+    def encoder_names(self) -> tuple[str, ...]:
+        return self.encoders.named_by(self.measures)
+
+    @property
     def least_rows(self) -> int:
         return MIN_ROWS_PER_CLASS if self.decision == "classifier" else 0
 

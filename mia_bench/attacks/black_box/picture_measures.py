@@ -70,6 +70,11 @@ class Encoders:
     clip: str = ""
     vit: str = ""
 
+    def named_by(self, measures: Sequence[str]) -> tuple[str, ...]:
+        """Those that `measures` use, as options name them."""
+        used = {"open_clip": self.clip, "dino": self.vit}
+        return tuple(name for measure, name in used.items() if measure in measures)
+
 
 def picture_measure(name: PictureMeasure, device: torch.device, encoders: Encoders) -> Compare:
     """The measure `name`: pairs of images (B, 3, h, w) in [-1, 1] -> (B,).
