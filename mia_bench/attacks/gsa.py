@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
 from mia_bench.attacks.components.gradient_norms import recorded, separable
+from mia_bench.attacks.components.loss_scale import loss_scale
 from mia_bench.target import Batch, Target
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
@@ -94,7 +95,7 @@ class GSA:
         size, places = self._group(path), [(i, t) for i in range(len(batch)) for t in path]
         if not separable(target.unet) or size > target.gradient_chunk:
             return None
-        scale = _scale(target, z0)
+        scale = loss_scale(target, z0)
 
         def norms(groups: slice) -> Tensor:
             part = places[groups.start * size : groups.stop * size]
@@ -130,7 +131,7 @@ class GSA:
         parameters: list[nn.Parameter],
     ) -> Tensor:
         """(parameter tensors,) of one sample."""
-        scale = _scale(target, z0)
+        scale = loss_scale(target, z0)
 
         def slopes(steps: slice) -> list[Tensor]:
             loss = losses_of(target, batch, z0, [(row, t) for t in path[steps]]).sum()
@@ -199,12 +200,6 @@ def losses_of(
     cond = target.embed([batch.caption[i] for i in rows])
     eps_hat = target.predict_noise(z_t, t, cond, whole=True)
     return (eps_hat.float() - eps).square().flatten(1).mean(1)
-
-
-def _scale(target: Target, z0: Tensor) -> float:
-    """By how much a loss is enlarged before its backward: its slopes, one part in the number of
-    latent elements, would be lost in float16."""
-    return float(z0[0].numel()) if target.dtype is torch.float16 else 1.0
 
 
 def _slopes(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -84,7 +84,7 @@ def test_float16_keeps_slopes_that_are_one_part_in_many(
 
     exact = norms(torch.float32)
     enlarged = np.abs(norms(torch.float16) - exact)
-    monkeypatch.setattr(gsa, "_scale", lambda *_: 1.0)
+    monkeypatch.setattr(gsa, "loss_scale", lambda *_: 1.0)
     assert np.abs(norms(torch.float16) - exact).max() > 10 * enlarged.max()
     assert enlarged.max() < 0.1
 

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from mia_bench.attacks import Access, Calibration, Features, Floats, score_field
+from mia_bench.attacks.components.loss_scale import loss_scale
 from mia_bench.target import Batch, Condition, Target
 from mia_bench.utils.rng import keyed_generator
 
@@ -52,7 +53,7 @@ class MoFitLite:
     init: Literal["null", "caption"] = "null"
     against: Literal["null", "caption"] = score_field("null")
     access: ClassVar[Access] = Access.WHITE_BOX
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     statistics: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -123,13 +124,13 @@ class MoFitLite:
         """phi* (rows, tokens, width): Adam on the loss of each row, which no other row enters."""
         phi = begin.hidden[rows].detach().clone()
         first, second = torch.zeros_like(phi), torch.zeros_like(phi)
-        part = begin.rows(rows)
+        part, scale = begin.rows(rows), loss_scale(target, z_t)
         for step in range(1, self.steps + 1):
             with torch.enable_grad():
                 phi.requires_grad_(True)
                 cond = Condition(part.key, phi, part.extra)
                 loss = losses(target, z_t[rows], eps[rows], self.t, cond, whole=True)
-                slope = torch.autograd.grad(loss.sum(), phi)[0].float()
+                slope = torch.autograd.grad(loss.sum() * scale, phi)[0].float() / scale
             first = FIRST_MOMENT * first + (1 - FIRST_MOMENT) * slope
             second = SECOND_MOMENT * second + (1 - SECOND_MOMENT) * slope.square()
             size = (second / (1 - SECOND_MOMENT**step)).sqrt() + STABILISER

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mia_bench.attacks import Access, NeedsText, query_fields
+from mia_bench.attacks.caption_free import mofit_lite
 from mia_bench.attacks.caption_free.mofit_lite import MoFitLite
 from mia_bench.target import Batch, Condition
 from mia_bench.utils.rng import keyed_generator
@@ -75,6 +76,32 @@ def test_a_model_that_repeats_its_condition_by_hand(random_target, random_batch,
         e = target.noise([sid], 140)[0]
         assert found[i, 0] == pytest.approx(e.var(unbiased=False).item(), rel=1e-3)
         assert found[i, 1] == pytest.approx((null - e).square().mean().item(), rel=1e-4)
+
+
+def test_float16_keeps_slopes_that_are_one_part_in_many(
+    fresh_target, random_batch, measure, monkeypatch
+):
+    """Of large latents, whose slopes are as small as a weak last layer makes them here: Adam takes
+    whole steps by their signs, and none where they are lost."""
+
+    def fitted(dtype):
+        target = fresh_target()
+        target.unet.conv_out.weight.data.mul_(3e-4)
+        target.compute_in(dtype)
+        conditions = []
+        monkeypatch.setattr(
+            target.engine,
+            "predict",
+            lambda z, t, cond, whole: conditions.append(cond.hidden) or predict(z, t, cond, whole),
+        )
+        predict = type(target.engine).predict.__get__(target.engine)
+        measure(replace(SHORT, steps=8), target, random_batch(2))
+        return conditions[8].detach()  # after as many steps, before the other two conditions
+
+    exact = fitted(torch.float32)
+    enlarged = (fitted(torch.float16) - exact).abs().mean()
+    monkeypatch.setattr(mofit_lite, "loss_scale", lambda *_: 1.0)
+    assert (fitted(torch.float16) - exact).abs().mean() > 5 * enlarged
 
 
 def test_rows_do_not_matter_to_each_other(literal, measure):
