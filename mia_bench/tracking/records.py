@@ -26,6 +26,7 @@ from mia_bench.storage.stored_files import (
 from mia_bench.tracking.pictures import (
     MAX_PICTURES,
     evidence_strips,
+    vouched,
     wandb_files,
     wandb_images,
     without_words,
@@ -67,7 +68,7 @@ class WandbRecord:
 def attack_record(ref: RunRef) -> WandbRecord:
     """A finished run. Raises MiaError for one that cannot be read, or changed since."""
     config, metrics = _config(ref.folder), _vouched_metrics(ref.folder)
-    pictures = evidence_strips(ref.folder / layout.EVIDENCE_FOLDER)
+    pictures = vouched(evidence_strips(ref.folder / layout.EVIDENCE_FOLDER))
     steps = layout.step_number(ref.step)
     about = {"attack_name": ref.attack, "target": ref.model_key, "step": steps}
     return WandbRecord(
@@ -104,7 +105,7 @@ def finetune_record(folder: Path, outputs: Path) -> WandbRecord:
         MiaError: it cannot be read.
     """
     manifest, config = read_manifest(folder), _config(folder)
-    pictures = sample_sheets(outputs, folder.name)[:MAX_PICTURES]
+    pictures = vouched(sample_sheets(outputs, folder.name)[:MAX_PICTURES])
     history = read_history(folder / layout.HISTORY_FILE)
     kind = str(manifest.get("kind", "target"))
     return WandbRecord(
