@@ -122,6 +122,8 @@ def _plan(composer: Composer, overrides: list[str], memo: Memo) -> Job:
         problem = explain(error) or "".join(traceback.format_exception(error))
         return Job(tuple(overrides), Path(config.paths.outputs), problem=problem)
     forget_failures(Path(config.paths.outputs), (), overrides)
+    if job.finished:  # by another command, of which no start removes the record of this job
+        forget_failures(job.outputs, job.names)
     return job
 
 
