@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 from mia_bench.utils.errors import MiaError, with_causes
 
 MAX_YAML_BYTES = 1 << 20  # of a stored config.yaml; this package writes a few thousand
+PIECE_BYTES = 1 << 20  # of a compressed file, unfolded at a time
 PARTIAL_SUFFIX = ".part"  # ends the name of a file or folder that is still being written
 NOT_WRITABLE_ERRNOS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
@@ -34,6 +36,21 @@ def regular_file(path: Path) -> Path:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return path
+
+
+def require_unfolded(path: Path, most_bytes: int) -> None:
+    """Raises MiaError where `path` is a .gz file that unfolds to more than `most_bytes`.
+
+    It is unfolded piece by piece: a few kilobytes may hold as many gigabytes.
+    """
+    if path.suffix.lower() != ".gz":
+        return
+    unfolded = 0
+    with gzip.open(regular_file(path)) as file:
+        while piece := file.read(PIECE_BYTES):
+            unfolded += len(piece)
+            if unfolded > most_bytes:
+                raise MiaError(f"{path} unfolds to more than {most_bytes:,} bytes: it is not read.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
