@@ -23,6 +23,7 @@ from mia_bench.data.readers.tables import read_lines
 from mia_bench.data.readers.tar_shards import Sample, samples
 from mia_bench.data.readers.text_file import decode_text, text_lines
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import tracked
 
 CAPTIONS = ("text", "caption", "captions", "prompt")
 FILE_NAMES = ("file_name", "image", "filename", "file", "image_path", "path")
@@ -30,6 +31,7 @@ FILE_NAMES = ("file_name", "image", "filename", "file", "image_path", "path")
 METADATA = tuple(f"metadata.{kind}" for kind in ("jsonl", "csv", "tsv", "json", "parquet"))
 CAPTION_TABLES = tuple(f"captions.{kind}" for kind in ("json", "jsonl", "csv", "tsv"))
 TABLES = (*METADATA, *CAPTION_TABLES)
+LISTING = "listing pictures"
 SIDECARS = (".txt", ".caption")
 """Endings of text files beside a picture, the first that is there."""
 COMPRESSED_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -71,7 +73,7 @@ def _add_pictures(
     late = _read_tables(pairs, files, CAPTION_TABLES, columns, present)
     texts = _sidecars(files)
     used = set()
-    for path in files:
+    for path in tracked(files, LISTING, "file"):
         if path not in first.captions and not is_picture(path) and path not in late.captions:
             continue
         text = texts.get(path.with_suffix(""))
@@ -250,7 +252,7 @@ def _together(
 def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) -> None:
     """The samples of a tar file, one in memory at a time; one that breaks off gives those before
     the break."""
-    for sample in _samples(pairs, path):
+    for sample in tracked(_samples(pairs, path), f"{LISTING} of {path.name}", "sample"):
         pairs.columns.update(dict.fromkeys(map(str, sample.facts)))
         name = f"{pairs.name(path)}/{sample.name}"
         if sample.problem:
