@@ -32,6 +32,7 @@ from mia_bench.tracking.pictures import (
     without_words,
 )
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.redaction import without_places
 from mia_bench.utils.text import model_name
 
 if TYPE_CHECKING:
@@ -278,12 +279,11 @@ def _log_report(
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """The resolved configuration, with flat names to group by."""
-    config = read_config(folder)
-    model = config["model"]
+    """The resolved configuration without places of this machine, with flat names to group by."""
+    config = without_places(read_config(folder))
     flat_names = {
         "data_name": str(config["data"]["name"]),
-        "model_name": model_name(model).rpartition(":")[2],
+        "model_name": model_name(config["model"]).rpartition(":")[2],
         "mitigation_name": "+".join(config.get("mitigation") or {}) or "none",
     }
     return {**config, **flat_names}

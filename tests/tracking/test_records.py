@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from mia_bench.storage.artifacts import seal
 from mia_bench.storage.files import read_json
@@ -104,6 +105,18 @@ def test_pictures_that_no_manifest_vouches_for_are_not_sent(store_cell, tmp_path
         path.write_bytes(b"another")
         with pytest.raises(MiaError, match=f"unverified: .*{path.name} changed"):
             record()
+
+
+def test_a_configuration_says_nothing_of_the_machine(store_cell, tmp_path):
+    folder = store_cell(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["path"] = "/home/ada/models/mine"
+    config["paths"] = {"outputs": str(tmp_path)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    sent = attack_record(run_at(folder)).config
+    assert "ada" not in json.dumps(sent)
+    assert sent["paths"] == {"outputs": f".../{tmp_path.name}"}
+    assert sent["model_name"] == ".../mine"
 
 
 def test_a_folder_of_another_version_is_refused(store_cell, tmp_path):
