@@ -48,7 +48,7 @@ class RunOutcome:
 
     @property
     def roc_figure(self) -> Path:
-        return self.plan.figure("roc", "png")
+        return self.plan.reports[0]
 
     @property
     def title(self) -> str:
@@ -159,9 +159,10 @@ def write_reports(outcome: RunOutcome) -> None:
     from mia_bench.tracking.mirror import mirror_plan
 
     plan = outcome.plan
-    roc_figure(outcome.results, outcome.roc_figure, outcome.title)
+    figure, controls = plan.reports
+    roc_figure(outcome.results, figure, outcome.title)
     verdict = judge_controls((name, metrics) for name, metrics, _ in outcome.results)
-    write_json(plan.figure("controls", "json"), verdict.to_json())
+    write_json(controls, verdict.to_json())
     mirror_plan(plan)
 
 

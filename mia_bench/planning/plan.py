@@ -223,3 +223,8 @@ class Plan:
         """A file about all runs of the target together, e.g. of the kind "roc" or "controls"."""
         key = figures_key([run.folder.name for run in self.runs])
         return self.folder(layout.REPORTS_FOLDER, self.target.key, f"{kind}-{key}.{suffix}")
+
+    @property
+    def reports(self) -> tuple[Path, Path]:
+        """The ROC figure of all runs and the verdict on their controls, which are written last."""
+        return self.figure("roc", "png"), self.figure("controls", "json")
