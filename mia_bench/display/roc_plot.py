@@ -11,7 +11,7 @@ import pandas as pd
 
 from mia_bench.display.attack_style import matplotlib_style
 from mia_bench.storage import layout
-from mia_bench.storage.files import replacing
+from mia_bench.storage.files import remove_stale_parts, replacing
 
 MIN_RATE = 1e-3
 
@@ -45,4 +45,5 @@ def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, tit
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:  # a sweep does not draw it again where a kill cut it short
         figure.savefig(partial, dpi=130, format=path.suffix.removeprefix("."))
+    remove_stale_parts(path)
     return path

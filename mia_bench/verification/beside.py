@@ -54,19 +54,21 @@ def _evidence(run: StoredRun, folder: Path) -> Iterator[str]:
     yield from changed_files(folder, read_manifest(folder))
     if not (folder / layout.EVIDENCE_INDEX_FILE).is_file():
         return  # of an early version
-    scores = run.scores[~run.scores.calibration].set_index("sample_id")
+    table = run.scores[~run.scores.calibration]
+    columns = (table[name].tolist() for name in ("sample_id", "score", "is_member"))
+    known = {sid: (float(score), bool(label)) for sid, score, label in zip(*columns, strict=True)}
     for row in read_evidence_rows(folder):
-        if row.sample_id not in scores.index:
+        if row.sample_id not in known:
             yield f"{layout.EVIDENCE_INDEX_FILE}: {row.sample_id} is no evaluation row"
             continue
-        stored = scores.loc[row.sample_id]
-        spread = max(1.0, abs(float(stored.score)))
-        if row.score is not None and abs(row.score - stored.score) > SCORE_ROUNDING * spread:
+        score, is_member = known[row.sample_id]
+        spread = max(1.0, abs(score))
+        if row.score is not None and abs(row.score - score) > SCORE_ROUNDING * spread:
             yield (
                 f"{layout.EVIDENCE_INDEX_FILE}: {row.sample_id} has the score {row.score:.6g}, in "
-                f"{layout.SCORES_FILE} {stored.score:.6g}"
+                f"{layout.SCORES_FILE} {score:.6g}"
             )
-        if row.is_member is not None and row.is_member != bool(stored.is_member):
+        if row.is_member is not None and row.is_member != is_member:
             yield f"{layout.EVIDENCE_INDEX_FILE}: {row.sample_id} has another label"
 
 

@@ -121,7 +121,7 @@ class PlannedModels:
         return spec.setup is not None and self._stops(spec.setup)
 
     def _stops(self, setup: TrainingSetup) -> bool:
-        return setup.stops and self.experiment.options.checkpoint is None
+        return bool(setup.stops) and self.experiment.options.checkpoint is None
 
     def _setup(self, kind: str, member: Role) -> TrainingSetup:
         experiment, options = self.experiment, self.experiment.options
