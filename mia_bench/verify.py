@@ -3,8 +3,9 @@
 RUN is a run's folder, its name, or its key (the first six digits will do), or that of an audit;
 without one, every run and audit of paths.outputs is checked. Scores are computed again from the
 stored features with the stored configuration, metrics from the stored scores, and of an audit the
-verdict; files, split, roles, models, keys, versions and a registered plan are compared. No model is
-loaded, nothing is fetched or written. Exit status 1 where something differs.
+verdict; files, split, roles, models, keys, versions and a registered plan are compared, evidence,
+generated pictures and utility with their manifests. No model is loaded, nothing is fetched or
+written. Exit status 1 where something differs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage import layout
-from mia_bench.storage.index import RunRef, begins_key, find_all_runs, runs
+from mia_bench.storage.index import RunRef, begins_key, find_all_runs, require_one_name, runs
 from mia_bench.storage.stored_files import Unreadable, read_manifest
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -72,7 +73,11 @@ def _exit_where_different(states: Sequence[str]) -> None:
 
 def find_audits(words: Sequence[str], outputs: Path) -> dict[str, Path]:
     """Finished audits by the word that names them: a folder, its name, or the start of its key;
-    without words, all of `outputs`."""
+    without words, all of `outputs`.
+
+    Raises:
+        MiaError: a word is how several keys begin, of audits or of an audit and a run.
+    """
     from mia_bench.audit.record import find_audits as stored_audits
 
     folders = stored_audits(outputs)
@@ -83,9 +88,15 @@ def find_audits(words: Sequence[str], outputs: Path) -> dict[str, Path]:
         path = Path(word)
         if (path / layout.AUDIT_FILE).is_file():
             found[word] = path
-        for folder in folders:
-            if word == folder.name or begins_key(word, *layout.split_name(folder.name)):
-                found[word] = folder
+            continue
+        same = [folder for folder in folders if word == folder.name]
+        if not same:
+            same = [f for f in folders if begins_key(word, *layout.split_name(f.name))]
+            if same:
+                also = [r.name for r in runs(outputs) if begins_key(word, r.attack, r.key)]
+                require_one_name(word, [*(folder.name for folder in same), *also])
+        if same:
+            found[word] = same[0]
     return found
 
 

@@ -23,6 +23,7 @@ from mia_bench.data.readers.tables import csv_lines
 from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import tracked
 
 ANNOTATIONS = (
     *("results_20130124.token", "results.csv", "dataset_flickr30k.json"),
@@ -57,7 +58,7 @@ class Flickr:
         for name, caption in _read(pairs, annotation):
             captions.setdefault(name, []).append(caption)
         where = {path.name: path for path in sorted(root.rglob("*.jpg"), reverse=True)}
-        for name, texts in captions.items():
+        for name, texts in tracked(captions.items(), "listing pictures"):
             pairs.add(where.get(name, root / Path(name).name), texts)
         return pairs.listing()
 

@@ -23,6 +23,7 @@ from mia_bench.data.readers.parquet_rows import Columns, add_tables
 from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Listing
 from mia_bench.utils.errors import MiaError, Missing
+from mia_bench.utils.terminal import tracked
 
 VAL, TRAIN = "val2017", "train2017"
 MIRRORS = {
@@ -115,7 +116,7 @@ class Mscoco:
         names = list(captions)
         if pool == TRAIN:
             names = sorted(names, key=_order)[: self.train_rows]
-        for name in names:
+        for name in tracked(names, f"listing {pool}"):
             pairs.add(pairs.root / pool / name, captions[name], pool)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from mia_bench.data.source import Item, Source
 from mia_bench.data.split.manifest import Split
-from mia_bench.data.split.near_duplicates import normalise_caption, tracked
+from mia_bench.data.split.near_duplicates import normalise_caption
 from mia_bench.data.split.roles import Role
 from mia_bench.display.pictures.contact_sheet import contact_sheet
 from mia_bench.storage.files import write_json
+from mia_bench.utils.terminal import tracked
 from mia_bench.utils.text import caption_units, table_cell
 
 MAX_SIZED_PICTURES = 400  # pictures whose size is looked at: each must be decoded

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mia_bench.display.attack_style import matplotlib_style
 from mia_bench.storage import layout
+from mia_bench.storage.files import remove_stale_parts, replacing
 
 MIN_RATE = 1e-3
 
@@ -42,5 +43,7 @@ def roc_figure(runs: Sequence[tuple[str, dict[str, Any], Path]], path: Path, tit
     axes.legend(fontsize=8, loc="lower right", title="attack (AUC)")
     axes.grid(which="both", alpha=0.2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    with replacing(path) as partial:  # a sweep does not draw it again where a kill cut it short
+        figure.savefig(partial, dpi=130, format=path.suffix.removeprefix("."))
+    remove_stale_parts(path)
     return path

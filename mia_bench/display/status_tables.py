@@ -6,13 +6,13 @@ Reads manifests, metrics and names of folders, never scores, so that thousands o
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mia_bench.display.console import Column, interval, table
 from mia_bench.storage import layout
 from mia_bench.storage.command import PROGRAM
-from mia_bench.storage.index import feature_folders
+from mia_bench.storage.index import feature_folders, folders_in
 from mia_bench.storage.inventory import (
     ModelSummary,
     RunSummary,
@@ -28,6 +28,10 @@ from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import model_name, printable
 
 MAX_TABLE_ROWS = 200  # rows of a table; the rest is counted
+DISK_REMARKS = {
+    "costly": ": the same commands make them again, in the same time",
+    "cache": ", may be deleted: what is needed of it is made again",
+}
 
 
 def show(outputs: Path) -> None:
@@ -40,9 +44,31 @@ def show(outputs: Path) -> None:
         folder = layout.finished_folder(half.folder).relative_to(outputs)
         echo(printable(f"{state}: {folder}{half.progress}"))
     _show_failures(outputs)
-    sizes = {part: bytes_under(outputs / part) for part in layout.MEASURED_FOLDERS}
-    parts = ", ".join(f"{part} {_size(size)}" for part, size in sizes.items() if size)
-    echo(f"disk: {_size(sum(sizes.values()))} ({parts})" if parts else "disk: nothing yet")
+    for line in disk_lines(outputs):
+        echo(printable(line))
+
+
+def disk_lines(outputs: Path) -> Iterator[str]:
+    """The space that all of outputs/ takes: results first, last what may be deleted."""
+    sizes = {folder.name: bytes_under(folder) for folder in folders_in(outputs)}
+    groups = {
+        "results": layout.RESULTS,
+        "costly": layout.COSTLY,
+        "pages and logs": layout.PAGES_AND_LOGS,
+        "cache": (layout.CACHE_FOLDER,),
+    }
+    known = {name for names in groups.values() for name in names}
+    groups["others"] = tuple(name for name in sizes if name not in known)
+    shown = {label: [n for n in names if sizes.get(n)] for label, names in groups.items()}
+    if not any(shown.values()):
+        yield "disk: nothing yet"
+        return
+    yield f"disk: {_size(sum(sizes.values()))}"
+    width = max(len(label) for label, names in shown.items() if names)
+    for label, names in shown.items():
+        parts = ", ".join(f"{name} {_size(sizes[name])}" for name in names)
+        if names:
+            yield f"  {label:<{width}}  {parts}{DISK_REMARKS.get(label, '')}"
 
 
 def _show_models(models: Sequence[ModelSummary]) -> None:

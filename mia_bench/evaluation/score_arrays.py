@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mia_bench.storage.files import require_unfolded
 from mia_bench.utils.errors import MiaError
 
 Floats = npt.NDArray[np.float64]
@@ -77,6 +78,7 @@ def _read(path: Path, name: str) -> Any:
         return _list_in(json.loads(path.read_text(encoding="utf-8")), path)
     if not name.endswith(TABLES):
         raise MiaError(f"{path}: .npy, .json, .csv, .tsv, .csv.gz or .tsv.gz is expected.")
+    require_unfolded(path, MAX_FILE_BYTES)
     separator = "\t" if ".tsv" in name else ","
     table = pd.read_csv(path, sep=separator, header=None, dtype=str, keep_default_na=False)
     if table.shape[1] != 1:

@@ -48,7 +48,7 @@ class RunOutcome:
 
     @property
     def roc_figure(self) -> Path:
-        return self.plan.figure("roc", "png")
+        return self.plan.reports[0]
 
     @property
     def title(self) -> str:
@@ -88,22 +88,33 @@ def occupied(plan: Plan) -> Iterator[None]:
     """Hold a GPU slot while the plan is carried out, and keep its record of failure up to date."""
     from mia_bench.config.error_messages import is_lost_rank
     from mia_bench.execution.gpu_slots import gpu_slot
-    from mia_bench.storage.failures import find_failures, forget_failures, record_failure
+    from mia_bench.storage.failures import find_failures, record_failure
 
-    runs = _names(plan)
     try:
         with gpu_slot(plan.experiment.options.trainer.gpu_slots):
             yield
     except Exception as error:
-        began_as, runs = runs, _names_of_the_next_start(plan)
+        runs = _names_of_the_next_start(plan)
         # of several ranks, the first to fail knows why; the others only notice that it is gone
         if not (is_lost_rank(error) and find_failures(plan.outputs, runs)):
-            if runs != began_as:  # what failed before that step was chosen is past
-                forget_failures(plan.outputs, began_as)
             record_failure(plan.outputs, failure_of(error, runs, current_command()[1:]))
+            _forget_others(plan, runs)
         raise
     if global_rank() == 0:
-        forget_failures(plan.outputs, runs)
+        _forget_others(plan)
+
+
+def _forget_others(plan: Plan, kept: Sequence[str] = ()) -> None:
+    """Remove the records of this command's starts, but for that of the runs `kept`: the runs had
+    other names before training chose a step, and this start may have found some chosen."""
+    from mia_bench.storage.failures import any_failures, forget_failures
+
+    if not any_failures(plan.outputs):  # names of runs take the captions of all their rows
+        return
+    starts = (_names(plan), _names_of_the_next_start(plan), *map(_names, plan.begun()))
+    for runs in starts:
+        if runs != kept:
+            forget_failures(plan.outputs, runs)
 
 
 def _names(plan: Plan) -> list[str]:
@@ -148,9 +159,10 @@ def write_reports(outcome: RunOutcome) -> None:
     from mia_bench.tracking.mirror import mirror_plan
 
     plan = outcome.plan
-    roc_figure(outcome.results, outcome.roc_figure, outcome.title)
+    figure, controls = plan.reports
+    roc_figure(outcome.results, figure, outcome.title)
     verdict = judge_controls((name, metrics) for name, metrics, _ in outcome.results)
-    write_json(plan.figure("controls", "json"), verdict.to_json())
+    write_json(controls, verdict.to_json())
     mirror_plan(plan)
 
 

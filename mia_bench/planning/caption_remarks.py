@@ -6,12 +6,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mia_bench.attacks import VersionsCaptions
+from mia_bench.mitigations import RewritesCaptions, TakesCaptions
 from mia_bench.mitigations.captions import SeveralCaptions
 from mia_bench.models.readers.caption_tokens import CutsCaptions, HasLearnedWords
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
     from mia_bench.models import Model
+    from mia_bench.planning.specs import ModelSpec
+
+
+def trained_on(models: Sequence[ModelSpec]) -> str:
+    """'models are trained on the data's own': the captions of the models that a plan trains."""
+    said = {spec.kind: _trained_on(spec) for spec in models}
+    if not said:
+        return "no model is trained"
+    if len(set(said.values())) == 1:
+        return f"models are trained on {next(iter(said.values()))}"
+    return ", ".join(f"the {kind} is trained on {words}" for kind, words in said.items())
+
+
+def _trained_on(spec: ModelSpec) -> str:
+    words = "the data's own"
+    mitigations = {} if spec.setup is None else spec.setup.mitigations
+    for name, mitigation in mitigations.items():
+        if isinstance(mitigation, TakesCaptions):
+            words = f"those of {name}"
+        elif isinstance(mitigation, RewritesCaptions):
+            words = f"{words}, changed by {name}"
+    return words
 
 
 def caption_remarks(model: Model, captions: Sequence[str]) -> Iterator[str]:

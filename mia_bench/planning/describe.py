@@ -11,6 +11,7 @@ from mia_bench.planning.applicable import by_reason
 from mia_bench.planning.caption_remarks import (
     caption_remarks,
     cutting_remarks,
+    trained_on,
     unused_word_remarks,
 )
 from mia_bench.storage.artifacts import is_complete
@@ -30,7 +31,7 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield f"options of {unselected} are not used: not among the attacks selected"
     captions = plan.experiment.options.data.captions
     if captions != "own":
-        yield f"the attacks' captions: {captions or 'null'}; models are trained on the data's own"
+        yield f"the attacks' captions: {captions or 'null'}; {trained_on(plan.trained)}"
     resolution = plan.experiment.model.resolution
     if plan.experiment.resolved["model"].get("resolution", 0) is None and resolution is not None:
         yield f"model.resolution={resolution}, from the model's own files"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, combinations
 from pathlib import Path
 
 from mia_bench.attacks import Access
@@ -49,6 +50,8 @@ class Plan:
     split: Split
     items: Mapping[str, Item]
     outputs: Path
+    unchosen: frozenset[str] = frozenset()
+    """Kinds of models whose steps are left open though validation has chosen them: see `begun`."""
 
     def folder(self, *parts: str) -> Path:
         return self.outputs.joinpath(*parts)
@@ -57,7 +60,7 @@ class Plan:
 
     @cached_property
     def models(self) -> PlannedModels:
-        return PlannedModels(self.experiment, self._data, self.outputs)
+        return PlannedModels(self.experiment, self._data, self.outputs, self.unchosen)
 
     @property
     def absent(self) -> Missing | None:
@@ -83,6 +86,13 @@ class Plan:
     def settled(self) -> Plan:
         """The plan once its models are trained, when the steps that validation chose are known."""
         return replace(self) if BEST_STEP in (spec.step for spec in self.trained) else self
+
+    def begun(self) -> list[Plan]:
+        """The plans that the same command had, or will have had, before each of its models with
+        early stopping was trained: none without early stopping."""
+        kinds = [spec.kind for spec in self.trained if self.models.chooses_step(spec)]
+        some = (combinations(kinds, n) for n in range(1, len(kinds) + 1))
+        return [replace(self, unchosen=frozenset(open_)) for open_ in chain.from_iterable(some)]
 
     # --- rows -------------------------------------------------------------------------------------
 
@@ -213,3 +223,8 @@ class Plan:
         """A file about all runs of the target together, e.g. of the kind "roc" or "controls"."""
         key = figures_key([run.folder.name for run in self.runs])
         return self.folder(layout.REPORTS_FOLDER, self.target.key, f"{kind}-{key}.{suffix}")
+
+    @property
+    def reports(self) -> tuple[Path, Path]:
+        """The ROC figure of all runs and the verdict on their controls, which are written last."""
+        return self.figure("roc", "png"), self.figure("controls", "json")

@@ -21,6 +21,7 @@ from mia_bench.storage import layout
 from mia_bench.storage.index import files_in, unverified, utility_folders
 from mia_bench.storage.stored_files import (
     Unreadable,
+    changed_files,
     leads_out,
     read_evidence_rows,
     read_history,
@@ -110,7 +111,8 @@ def read_utility(outputs: Path, model_key: str, step: str) -> Utility | Problem 
     place = path.relative_to(outputs).as_posix()
     try:
         entries = read_object(_inside(path, outputs))
-        problem = unverified(path.parent, read_manifest(path.parent), path.name)
+        shown = [one.name for one in (path, samples) if one.exists()]
+        problem = unverified(path.parent, read_manifest(path.parent), *shown)
     except Unreadable as error:
         return Problem(place, str(error))
     if problem is not None:
@@ -121,8 +123,8 @@ def read_utility(outputs: Path, model_key: str, step: str) -> Utility | Problem 
         if isinstance(value, int | float) and math.isfinite(value)
     }
     features = str(entries.get("frechet_features") or "")
-    shown = samples if samples.is_file() and not leads_out(samples, outputs) else None
-    return Utility(numbers, features, shown)
+    grid = samples if samples.is_file() and not leads_out(samples, outputs) else None
+    return Utility(numbers, features, grid)
 
 
 def _inside(path: Path, outputs: Path) -> Path:
@@ -191,7 +193,8 @@ def _reduced(picture: Image.Image, skip: int) -> Image.Image:
 
 
 def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[Problem]]:
-    """The strips of a run's evidence folder, in the order in which they were chosen."""
+    """The strips of a run's evidence folder, in the order in which they were chosen; none where its
+    manifest does not vouch for their index, and no strip for which it does not."""
     folder = run.ref.folder / layout.EVIDENCE_FOLDER
     if not folder.is_dir():
         return None, []
@@ -199,7 +202,7 @@ def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[P
         where = f"{run.ref.place}/{layout.EVIDENCE_FOLDER}"
         return None, [Problem(where, "not shown: it is a link that leads out of the run's folder")]
     strips: list[Strip] = []
-    rows, problems = _index(folder, run.ref.place)
+    rows, problems = _vouched(folder, run.ref.place)
     unshown = len(problems)
     for row in rows[:MAX_STRIPS]:
         # a strip that has its words in the index need not show them as pixels too
@@ -211,6 +214,27 @@ def read_evidence(run: RunResult, album: Album) -> tuple[Evidence | None, list[P
             strips.append(_strip(row, picture))
     left_out = len(rows) - len(strips) - (len(problems) - unshown)
     return (Evidence(run, tuple(strips), left_out) if rows else None), problems
+
+
+def _vouched(folder: Path, place: str) -> tuple[list[StoredEvidenceRow], list[Problem]]:
+    """As `_index`, of what the manifest vouches for: a score or a caption may have been edited."""
+    rows, problems = _index(folder, place)
+    try:
+        manifest = read_manifest(folder)
+    except Unreadable as error:
+        return [], [*problems, Problem(f"{place}/{folder.name}", f"not shown: {error}")]
+    index = layout.EVIDENCE_INDEX_FILE
+    has_index = index in manifest.get("files", {}) or (folder / index).exists()
+    problem = unverified(folder, manifest, *([index] if has_index else ()))
+    if problem is not None:
+        return [], [*problems, Problem(f"{place}/{folder.name}", f"not shown: {problem}")]
+    changes = {row.file: changed_files(folder, manifest, [row.file]) for row in rows}
+    problems += [
+        Problem(f"{place}/{folder.name}", f"not shown: {words}")
+        for changed in changes.values()
+        for words in changed
+    ]
+    return [row for row in rows if not changes[row.file]], problems
 
 
 def _index(folder: Path, place: str) -> tuple[list[StoredEvidenceRow], list[Problem]]:

@@ -16,6 +16,7 @@ from pydantic import Field
 from mia_bench.storage import layout
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
+from mia_bench.storage.index import files_in
 from mia_bench.storage.stored_files import Unreadable, read_validated
 from mia_bench.storage.stored_models import StoredModel
 from mia_bench.utils.errors import MiaError
@@ -72,6 +73,11 @@ def forget_failures(outputs: Path, runs: Sequence[str], overrides: Sequence[str]
         _path(outputs, runs, overrides).unlink(missing_ok=True)
     except OSError as problem:
         echo(f"an old failure could not be removed: {problem}", error=True)
+
+
+def any_failures(outputs: Path) -> bool:
+    """Whether there is a record of any run."""
+    return bool(files_in(outputs / layout.FAILURES_FOLDER, ".json"))
 
 
 def find_failures(outputs: Path, runs: Sequence[str]) -> Failure | None:

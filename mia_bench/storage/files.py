@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import glob
+import gzip
 import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mia_bench.utils.errors import MiaError, with_causes
 
 MAX_YAML_BYTES = 1 << 20  # of a stored config.yaml; this package writes a few thousand
+PIECE_BYTES = 1 << 20  # of a compressed file, unfolded at a time
 PARTIAL_SUFFIX = ".part"  # ends the name of a file or folder that is still being written
+STALE_SECONDS = 86_400.0  # after which such a file belongs to nobody who is still at work
 NOT_WRITABLE_ERRNOS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG),
     *(errno.EDQUOT, errno.ENOTDIR, errno.EEXIST),
@@ -34,6 +39,21 @@ def regular_file(path: Path) -> Path:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return path
+
+
+def require_unfolded(path: Path, most_bytes: int) -> None:
+    """Raises MiaError where `path` is a .gz file that unfolds to more than `most_bytes`.
+
+    It is unfolded piece by piece: a few kilobytes may hold as many gigabytes.
+    """
+    if path.suffix.lower() != ".gz":
+        return
+    unfolded = 0
+    with gzip.open(regular_file(path)) as file:
+        while piece := file.read(PIECE_BYTES):
+            unfolded += len(piece)
+            if unfolded > most_bytes:
+                raise MiaError(f"{path} unfolds to more than {most_bytes:,} bytes: it is not read.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -84,6 +104,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+    remove_stale_parts(path)
+
+
+def remove_stale_parts(path: Path) -> None:
+    """Remove what kills left of earlier attempts to write `path`: no build removes it where `path`
+    lies in no folder of its own, as splits and records of failures do."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
+        with suppress(OSError):  # another process removed it, or it is not ours
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink()
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
     `<attack>-` and these; none for a lock file, as lie between the runs that a wildcard matches.
 
     Raises:
-        MiaError: there is none, or the folder is no run's.
+        MiaError: there is none, the digits begin several keys, or the folder is no run's.
     """
     folder = Path(word)
     if folder.is_dir():
@@ -127,6 +127,7 @@ def find_runs(word: str, outputs: Path) -> list[RunRef]:
     same = [ref for ref in every if ref.name == word]
     if not same:
         same = [ref for ref in every if begins_key(word, ref.attack, ref.key)]
+        require_one_name(word, [ref.name for ref in same])
     if not same:
         raise MiaError(
             f"no run in {outputs} is called {word}: give a folder, a name (clid-0123456789abcdef) "
@@ -140,6 +141,14 @@ def begins_key(word: str, name: str, key: str) -> bool:
     """`word` is how `key` begins, with enough digits, alone or behind `<name>-`."""
     digits = word.removeprefix(f"{name}-")
     return len(digits) >= MIN_KEY_DIGITS and key.startswith(digits)
+
+
+def require_one_name(word: str, names: Iterable[str]) -> None:
+    """Raises MiaError where `word` begins the keys of several `names`, which the message lists."""
+    different = sorted(set(names))
+    if len(different) > 1:
+        listed = ", ".join(different)
+        raise MiaError(f"{word} is how {len(different)} keys begin: give more digits of {listed}.")
 
 
 def is_lock_file(path: Path) -> bool:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from mia_bench.storage import layout
 from mia_bench.storage.files import MAX_YAML_BYTES, parse_yaml
-from mia_bench.storage.hashing import hash_file, hash_key
+from mia_bench.storage.hashing import hash_key, hash_once
 from mia_bench.storage.stored_models import (
     StoredConfig,
     StoredControls,
@@ -158,17 +158,20 @@ def changed_files(
 ) -> list[str]:
     """What differs between a finished folder and its manifest: 'metrics.json is missing'.
 
-    `names`: the files to compare, which the manifest must list; all that it lists by default.
+    `names`: the files to compare, which the manifest must list; by default all that it lists, and
+    the manifest itself.
     """
     listed: Mapping[str, str] = manifest.get("files", {})
     differences = []
+    if names is None and not is_sealed(manifest):
+        differences.append(f"{layout.MANIFEST_FILE} changed since it was written")
     for name in sorted(listed) if names is None else names:
         path = folder / name
         if leads_out(path, folder):
             differences.append(f"{name} leads out of the folder")
         elif not path.is_file():
             differences.append(f"{name} is missing")
-        elif hash_file(path) != listed.get(name):
+        elif hash_once(path) != listed.get(name):  # runs share weights
             differences.append(f"{name} changed since it was written")
     return differences
 

@@ -112,6 +112,8 @@ def is_finished(plan: Plan) -> bool:
     needed += plan.utility.values()
     if not all(is_complete(folder) for folder in needed):
         return False
+    if not all(path.is_file() for path in plan.reports):  # a kill may have come before them
+        return False
     return plan.experiment.options.logger.wandb == "disabled" or is_mirrored(plan)
 
 

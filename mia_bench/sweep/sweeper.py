@@ -31,7 +31,7 @@ from mia_bench.sweep.table import describe, hint, show
 from mia_bench.sweep.throughput import measured
 from mia_bench.tracking.mirror import mirror_reports
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import echo
+from mia_bench.utils.terminal import echo, tracked
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -61,7 +61,7 @@ def sweep(
     """
     combinations = expand(arguments, loader)
     composer, memo = Composer(config, loader), Memo()
-    jobs = [_plan(composer, overrides, memo) for overrides in combinations]
+    jobs = [_plan(composer, o, memo) for o in tracked(combinations, "planning", "job")]
     if any(job.devices > 1 for job in jobs):
         raise MiaError(SEVERAL_DEVICES)
     if jobs[0].problem is not None and all(job.problem == jobs[0].problem for job in jobs):
@@ -122,6 +122,8 @@ def _plan(composer: Composer, overrides: list[str], memo: Memo) -> Job:
         problem = explain(error) or "".join(traceback.format_exception(error))
         return Job(tuple(overrides), Path(config.paths.outputs), problem=problem)
     forget_failures(Path(config.paths.outputs), (), overrides)
+    if job.finished:  # by another command, of which no start removes the record of this job
+        forget_failures(job.outputs, job.names)
     return job
 
 

@@ -17,6 +17,7 @@ from mia_bench.storage.hashing import hash_key
 from mia_bench.target.model import Target
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.oom_batching import out_of_memory
+from mia_bench.utils.terminal import echo
 
 CHUNKS_FILE = "chunks.json"
 LARGEST_CHUNK_ROWS = 256
@@ -61,9 +62,13 @@ def remembered(folder: Path) -> dict[str, int]:
 
 
 def remember(folder: Path, key: str, rows: int) -> None:
-    """Add the chunk of one context to those in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CHUNKS_FILE, remembered(folder) | {key: rows})
+    """Add the chunk of one context to those in `folder`, as far as it can be written: it is
+    measured again where it is not there, as latents are encoded again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CHUNKS_FILE, remembered(folder) | {key: rows})
+    except OSError as error:
+        echo(f"the fastest chunk is not kept: cannot write {folder}: {error}", error=True)
 
 
 def fastest(seconds: Callable[[int], float]) -> int:

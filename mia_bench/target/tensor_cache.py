@@ -23,10 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mia_bench.storage.files import replacing
+from mia_bench.storage.files import STALE_SECONDS, replacing
 from mia_bench.utils.terminal import echo
-
-STALE_SECONDS = 86_400.0  # seconds after which a file that was never renamed belongs to nobody
 
 
 class DamagedEntry(OSError):  # noqa: N818

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mia_bench.display.pictures.image_text import GAP_PIXELS, LINE_PIXELS
 from mia_bench.storage import layout
-from mia_bench.storage.index import files_in
-from mia_bench.storage.stored_files import Unreadable, leads_out
+from mia_bench.storage.index import files_in, unverified
+from mia_bench.storage.stored_files import Unreadable, leads_out, read_manifest
+from mia_bench.utils.errors import MiaError
 from mia_bench.utils.text import safe_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ def evidence_strips(folder: Path) -> list[Path]:
         if path.name != layout.EVIDENCE_SHEET_FILE and not leads_out(path, folder.parent)
     ]
     return strips[:MAX_PICTURES]
+
+
+def vouched(paths: Sequence[Path]) -> Sequence[Path]:
+    """`paths`, each of which is what the manifest beside it vouches for.
+
+    Raises:
+        MiaError: one changed since it was written, or has no manifest beside it.
+    """
+    for path in paths:
+        problem = unverified(path.parent, read_manifest(path.parent), path.name)
+        if problem is not None:
+            raise MiaError(f"unverified: {path.parent.name}/{problem}")
+    return paths
 
 
 def without_words(paths: Sequence[Path]) -> dict[str, Image]:

@@ -26,11 +26,13 @@ from mia_bench.storage.stored_files import (
 from mia_bench.tracking.pictures import (
     MAX_PICTURES,
     evidence_strips,
+    vouched,
     wandb_files,
     wandb_images,
     without_words,
 )
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.redaction import without_places
 from mia_bench.utils.text import model_name
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class WandbRecord:
 def attack_record(ref: RunRef) -> WandbRecord:
     """A finished run. Raises MiaError for one that cannot be read, or changed since."""
     config, metrics = _config(ref.folder), _vouched_metrics(ref.folder)
-    pictures = evidence_strips(ref.folder / layout.EVIDENCE_FOLDER)
+    pictures = vouched(evidence_strips(ref.folder / layout.EVIDENCE_FOLDER))
     steps = layout.step_number(ref.step)
     about = {"attack_name": ref.attack, "target": ref.model_key, "step": steps}
     return WandbRecord(
@@ -104,7 +106,7 @@ def finetune_record(folder: Path, outputs: Path) -> WandbRecord:
         MiaError: it cannot be read.
     """
     manifest, config = read_manifest(folder), _config(folder)
-    pictures = sample_sheets(outputs, folder.name)[:MAX_PICTURES]
+    pictures = vouched(sample_sheets(outputs, folder.name)[:MAX_PICTURES])
     history = read_history(folder / layout.HISTORY_FILE)
     kind = str(manifest.get("kind", "target"))
     return WandbRecord(
@@ -277,12 +279,11 @@ def _log_report(
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """The resolved configuration, with flat names to group by."""
-    config = read_config(folder)
-    model = config["model"]
+    """The resolved configuration without places of this machine, with flat names to group by."""
+    config = without_places(read_config(folder))
     flat_names = {
         "data_name": str(config["data"]["name"]),
-        "model_name": model_name(model).rpartition(":")[2],
+        "model_name": model_name(config["model"]).rpartition(":")[2],
         "mitigation_name": "+".join(config.get("mitigation") or {}) or "none",
     }
     return {**config, **flat_names}

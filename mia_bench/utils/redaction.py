@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from typing import Any
 
 SECRET_NAMES = re.compile(r"(api_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 MIN_SECRET_CHARACTERS = 8  # characters; shorter values are words that may stand anywhere
 REDACTED = "***"
+WHOLE_PATH = re.compile(r"((?:\w{2,}:)?)((?:~|/(?!/)|[A-Za-z]:[/\\]|\\\\).*)", re.DOTALL | re.ASCII)
+"""A word as `file:`, and a path from the root, of a home, a drive or a share."""
+HOMES = ("home", "Users", "root")
 
 
 def environment_secrets() -> dict[str, str]:
@@ -51,3 +55,26 @@ def redact(text: str) -> str:
     for value in (environment_secrets() if secrets is None else secrets).values():
         text = text.replace(value, REDACTED)
     return text
+
+
+def without_places(value: Any) -> Any:
+    """`value`, as JSON has it, with `.../<last part>` for every whole path of a machine in it.
+
+    A path below one's home names its owner; the last part still tells data and models apart. Of a
+    home itself nothing is left. Relative paths, names on a hub and addresses stay.
+    """
+    if isinstance(value, str):
+        return _without_place(value)
+    if isinstance(value, Mapping):
+        return {name: without_places(entry) for name, entry in value.items()}
+    return [without_places(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _without_place(text: str) -> str:
+    found = WHOLE_PATH.fullmatch(text)
+    if found is None:
+        return text
+    prefix, path = found.groups()
+    parts = [part for part in re.split(r"[/\\]", re.sub("^[A-Za-z]:", "", path)) if part]
+    is_home = len(parts) < 2 or (len(parts) == 2 and parts[0] in HOMES)
+    return f"{prefix}..." if is_home else f"{prefix}.../{parts[-1]}"

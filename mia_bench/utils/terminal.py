@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from mia_bench.utils.text import sanitise_lines
 
+SILENT_SECONDS = 2.0  # of work that may be over by then
+
 
 def echo(text: object = "", *, error: bool = False) -> None:
     """Print for a person: the one place where text leaves for the terminal.
@@ -34,4 +36,13 @@ def progress(
 ) -> Iterable[T]:
     """`items`, with a bar that goes away when they are done."""
     bar: Iterable[T] = tqdm(items, desc=label, unit=unit, leave=False, total=total)
+    return bar
+
+
+def tracked(items: Iterable[T], label: str, unit: str = "image") -> Iterable[T]:
+    """`items`, with such a bar once they have taken SILENT_SECONDS, on a terminal alone: for work
+    that is over at once for most, and takes minutes of a hundred thousand files."""
+    bar: Iterable[T] = tqdm(
+        items, desc=label, unit=unit, leave=False, delay=SILENT_SECONDS, disable=None
+    )
     return bar

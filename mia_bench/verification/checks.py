@@ -20,8 +20,9 @@ from mia_bench.mitigations import TakesCaptions, TrainingSetup, apply_mitigation
 from mia_bench.planning.keys import METRICS_VERSION, base_key, model_key
 from mia_bench.planning.specs import EVALUATION_ROLES, SHADOW_ROLES
 from mia_bench.storage import layout
-from mia_bench.storage.stored_files import Unreadable, changed_files, leads_out, read_manifest
+from mia_bench.storage.stored_files import Unreadable, changed_files, read_manifest
 from mia_bench.utils.errors import MiaError, Missing
+from mia_bench.verification.beside import check_pictures, check_utility
 from mia_bench.verification.recompute import check_controls, check_metrics, check_roc, check_scores
 from mia_bench.verification.result import (
     DIFFERS,
@@ -53,6 +54,8 @@ def checks(run: StoredRun) -> Iterator[Check]:
         "metrics": check_metrics,
         "controls": check_controls,
         "roc": check_roc,
+        "pictures": check_pictures,
+        "utility": check_utility,
     }
     for name, check in every_check.items():
         try:
@@ -68,18 +71,12 @@ def checks(run: StoredRun) -> Iterator[Check]:
 
 
 def check_files(run: StoredRun) -> Finding:
-    """Hashes of the files beside the manifest, and of the evidence below."""
+    """Hashes of the files beside the manifest, and its seal."""
     listed = run.entry("files")
     unlisted = [name for name in FILES if name not in listed]
     if unlisted:
         return DIFFERS, f"the manifest lists no {', '.join(unlisted)}: it is of another version"
     differences = changed_files(run.folder, run.manifest)
-    evidence = run.folder / layout.EVIDENCE_FOLDER
-    if leads_out(evidence, run.folder):
-        differences.append(f"{layout.EVIDENCE_FOLDER} is a link that leads out of the folder")
-    elif (evidence / layout.MANIFEST_FILE).is_file():
-        deeper = changed_files(evidence, read_manifest(evidence))
-        differences += [f"{layout.EVIDENCE_FOLDER}/{words}" for words in deeper]
     return verdict(differences, f"{len(listed)} files have the hashes of the manifest")
 
 

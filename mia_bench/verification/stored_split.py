@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from mia_bench.storage.files import read_json
 from mia_bench.storage.index import files_in
 from mia_bench.storage.stored_files import leads_out
 from mia_bench.utils.errors import MiaError
+
+REMEMBERED_SPLITS = 4  # as a whole; runs are checked by model, so those of one split together
 
 
 def find_split(outputs: Path, wanted: str, own: Path | None) -> Split:
@@ -28,7 +31,7 @@ def find_split(outputs: Path, wanted: str, own: Path | None) -> Split:
     path = own if own is not None and own.is_file() else _claiming(outputs, wanted)
     if path is None:
         raise MiaError(f"no split of the hash {wanted} is in {outputs / layout.SPLITS_FOLDER}")
-    split = load_split(path)
+    split = _loaded(path, _state(path))
     if split.content_hash != wanted:
         raise MiaError(
             f"{path.name} has the hash {split.content_hash}, and the run was made with {wanted}"
@@ -51,8 +54,29 @@ def _claiming(outputs: Path, wanted: str) -> Path | None:
     return next((path for path in others if _claimed_hash(path) == wanted), None)
 
 
+@lru_cache(maxsize=REMEMBERED_SPLITS)
+def _loaded(path: Path, _state: tuple[int, int]) -> Split:
+    """Cached because a hundred runs may stand on one split of a million rows."""
+    return load_split(path)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes with a file's content: its size, and when it was written, in nanoseconds."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
 def _claimed_hash(path: Path) -> str | None:
     """The hash that a split's manifest claims, which `load_split` checks."""
+    try:
+        return _claim(path, _state(path))
+    except OSError:
+        return None
+
+
+@cache
+def _claim(path: Path, _state: tuple[int, int]) -> str | None:
+    """Cached as `_loaded`; a hash is short."""
     try:
         return str(read_json(path).get("hash"))
     except MiaError:

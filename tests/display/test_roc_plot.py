@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pandas as pd
+import pytest
 from PIL import Image
 
 from mia_bench.display.roc_plot import roc_figure
@@ -27,3 +31,20 @@ def test_dollar_signs_in_a_title_are_no_formula(tmp_path):
     pd.DataFrame({"fpr": [0.0, 1.0], "tpr": [0.0, 1.0]}).to_parquet(tmp_path / "roc.parquet")
     runs = [("a", {"auroc": {"value": 0.5}}, tmp_path)]
     assert roc_figure(runs, tmp_path / "roc.svg", r"my$\bad{model$ on openmoji").is_file()
+
+
+def test_a_figure_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypatch):
+    pd.DataFrame({"fpr": [0.0, 1.0], "tpr": [0.0, 1.0]}).to_parquet(tmp_path / "roc.parquet")
+    runs = [("a", {"auroc": {"value": 0.5}}, tmp_path)]
+    path = roc_figure(runs, tmp_path / "roc.png", "title")
+    before = path.read_bytes()
+
+    def cut_short(_, where, **__):
+        Path(where).write_bytes(before[:50])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", cut_short)
+    with pytest.raises(OSError, match="No space left"):
+        roc_figure(runs, path, "title")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []

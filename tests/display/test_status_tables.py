@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mia_bench.display.status_tables import disk_lines
 from mia_bench.execution.run import failure_of
 from mia_bench.status import main
+from mia_bench.storage import layout
 from mia_bench.storage.failures import record_failure
 from mia_bench.utils.errors import MiaError
 
@@ -40,3 +42,29 @@ def test_failures_that_are_not_listed_are_counted_and_commands_can_be_typed(tmp_
     said = capsys.readouterr().out
     assert said.count("  mia-bench 'attack=[a,b]' 'paths.outputs=my runs'\n") == 200
     assert "... and 3 more, 203 in all" in said
+
+
+def test_all_that_takes_space_is_said_in_groups_and_what_may_be_deleted(tmp_path):
+    assert list(disk_lines(tmp_path)) == ["disk: nothing yet"]
+    assert list(disk_lines(tmp_path / "nowhere")) == ["disk: nothing yet"]
+    places = ("runs/m/1/loss-0", "audits/a", "controls/c", "splits", "captions/k", "targets/t")
+    for place in (*places, "failures", "cache/latents/e", "mine"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "x").write_bytes(b"1" * 2000)
+    assert list(disk_lines(tmp_path)) == [
+        "disk: 18 kB",
+        "  results         runs 2 kB, audits 2 kB, controls 2 kB, splits 2 kB",
+        "  costly          targets 2 kB, captions 2 kB: the same commands make them again, in the "
+        "same time",
+        "  pages and logs  failures 2 kB",
+        "  cache           cache 2 kB, may be deleted: what is needed of it is made again",
+        "  others          mine 2 kB",
+    ]
+
+
+def test_every_folder_of_outputs_is_in_a_group():
+    """A new one would otherwise stand among what is not ours."""
+    named = {value for name, value in vars(layout).items() if name.endswith("_FOLDER")}
+    inside = {"steps", "evidence", "latents", "mirrored", "shards", "dashboard", "cache"}
+    grouped = {*layout.RESULTS, *layout.COSTLY, *layout.PAGES_AND_LOGS}
+    assert named - inside == grouped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mia_bench.evaluation import score_arrays
 from mia_bench.evaluation.score_arrays import read_array, table_of_arrays
 from mia_bench.utils.errors import MiaError
 
@@ -34,6 +36,15 @@ def path(request, tmp_path):
 
 def test_every_form_gives_the_same_numbers(path):
     assert read_array(path).tolist() == SCORES.tolist()
+
+
+def test_a_table_that_unfolds_without_bound_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "s.csv.gz"
+    path.write_bytes(gzip.compress(b"1\n" * 50_000))
+    assert len(read_array(path)) == 50_000
+    monkeypatch.setattr(score_arrays, "MAX_FILE_BYTES", 99_999)
+    with pytest.raises(MiaError, match="unfolds to more than 99,999 bytes"):
+        read_array(path)
 
 
 def test_members_come_first_and_signs_can_be_turned(path):

@@ -138,3 +138,19 @@ def test_verify_sees_what_was_changed(asked, tmp_path):
     member = asked.plan.rows(Role.TARGET_MEMBER)[0]
     stored.assign(source_id=member).to_parquet(path, index=False)
     assert f"{member} is no evaluation non-member" in states(folder)["scores"][1]
+    assert "7 scored pictures are not listed" in states(folder)["pictures"][1]
+
+
+@pytest.mark.long
+def test_verify_sees_a_picture_that_was_changed(asked, tmp_path):
+    outputs = tmp_path / "outputs"
+    shutil.copytree(asked.plan.outputs, outputs)
+    folder = outputs / asked.folders["loss"].relative_to(asked.plan.outputs)
+    assert states(folder)["pictures"][0] == "ok"
+    generated = outputs / asked.plan.own_outputs.folder.relative_to(asked.plan.outputs)
+    Image.new("RGB", (8, 8)).save(generated / "00003.png")
+    state, message = states(folder)["pictures"]
+    assert state == DIFFERS
+    assert f"{generated.name}/00003.png changed since it was written" in message
+    shutil.rmtree(generated)
+    assert "not here any more" in states(folder)["pictures"][1]

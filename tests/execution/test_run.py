@@ -275,6 +275,35 @@ def test_a_failure_is_recorded_until_the_run_succeeds(finished, small, monkeypat
     assert failures(outputs) == []
 
 
+def test_a_failure_before_a_kill_between_two_early_stopped_trainings_is_forgotten(small, tmp_path):
+    """The next start finds one of the two steps chosen, under names that no record has."""
+    words = (
+        *("attack=loss", "mitigation=early_stop", "finetune.steps=8", "eval.blind_rows=false"),
+        *("mitigation.early_stop.every=1", "mitigation.early_stop.rows=4"),
+    )
+    stopping = small(*words, outputs=tmp_path)
+    begun = make_plan(stopping)
+    with pytest.raises(MiaError, match="too few rows"), occupied(begun):
+        raise MiaError("too few rows")
+    first, second = begun.trained
+    first.folder.mkdir(parents=True)  # trained, and then the process was killed
+    seal(first.folder, {"chosen_step": 3})
+    resumed = make_plan(stopping)
+    assert resumed.table != begun.table
+
+    def train_and_fail():
+        second.folder.mkdir(parents=True)
+        seal(second.folder, {"chosen_step": 2})
+        raise MiaError("no score today")
+
+    with pytest.raises(MiaError, match="no score today"), occupied(resumed):
+        train_and_fail()
+    assert [failure.first_line for failure in failures(tmp_path)] == ["no score today"]
+    with occupied(make_plan(stopping)):
+        pass
+    assert failures(tmp_path) == []
+
+
 def test_a_failure_after_early_stopping_is_found_by_the_next_start(small, tmp_path):
     """Training chooses the step, and with it the names of the runs, after the run has begun."""
     words = (

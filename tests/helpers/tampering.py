@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mia_bench.storage.files import read_json, write_json
-from mia_bench.storage.hashing import hash_file
+from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.storage.index import run_at
 from mia_bench.verification.result import Check
 from mia_bench.verify import check
@@ -33,10 +33,11 @@ def differing(folder: Path) -> dict[str, str]:
 
 
 def mend(folder: Path, *names: str) -> None:
-    """Give the manifest the hashes that its files have now."""
+    """Give the manifest the hashes that its files have now, and its seal, as a forger would."""
     manifest = read_json(folder / "manifest.json")
     manifest["files"] |= {name: hash_file(folder / name) for name in names}
-    write_json(folder / "manifest.json", manifest)
+    del manifest["seal"]
+    write_json(folder / "manifest.json", {**manifest, "seal": hash_key(manifest)})
 
 
 def edit_json(path: Path, change: Callable[[dict], None]) -> None:

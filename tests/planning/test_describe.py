@@ -83,3 +83,35 @@ def test_the_complexity_of_images_is_no_query(plan_of):
     assert [line for line in lines if "at most 0 U-Net" in line] == []
     assert "measure how complex 36 images are; no U-Net evaluations" in lines
     assert sum(line.startswith("extract base: ") for line in lines) == 1
+
+
+MACHINE = ("mitigation=[caption_machine]", "mitigation.caption_machine.captioner=colours")
+UNAWARE = "calibration.shadow_mitigation=none"
+
+
+@pytest.mark.first_look(2)
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((), "models are trained on the data's own"),
+        (MACHINE, "models are trained on those of caption_machine"),
+        (
+            (*MACHINE, UNAWARE),
+            "the target is trained on those of caption_machine, the shadow is trained on the "
+            "data's own",
+        ),
+        (
+            ("mitigation=caption_shuffle",),
+            "models are trained on the data's own, changed by caption_shuffle",
+        ),
+        (
+            ("model.finetune=false", "calibration=split", "data.random_labels=true"),
+            "no model is trained",
+        ),
+    ],
+)
+def test_beside_other_captions_of_the_attacks_the_plan_says_what_models_are_trained_on(
+    plan_of, overrides, said
+):
+    lines = described(plan_of("attack=loss", "data.captions=null", *overrides)).splitlines()
+    assert f"the attacks' captions: null; {said}" in lines

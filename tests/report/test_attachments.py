@@ -59,7 +59,8 @@ def test_the_newest_utility_counts(tmp_path):
     assert found.values == {"heldout_loss": 1.0}
     assert found.features == "tiny VAE"
     assert found.samples is None
-    picture(tmp_path / "utility" / "m" / "300" / "new" / "samples.png")
+    picture(folder.with_name("new") / "samples.png")
+    seal(folder.with_name("new"), {})
     assert read_utility(tmp_path, "m", "300").samples is not None
     (tmp_path / "utility" / "m" / "300" / "new" / "utility.json").write_text("{")
     assert isinstance(read_utility(tmp_path, "m", "300"), Problem)
@@ -109,6 +110,7 @@ def test_evidence_keeps_its_order_and_its_words(tmp_path, write_run):
     shown = [EvidenceRow(f"z:{9 - i}", f"caption {i}", i / 2, i == 0, "top") for i in range(2)]
     images = {name: torch.zeros(2, 3, 8, 8) for name in PANELS}
     save_strips(folder / "evidence", images, shown)
+    seal(folder / "evidence", {})
     evidence, problems = read_evidence(run, Album())
     assert problems == []
     assert [strip.sample_id for strip in evidence.strips] == ["z:9", "z:8"]
@@ -116,6 +118,7 @@ def test_evidence_keeps_its_order_and_its_words(tmp_path, write_run):
     assert (evidence.strips[0].label, evidence.strips[1].label) == ("member", "non-member")
     assert evidence.left_out == 0
     (folder / "evidence" / "index.json").unlink()
+    seal(folder / "evidence", {})
     older, _ = read_evidence(run, Album())
     assert [strip.sample_id for strip in older.strips] == ["z_8", "z_9"]
     none, _ = read_evidence(run, Album(budget=1))
@@ -130,11 +133,13 @@ def test_an_index_cannot_reach_outside_its_folder(tmp_path, write_run):
     picture(folder / "in.png")
     rows = [{"file": "../../../../../secret.png"}, {"file": "in.png", "score": "x"}]
     (folder / "index.json").write_text(json.dumps({"rows": rows}))
+    seal(folder, {})
     evidence, _ = read_evidence(run, Album())
     assert [strip.sample_id for strip in evidence.strips] == ["in"]
     assert evidence.strips[0].score is None
     (folder / "broken.png").write_text("no picture")
     (folder / "index.json").write_text(json.dumps({"rows": [{"file": "broken.png"}]}))
+    seal(folder, {})
     assert len(read_evidence(run, Album())[1]) == 1
 
 
@@ -162,3 +167,31 @@ def test_figures_that_no_manifest_vouches_for_are_not_shown(tmp_path):
     assert read_utility(tmp_path, "m", "300").values == {"frechet": 9.0}
     path.write_text(json.dumps({"frechet": 1.0}))
     assert read_utility(tmp_path, "m", "300").what.startswith("not shown: utility.json changed")
+    picture(path.with_name("samples.png"))
+    path.write_text(json.dumps({"frechet": 9.0}))
+    assert "samples.png changed" in read_utility(tmp_path, "m", "300").what
+    seal(path.parent, {})
+    assert read_utility(tmp_path, "m", "300").samples == path.with_name("samples.png")
+
+
+def test_evidence_that_no_manifest_vouches_for_is_not_shown(tmp_path, write_run):
+    folder = write_run(tmp_path, "drc") / "evidence"
+    (run,), _, _ = read_outputs([tmp_path])
+    rows = [EvidenceRow(f"z:{i}", "a cat", 0.5, True, "top") for i in range(2)]
+    save_strips(folder, {name: torch.zeros(2, 3, 8, 8) for name in PANELS}, rows)
+    (without,) = read_evidence(run, Album())[1]
+    assert "manifest.json: it is missing" in without.what
+    seal(folder, {})
+    assert len(read_evidence(run, Album())[0].strips) == 2
+    picture(folder / "z_1.png")
+    evidence, (changed,) = read_evidence(run, Album())
+    assert [strip.sample_id for strip in evidence.strips] == ["z:0"]
+    assert evidence.left_out == 0
+    assert changed.what == "not shown: z_1.png changed since it was written"
+    index = folder / "index.json"
+    index.write_text(index.read_text().replace("0.5", "0.9", 1))
+    evidence, (edited,) = read_evidence(run, Album())
+    assert evidence is None
+    assert edited.what == "not shown: index.json changed since it was written"
+    index.unlink()
+    assert read_evidence(run, Album())[0] is None

@@ -51,6 +51,7 @@ def hostile(tmp_path, write_run, scores, quiet):
     )
     images = {name: torch.zeros(1, 3, 8, 8) for name in PANELS}
     save_strips(folder / "evidence", images, [EvidenceRow(HOSTILE, HOSTILE, 0.5, True, HOSTILE)])
+    seal(folder / "evidence", {})
     utility = tmp_path / "utility" / folder.parent.parent.name / "300" / "k"
     utility.mkdir(parents=True)
     values = {"frechet": 1.0, "heldout_loss": 0.1, "frechet_features": HOSTILE}

@@ -19,6 +19,7 @@ from mia_bench.dataset_test import main as dataset_test
 from mia_bench.execution.run import execute
 from mia_bench.report.__main__ import run as report
 from mia_bench.status import main as status
+from mia_bench.storage.artifacts import seal
 from mia_bench.storage.hashing import hash_file, hash_key
 from mia_bench.storage.index import finished_runs, run_at
 from mia_bench.storage.stored_files import Unreadable
@@ -164,7 +165,7 @@ def test_every_command_goes_on_and_names_it(outputs, capsys, name) -> None:
     with pytest.raises(SystemExit, match="1"):
         verify([f"paths.outputs={outputs}"])
     printed = capsys.readouterr().out
-    assert f"{good}: 11 ok" in printed
+    assert f"{good}: 13 ok" in printed
     assert reason in printed
     assert bad in printed
 
@@ -277,6 +278,7 @@ def test_evidence_that_leads_out_is_not_shown(outputs, tmp_path) -> None:
     evidence.mkdir()
     Image.new("RGB", (64, 64), "blue").save(evidence / "own.png")
     (evidence / "linked.png").symlink_to(tmp_path / "private" / "secret.png")
+    seal(evidence, {})
     (run_folder(outputs, "loss") / "evidence").symlink_to(tmp_path / "private")
     page = report([f"paths.outputs={outputs}"]).read_text(encoding="utf-8")
     assert page.count('src="data:image/webp') == 1

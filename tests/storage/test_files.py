@@ -122,3 +122,14 @@ def test_reading_a_pipe_a_device_or_a_folder_never_begins(tmp_path: Path) -> Non
         read_json(tmp_path / "pipe")
     with pytest.raises(IsADirectoryError):
         regular_file(tmp_path)
+
+
+def test_parts_that_a_kill_left_go_a_day_later_and_those_of_others_stay(tmp_path):
+    names = ("a.json.0123.part", "a.json.4567.part", "b.json.0123.part")
+    old, young, other = (tmp_path / name for name in names)
+    for path in (old, young, other):
+        path.write_text("{")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    write_json(tmp_path / "a.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", young.name, other.name}

@@ -107,6 +107,16 @@ def test_runs_are_found_by_the_first_digits_of_their_key(tmp_path: Path) -> None
         find_runs("01234", tmp_path)
 
 
+def test_digits_that_begin_several_keys_are_refused_with_what_they_may_mean(tmp_path: Path) -> None:
+    made(tmp_path, "runs/m/300/clid-0123456789abcdef")
+    made(tmp_path, "runs/m/300/loss-0123457777777777")
+    with pytest.raises(MiaError, match="012345 is how 2 keys begin") as refused:
+        find_runs("012345", tmp_path)
+    assert "clid-0123456789abcdef, loss-0123457777777777" in str(refused.value)
+    assert [ref.attack for ref in find_runs("0123457", tmp_path)] == ["loss"]
+    assert [ref.attack for ref in find_runs("loss-012345", tmp_path)] == ["loss"]
+
+
 def test_the_rest_is_found_where_it_lies(tmp_path: Path) -> None:
     made(tmp_path, "targets/a")
     made(tmp_path, "targets/b.tmp")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from mia_bench.planning.make_plan import Memo, make_plan
+from mia_bench.storage.artifacts import seal
 from mia_bench.sweep.plan import (
     Job,
     PlannedExtraction,
     PlannedTraining,
     effort,
+    is_finished,
     label,
     plan_job,
     spread,
@@ -76,6 +78,19 @@ def test_the_plan_of_a_job_lists_what_is_missing(small, outputs):
     assert sorted(a.rows for a in planned.extract) == [24, 36, 36]
     assert not planned.finished
     assert planned.names == [make_plan(experiment).runs[0].folder.relative_to(outputs).as_posix()]
+
+
+def test_a_job_that_was_killed_before_its_figures_is_not_finished(small, tmp_path):
+    plan = make_plan(small("attack=loss", outputs=tmp_path))
+    for _, folder in plan.table:
+        folder.mkdir(parents=True)
+        seal(folder, {})
+    assert not is_finished(plan)
+    for path in plan.reports:
+        assert not is_finished(plan)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert is_finished(plan)
 
 
 @pytest.mark.long

@@ -9,7 +9,8 @@ import pytest
 from album import make_album
 from omegaconf import OmegaConf
 
-from mia_bench.storage.failures import read_failure
+from mia_bench.execution.run import failure_of
+from mia_bench.storage.failures import read_failure, record_failure
 from mia_bench.sweep.plan import Job
 from mia_bench.sweep.sweeper import _end, _launch, heading
 from mia_bench.utils.errors import MiaError
@@ -103,10 +104,14 @@ def test_what_is_finished_is_not_run_again(broken, sweep_here):
     assert "runs    1 of 2 done" in done.stdout
     assert "#-   finetune.lr=0.001: done" in done.stdout
     assert "job 1" not in done.stdout
+    (run,) = outputs.glob("runs/*/*/loss-*[0-9a-f]/")
+    runs = [run.relative_to(outputs).as_posix()]
+    past = record_failure(outputs, failure_of(MiaError("before another command made it"), runs, []))
     again = sweep_here(outputs, "attack=loss", "finetune.lr=0.001", "seed=0,0", "eval.base_rows=[]")
     assert "sweep   2 jobs, 0 to run" in again.stdout
     assert again.stdout.count("   found") == 2
     assert again.returncode == 0
+    assert not past.exists()
 
 
 @pytest.mark.long

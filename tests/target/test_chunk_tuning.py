@@ -87,3 +87,9 @@ def test_compiled_networks_have_a_chunk_of_their_own(random_target, monkeypatch)
     plain = chunk_context(target)
     target.compile_unet("default")
     assert chunk_context(target) != plain
+
+
+def test_a_chunk_that_cannot_be_kept_stops_nothing(tmp_path, capsys):
+    (tmp_path / "cache").write_text("in the way")
+    remember(tmp_path / "cache", "key", 4)
+    assert "the fastest chunk is not kept: cannot write" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mia_bench.config.schema import LoggerOptions
+from mia_bench.storage.artifacts import seal
 from mia_bench.storage.index import run_at
 from mia_bench.tracking import mirror as mirror_module
 from mia_bench.tracking.mirror import is_current, mirror, mirror_all, mode_of
@@ -127,6 +128,7 @@ def test_pictures_and_the_report_travel(store_cell, tmp_path):
     folder = store_cell(tmp_path)
     (folder / "evidence").mkdir()
     Image.new("RGB", (8, 80)).save(folder / "evidence" / "one.png")
+    seal(folder / "evidence", {})
     run, report = attack_record(run_at(folder)), report_record("a" * 16, tmp_path)
     assert mirror_all([run, report], tmp_path, OFFLINE) == (2, 0)
     assert list((stored(tmp_path)[run.id] / "files").rglob("evidence*.png"))

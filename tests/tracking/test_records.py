@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from mia_bench.storage.artifacts import seal
 from mia_bench.storage.files import read_json
 from mia_bench.storage.index import run_at
 from mia_bench.tracking.records import (
@@ -80,8 +82,41 @@ def test_the_signature_changes_with_what_is_shown(store_cell, tmp_path):
     before = attack_record(run_at(folder)).signature
     assert attack_record(run_at(folder)).signature == before
     (folder / "evidence").mkdir()
-    (folder / "evidence" / "one.png").write_bytes(b"picture")
+    picture = folder / "evidence" / "one.png"
+    picture.write_bytes(b"picture")
+    seal(picture.parent, {})
     assert attack_record(run_at(folder)).signature != before
+
+
+def test_pictures_that_no_manifest_vouches_for_are_not_sent(store_cell, tmp_path):
+    folder = store_cell(tmp_path)
+    evidence = folder / "evidence" / "one.png"
+    sheet = tmp_path / "utility" / ("a" * 16) / "300" / "k" / "samples.png"
+    for path, record in (
+        (evidence, lambda: attack_record(run_at(folder))),
+        (sheet, lambda: finetune_record(tmp_path / "targets" / ("a" * 16), tmp_path)),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"picture")
+        with pytest.raises(MiaError, match=r"manifest\.json: it is missing"):
+            record()
+        seal(path.parent, {})
+        record()
+        path.write_bytes(b"another")
+        with pytest.raises(MiaError, match=f"unverified: .*{path.name} changed"):
+            record()
+
+
+def test_a_configuration_says_nothing_of_the_machine(store_cell, tmp_path):
+    folder = store_cell(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["path"] = "/home/ada/models/mine"
+    config["paths"] = {"outputs": str(tmp_path)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    sent = attack_record(run_at(folder)).config
+    assert "ada" not in json.dumps(sent)
+    assert sent["paths"] == {"outputs": f".../{tmp_path.name}"}
+    assert sent["model_name"] == ".../mine"
 
 
 def test_a_folder_of_another_version_is_refused(store_cell, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.redaction import environment_secrets, redact, secrets_read_once
+from mia_bench.utils.redaction import environment_secrets, redact, secrets_read_once, without_places
 from mia_bench.utils.text import sanitise
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -36,3 +36,29 @@ def test_a_long_document_looks_into_the_environment_once(monkeypatch: pytest.Mon
         monkeypatch.delenv("WANDB_API_KEY")
         assert redact(f"a {KEY} b") == "a *** b"
     assert redact(f"a {KEY} b") == f"a {KEY} b"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/home/ada/models/mine", ".../mine"),
+        ("/data/ada/pictures/", ".../pictures"),
+        ("file:/home/ada/said.csv", "file:.../said.csv"),
+        ("pseudo:~ada/captioner", "pseudo:.../captioner"),
+        ("~/outputs", ".../outputs"),
+        ("C:\\Users\\ada\\mine", ".../mine"),
+        ("\\\\host\\share\\ada", ".../ada"),
+        ("/home/ada", "..."),
+        ("~ada", "..."),
+        ("C:\\Users\\ada", "..."),
+        ("/Users/ada/", "..."),
+        ("/", "..."),
+        ("openai/clip", "openai/clip"),
+        ("outputs", "outputs"),
+        ("bundled:tiny", "bundled:tiny"),
+        ("https://example.org/a", "https://example.org/a"),
+        ("a caption with / in it", "a caption with / in it"),
+    ],
+)
+def test_of_a_whole_path_the_last_part_is_left(text, left):
+    assert without_places({"a": [text, 1, None]}) == {"a": [left, 1, None]}

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from mia_bench.utils.terminal import echo, progress
+from mia_bench.utils import terminal
+from mia_bench.utils.terminal import echo, progress, tracked
 
 
 def test_say_writes_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +22,22 @@ def test_progress_gives_the_items_and_leaves_no_line(capsys: pytest.CaptureFixtu
     output = capsys.readouterr()
     assert output.out == ""
     assert not output.err.endswith("\n")
+
+
+def test_a_bar_appears_on_a_terminal_alone_and_only_where_it_takes_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(silent_seconds: float, is_terminal: bool) -> str:
+        monkeypatch.setattr(terminal, "SILENT_SECONDS", silent_seconds)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+        assert list(tracked(iter("abc"), "listing pictures", "file")) == ["a", "b", "c"]
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err
+
+    assert "listing pictures" in said(0.0, is_terminal=True)
+    assert said(0.0, is_terminal=False) == ""
+    assert "listing pictures" not in said(1e6, is_terminal=True)
 
 
 def test_a_reader_that_has_gone_ends_it_without_a_traceback() -> None:

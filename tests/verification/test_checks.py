@@ -25,7 +25,7 @@ from mia_bench.verify import run as verify
 def test_an_untouched_run_agrees_to_the_bit(finished, name) -> None:
     found = verdict(run_folder(finished, name))
     assert {c.state for c in found.values()} == {"ok"}, found
-    assert len(found) == 11
+    assert len(found) == 13
     assert found["scores"].message == "60 scores follow from the features, to the bit"
 
 
@@ -126,6 +126,8 @@ def test_an_edited_configuration_gives_another_key(outputs, change, names) -> No
 def test_other_versions_are_said_and_are_no_difference(outputs) -> None:
     folder = run_folder(outputs)
     edit_json(folder / "manifest.json", lambda m: m["versions"].update(torch="1.0", jax="3"))
+    assert differing(folder) == {"files": "manifest.json changed since it was written"}
+    mend(folder)
     found = verdict(folder)
     assert found["versions"].state == "note"
     assert "torch 1.0, here 2" in found["versions"].message

@@ -1,8 +1,9 @@
 """What the attacker knows of each picture's text: its own caption, nothing, a file, a captioner.
 
-The target is always trained on the data's own captions; `data.captions` only changes what attacks
-ask with, as in the literature (CLiD, section 4.3: pseudo-captions for an attacker who has the image
-alone). The captions used by the attacker are part of the key of every feature table.
+Models are trained on the data's own captions, or on those of a mitigation; `data.captions` only
+changes what attacks ask with, as in the literature (CLiD, section 4.3: pseudo-captions for an
+attacker who has the image alone). The captions used by the attacker are part of the key of every
+feature table.
 """
 
 from __future__ import annotations

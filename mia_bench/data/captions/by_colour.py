@@ -13,7 +13,7 @@ from PIL import Image
 
 from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
-from mia_bench.data.split.near_duplicates import tracked
+from mia_bench.utils.terminal import tracked
 
 VERSION = 1
 SIDE = 64  # pixels at which colours are counted

@@ -17,11 +17,11 @@ from mia_bench.config.hub_messages import hub_reason, refuse_full_disk
 from mia_bench.data.captions import by_colour
 from mia_bench.data.pictures.preprocessing import to_rgb
 from mia_bench.data.source import Item
-from mia_bench.data.split.near_duplicates import tracked
 from mia_bench.storage import layout
 from mia_bench.storage.artifacts import get_or_build, is_complete
 from mia_bench.storage.hashing import hash_key, hash_once
 from mia_bench.utils.errors import Missing
+from mia_bench.utils.terminal import tracked
 from mia_bench.utils.text import printable
 
 VERSION = 1

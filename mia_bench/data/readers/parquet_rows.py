@@ -20,6 +20,7 @@ from mia_bench.data.readers.text_file import decode_text, read_file
 from mia_bench.data.source import Item, sample_id
 from mia_bench.storage.files import regular_file
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import tracked
 
 USUAL_IMAGE, USUAL_CAPTIONS = "image", ("text", "caption")
 OTHER_IMAGES = ("jpg", "jpeg", "png", "webp", "img", "picture", "image_bytes")  # img2dataset: jpg
@@ -95,7 +96,8 @@ def add_table(
     texts: dict[str, list[str]] = {}
     first: dict[str, tuple[str, int]] = {}
     classes = {c: _values(table, c) for c in present if _is_class(table, c)}
-    for row, record in enumerate(table.select_columns([columns.image, *present])):
+    records = table.select_columns([columns.image, *present])
+    for row, record in enumerate(tracked(records, "listing pictures")):
         name = names[row]
         if keep is not None and not keep(name):
             continue

@@ -20,9 +20,10 @@ from mia_bench.data.pictures.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS
 from mia_bench.data.readers.collector import Facts, Pairs
 from mia_bench.data.readers.parquet_rows import add_saved, saved_folders
 from mia_bench.data.readers.tables import read_lines
-from mia_bench.data.readers.tar_shards import samples
+from mia_bench.data.readers.tar_shards import Sample, samples
 from mia_bench.data.readers.text_file import decode_text, text_lines
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import tracked
 
 CAPTIONS = ("text", "caption", "captions", "prompt")
 FILE_NAMES = ("file_name", "image", "filename", "file", "image_path", "path")
@@ -30,6 +31,7 @@ FILE_NAMES = ("file_name", "image", "filename", "file", "image_path", "path")
 METADATA = tuple(f"metadata.{kind}" for kind in ("jsonl", "csv", "tsv", "json", "parquet"))
 CAPTION_TABLES = tuple(f"captions.{kind}" for kind in ("json", "jsonl", "csv", "tsv"))
 TABLES = (*METADATA, *CAPTION_TABLES)
+LISTING = "listing pictures"
 SIDECARS = (".txt", ".caption")
 """Endings of text files beside a picture, the first that is there."""
 COMPRESSED_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -71,7 +73,7 @@ def _add_pictures(
     late = _read_tables(pairs, files, CAPTION_TABLES, columns, present)
     texts = _sidecars(files)
     used = set()
-    for path in files:
+    for path in tracked(files, LISTING, "file"):
         if path not in first.captions and not is_picture(path) and path not in late.captions:
             continue
         text = texts.get(path.with_suffix(""))
@@ -248,15 +250,9 @@ def _together(
 
 
 def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) -> None:
-    """The samples of a tar file; one that breaks off gives those before the break."""
-    readable = []
-    try:
-        pairs.inside(path)
-        for sample in samples(path):
-            readable.append(sample)
-    except ValueError as error:
-        pairs.skip(pairs.name(path), str(error), broken=True)
-    for sample in readable:
+    """The samples of a tar file, one in memory at a time; one that breaks off gives those before
+    the break."""
+    for sample in tracked(_samples(pairs, path), f"{LISTING} of {path.name}", "sample"):
         pairs.columns.update(dict.fromkeys(map(str, sample.facts)))
         name = f"{pairs.name(path)}/{sample.name}"
         if sample.problem:
@@ -268,3 +264,12 @@ def _add_archive(pairs: Pairs, path: Path, columns: tuple[str, ...], pool: str) 
             lines = [line for line in text_lines(sample.caption or "") if line.strip()]
             facts = pairs.facts_of(sample.facts)
             pairs.add_bytes(name, sample.data, lines or told, sample.load, pool, facts, sample.raw)
+
+
+def _samples(pairs: Pairs, path: Path) -> Iterator[Sample]:
+    """Those that can be read, and a skip where the archive breaks off."""
+    try:
+        pairs.inside(path)
+        yield from samples(path)
+    except ValueError as error:
+        pairs.skip(pairs.name(path), str(error), broken=True)

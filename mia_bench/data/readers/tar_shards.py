@@ -19,7 +19,8 @@ from PIL import Image
 from mia_bench.data.pictures.image_file import EXTENSIONS, OPTIONAL_EXTENSIONS, decode
 from mia_bench.data.readers.text_file import decode_text
 
-MAX_FILE_BYTES = 256 << 20  # of one file in an archive; a picture or caption above it is no input
+MAX_PICTURE_BYTES = 256 << 20  # of one picture in an archive; what is above it is no input
+MAX_TEXT_BYTES = 16 << 20  # of one caption or its facts, as of a stored JSON file
 PICTURE_SUFFIXES = EXTENSIONS | OPTIONAL_EXTENSIONS
 CAPTION_SUFFIXES = (".txt", ".caption")
 """Endings of a caption, the first that is there."""
@@ -76,8 +77,9 @@ def _take(
     wanted = suffix in PICTURE_SUFFIXES or suffix in (*CAPTION_SUFFIXES, ".json")
     if not wanted:
         return
-    if member.size > MAX_FILE_BYTES:
-        sample.problem = f"{member.size:,} bytes in one file, at most {MAX_FILE_BYTES:,}"
+    most = MAX_PICTURE_BYTES if suffix in PICTURE_SUFFIXES else MAX_TEXT_BYTES
+    if member.size > most:
+        sample.problem = f"{member.size:,} bytes in one {suffix} file, at most {most:,}"
         return
     handle = archive.extractfile(member)
     data = b"" if handle is None else handle.read()

@@ -15,7 +15,6 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, pairwise
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,7 @@ from mia_bench.data.source import Item, Listing, Skip
 from mia_bench.data.split import hamming_index, thumbnail_index
 from mia_bench.data.split.components import Edges, link
 from mia_bench.utils.errors import MiaError
+from mia_bench.utils.terminal import tracked
 from mia_bench.utils.text import printable
 
 MAX_DISTANCE = 6
@@ -35,7 +35,6 @@ MAX_GROUP_SHARE = 0.05
 # Below this share of distinct captions they are labels: classes, or one prompt for all.
 MIN_DISTINCT_SHARE = 0.2
 FEW_COPIES = 4  # copies of one picture say nothing against a small set
-PROGRESS_FROM = 2_000
 ALL_PAIRS_UP_TO = 4_096  # hashes; building the index takes longer than comparing so few
 BLOCK_ENTRIES = 1 << 22  # entries of one block of the distance matrix: 32 MiB of uint64
 REMEMBERED_HASHES = 100_000
@@ -43,7 +42,6 @@ REMEMBERED_CAPTIONS = 16_384
 
 THUMBNAIL_SIDE = 16
 
-T = TypeVar("T")
 Hashes = npt.NDArray[np.uint64]
 Thumbnails = npt.NDArray[np.float32]
 
@@ -56,14 +54,14 @@ def perceptual_hashes(
     """Decode every picture once: (listing of the readable ones, their phash (N,) uint64).
 
     Unreadable pictures move to `skipped` with the decoder's message. Vector sources render at
-    `resolution`. A progress bar appears on stderr above 2,000 pictures.
+    `resolution`. A progress bar appears on stderr where it takes long.
 
     Raises MiaError at the first unreadable picture when `stop`.
     """
     items: list[Item] = []
     hashes: list[int] = []
     skipped: list[Skip] = []
-    for item in tracked(listing.items):
+    for item in tracked(listing.items, "reading pictures"):
         try:
             hashes.append(_phash(item, resolution))
             items.append(item)
@@ -183,17 +181,6 @@ def normalise_caption(caption: str) -> str:
     # marks are kept: without its vowel signs a Hindi or Thai word is another word
     words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split()
     return " ".join(word for word in words if any(map(str.isalnum, word)))
-
-
-def tracked(items: Sequence[T], label: str = "reading pictures") -> Iterator[T]:
-    """`items`, with a progress bar on stderr when there are many."""
-    if len(items) <= PROGRESS_FROM:
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, label, console=Console(stderr=True), transient=True)
 
 
 def _phash(item: Item, resolution: int) -> int:

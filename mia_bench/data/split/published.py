@@ -32,6 +32,7 @@ from mia_bench.data.split.roles import Role
 from mia_bench.storage.files import regular_file
 from mia_bench.utils.errors import MiaError
 
+MAX_POSITIONS_BYTES = 256 << 20  # of all arrays: 33 million positions
 NUMBERED = re.compile(r"(.*?)(\d{1,18})", re.ASCII | re.DOTALL)
 """A name without its ending: what stands before its number, and the number."""
 NAMES = ("name", "file_name", "filename", "image", "file", "path")
@@ -147,18 +148,7 @@ def _members(path: Path) -> list[dict[str, Any]]:
 
 
 def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
-    from zipfile import BadZipFile
-
-    import numpy as np
-
-    try:
-        with (
-            regular_file(path).open("rb") as stream,  # numpy leaves one of its own open
-            np.load(stream, allow_pickle=False) as file,
-        ):
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise MiaError(f"data.split={path} cannot be read: {error}. Fetch it again.") from error
+    arrays = _arrays(path)
     roles = {name: _role_of_array(name) for name in arrays}
     used = {name: role for name, role in roles.items() if role is not None}
     if not used:
@@ -176,6 +166,30 @@ def _positions(path: Path, listing: Listing) -> list[dict[str, Any]]:
                     "correct the arrays."
                 )
     return [{"sample_id": order[i], "role": str(role)} for i, role in role_at.items()]
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays in an .npz file, which may be anybody's: never unpickled, and bounded.
+
+    Raises MiaError for what cannot be read, or unfolds to more than positions take.
+    """
+    from zipfile import ZipFile
+
+    import numpy as np
+
+    try:
+        with regular_file(path).open("rb") as stream:  # numpy leaves one of its own open
+            with ZipFile(stream) as archive:  # no member is read beyond the size it is said to have
+                unfolded = sum(member.file_size for member in archive.infolist())
+            if unfolded > MAX_POSITIONS_BYTES:
+                raise ValueError(
+                    f"it unfolds to {unfolded:,} bytes, at most {MAX_POSITIONS_BYTES:,} are read"
+                )
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+    except Exception as error:  # what numpy and zipfile raise of a damaged file, MemoryError too
+        raise MiaError(f"data.split={path} cannot be read: {error}. Fetch it again.") from error
 
 
 def one_sided(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from mia_bench.data.readers.text_file import decode_text, encoding_of, text_lines
+from mia_bench.storage.files import require_unfolded
 from mia_bench.utils.errors import MiaError
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".json")
 SEPARATORS = ",;\t|"
 MAX_HEADER_BYTES = 1 << 16
+MAX_UNFOLDED_BYTES = 2 << 30  # of a .gz file: some fifty million rows
 
 
 def read_table(path: Path, column_names: Collection[str]) -> pd.DataFrame:
@@ -35,6 +37,7 @@ def read_table(path: Path, column_names: Collection[str]) -> pd.DataFrame:
         raise MiaError(f"{path}: {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} is expected.")
     try:
         if kind not in (".parquet", ".json"):
+            require_unfolded(path, MAX_UNFOLDED_BYTES)
             # as text: ids like 007 are names, and "nan" must not pass for a missing score
             return _read_text(path, column_names)
         if kind == ".parquet":
@@ -42,6 +45,8 @@ def read_table(path: Path, column_names: Collection[str]) -> pd.DataFrame:
             named = [name for name in table.index.names if name is not None]
             return table.reset_index() if named else table
         return pd.DataFrame(json.loads(decode_text(path.read_bytes())))
+    except MiaError:
+        raise
     except Exception as error:  # parsers of four formats raise what they like
         raise MiaError(f"cannot read {path}: {error}") from error
 

@@ -31,6 +31,8 @@ class PlannedModels:
     experiment: Experiment
     rows: PlannedRows
     outputs: Path
+    unchosen: frozenset[str] = frozenset()
+    """Kinds of models whose steps are left open whatever validation has chosen."""
 
     @cached_property
     def absent(self) -> Missing | None:
@@ -108,10 +110,18 @@ class PlannedModels:
         key = model_key(self.base.key, self.rows.split, member, setup, options.trainer.precision)
         folder = self.outputs / layout.TARGETS_FOLDER / (UNKNOWN_KEY if self.absent else key)
         step: int | str = options.checkpoint or setup.recipe.total
-        if setup.stops and options.checkpoint is None:
+        if self._stops(setup):
             manifest = folder / layout.MANIFEST_FILE
-            step = read_json(manifest)["chosen_step"] if manifest.is_file() else BEST_STEP
+            chosen = manifest.is_file() and kind not in self.unchosen
+            step = read_json(manifest)["chosen_step"] if chosen else BEST_STEP
         return ModelSpec(kind, folder.name, folder, member, step, setup)
+
+    def chooses_step(self, spec: ModelSpec) -> bool:
+        """Whether validation chooses the step of a model that is attacked."""
+        return spec.setup is not None and self._stops(spec.setup)
+
+    def _stops(self, setup: TrainingSetup) -> bool:
+        return bool(setup.stops) and self.experiment.options.checkpoint is None
 
     def _setup(self, kind: str, member: Role) -> TrainingSetup:
         experiment, options = self.experiment, self.experiment.options

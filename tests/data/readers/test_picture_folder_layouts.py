@@ -6,6 +6,7 @@ import io
 import pickle
 import runpy
 import tarfile
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -89,6 +90,22 @@ def test_positions_out_of_the_data_or_of_uncertain_rows_are_refused(folder_run, 
     run = folder_run(f"data.split={tmp_path / 'ok.npz'}", outputs=tmp_path, root=root)
     with pytest.raises(MiaError, match="1 pictures of the data are copies"):
         split_of(run, tmp_path)
+
+
+def test_one_picture_of_an_archive_is_in_memory_at_a_time(tmp_path: Path) -> None:
+    size, count = 1 << 20, 16
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for i in range(count):
+            for name, data in ((f"{i}.png", bytes([i]) * size), (f"{i}.txt", b"a cat")):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    tracemalloc.start()
+    made = ImageFolder(str(tmp_path)).items()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(made.items) == count
+    assert size < peak < count * size / 2
 
 
 def test_a_broken_archive_gives_what_came_before(tmp_path: Path) -> None:

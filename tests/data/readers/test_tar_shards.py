@@ -40,12 +40,15 @@ def test_files_of_one_key_are_one_sample(tmp_path: Path) -> None:
 
 
 def test_a_sample_with_a_damaged_part_says_which(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(tar_shards, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(tar_shards, "MAX_TEXT_BYTES", 10)
+    monkeypatch.setattr(tar_shards, "MAX_PICTURE_BYTES", 20)
     files = {"0.json": b"{", "1.txt": b"\xff\xfe\xff", "2.txt": b"much too long a caption"}
+    files |= {"3.png": bytes(21)}
     problems = [sample.problem for sample in samples(shard(tmp_path / "0.tar", files))]
     assert problems[0].startswith("its .json cannot be read")
     assert problems[1].startswith("its .txt cannot be read")
-    assert problems[2] == "23 bytes in one file, at most 10"
+    assert problems[2] == "23 bytes in one .txt file, at most 10"
+    assert problems[3] == "21 bytes in one .png file, at most 20"
 
 
 def test_what_came_before_a_break_is_kept(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+from album import make_album
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from mia_bench.data.imagefolder import ImageFolder
 from mia_bench.data.openmoji import OpenMoji
 from mia_bench.data.source import Item, Listing, listing
 from mia_bench.data.split import near_duplicates
@@ -18,6 +22,7 @@ from mia_bench.data.split.near_duplicates import (
     perceptual_hashes,
     require_small_groups,
 )
+from mia_bench.utils import terminal
 from mia_bench.utils.errors import MiaError
 
 
@@ -163,12 +168,14 @@ def test_hash_is_the_library_s() -> None:
     assert f"{int(phash[0]):016x}" == str(imagehash.phash(scene(64)))
 
 
-def test_progress_goes_to_stderr(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_long_listing_and_a_long_reading_show_how_far_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(near_duplicates, "PROGRESS_FROM", 1)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    made = Listing(tuple(Item(id_, "one", id_, scene) for id_ in ids(3)))
+    make_album(tmp_path, 3)
+    monkeypatch.setattr(terminal, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    made = ImageFolder(str(tmp_path)).items()
+    assert "listing pictures" in capsys.readouterr().err
     assert len(perceptual_hashes(made)[1]) == 3
     out, err = capsys.readouterr()
     assert out == ""

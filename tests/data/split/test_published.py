@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mia_bench.data.source import Item, Listing, Skip
+from mia_bench.data.split import published
 from mia_bench.data.split.published import published_rows, read_table, role_of
 from mia_bench.data.split.roles import Role
 from mia_bench.utils.errors import MiaError
@@ -49,6 +51,31 @@ def test_a_stopped_download_of_positions_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(MiaError, match=r"split\.npz cannot be read: .*Fetch it again"):
         published_rows(path, listing(4))
+
+
+def test_positions_that_unfold_without_bound_are_refused_unread(
+    tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "split.npz"
+    np.savez_compressed(path, members=np.zeros(1 << 20, np.int64))
+    assert path.stat().st_size < 1 << 16
+    monkeypatch.setattr(published, "MAX_POSITIONS_BYTES", 1 << 20)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("read all the same"))
+    with pytest.raises(MiaError, match=r"unfolds to 8,388,736 bytes, at most 1,048,576 are read"):
+        published_rows(path, listing(4))
+
+
+@pytest.mark.parametrize("shape", ["(9999999999999999,)", "(99999999999,)", "(-1,)"])
+def test_positions_whose_header_claims_more_than_is_there_are_refused(
+    shape: str, tmp_path: Path
+) -> None:
+    """An array of as many petabytes cannot be had, and one of as many gigabytes ends early."""
+    text = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    with zipfile.ZipFile(tmp_path / "split.npz", "w") as archive:
+        archive.writestr("members.npy", header)
+    with pytest.raises(MiaError, match=r"split\.npz cannot be read: "):
+        published_rows(tmp_path / "split.npz", listing(4))
 
 
 def test_a_list_names_the_members(tmp_path: Path) -> None:
