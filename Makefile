@@ -97,10 +97,10 @@ browser: .venv/installed ## the report in a real browser (needs chromium or goog
 seeds: .venv/installed ## the table over seeds of the README (about 5 minutes a seed on 2 cores)
 	$(BIN)/python -m mia_bench.seeds
 
-mitigations: .venv/installed ## ten mitigations under the attacks, one seed, small sizes (about two hours on 2 cores)
+mitigations: .venv/installed ## ten mitigations under the attacks, one seed, small sizes (about 25 minutes on 2 cores)
 	$(BIN)/python -m mia_bench.mitigation_study 0 small=true
 
-mitigations-full: .venv/installed ## the same at full size over three seeds (about 6 hours; resumable)
+mitigations-full: .venv/installed ## the same at full size over three seeds (about 2 hours on 2 cores; resumable)
 	$(BIN)/python -m mia_bench.mitigation_study 0 1 2
 
 faults-short: .venv/installed ## kills, full disks, damage: the part that runs with `make test-all` (under 5 minutes)
