@@ -37,7 +37,7 @@ HYDRA_FOLDER = "hydra"
 WANDB_FOLDER = "wandb"
 MEASURED_FOLDERS = (
     *(TARGETS_FOLDER, FEATURES_FOLDER, RUNS_FOLDER, CACHE_FOLDER, UTILITY_FOLDER, REPORTS_FOLDER),
-    *(HYDRA_FOLDER, WANDB_FOLDER, OWN_OUTPUTS_FOLDER),
+    *(HYDRA_FOLDER, WANDB_FOLDER, OWN_OUTPUTS_FOLDER, AUDITS_FOLDER),
 )
 """Those whose size on disk `status` prints."""
 
@@ -61,6 +61,7 @@ CONTROLS_FILE = "controls.json"
 AUDIT_FILE = "audit.json"
 KNOWN_FILE = "known.parquet"
 EXPOSURE_FILE = "exposure.csv"
+PAGE_FILE = "index.html"
 PLAN_FILE = "plan.json"
 HISTORY_FILE = "train.csv"
 LAST_CHECKPOINT_FILE = "last.ckpt"
