@@ -125,10 +125,10 @@ def run_audit(request: AuditRequest) -> AuditResult | None:
         return None
     result = ask(prepared, plan_hash)
     folder = store(result)
-    page = write_page(result, folder)
     echo()
-    for line in summary_lines(result):
+    for line in summary_lines(result):  # before the page, which a full disk may keep from being
         echo(line)
+    page = write_page(result, folder)
     echo(f"page: {page}")
     echo(f"record: {folder}")
     return result

@@ -95,3 +95,14 @@ def test_plan_only_says_the_cost_and_asks_nothing(ask_owner, tmp_path, capsys):
     with pytest.raises(MiaError, match="plan_only=true writes nothing"):
         register_audit(replace(request, plan=tmp_path / "plan.json"))
     assert not (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.usefixtures("audited")
+def test_the_answer_is_said_also_where_the_page_cannot_be_made(ask_owner, monkeypatch, capsys):
+    def full(*_):
+        raise MiaError("no space is left")
+
+    monkeypatch.setattr("mia_bench.audit.program.write_page", full)
+    with pytest.raises(MiaError, match="no space"):
+        run_audit(ask_owner())
+    assert "p = " in capsys.readouterr().out
