@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 from mia_bench.config.arguments import OUTPUTS, parse, run_command
 from mia_bench.config.command_spec import FLAG, Command, Option, Positional
 from mia_bench.storage import layout
-from mia_bench.storage.index import RunRef, begins_key, find_all_runs, require_one_name, runs
+from mia_bench.storage.index import (
+    RunRef,
+    audit_folders,
+    begins_key,
+    find_all_runs,
+    require_one_name,
+    runs,
+)
 from mia_bench.storage.stored_files import Unreadable, read_manifest
 from mia_bench.utils.errors import MiaError
 from mia_bench.utils.terminal import echo
@@ -78,9 +85,7 @@ def find_audits(words: Sequence[str], outputs: Path) -> dict[str, Path]:
     Raises:
         MiaError: a word is how several keys begin, of audits or of an audit and a run.
     """
-    from mia_bench.audit.record import find_audits as stored_audits
-
-    folders = stored_audits(outputs)
+    folders = audit_folders(outputs)
     if not words:
         return {folder.name: folder for folder in folders}
     found = {}

@@ -22,11 +22,13 @@ def runs(outputs):
 def test_twice_gives_no_duplicates_and_later_cells_are_added(store_cell, tmp_path, capsys):
     run = store_cell(tmp_path)
     words = [f"paths.outputs={tmp_path}", "wandb=offline"]
-    for message in ("3 sent", "0 sent"):
+    for message in ("3 recorded offline, 0 not recorded offline", "0 recorded offline"):
         with pytest.raises(SystemExit) as end:
             main(words)
         assert end.value.code == 0
-        assert message in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert message in said
+        assert "sent" not in said
     once = runs(tmp_path)
     assert once == sorted([run.name[-16:], "a" * 16, "report-" + "a" * 16])
     other = store_cell(tmp_path, attack="loss")

@@ -7,7 +7,7 @@ used; or variants= holds unpublished variants of each. known= adds pictures of w
 that they were used: how much of mine= was used is then estimated instead of bounded.
 
 The answer is yes, no evidence, or cannot say, in one sentence; then come the numbers. What it costs
-is said first. docs/audit.md says how it works and what it cannot prove.
+is said first; plan_only=true stops there. docs/audit.md says how it works and what it cannot prove.
 """
 
 from __future__ import annotations

@@ -116,17 +116,19 @@ def _require_both(sets: ComparedSets, request: AuditRequest) -> None:
             )
 
 
-def run_audit(request: AuditRequest) -> AuditResult:
-    """The whole audit, with all it prints."""
+def run_audit(request: AuditRequest) -> AuditResult | None:
+    """The whole audit, with all it prints; with plan_only=true what it costs, and nothing else."""
     prepared = prepare_audit(request)
     plan_hash = None if request.plan is None else check_plan(prepared, request.plan)
     _say_before(prepared)
+    if prepared.plan_only:
+        return None
     result = ask(prepared, plan_hash)
     folder = store(result)
-    page = write_page(result, folder)
     echo()
-    for line in summary_lines(result):
+    for line in summary_lines(result):  # before the page, which a full disk may keep from being
         echo(line)
+    page = write_page(result, folder)
     echo(f"page: {page}")
     echo(f"record: {folder}")
     return result
@@ -142,10 +144,19 @@ def _say_before(prepared: PreparedAudit) -> None:
 
 
 def register_audit(request: AuditRequest) -> Path:
-    """Write the plan of an audit, and say what it would cost. Nothing is asked."""
+    """Write the plan of an audit, and say what it would cost. Nothing is asked.
+
+    Raises:
+        MiaError: no file is named, one is there, or plan_only=true, which writes nothing.
+    """
     if request.plan is None:
         raise MiaError("audit plan needs plan=FILE, where the plan is written.")
     prepared = prepare_audit(request)
+    if prepared.plan_only:
+        raise MiaError(
+            "plan_only=true writes nothing, and audit plan asks nothing but writes the plan: leave "
+            "it out."
+        )
     _say_before(prepared)
     hash_of_plan = register(prepared, request.plan)
     echo(f"plan: {request.plan}")

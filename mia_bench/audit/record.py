@@ -25,7 +25,7 @@ from mia_bench.audit.variants import find_ranks
 from mia_bench.evaluation.json_differences import json_differences
 from mia_bench.planning.keys import base_key
 from mia_bench.storage import layout
-from mia_bench.storage.artifacts import get_or_build, is_complete
+from mia_bench.storage.artifacts import get_or_build
 from mia_bench.storage.files import write_json
 from mia_bench.storage.hashing import hash_key
 from mia_bench.storage.stored_files import changed_files, read_frame, read_manifest, read_object
@@ -222,9 +222,3 @@ def find_again(
         refitted_p=refitted,
         known=known,
     )
-
-
-def find_audits(outputs: Path) -> list[Path]:
-    """Finished audits under `outputs`."""
-    folder = outputs / layout.AUDITS_FOLDER
-    return [path for path in sorted(folder.glob("*")) if is_complete(path)]

@@ -39,6 +39,11 @@ class PreparedAudit:
         """The two sets in words."""
         return self.request.labels
 
+    @property
+    def plan_only(self) -> bool:
+        """Whether the cost is all that was asked for."""
+        return self.run.plan.experiment.options.plan_only
+
 
 @dataclass(frozen=True)
 class AuditResult:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from mia_bench.storage.command import PROGRAM
+from mia_bench.utils.terminal import told_of_ctrl_c
 
 COMMANDS = {
     "run": "mia_bench.cli.run",
@@ -59,8 +60,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def start(name: str, words: Sequence[str]) -> None:
-    """Run the command `name` in this process."""
-    import_module(COMMANDS[name]).main(words)
+    """Run the command `name` in this process; Ctrl-C ends it with one line."""
+    with told_of_ctrl_c():
+        import_module(COMMANDS[name]).main(words)
 
 
 def _belongs_to_run(word: str) -> bool:

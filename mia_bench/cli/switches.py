@@ -20,34 +20,48 @@ SHORT_WITH_VALUE = ("-c", "-p", "-i", "-cp", "-cn", "-cd")
 def as_overrides(words: Sequence[str]) -> list[str]:
     """`words` with every switch that is none of Hydra's written as key=value.
 
+    Hydra's parser takes overrides in one row: those that follow a flag come before it where others
+    do already.
+
     Raises:
         MiaError: a flag that does not exist, or a bare word.
     """
-    return list(_rewritten(words))
+    before: list[str] = []
+    overrides: list[str] = []
+    after: list[str] = []
+    for word, of_flag in _rewritten(words):
+        if not of_flag:
+            overrides.append(word)
+        elif overrides:
+            after.append(word)
+        else:
+            before.append(word)
+    return [*before, *overrides, *after]
 
 
-def _rewritten(words: Sequence[str]) -> Iterator[str]:
+def _rewritten(words: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Every word as Hydra takes it, and whether it is a flag or the value of one."""
     remaining = list(words)
     while remaining:
         word = remaining.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
         flag = _flag(word)
         if flag is not None:
-            yield word
+            yield word, True
             if flag in (*WITH_VALUE, *SHORT_WITH_VALUE) and not equals and _is_value(remaining):
-                yield remaining.pop(0)
+                yield remaining.pop(0), True
         elif word.startswith("--") and name:
             # a key alone is a switch that is true; as W&B's sweep agents write keys, with an =
             if not equals:
                 value = remaining.pop(0) if _is_value(remaining) else "true"
-            yield f"{name.replace('-', '_')}={value}"
+            yield f"{name.replace('-', '_')}={value}", False
         elif word.startswith("-"):
             raise MiaError(
                 f"there is no flag '{word}'. Settings are KEY=VALUE, as attack=clid or "
                 f"plan_only=true; flags are Hydra's: {', '.join((*SHORT, *SHORT_WITH_VALUE))}."
             )
         elif equals or not word or word.startswith("~"):
-            yield word
+            yield word, False
         else:
             raise MiaError(f"'{word}' has no value: write {_key_for(word)}")
 

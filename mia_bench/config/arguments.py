@@ -15,7 +15,7 @@ from mia_bench.config.command_spec import Command, Option, Positional, help_text
 from mia_bench.config.guesses import key_tried
 from mia_bench.storage.command import recorded_as
 from mia_bench.utils.errors import MiaError
-from mia_bench.utils.terminal import echo
+from mia_bench.utils.terminal import echo, told_of_ctrl_c
 from mia_bench.utils.text import nearest
 
 HELP_SWITCHES = ("-h", "--help")
@@ -213,7 +213,7 @@ def run_command(
     """
     words = sys.argv[1:] if words is None else words
     try:
-        with recorded_as([*command.program, *words]):
+        with told_of_ctrl_c(), recorded_as([*command.program, *words]):
             work(words)
     except Exception as error:
         from mia_bench.config.error_messages import explain

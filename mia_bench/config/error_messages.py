@@ -157,7 +157,9 @@ def _no_option(place: str) -> str:
     if (group, option) in PLUGINS:
         extra = PLUGINS[group, option]
         return f"{group}={option} is an extra: pip install 'mia_bench[{extra}]'."
-    return f"there is no {group}={option}. {option_meant(group, option, group_options(group))}"
+    lost = "".join(f" {SEARCH_PATH} names {folder}, which is no folder." for folder in _lost())
+    meant = option_meant(group, option, group_options(group))
+    return f"there is no {group}={option}.{lost} {meant}"
 
 
 def _dangling(name: str) -> str:
@@ -211,13 +213,22 @@ def group_options(group: str) -> list[str]:
 
 def _folders() -> list[Path]:
     """The package's conf/, and the folders that hydra.searchpath on the command line adds."""
-    added = [
+    return [conf_dir(), *(folder for folder in _added_folders() if folder.is_dir())]
+
+
+def _lost() -> list[Path]:
+    """Folders that hydra.searchpath names and that are not there, of which Hydra only warns."""
+    return [folder for folder in _added_folders() if not folder.is_dir()]
+
+
+def _added_folders() -> list[Path]:
+    return [
         Path(place.removeprefix("file://"))
         for override in _overrides()
         if override.key_or_group == SEARCH_PATH and isinstance(override.value(), list)
         for place in map(str, override.value())  # type: ignore[arg-type]
+        if not place.startswith("pkg://")
     ]
-    return [conf_dir(), *(folder for folder in added if folder.is_dir())]
 
 
 def _overrides() -> list[Override]:

@@ -12,10 +12,11 @@ from pathlib import Path
 from mia_bench.display.console import Column, interval, table
 from mia_bench.storage import layout
 from mia_bench.storage.command import PROGRAM
-from mia_bench.storage.index import feature_folders, folders_in
+from mia_bench.storage.index import audit_folders, audit_pages, feature_folders, folders_in
 from mia_bench.storage.inventory import (
     ModelSummary,
     RunSummary,
+    audit_summaries,
     bytes_under,
     failures,
     model_summaries,
@@ -28,6 +29,7 @@ from mia_bench.utils.terminal import echo
 from mia_bench.utils.text import model_name, printable
 
 MAX_TABLE_ROWS = 200  # rows of a table; the rest is counted
+MAX_PAGES = 5  # pages of audits that a line names
 DISK_REMARKS = {
     "costly": ": the same commands make them again, in the same time",
     "cache": ", may be deleted: what is needed of it is made again",
@@ -38,6 +40,7 @@ def show(outputs: Path) -> None:
     """Print it all."""
     _show_models(model_summaries(outputs))
     _show_runs(run_summaries(outputs), outputs)
+    _show_audits(outputs)
     echo(f"feature tables: {len(feature_folders(outputs)):,}")
     for half in unfinished_folders(outputs):
         state = {True: "in progress", False: "interrupted", None: "unfinished"}[half.alive]
@@ -97,6 +100,35 @@ def _show_runs(runs: Sequence[RunSummary], outputs: Path) -> None:
     table("runs", columns, rows, f"{layout.CONFIG_FILE} of each run")
     _notes((run.ref.place, run.problem) for run in listed)
     _more(runs)
+
+
+def _show_audits(outputs: Path) -> None:
+    """Audits, where there are any, and how they are seen."""
+    audits = audit_summaries(outputs)
+    if not audits:
+        return
+    columns = [*_columns(audit=0, model=1, pictures=2, answer=0), Column("p")]
+    listed = audits[:MAX_TABLE_ROWS]
+    rows = [
+        (a.name, a.model, a.pictures, a.answer, "" if a.p_value is None else f"{a.p_value:.2g}")
+        for a in listed
+    ]
+    table("audits", columns, rows, f"{layout.AUDIT_FILE} of each audit")
+    _notes((audit.name, audit.problem) for audit in listed)
+    _more(audits)
+    echo(printable(audits_elsewhere(outputs)))
+
+
+def audits_elsewhere(outputs: Path) -> str:
+    """Where the audits of `outputs` are seen, which no page of runs shows; "" without any."""
+    count = len(audit_folders(outputs))
+    if not count:
+        return ""
+    pages = [str(page) for page in audit_pages(outputs)]
+    named = ", ".join(pages[:MAX_PAGES]) + (" ..." if len(pages) > MAX_PAGES else "")
+    audits = "1 audit" if count == 1 else f"{count:,} audits"
+    seen = f"open {named}; " if pages else ""
+    return f"{audits} in {outputs / layout.AUDITS_FOLDER}: {seen}`{PROGRAM} verify` checks them."
 
 
 def _columns(**drop_ranks: int) -> list[Column]:

@@ -48,7 +48,7 @@ class EarlyStop:
         if self.every > context.recipe.total:
             raise MiaError(
                 f"mitigation.early_stop.every={self.every} is never reached in "
-                f"{context.recipe.total} steps: validate more often."
+                f"{context.recipe.total} steps: give it {context.recipe.total} or less."
             )
 
     def callbacks(self) -> list[Callback]:

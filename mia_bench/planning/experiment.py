@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mia_bench.config.empty_paths import refuse_empty_paths
-from mia_bench.config.error_messages import group_options
+from mia_bench.config.error_messages import explain, group_options
 from mia_bench.config.instantiate import build
 from mia_bench.config.schema import Root
 from mia_bench.config.secrets import refuse_secrets, secret_advice, secret_in_values
@@ -18,6 +20,7 @@ from mia_bench.config.validate import check_finite
 from mia_bench.planning.applicable import check_mode, lacks_of, left_out
 from mia_bench.planning.contracts import refuse
 from mia_bench.planning.noise_levels import at_timesteps
+from mia_bench.storage.command import PROGRAM, command_runs, recorded_as
 from mia_bench.utils.errors import MiaError
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ def compose(*overrides: str) -> Experiment:
     """The checked objects of `python -m mia_bench <overrides>`.
 
     Raises:
-        MiaError, HydraException: as the command line would say them.
+        MiaError: what the command line would say.
+        HydraException, OmegaConfBaseException: the same within a command, which explains them.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -41,8 +45,15 @@ def compose(*overrides: str) -> Experiment:
     refuse_secrets(overrides)
     refuse_empty_paths(overrides)
     register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return to_experiment(hydra_compose("config", overrides=list(overrides)))
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return to_experiment(hydra_compose("config", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        if command_runs():
+            raise
+        with recorded_as([PROGRAM, *overrides]):  # the words that are looked at for what is wrong
+            message = explain(error)
+        raise MiaError(message or str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def run(words: Sequence[str]) -> Path:
     if not runs:
         details = "".join(f"\n  {p.where}: {p.what}" for p in problems[:10])
         where = ", ".join(str(folder / layout.RUNS_FOLDER) for folder in outputs)
-        raise MiaError(f"no finished run under {where}: run `mia-bench` first.{details}")
+        audits = "".join(f"\n  {line}" for line in _audits_elsewhere(outputs))
+        raise MiaError(f"no finished run under {where}: run `mia-bench` first.{details}{audits}")
     for name in FILTERS:
         if name in arguments:
             allowed = arguments.text(name).split(",")
@@ -74,7 +75,17 @@ def run(words: Sequence[str]) -> Path:
     name = safe_name(arguments.text("name"))
     with secrets_read_once():
         report = build(name, runs, [*problems, *blind_problems(outputs)], again)
-        return write(report, layout.report_folder(outputs[0], name))
+        page = write(report, layout.report_folder(outputs[0], name))
+    for line in _audits_elsewhere(outputs):
+        echo(f"not on this page: {line}")
+    return page
+
+
+def _audits_elsewhere(outputs: Sequence[Path]) -> list[str]:
+    """Of each folder with audits, where they are seen: a report is of runs."""
+    from mia_bench.display.status_tables import audits_elsewhere
+
+    return [line for line in map(audits_elsewhere, outputs) if line]
 
 
 def main(words: Sequence[str] | None = None) -> None:

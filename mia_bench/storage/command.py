@@ -26,6 +26,11 @@ def current_command() -> list[str]:
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
+def command_runs() -> bool:
+    """Whether a command of this package runs, which says itself what went wrong."""
+    return bool(_recorded)
+
+
 @contextmanager
 def recorded_as(words: Sequence[str]) -> Iterator[None]:
     """Within the block `words` are the current command."""

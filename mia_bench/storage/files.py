@@ -138,7 +138,10 @@ def remove_path(path: Path) -> None:
 
 def write_advice(problem: str) -> str:
     """What to do about a file that could not be written for the reason that `unwritable` gave."""
-    place = "point paths.outputs at a folder you may write to; what is finished stays usable."
+    place = (
+        "point paths.outputs, or whatever names it, at a folder you may write to; what is finished "
+        "stays usable."
+    )
     full = any(message in problem for message in DISK_FULL_MESSAGES)
     return f"Free some space or {place}" if full else f"Correct the place: {place}"
 

@@ -185,6 +185,18 @@ def controls_folders(outputs: Path) -> list[Path]:
     return [folder for folder in folders if _is_finished(folder)]
 
 
+def audit_folders(outputs: Path) -> list[Path]:
+    """Finished audits."""
+    return [path for path in folders_in(outputs / layout.AUDITS_FOLDER) if _is_finished(path)]
+
+
+def audit_pages(outputs: Path) -> list[Path]:
+    """The pages that audits left, by what lies beside them and beside no other page."""
+    folders = folders_in(outputs / layout.REPORTS_FOLDER)
+    pages = [folder / layout.PAGE_FILE for folder in folders]
+    return [p for p in pages if p.is_file() and p.with_name(layout.EXPOSURE_FILE).is_file()]
+
+
 def utility_folders(outputs: Path, model_key: str, step: str) -> list[Path]:
     """Folders of what was measured of one model at one step, the newest last."""
     folders = folders_in(layout.utility_folder(outputs, model_key, step))

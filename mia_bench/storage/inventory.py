@@ -17,6 +17,7 @@ from mia_bench.storage import layout
 from mia_bench.storage.failures import Failure, read_failure
 from mia_bench.storage.index import (
     RunRef,
+    audit_folders,
     files_in,
     folders_in,
     model_folders,
@@ -24,7 +25,13 @@ from mia_bench.storage.index import (
     step_folders,
     unverified,
 )
-from mia_bench.storage.stored_files import Unreadable, read_history, read_manifest, read_metrics
+from mia_bench.storage.stored_files import (
+    Unreadable,
+    read_history,
+    read_manifest,
+    read_metrics,
+    read_object,
+)
 from mia_bench.utils.errors import MiaError
 
 
@@ -49,6 +56,18 @@ class RunSummary:
 
     ref: RunRef
     auroc: dict[str, Any] | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class AuditSummary:
+    """A finished audit; `problem` says why it has no answer to show, or is not vouched for."""
+
+    name: str
+    model: str
+    pictures: str
+    answer: str
+    p_value: float | None
     problem: str = ""
 
 
@@ -91,6 +110,33 @@ def _summary(ref: RunRef) -> RunSummary:
     if metrics.get("auroc") is None:
         return RunSummary(ref, None, f"{layout.METRICS_FILE} is of another version: no auroc")
     return RunSummary(ref, metrics["auroc"], "" if "seal" in manifest else UNSEALED)
+
+
+def audit_summaries(outputs: Path) -> list[AuditSummary]:
+    """Every finished audit by name."""
+    return [_audit_summary(folder) for folder in audit_folders(outputs)]
+
+
+def _audit_summary(folder: Path) -> AuditSummary:
+    """The stored answer, where the manifest vouches for the file that it stands in."""
+    try:
+        manifest, stored = read_manifest(folder), read_object(folder / layout.AUDIT_FILE)
+        if (problem := unverified(folder, manifest, layout.AUDIT_FILE)) is not None:
+            return AuditSummary(folder.name, "", "", "", None, f"unverified: {problem}")
+        counted = zip(stored["sets"]["pictures"], stored["sets"]["names"], strict=True)
+        return AuditSummary(
+            folder.name,
+            str(stored["model_name"]),
+            ", ".join(f"{count:,} {name}" for count, name in counted),
+            str(stored["verdict"]["answer"]),
+            float(stored["findings"]["p_value"]),
+            "" if "seal" in manifest else UNSEALED,
+        )
+    except MiaError as error:
+        return AuditSummary(folder.name, "", "", "", None, str(error))
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"{layout.AUDIT_FILE} is of another version: {error!r}"
+        return AuditSummary(folder.name, "", "", "", None, problem)
 
 
 def unfinished_folders(outputs: Path) -> list[Unfinished]:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mia_bench.storage.index import model_folders, runs
-from mia_bench.tracking.mirror import mirror_all
+from mia_bench.tracking.mirror import mirror_all, mode_of
 from mia_bench.tracking.options import Options
 from mia_bench.tracking.records import WandbRecord, attack_record, finetune_record, report_record
 from mia_bench.utils.errors import MiaError
@@ -19,10 +19,14 @@ from mia_bench.utils.terminal import echo
 
 
 def sync(options: Options) -> int:
-    """Send, say what was sent; how many runs are left because of an error."""
+    """Send, say what was sent; how many runs are left because of an error.
+
+    Offline nothing leaves this machine, and what is said does not call it sent.
+    """
     records = list(entries(options.outputs))
     sent, failed = mirror_all(records, options.outputs, options.logger, options.again)
-    echo(f"W&B: {len(records)} runs in {options.outputs}, {sent} sent, {failed} not sent")
+    done = "recorded offline" if mode_of(options.logger) == "offline" else "sent"
+    echo(f"W&B: {len(records)} runs in {options.outputs}, {sent} {done}, {failed} not {done}")
     return failed
 
 

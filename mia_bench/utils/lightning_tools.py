@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from mia_bench.utils.memory import keep_freed_memory
-from mia_bench.utils.terminal import echo
+from mia_bench.utils.terminal import GO_ON, echo
 
 if TYPE_CHECKING:
     from lightning.pytorch.plugins import CheckpointIO
@@ -92,10 +92,7 @@ def _handle_sigterm() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second signal does not wait for pending shards
-    echo(
-        "\nstopped by SIGTERM. Run the same command again: it goes on from what is finished.",
-        error=True,
-    )
+    echo(f"\nstopped by SIGTERM. {GO_ON}", error=True)
     raise SystemExit(SIGTERM_STATUS)
 
 

@@ -1,16 +1,18 @@
-"""Output for a person: lines of text, and progress bars on stderr."""
+"""Output for a person: lines of text, progress bars on stderr, and the line after Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from mia_bench.utils.text import sanitise_lines
 
+GO_ON = "Run the same command again: it goes on from what is finished."
 SILENT_SECONDS = 2.0  # of work that may be over by then
 
 
@@ -26,6 +28,33 @@ def echo(text: object = "", *, error: bool = False) -> None:
         # what is still in the buffer goes nowhere, so that Python's last flush does not fail too
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         sys.exit(1)
+
+
+TOLD = "the person has been told"  # of a KeyboardInterrupt; Python knows no subclass of it
+
+
+@contextmanager
+def told_of_ctrl_c() -> Iterator[None]:
+    """Around a command: Ctrl-C ends it with one line in the place of a traceback.
+
+    The process still ends by the signal, as shells expect it, which else go on with the next
+    command of a loop. Lightning, which catches Ctrl-C while it trains or predicts, exits with 1.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:
+        by_lightning = isinstance(end.__context__, KeyboardInterrupt)
+        if end.args == (TOLD,) or (isinstance(end, SystemExit) and not by_lightning):
+            raise
+        echo(f"\nstopped by Ctrl-C. {GO_ON}", error=True)
+        shown = sys.excepthook
+        sys.excepthook = lambda kind, error, trace: (
+            None if error.args == (TOLD,) else shown(kind, error, trace)
+        )
+        raise KeyboardInterrupt(TOLD) from None
 
 
 T = TypeVar("T")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from mia_bench.audit.__main__ import main, run
-from mia_bench.audit.program import prepare_audit, run_audit
+from mia_bench.audit.program import prepare_audit, register_audit, run_audit
 from mia_bench.audit.verdict import Answer
 from mia_bench.utils.errors import MiaError
 
@@ -80,3 +81,28 @@ def test_an_error_ends_with_status_1(capsys):
     with pytest.raises(SystemExit):
         main(["owner", "model=tiny"])
     assert "error: audit owner needs members=" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("audited")
+def test_plan_only_says_the_cost_and_asks_nothing(ask_owner, tmp_path, capsys):
+    request = ask_owner(outputs=tmp_path / "new", overrides=("trainer=cpu", "plan_only=true"))
+    assert run_audit(request) is None
+    said = capsys.readouterr().out
+    assert "U-Net evaluations" in said
+    assert "p = " not in said
+    made = {path.name for path in (tmp_path / "new").iterdir()}
+    assert made.isdisjoint({"features", "audits", "reports"})
+    with pytest.raises(MiaError, match="plan_only=true writes nothing"):
+        register_audit(replace(request, plan=tmp_path / "plan.json"))
+    assert not (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.usefixtures("audited")
+def test_the_answer_is_said_also_where_the_page_cannot_be_made(ask_owner, monkeypatch, capsys):
+    def full(*_):
+        raise MiaError("no space is left")
+
+    monkeypatch.setattr("mia_bench.audit.program.write_page", full)
+    with pytest.raises(MiaError, match="no space"):
+        run_audit(ask_owner())
+    assert "p = " in capsys.readouterr().out

@@ -8,9 +8,10 @@ import shutil
 import pandas as pd
 import pytest
 
-from mia_bench.audit.record import audit_folder, check_audit, find_audits, store
+from mia_bench.audit.record import audit_folder, check_audit, store
 from mia_bench.storage.artifacts import seal
 from mia_bench.storage.files import read_json, write_json
+from mia_bench.storage.index import audit_folders
 from mia_bench.verify import main as verify
 
 
@@ -30,7 +31,7 @@ def copied(audited_folder, tmp_path):
 
 def test_it_agrees_with_itself(audited_folder, audit_outputs, capsys):
     assert all(agrees for _, agrees, _ in check_audit(audited_folder))
-    assert audited_folder in find_audits(audit_outputs)
+    assert audited_folder in audit_folders(audit_outputs)
     verify([audited_folder.name, f"paths.outputs={audit_outputs}"])
     assert "agrees" in capsys.readouterr().out
 

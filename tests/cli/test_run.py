@@ -45,8 +45,12 @@ def test_keys_may_be_written_as_sweep_agents_of_wandb_do(monkeypatch):
     monkeypatch.setattr(run, "_run_hydra", lambda: None)
     monkeypatch.setattr("sys.argv", ["mia-bench"])
     run.main(given)
-    kept = ["finetune.lr=0.1", "-m", "--cfg=job", "--config-dir=x", "seed=1", "attack=[loss]"]
-    assert run.sys.argv[1:] == kept
+    # overrides in one row: Hydra's parser takes no second one behind a flag
+    row, flags = (
+        ["finetune.lr=0.1", "seed=1", "attack=[loss]"],
+        ["-m", "--cfg=job", "--config-dir=x"],
+    )
+    assert run.sys.argv[1:] == [*row, *flags]
 
 
 @pytest.mark.long

@@ -27,6 +27,8 @@ from mia_bench.utils.errors import MiaError
         (["--multi", "seed=1,2", "~x"], ["--multi", "seed=1,2", "~x"]),
         (["--shell-completion", "install=bash"], ["--shell-completion", "install=bash"]),
         (["-m", "attack=a,b"], ["-m", "attack=a,b"]),
+        (["a=1", "--config-dir", "x", "b=2"], ["a=1", "b=2", "--config-dir", "x"]),
+        (["-m", "a=1", "-cd", "x", "~b"], ["-m", "a=1", "~b", "-cd", "x"]),
     ],
 )
 def test_words_as_hydra_takes_them(words, expected):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,14 @@ def test_a_launcher_that_is_not_installed_names_its_extra(text, message):
     from hydra.errors import MissingConfigException
 
     assert message in explain(MissingConfigException(f"In 'config': {text}", "x"))
+
+
+def test_a_search_path_that_is_not_there_is_named(monkeypatch, tmp_path):
+    for folder, said in ((tmp_path / "cnf", True), (tmp_path, False)):
+        words = ("experiment=try", f"hydra.searchpath=[file://{folder}]")
+        monkeypatch.setattr("sys.argv", ["mia_bench", *words])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Hydra's own, which names no way out
+            message = explain(composing(*words))
+        assert message.startswith("there is no experiment=try. ")
+        assert (f"hydra.searchpath names {folder}, which is no folder." in message) is said

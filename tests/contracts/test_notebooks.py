@@ -101,3 +101,11 @@ def test_an_audit(execute):
     assert "percentile" in owner
     assert "No evidence that your pictures were used" in data
     assert "follow from the stored scores" in data
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_commands_of_the_text_can_be_pasted(path):
+    """A line that goes on ends in one backslash: of two a shell makes a word of its own."""
+    cells = nbformat.read(path, as_version=4).cells
+    lines = [line for c in cells if c.cell_type == "markdown" for line in c.source.splitlines()]
+    assert not [line for line in lines if line.startswith("    ") and line.endswith("\\\\")]

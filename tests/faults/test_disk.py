@@ -61,7 +61,7 @@ def fails(run: Callable[[], None], advice: str) -> str:
     said = explain(error.value)
     assert said is not None, error.getrepr()
     assert "cannot write" in said
-    assert f"{advice}point paths.outputs at a folder" in said
+    assert f"{advice}point paths.outputs, or whatever names it, at a folder" in said
     return said
 
 

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from mia_bench.config.compose import conf_dir
 from mia_bench.config.schema import TrainerOptions
+from mia_bench.planning.experiment import compose
 from mia_bench.utils.errors import MiaError
 
 CONF = conf_dir()
@@ -91,3 +92,17 @@ def test_some_of_an_experiments_attacks_can_be_selected(experiment):
 def test_the_resolved_configuration_has_no_interpolations_left(experiment):
     text = OmegaConf.to_yaml(OmegaConf.create(experiment().resolved))
     assert "${" not in text
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("attack=cldi", "there is no attack=cldi. Did you mean 'clid'"),
+        ("finetune.step=3", "Did you mean 'finetune.steps'"),
+        ("attack=clid,loss", "a sweep over them needs -m"),
+        ("seed=often", "seed=often is not valid: Value 'often'"),
+    ],
+)
+def test_a_script_is_told_what_the_command_line_says(word, said):
+    with pytest.raises(MiaError, match=said):
+        compose(word)

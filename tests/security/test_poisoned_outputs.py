@@ -199,7 +199,7 @@ def test_scores_that_cannot_be_read(outputs, capsys, monkeypatch) -> None:
     streams = capsys.readouterr()
     assert f"not sent to W&B: runs/{'/'.join(bad.parts[-3:])}: unreadable: " in streams.err
     assert "5 runs in" in streams.out
-    assert "4 sent, 1 not sent" in streams.out
+    assert "4 recorded offline, 1 not recorded offline" in streams.out
     with pytest.raises(Unreadable):
         difference(good, bad, 0)
     assert readable_difference(good, bad, 0)["value"] is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from mia_bench.utils import terminal
-from mia_bench.utils.terminal import echo, progress, tracked
+from mia_bench.utils.terminal import echo, progress, told_of_ctrl_c, tracked
 
 
 def test_say_writes_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +53,29 @@ def test_a_reader_that_has_gone_ends_it_without_a_traceback() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("by_lightning", [False, True])
+def test_ctrl_c_ends_a_command_with_one_line_and_by_the_signal(by_lightning: bool) -> None:
+    """Ended by the signal, and not with a status of its own: a loop of a shell ends too."""
+    stop = "os.kill(os.getpid(), signal.SIGINT)"
+    if by_lightning:
+        stop = f"\n  try: {stop}; time.sleep(9)\n  except KeyboardInterrupt: sys.exit(1)"
+    program = (
+        "import os, signal, sys, time\nfrom mia_bench.utils.terminal import told_of_ctrl_c\n"
+        f"with told_of_ctrl_c():\n with told_of_ctrl_c():\n  {stop}\n  time.sleep(9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == (
+        "\nstopped by Ctrl-C. Run the same command again: it goes on from what is finished.\n"
+    )
+    assert done.returncode == -signal.SIGINT
+
+
+def test_an_end_that_is_no_ctrl_c_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, told_of_ctrl_c():
+        sys.exit(3)
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == ""

@@ -19,6 +19,7 @@ from mia_bench.models.readers.refusals import (
     refuse_eight_bits,
     refuse_single_file,
 )
+from mia_bench.models.readers.textual_inversion import XL_NAMES
 from mia_bench.models.weight_files import read_config
 from mia_bench.utils.errors import MiaError, Missing
 from mia_bench.utils.serialization import is_pickle, refusal
@@ -46,6 +47,13 @@ WAY_OUT = (
     "Convert it to a diffusers folder where the program is that made it, or give a folder with the "
     "configurations of the model it was made from: model.config=<diffusers folder>."
 )
+
+WHOLE = "Name the model itself: a diffusers folder, a hub id or one file with all its networks"
+NETWORKS = {  # by how tensors of a network on its own begin
+    ("encoder.", "decoder.", "first_stage_model."): "an autoencoder",
+    ("text_model.", "cond_stage_model.", "conditioner."): "a text encoder",
+    ("controlnet_", "control_model."): "a ControlNet",
+}
 
 
 def is_single_file(path: str) -> bool:
@@ -110,17 +118,29 @@ def _refuse_others(file: Path, names: Mapping[str, Any]) -> None:
     if kind_of_file(names) not in (None, *READ_AS_ONE_FILE):
         raise refuse_single_file(file)
     if not _has(names, UNET):
-        what = "it holds no U-Net of the original layout"
-        if any("lora" in name for name in names):
-            what = "it is a LoRA (model.lora=... beside a base)"
-        elif any(name.startswith("down_blocks.") for name in names):
-            what = "it is one network of a diffusers folder (model.unet=<its folder> on a base)"
-        raise MiaError(f"model.path={file} is no whole model: {what}.")
+        raise MiaError(f"model.path={file} is no whole model: {_part(file, names)}.")
     if _has(names, "conditioner.embedders.0.model."):
         raise MiaError(f"{file} is an SDXL refiner, which is asked with an image: not a target.")
     if not _has(names, VAE) or not any(_has(names, p) for many in TEXT.values() for p in many):
         lacking = "an autoencoder" if not _has(names, VAE) else "a text encoder that is known here"
         raise MiaError(f"model.path={file} is no whole model: it lacks {lacking}. {WAY_OUT}")
+
+
+def _part(file: Path, names: Mapping[str, Any]) -> str:
+    """What a file without a U-Net is instead, and which key takes it."""
+    if any("lora" in name for name in names):
+        return "it is a LoRA (model.lora=... beside a base)"
+    if any(name.startswith("down_blocks.") for name in names):
+        return "it is one network of a diffusers folder (model.unet=<its folder> on a base)"
+    if set(names) == set(XL_NAMES) or [len(shape) for shape in names.values()] == [2]:
+        return (
+            "it is a learned word, a textual inversion. Name the model whose captions hold the "
+            f"word as the model, and beside it model.embeddings={file}"
+        )
+    for prefixes, what in NETWORKS.items():
+        if any(name.startswith(prefixes) for name in names):
+            return f"it is {what} alone. {WHOLE}"
+    return f"it holds no U-Net of the original layout. {WHOLE}"
 
 
 def check_file(file: Path, folder: Path, betas: torch.Tensor) -> None:

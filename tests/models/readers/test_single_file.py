@@ -193,3 +193,21 @@ def test_a_file_of_other_widths_than_the_package_knows_is_refused_in_the_plan(ma
     assert shapes(file)["model.diffusion_model.input_blocks.0.0.weight"] == (8, 4, 3, 3)
     with pytest.raises(MiaError, match=r"8 channels wide for a text of 16.*320 for 768"):
         StableDiffusion(str(file), 64).check()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({"<toy>": (1, 16)}, "textual inversion.*model.embeddings="),
+        ({"emb_params": (3, 16)}, "textual inversion"),
+        ({"clip_l": (1, 16), "clip_g": (1, 24)}, "textual inversion"),
+        ({"encoder.conv_in.weight": (8, 3, 3, 3), "decoder.x": (2,)}, "an autoencoder alone"),
+        ({"text_model.embeddings.x": (2, 2), "text_model.y": (2,)}, "a text encoder alone"),
+        ({"something": (1, 2, 3), "else": (2,)}, "no U-Net of the original layout. Name the model"),
+    ],
+)
+def test_a_part_of_a_model_says_what_it_is_and_which_key_takes_it(tensors, said, tmp_path):
+    file = tmp_path / "part.safetensors"
+    save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, file)
+    with pytest.raises(MiaError, match=said):
+        config_folder(file, None)
