@@ -17,6 +17,7 @@ from mia_bench.audit.verdict import Answer, AuditVerdict
 from mia_bench.metrics.inference.debiased_rate import Decisions
 
 MAX_NAMED = 5  # pictures that a message names
+LEAST_SHARE = 0.01  # of pictures used; a lower bound below it is not worth a number
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,12 @@ def share_words(result: AuditResult) -> str | None:
     if used is None or not asked:
         return None
     how = tpr_words(used, result.known_decisions)
-    if used.is_bound:
+    if used.is_bound and used.lo < LEAST_SHARE:
+        amount = (
+            f"of how many of the {named} were used, the 95 % lower bound is below "
+            f"{LEAST_SHARE:.0%} (estimate of the least share {used.value:.0%})"
+        )
+    elif used.is_bound:
         amount = (
             f"at least {used.lo:.0%} of the {named} were used (95 % confidence; estimate of the "
             f"least share {used.value:.0%})"

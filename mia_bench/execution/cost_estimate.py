@@ -95,7 +95,9 @@ def training_seconds(pace: Pace, recipe: Recipe) -> float:
 
 
 def hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
 
 
 def measure(plan: Plan, spec: ModelSpec | None) -> Pace:

@@ -61,6 +61,13 @@ def test_a_share_is_told_to_a_data_owner_whose_answer_is_yes(audited):
     assert words is not None
     assert "at least 41% of the pictures in question" in words
     assert "TPR 1" in words
+    little = replace(
+        result, findings=replace(result.findings, used=UsedShare(0.07, 0.0, 0.2, True))
+    )
+    words = share_words(little)
+    assert words is not None
+    assert "the 95 % lower bound is below 1% (estimate of the least share 7%)" in words
+    assert "at least" not in words
     estimate = replace(result.findings, used=UsedShare(0.6, 0.41, 0.8, False))
     table = pd.DataFrame({"group": ["a", "b", "b"], "combined": [0.99, 0.0, 0.98]})
     known = replace(result.scores, known=table)
