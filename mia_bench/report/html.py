@@ -27,6 +27,7 @@ from mia_bench.report.attachments import Evidence
 from mia_bench.report.figures import Figure
 from mia_bench.report.load import Problem, RunResult
 from mia_bench.report.summary import ModelCard
+from mia_bench.storage import layout
 from mia_bench.utils.text import p_text
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -185,7 +186,7 @@ def write(report: Report, folder: Path) -> Path:
     (folder / "table.csv").write_text(tables.as_csv(runs), encoding="utf-8")
     (folder / "table.md").write_text(tables.as_markdown(runs, report.name), encoding="utf-8")
     (folder / "table.tex").write_text(tables.as_latex(runs, report.name), encoding="utf-8")
-    page = folder / "index.html"
+    page = folder / layout.PAGE_FILE
     page.write_text(render(report), encoding="utf-8")
     return page
 

@@ -12,6 +12,7 @@ from mia_bench.display.page_template import page_templates
 from mia_bench.evaluation.leaderboard_entries import Entry
 from mia_bench.metrics.registry import METRICS, Shown
 from mia_bench.report.html import TEMPLATE, page_style
+from mia_bench.storage import layout
 
 WEB = re.compile(r"https://[\w.-]+(/[\w./~%?=&#+-]*)?")
 """What becomes a link: everything else stays text."""
@@ -44,6 +45,6 @@ def render(entries: Sequence[Entry], problems: Sequence[str]) -> str:
 def write(folder: Path, entries: Sequence[Entry], problems: Sequence[str]) -> Path:
     """index.html in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = folder / "index.html"
+    page = folder / layout.PAGE_FILE
     page.write_text(render(entries, problems), encoding="utf-8")
     return page

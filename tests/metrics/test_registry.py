@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from samples import mixed_groups
+from tampering import mend
 
 from mia_bench.display import results_table
 from mia_bench.display.metric_columns import metric_columns
@@ -21,7 +22,6 @@ from mia_bench.metrics.evaluation_rows import EvaluationRows
 from mia_bench.metrics.registry import METRICS, Metric, Shown
 from mia_bench.report.__main__ import run as report_command
 from mia_bench.storage.files import read_json, write_json
-from mia_bench.storage.hashing import hash_file
 from mia_bench.storage.index import run_at
 from mia_bench.sweep.plan import Job
 from mia_bench.sweep.table import show as show_sweep
@@ -190,9 +190,7 @@ def test_an_added_metric_is_verified(finished, tmp_path):
     metrics = read_json(forged / "metrics.json")
     metrics["youden"]["value"] = 0.999
     write_json(forged / "metrics.json", metrics)
-    manifest = read_json(forged / "manifest.json")
-    manifest["files"]["metrics.json"] = hash_file(forged / "metrics.json")
-    write_json(forged / "manifest.json", manifest)
+    mend(forged, "metrics.json")
     different = {
         c.name: c.message for c in checks(StoredRun(run_at(forged))) if c.state == "DIFFERS"
     }

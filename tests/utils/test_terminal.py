@@ -63,6 +63,7 @@ def test_ctrl_c_ends_a_command_with_one_line_and_by_the_signal(by_lightning: boo
         stop = f"\n  try: {stop}; time.sleep(9)\n  except KeyboardInterrupt: sys.exit(1)"
     program = (
         "import os, signal, sys, time\nfrom mia_bench.utils.terminal import told_of_ctrl_c\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         f"with told_of_ctrl_c():\n with told_of_ctrl_c():\n  {stop}\n  time.sleep(9)\n"
     )
     done = subprocess.run(

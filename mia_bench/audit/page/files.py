@@ -34,7 +34,7 @@ def write_page(result: AuditResult, folder: Path) -> Path:
     request = result.prepared.request
     out = layout.report_folder(request.outputs, safe_name(request.name))
     out.mkdir(parents=True, exist_ok=True)
-    page, shown = out / "index.html", page_of(result, folder)
+    page, shown = out / layout.PAGE_FILE, page_of(result, folder)
     page.write_text(render(shown), encoding="utf-8")
     (out / layout.EXPOSURE_FILE).write_text(as_csv(exposure(result.scores.table)), encoding="utf-8")
     if request.pdf:
