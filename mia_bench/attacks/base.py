@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Features = Mapping[str, npt.NDArray[np.floating[Any]]]
+LOCAL_PREFIX = "local-dir:"  # open_clip's own, for a folder with configuration and weights
 
 
 class Access(IntEnum):

@@ -24,8 +24,8 @@ from mia_bench.attacks import (
     query_fields,
     score_fields,
 )
+from mia_bench.attacks.base import LOCAL_PREFIX
 from mia_bench.attacks.components.ensemble import Ensemble
-from mia_bench.attacks.components.image_similarity import LOCAL_PREFIX
 from mia_bench.config.schema import Data, Evaluation, Root
 from mia_bench.data.split.manifest import Split
 from mia_bench.data.split.roles import Role

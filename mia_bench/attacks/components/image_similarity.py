@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mia_bench.attacks.base import LOCAL_PREFIX
 from mia_bench.attacks.components.degradations import Box
 from mia_bench.target import Target
 from mia_bench.utils.errors import MiaError
@@ -48,7 +49,6 @@ MOVED_CALLABLES = {
     "mia_bench.attacks.faces.frontal": "mia_bench.attacks.components.face_detection.frontal"
 }
 """Dotted paths in configurations of older versions, which keys still go by, and where they lead."""
-LOCAL_PREFIX = "local-dir:"  # open_clip's own, for a folder with configuration and weights
 OFFLINE = (
     "do without: compare=vae, with open_clip taken out of measures, in an attack; "
     "eval.blind_encoder=null in the controls"
