@@ -295,7 +295,5 @@ class DRC:
         cond = target.null(batch) if null else target.embed(batch.caption)
         path = restoration_path(target.timesteps_with_signal, self.steps, self.start)
         begin = damage.begin if self.start < 1 else None
-        ids = batch.sample_id
-        return target.decode(
-            restore(target, ids, cond, damage.project, path, self.eta, draw, begin)
-        )
+        z0 = restore(target, batch.sample_id, cond, damage.project, path, self.eta, draw, begin)
+        return target.decode(z0)

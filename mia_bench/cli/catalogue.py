@@ -16,16 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from mia_bench.config.compose import conf_dir
+from mia_bench.config.guesses import LISTED
 
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 COST = re.compile(r"NFE (\d+(?: \+ \d+)?)")
-GROUPS = {
-    "attacks": "attack",
-    "models": "model",
-    "data": "data",
-    "mitigations": "mitigation",
-    "experiments": "experiment",
-}
+GROUPS = {listed: group for group, listed in LISTED.items()}
 """Folder of conf/ by what `mia-bench list` calls it."""
 
 

@@ -96,6 +96,15 @@ OPTIONS = {
 }
 """The option of a group, by the words that people try for it."""
 
+LISTED = {
+    "attack": "attacks",
+    "model": "models",
+    "data": "data",
+    "mitigation": "mitigations",
+    "experiment": "experiments",
+}
+"""What `mia-bench list` calls a folder of conf/."""
+
 PLACES = {
     "model": "a folder, file or hub id is model=diffusers model.path={value}",
     "data": "a folder of pictures is data=imagefolder data.source.root={value}",
@@ -154,16 +163,6 @@ def option_meant(group: str, value: str, options: Iterable[str]) -> str:
         names = f"{group}= takes a name (`mia-bench list {LISTED[group]}`)"
         return f"{names}; {PLACES[group].format(value=value)}"
     return nearest(value, known)
-
-
-LISTED = {
-    "attack": "attacks",
-    "model": "models",
-    "data": "data",
-    "mitigation": "mitigations",
-    "experiment": "experiments",
-}
-"""What `mia-bench list` calls a group."""
 
 
 def _table(rows: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import warnings
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ def composing(*overrides: str) -> Exception:
         pytest.raises(Exception) as caught,  # noqa: PT011 - its kind is Hydra's business
     ):
         compose("config", overrides=list(overrides))
+    return caught.value
+
+
+def reading(words: list[str], path: str) -> Exception:
+    """What asking for the value at `path` raises, of a configuration that can be composed."""
+    register_schema()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", overrides=words)
+    with pytest.raises(OmegaConfBaseException) as caught:
+        attrgetter(path)(config)
     return caught.value
 
 
@@ -98,12 +109,8 @@ def test_yamls_of_another_folder_are_known_by_name(words, message, monkeypatch, 
 
 def test_a_needed_value_that_is_not_given_says_how_to_give_it(monkeypatch):
     monkeypatch.setattr("sys.argv", ["mia_bench", "model=diffusers"])
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", overrides=["model=diffusers"])
-    with pytest.raises(OmegaConfBaseException) as caught:
-        _ = config.model.path
-    assert explain(caught.value) == "model.path is needed and was not given: write model.path=..."
+    message = explain(reading(["model=diffusers"], "model.path"))
+    assert message == "model.path is needed and was not given: write model.path=..."
 
 
 def test_words_of_a_script_do_not_hide_what_is_wrong(monkeypatch):
@@ -127,12 +134,7 @@ def test_a_folder_that_cannot_be_made_is_not_a_bug(folder):
 
 def test_a_reference_to_nothing_is_named(monkeypatch):
     monkeypatch.setattr("sys.argv", ["mia_bench", "paths.outputs=/a/${x}"])
-    register_schema()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", overrides=["paths.outputs='/a/${x}'"])
-    with pytest.raises(OmegaConfBaseException) as caught:
-        _ = config.paths.outputs
-    message = explain(caught.value)
+    message = explain(reading(["paths.outputs='/a/${x}'"], "paths.outputs"))
     assert message.startswith("paths.outputs=/a/${x}: there is no configuration key 'x'")
 
 

@@ -275,16 +275,24 @@ def test_a_failure_is_recorded_until_the_run_succeeds(finished, small, monkeypat
     assert failures(outputs) == []
 
 
-def test_a_failure_before_a_kill_between_two_early_stopped_trainings_is_forgotten(small, tmp_path):
-    """The next start finds one of the two steps chosen, under names that no record has."""
+@pytest.fixture
+def stopping(small, tmp_path):
+    """An experiment with early stopping, whose first start failed before it trained anything."""
     words = (
         *("attack=loss", "mitigation=early_stop", "finetune.steps=8", "eval.blind_rows=false"),
         *("mitigation.early_stop.every=1", "mitigation.early_stop.rows=4"),
     )
-    stopping = small(*words, outputs=tmp_path)
-    begun = make_plan(stopping)
-    with pytest.raises(MiaError, match="too few rows"), occupied(begun):
+    experiment = small(*words, outputs=tmp_path)
+    with pytest.raises(MiaError, match="too few rows"), occupied(make_plan(experiment)):
         raise MiaError("too few rows")
+    return experiment
+
+
+def test_a_failure_before_a_kill_between_two_early_stopped_trainings_is_forgotten(
+    stopping, tmp_path
+):
+    """The next start finds one of the two steps chosen, under names that no record has."""
+    begun = make_plan(stopping)
     first, second = begun.trained
     first.folder.mkdir(parents=True)  # trained, and then the process was killed
     seal(first.folder, {"chosen_step": 3})
@@ -304,16 +312,9 @@ def test_a_failure_before_a_kill_between_two_early_stopped_trainings_is_forgotte
     assert failures(tmp_path) == []
 
 
-def test_a_failure_after_early_stopping_is_found_by_the_next_start(small, tmp_path):
+def test_a_failure_after_early_stopping_is_found_by_the_next_start(stopping, tmp_path):
     """Training chooses the step, and with it the names of the runs, after the run has begun."""
-    words = (
-        *("attack=loss", "mitigation=early_stop", "finetune.steps=8", "eval.blind_rows=false"),
-        *("mitigation.early_stop.every=1", "mitigation.early_stop.rows=4"),
-    )
-    stopping = small(*words, outputs=tmp_path)
     begun = make_plan(stopping)
-    with pytest.raises(MiaError, match="too few rows"), occupied(begun):
-        raise MiaError("too few rows")
 
     def train_and_fail():
         for spec in begun.trained:
